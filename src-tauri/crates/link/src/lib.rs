@@ -1,0 +1,16 @@
+//! The pipe between the desktop half and the boxed worker: every sentence the two say, and the byte lanes beside them.
+//!
+//! May not: know what either side does with a message; open, spawn or block. Both programs ship together, so the pipe has no
+//! compatibility story: the first message each way names the build, and any difference ends the conversation.
+//!
+//! A *lane* carries the bytes of one TCP connection to a proxy, ciphertext from the first byte. Each direction of a lane has
+//! credit: a sender may have at most [`flow::WINDOW`] bytes under way that the receiver has not yet taken.
+//!
+//! Walk-through: [`message`] holds the two closed enums, [`frame`] turns them and lane bytes into frames and back, [`flow`]
+//! counts credit.
+
+pub mod flow;
+pub mod frame;
+pub mod message;
+
+pub use message::{FromWorker, LaneId, ToWorker};

@@ -1,0 +1,254 @@
+//! What the two processes say to each other.
+
+use accounting::JobRecord;
+use serde::{Deserialize, Serialize};
+use ton::{Address, RootConfig};
+
+/// Names one lane for the life of a worker process; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LaneId(pub u32);
+
+/// Which evidence the worker presents in its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EvidenceKind {
+    /// None: a bare self-signed certificate.
+    None,
+    /// The reference implementation's test form: 64 bytes that anybody can compute. Proves nothing.
+    FakeTdx,
+}
+
+/// What the worker demands of a proxy's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerPolicy {
+    /// Any key.
+    Any,
+    /// The reference implementation's test evidence.
+    FakeTdx,
+}
+
+/// Which device runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackendKind {
+    /// The processor.
+    Cpu,
+}
+
+/// Everything the worker must know before it serves; sent once, right after the greetings. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Full model name, `base@commit:hash`, as announced to proxies.
+    pub served_as: String,
+    /// The owner's address as text (non-bounceable form), as announced to proxies.
+    pub owner: String,
+    /// Price coefficient, thousandths.
+    pub coefficient: i32,
+    /// Most requests at once, over all proxies.
+    pub max_active_requests: u32,
+    /// How many proxies the app keeps connected (`proxy_cnt` of the handshake).
+    pub proxy_connections: u32,
+    /// Test network?
+    pub is_test: bool,
+    /// Are addresses written in their testnet form?
+    pub is_testnet: bool,
+    /// The network's parameters. Advice from the app, not attested truth.
+    pub root: RootConfig,
+    /// Address of the root contract.
+    pub root_contract: Address,
+    /// What is presented.
+    pub evidence: EvidenceKind,
+    /// What is demanded.
+    pub policy: PeerPolicy,
+    /// Where the model runs.
+    pub backend: BackendKind,
+    /// Threads for the CPU backend; `None`: the worker chooses.
+    pub threads: Option<u32>,
+    /// The hardest proof of work the worker solves, in bits.
+    pub max_pow_difficulty: u32,
+    /// Unix time in milliseconds on the app's clock when this was sent: the boxed worker advances it by its own monotonic clock.
+    pub unix_ms: i64,
+}
+
+/// What the app says to the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// First message: which build speaks.
+    Hello {
+        /// Build name; must be equal on both ends.
+        build: String,
+    },
+    /// Second message.
+    Configure(Box<Configuration>),
+    /// The app has dialled a proxy; bytes of this lane follow. The worker starts with the proof of work.
+    OpenLane {
+        /// The new lane.
+        lane: LaneId,
+        /// What this proxy told us before, remembered by the app; the worker refuses a change of key.
+        known_key: Option<[u8; 32]>,
+    },
+    /// The proxy's side of the lane is gone.
+    LaneClosed {
+        /// Which.
+        lane: LaneId,
+    },
+    /// Take jobs (`true`) or announce disabled (`false`) on every lane; running jobs go on.
+    SetEnabled(bool),
+    /// Price coefficient from now on, thousandths.
+    SetCoefficient(i32),
+    /// The owner wants the card: announce disabled, end running jobs with an ordinary answer and honest counts, flush, say
+    /// [`FromWorker::Yielded`]. The app kills the process at the deadline, come what may.
+    Yield {
+        /// Milliseconds until the kill.
+        within_ms: u32,
+    },
+}
+
+/// What the worker found when it read the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// SHA-256 of the bytes it read.
+    pub sha256: [u8; 32],
+    /// `general.name` of the file, if it has one.
+    pub name: Option<String>,
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Quantisation of most weights, `Q4_1` for example.
+    pub quantisation: String,
+    /// Longest context in tokens that will be served.
+    pub context: u32,
+    /// Backend in use, `cpu` for example.
+    pub backend: String,
+    /// Adapter in use; `None` on the CPU.
+    pub adapter: Option<String>,
+}
+
+/// A lane that finished its handshake, in the worker's words. The app recomputes every address before it believes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyReport {
+    /// The proxy's payment key.
+    pub public_key: [u8; 32],
+    /// The proxy's owner.
+    pub owner: Address,
+    /// The proxy's contract.
+    pub proxy_contract: Address,
+    /// Our worker contract at this proxy.
+    pub worker_contract: Address,
+    /// Negotiated protocol version.
+    pub protocol_version: i32,
+    /// Image hash out of the proxy's evidence; `None` when it showed none.
+    pub image_hash: Option<[u8; 32]>,
+    /// Key of the TLS certificate.
+    pub tls_key: [u8; 32],
+}
+
+/// Why the worker gives a lane up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LaneEnd {
+    /// The proof of work asked for is too hard.
+    ProofOfWorkTooHard {
+        /// Bits asked for.
+        asked: u32,
+    },
+    /// Certificate or evidence refused, or TLS broke; the text says what, without peer-chosen bytes.
+    Untrusted(String),
+    /// The proxy broke the protocol or refused us.
+    Protocol(String),
+    /// The proxy was silent too long.
+    Silent,
+}
+
+/// How serious a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogLevel {
+    /// The owner must act.
+    Error,
+    /// We cope, but money or uptime suffers.
+    Warn,
+    /// A diary entry.
+    Info,
+    /// One line per decision.
+    Debug,
+}
+
+/// Why the worker cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The model could not be read or is of a kind we do not run; the text says which.
+    Model(String),
+    /// The configuration contradicts itself.
+    Configuration(String),
+    /// The two programs are of different builds.
+    Build {
+        /// The worker's.
+        worker: String,
+        /// The app's.
+        app: String,
+    },
+}
+
+/// What the worker says to the app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// First message: which build speaks.
+    Hello {
+        /// Build name.
+        build: String,
+    },
+    /// The model is loaded; lanes may be opened.
+    Ready(ModelFacts),
+    /// It cannot serve and will exit.
+    Failed(Failure),
+    /// A lane is through proof of work, TLS and handshake.
+    LaneReady {
+        /// Which.
+        lane: LaneId,
+        /// What the proxy said of itself.
+        proxy: ProxyReport,
+    },
+    /// The worker wants the lane closed.
+    LaneEnded {
+        /// Which.
+        lane: LaneId,
+        /// Why.
+        why: LaneEnd,
+    },
+    /// What has been announced to the proxies.
+    Enabled(bool),
+    /// A job began.
+    JobStarted {
+        /// From which proxy.
+        lane: LaneId,
+        /// How many run now.
+        active: u32,
+    },
+    /// A job ended; counts are the engine's own.
+    JobDone {
+        /// From which proxy.
+        lane: LaneId,
+        /// The record, without any text of it.
+        record: JobRecord,
+        /// How many run now.
+        active: u32,
+    },
+    /// A signed payment as received. The app checks signature, target and growth before it counts.
+    Payment {
+        /// From which proxy.
+        lane: LaneId,
+        /// Bag of cells of the outer cell.
+        boc: Vec<u8>,
+        /// Adjusted tokens the proxy has written to its database for us.
+        db_tokens: i64,
+        /// Adjusted tokens it knows of.
+        max_tokens: i64,
+        /// The request it closes and the adjusted tokens credited for it.
+        request: Option<([u8; 32], i64)>,
+    },
+    /// Announced disabled, nothing runs, everything is flushed into the pipe.
+    Yielded,
+    /// A line for the app's log; never holds text of a prompt or an answer.
+    Log {
+        /// How serious.
+        level: LogLevel,
+        /// Constant text.
+        message: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! Starting, waiting for and cleaning up the real programs.
