@@ -7,10 +7,14 @@
 //! credit: a sender may have at most [`flow::WINDOW`] bytes under way that the receiver has not yet taken.
 //!
 //! Walk-through: [`message`] holds the two closed enums, [`frame`] turns them and lane bytes into frames and back, [`flow`]
-//! counts credit.
+//! counts credit, [`greeting`] judges the first message.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 pub mod flow;
 pub mod frame;
+pub mod greeting;
 pub mod message;
 
+pub use greeting::BUILD;
 pub use message::{FromWorker, LaneId, ToWorker};
