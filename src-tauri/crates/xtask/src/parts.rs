@@ -1,0 +1,82 @@
+//! `cargo xtask test`: the parts in their order, stopping at the first failure, with the minutes each took.
+
+use crate::{model, system};
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How much longer the seeded loops of the tests run with `--full`: mutants per decoder, and real kills of the app.
+const FULL_MUTANTS: &str = "200000";
+const FULL_KILLS: &str = "200";
+
+struct Part {
+    name: &'static str,
+    took: Duration,
+}
+
+/// Runs everything; `Some` exit code other than success only where something may not be installed.
+pub(crate) fn test(full: bool) -> Result<ExitCode> {
+    let needed: Vec<system::Needed> = system::BUILD.into_iter().chain(system::MODEL).chain(system::TEST).collect();
+    let mut parts = Vec::new();
+    let mut code = None;
+    part(&mut parts, "packages", || {
+        code = system::install(&needed)?;
+        Ok(())
+    })?;
+    if let Some(code) = code {
+        return Ok(code);
+    }
+    let mut folder = None;
+    part(&mut parts, "practice model", || {
+        folder = model::fetch()?.parent().map(std::path::Path::to_owned);
+        Ok(())
+    })?;
+    part(&mut parts, "format", || system::run_cargo(&["fmt", "--all", "--check"]))?;
+    part(&mut parts, "lints", || {
+        system::run_cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+    })?;
+    part(&mut parts, "build", || system::run_cargo(&["build", "--workspace", "--bins"]))?;
+    part(&mut parts, "build of tests", || system::run_cargo(&["test", "--workspace", "--no-run", "--quiet"]))?;
+    part(&mut parts, "tests", || {
+        let mut command = system::cargo();
+        command.args(["test", "--workspace", "--no-fail-fast"]).env("CHRYSALIS_TEST_PROGRAMS", programs()?);
+        if let Some(folder) = &folder {
+            command.env("MODELS", folder);
+        }
+        if full {
+            command.env("CHRYSALIS_MUTANTS", FULL_MUTANTS).env("CHRYSALIS_KILLS", FULL_KILLS);
+        }
+        if !command.status()?.success() {
+            bail!("a test failed; its output is above");
+        }
+        Ok(())
+    })?;
+    part(&mut parts, "documentation", || {
+        let mut command = system::cargo();
+        command.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+        if !command.status()?.success() {
+            bail!("the documentation does not build");
+        }
+        Ok(())
+    })?;
+    let total: Duration = parts.iter().map(|part| part.took).sum();
+    for part in &parts {
+        println!("{:>16}  {:5.1} min", part.name, part.took.as_secs_f64() / 60.0);
+    }
+    println!("{:>16}  {:5.1} min", "all", total.as_secs_f64() / 60.0);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn part(parts: &mut Vec<Part>, name: &'static str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("== {name}");
+    let begin = Instant::now();
+    let outcome = run();
+    let took = begin.elapsed();
+    println!("== {name}: {:.1} min", took.as_secs_f64() / 60.0);
+    parts.push(Part { name, took });
+    outcome
+}
+
+fn programs() -> Result<std::path::PathBuf> {
+    Ok(system::program("chrysalis")?.parent().map_or_else(Default::default, std::path::Path::to_owned))
+}
