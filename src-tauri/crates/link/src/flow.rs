@@ -194,6 +194,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         /// Any order of queueing, sending, taking: every byte arrives in order, never more than a window is under way, no end
         /// ever sees a broken rule, and a reader that takes everything never leaves the sender stuck.
         #[test]

@@ -1,0 +1,173 @@
+//! The subcommands for developers. They run outside of the box and read the model by name.
+
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use engine::gguf::Limits;
+use engine::{Engine, Model, Options, Request, Sampling};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// What `generate` is asked for.
+pub struct Generate<'a> {
+    /// The model's file.
+    pub model: &'a Path,
+    /// Text to continue.
+    pub prompt: &'a str,
+    /// Most tokens of the continuation.
+    pub tokens: u32,
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Threads; `None`: the engine's own choice.
+    pub threads: Option<usize>,
+    /// One JSON line instead of text.
+    pub json: bool,
+}
+
+/// What `bench` is asked for.
+pub struct Bench<'a> {
+    /// The model's file.
+    pub model: &'a Path,
+    /// Tokens of the prompt.
+    pub prompt: u32,
+    /// Tokens to generate.
+    pub generate: u32,
+    /// Threads; `None`: the engine's own choice.
+    pub threads: Option<usize>,
+    /// One JSON line instead of text.
+    pub json: bool,
+}
+
+/// Continues a raw text, without a template, and writes what came out.
+pub fn generate(wanted: &Generate<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let model = read(wanted.model)?;
+    let tokenizer = model.tokenizer();
+    let prompt = tokenizer.encode_prompt(wanted.prompt, true);
+    let mut engine = start(model, prompt.len(), wanted.tokens, wanted.threads)?;
+    engine
+        .add(Request {
+            prompt: prompt.clone(),
+            sampling: Sampling {
+                temperature: wanted.temperature,
+                // Repeatable: the same command gives the same text.
+                seed: Sha256::digest(wanted.prompt.as_bytes()).into(),
+                ..Sampling::default()
+            },
+            stop: Vec::new(),
+            max_tokens: wanted.tokens,
+        })
+        .context("the engine refuses this request")?;
+    let mut tokens = Vec::new();
+    let mut text = Vec::new();
+    while engine.running() > 0 {
+        for output in engine.step() {
+            tokens.extend(output.token.filter(|token| !tokenizer.is_end_of_generation(*token)));
+            text.extend_from_slice(&output.text);
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    if wanted.json {
+        writeln!(out, "{}", json!({"prompt_tokens": prompt, "tokens": tokens, "text": text}))?;
+    } else {
+        writeln!(out, "{text}")?;
+    }
+    Ok(())
+}
+
+/// Measures reading a prompt and generating, separately, and writes the figures.
+pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+    if wanted.prompt == 0 || wanted.generate < 2 {
+        bail!("--prompt must be at least 1 and --generate at least 2");
+    }
+    let before = Instant::now();
+    let model = read(wanted.model)?;
+    let (name, quantisation) = (model.name().map(str::to_owned), model.quantisation());
+    let tokenizer = model.tokenizer();
+    let vocabulary = tokenizer.vocabulary_size();
+    let mut engine = start(model, wanted.prompt as usize, wanted.generate, wanted.threads)?;
+    let load_seconds = before.elapsed().as_secs_f64();
+
+    // Tokens that a text could have, spread over the vocabulary by a fixed stride, so that every run reads the same.
+    let prompt: Vec<u32> = (0..u64::from(vocabulary))
+        .cycle()
+        .map(|step| (step * 7919 % u64::from(vocabulary)) as u32)
+        .filter(|token| !tokenizer.piece(*token).is_empty())
+        .take(wanted.prompt as usize)
+        .collect();
+    let mut generated = 0u64;
+    let mut decoded = 0u64;
+    let mut decode_seconds = 0.0;
+    let mut prompt_seconds = None;
+    // A model that ends its answer early is asked again; only the first prompt is counted.
+    while generated < u64::from(wanted.generate) {
+        engine
+            .add(Request {
+                prompt: prompt.clone(),
+                sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+                stop: Vec::new(),
+                max_tokens: wanted.generate - generated as u32,
+            })
+            .context("the engine refuses this request")?;
+        let started = Instant::now();
+        let mut first = None;
+        let mut tokens = 0u64;
+        while engine.running() > 0 {
+            for output in engine.step() {
+                if output.token.is_some() {
+                    tokens += 1;
+                    first.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        let Some(first) = first else {
+            bail!("the engine gave no token");
+        };
+        prompt_seconds.get_or_insert((first - started).as_secs_f64());
+        decode_seconds += first.elapsed().as_secs_f64();
+        decoded += tokens - 1;
+        generated += tokens;
+    }
+    let prompt_seconds = prompt_seconds.unwrap_or(f64::NAN);
+    let prompt_rate = f64::from(wanted.prompt) / prompt_seconds;
+    let rate = (decoded > 0).then(|| decoded as f64 / decode_seconds);
+    if wanted.json {
+        let figures = json!({
+            "model": name, "quantisation": quantisation, "backend": engine.backend(), "adapter": engine.adapter(),
+            "threads": wanted.threads, "load_seconds": load_seconds,
+            "prompt_tokens": wanted.prompt, "prompt_seconds": prompt_seconds, "prompt_tokens_per_second": prompt_rate,
+            "generated_tokens": generated, "decoded_tokens": decoded, "decode_seconds": decode_seconds,
+            "tokens_per_second": rate,
+        });
+        writeln!(out, "{figures}")?;
+    } else {
+        let name = name.as_deref().unwrap_or("unnamed model");
+        writeln!(out, "{name}, {quantisation}, backend {}", engine.backend())?;
+        writeln!(out, "loading: {load_seconds:.2} s")?;
+        writeln!(out, "prompt: {} tokens in {prompt_seconds:.3} s, {prompt_rate:.1} tokens/s", wanted.prompt)?;
+        match rate {
+            Some(rate) => writeln!(out, "generating: {decoded} tokens in {decode_seconds:.3} s, {rate:.1} tokens/s")?,
+            None => writeln!(out, "generating: every answer ended at its first token, so there is no rate")?,
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Model> {
+    let file = File::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
+    Model::read(&mut BufReader::with_capacity(1024 * 1024, file), Limits::default())
+        .with_context(|| format!("cannot use the model {}", path.display()))
+}
+
+fn start(model: Model, prompt: usize, generate: u32, threads: Option<usize>) -> anyhow::Result<Engine> {
+    let needed = u32::try_from(prompt).unwrap_or(u32::MAX).saturating_add(generate);
+    let most = model.context_length();
+    if needed > most {
+        bail!("{prompt} tokens of prompt and {generate} to generate exceed the model's context of {most}");
+    }
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let options = Options { threads: threads.unwrap_or(1), context: needed.max(1), max_sequences: 1 };
+    Engine::new(model, options).context("cannot start the engine")
+}

@@ -1,0 +1,238 @@
+//! The model at work: one thread turns requests into token ids, another batches all of them through the engine.
+//!
+//! They share nothing with the event loop but channels and one flag per job. A job is cancelled by its flag: whoever sees it next
+//! drops the job and says nothing more about it.
+
+mod batch;
+mod prepare;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel};
+
+use engine::gguf::Limits;
+use engine::{Engine, Model, Options};
+use link::message::ModelFacts;
+use zeroize::Zeroizing;
+
+use crate::completions::{FinishReason, Order, Refusal};
+use crate::event::Event;
+use crate::threads;
+
+use self::batch::Batch;
+use self::prepare::{Prepared, Preparer};
+
+/// Sequences that run at once; further ones wait. Attention memory is set aside for each, and a CPU gains nothing from more.
+pub const MAX_SEQUENCES: usize = 4;
+
+/// Longest context served; memory is set aside for all of it.
+const MAX_CONTEXT: u32 = 8192;
+
+/// Names one job inside this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobKey(pub u64);
+
+/// Shared by the event loop and the threads of this module.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Not cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Nobody waits for this job any more.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Is it so?
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A job for the model. Holds the prompt.
+pub struct Task {
+    /// Comes back with every report.
+    pub key: JobKey,
+    /// The protocol's id, from which the seed is made.
+    pub request_id: [u8; 32],
+    /// What is wanted.
+    pub order: Order,
+    /// The job's flag.
+    pub cancel: Cancel,
+}
+
+/// What became of a task, or of the model. Holds generated text.
+pub enum Report {
+    /// The model is ready.
+    Loaded(Box<ModelFacts>),
+    /// The model can't be served, with the reason.
+    NotLoaded(String),
+    /// The prompts are understood: their tokens, and with `echo` their texts, one for each prompt.
+    Begun {
+        /// Which job.
+        key: JobKey,
+        /// Tokens of each prompt.
+        prompt_tokens: Vec<u64>,
+        /// Text each answer begins with; empty without `echo`.
+        echoes: Vec<Zeroizing<Vec<u8>>>,
+    },
+    /// The task will not be run.
+    Refused {
+        /// Which job.
+        key: JobKey,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The next piece of one answer.
+    Piece {
+        /// Which job.
+        key: JobKey,
+        /// Which of its answers: prompt number times `n` plus repetition.
+        choice: usize,
+        /// Whole characters; may be empty.
+        text: Zeroizing<Vec<u8>>,
+        /// Tokens generated for this answer so far.
+        completion_tokens: u64,
+        /// Set with the last piece.
+        finished: Option<FinishReason>,
+    },
+}
+
+/// What the event loop decides about the threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    /// Threads that compute; `None`: two.
+    pub threads: Option<usize>,
+    /// Most sequences at once; never more than [`MAX_SEQUENCES`].
+    pub max_sequences: usize,
+}
+
+/// Where the event loop puts tasks.
+pub struct Inference {
+    tasks: Sender<Task>,
+}
+
+impl Inference {
+    /// Starts the threads. The model is read from `model`; the first report says how that went. Tasks given before wait.
+    pub fn start(model: Box<dyn Read + Send>, setup: Setup, events: SyncSender<Event>) -> std::io::Result<Self> {
+        let (tasks, incoming) = channel();
+        threads::spawn("engine", move || {
+            // A send fails only when the event loop is gone, and then nobody is left to tell.
+            let _ = serve(model, setup, incoming, &events);
+        })?;
+        Ok(Self { tasks })
+    }
+
+    /// Hands over a task. `false`: the threads are gone.
+    pub fn run(&self, task: Task) -> bool {
+        self.tasks.send(task).is_ok()
+    }
+}
+
+/// The event loop is gone.
+struct Gone;
+
+fn serve(
+    mut model: Box<dyn Read + Send>,
+    setup: Setup,
+    tasks: Receiver<Task>,
+    events: &SyncSender<Event>,
+) -> Result<(), Gone> {
+    let send = |report| events.send(Event::Report(report)).map_err(|_| Gone);
+    let loaded = Model::read(&mut *model, Limits::default())
+        .map_err(|error| error.to_string())
+        .and_then(|model| Loaded::new(model, setup));
+    // The descriptor is closed: weights stay in memory, the file is not needed again.
+    drop(model);
+    let Loaded { facts, engine, preparer } = match loaded {
+        Ok(loaded) => loaded,
+        Err(text) => return send(Report::NotLoaded(text)),
+    };
+    let (prepared, incoming) = channel();
+    let refusals = events.clone();
+    let started = threads::spawn("prepare", move || prepare_all(&preparer, &tasks, &prepared, &refusals));
+    if let Err(error) = started {
+        return send(Report::NotLoaded(error.to_string()));
+    }
+    send(Report::Loaded(Box::new(facts)))?;
+    generate_all(Batch::new(engine), &incoming, events)
+}
+
+fn prepare_all(preparer: &Preparer, tasks: &Receiver<Task>, prepared: &Sender<Prepared>, events: &SyncSender<Event>) {
+    for task in tasks {
+        if task.cancel.is_cancelled() {
+            continue;
+        }
+        let key = task.key;
+        let sent = match preparer.prepare(task) {
+            Ok(job) => prepared.send(job).is_ok(),
+            Err(refusal) => events.send(Event::Report(Report::Refused { key, refusal })).is_ok(),
+        };
+        if !sent {
+            return;
+        }
+    }
+}
+
+fn generate_all(mut batch: Batch, prepared: &Receiver<Prepared>, events: &SyncSender<Event>) -> Result<(), Gone> {
+    let mut reports = Vec::new();
+    loop {
+        if batch.is_idle() {
+            match prepared.recv() {
+                Ok(job) => batch.add(job, &mut reports),
+                Err(_) => return Ok(()),
+            }
+        }
+        loop {
+            match prepared.try_recv() {
+                Ok(job) => batch.add(job, &mut reports),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            }
+        }
+        batch.step(&mut reports);
+        for report in reports.drain(..) {
+            events.send(Event::Report(report)).map_err(|_| Gone)?;
+        }
+    }
+}
+
+/// A model that can serve.
+struct Loaded {
+    facts: ModelFacts,
+    engine: Engine,
+    preparer: Preparer,
+}
+
+impl Loaded {
+    fn new(model: Model, setup: Setup) -> Result<Self, String> {
+        let context = model.context_length().min(MAX_CONTEXT);
+        let tokenizer = model.tokenizer();
+        let template = model.chat_template();
+        let mut facts = ModelFacts {
+            sha256: model.sha256(),
+            name: model.name().map(str::to_owned),
+            architecture: model.architecture().to_owned(),
+            quantisation: model.quantisation().to_owned(),
+            context,
+            backend: String::new(),
+            adapter: None,
+        };
+        let options = Options {
+            threads: setup.threads.unwrap_or(2),
+            context,
+            max_sequences: setup.max_sequences.clamp(1, MAX_SEQUENCES),
+        };
+        let engine = Engine::new(model, options).map_err(|error| error.to_string())?;
+        facts.context = engine.context();
+        engine.backend().clone_into(&mut facts.backend);
+        facts.adapter = engine.adapter();
+        let preparer = Preparer::new(tokenizer, template, facts.context);
+        Ok(Self { facts, engine, preparer })
+    }
+}

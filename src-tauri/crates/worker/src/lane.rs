@@ -1,0 +1,248 @@
+//! One connection to a proxy, from ciphertext to conversation: credit, proof of work, TLS, session.
+//!
+//! Does no I/O of its own. Wire bytes are put in and taken out; what the conversation asks for comes back as [`Outcome`]s.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use link::flow::{LaneReceiver, LaneSender};
+use link::message::LaneEnd;
+use link::{LaneId, flow};
+use protocol::worker::{Action, Config, Job, PaymentReport, ProxyFacts, Session};
+use protocol::{Now, Randomness};
+use ratls::pow::Challenge;
+use ratls::{ChannelError, ChannelState, ClientChannel, PeerIdentity};
+
+use crate::inference::Cancel;
+use crate::pipe::Pipe;
+
+/// How long a proxy may take for its challenge, and again for TLS. As long as a dialler waits for any frame.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Ciphertext put into TLS at once.
+const GULP: usize = 16 * 1024;
+
+/// What a lane wants done.
+pub enum Outcome {
+    /// Work on this challenge, then call [`Lane::solved`].
+    Solve(Challenge, Cancel),
+    /// The handshake is done.
+    Ready(Box<ProxyFacts>, Box<PeerIdentity>),
+    /// Run a job.
+    Start(Box<Job>),
+    /// Time is nearly up for this job.
+    Cancel([u8; 32]),
+    /// The session gave this job up.
+    Expired([u8; 32]),
+    /// A payment.
+    Payment(PaymentReport),
+}
+
+/// One connection to a proxy.
+pub struct Lane {
+    id: LaneId,
+    channel: ClientChannel,
+    /// What the session is made from, until it is.
+    beginning: Option<(Config, Box<dyn Randomness>)>,
+    session: Option<Session>,
+    peer: Option<PeerIdentity>,
+    sender: LaneSender,
+    receiver: LaneReceiver,
+    /// Arrived, not yet put into TLS: nothing is read while the proxy does not read us.
+    inbox: VecDeque<u8>,
+    phase: Phase,
+    /// Calls the proof of work off.
+    solving: Cancel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The proxy's turn, until then.
+    Waiting(Duration),
+    /// Our turn: the proof of work.
+    Solving,
+    /// The session watches the time.
+    Talking,
+}
+
+impl Lane {
+    /// A lane that the app has just dialled.
+    pub fn new(id: LaneId, channel: ClientChannel, config: Config, randomness: Box<dyn Randomness>, now: Now) -> Self {
+        Self {
+            id,
+            channel,
+            beginning: Some((config, randomness)),
+            session: None,
+            peer: None,
+            sender: LaneSender::new(),
+            receiver: LaneReceiver::new(),
+            inbox: VecDeque::new(),
+            phase: Phase::Waiting(now.mono + PATIENCE),
+            solving: Cancel::new(),
+        }
+    }
+
+    /// Ciphertext came. `Err`: more than there was credit for.
+    pub fn arrived(&mut self, bytes: &[u8]) -> Result<(), flow::FlowError> {
+        self.receiver.arrived(bytes.len())?;
+        self.inbox.extend(bytes);
+        Ok(())
+    }
+
+    /// The app took `bytes` of ours.
+    pub fn granted(&mut self, bytes: u32) -> Result<(), flow::FlowError> {
+        self.sender.granted(bytes)
+    }
+
+    /// May more be said to the proxy? If not, keep it: the proxy does not read.
+    pub fn has_room(&self) -> bool {
+        self.sender.room() > 0
+    }
+
+    /// Has all that was said left for the app?
+    pub fn is_flushed(&self) -> bool {
+        self.sender.queued() == 0
+    }
+
+    /// The proof of work ended.
+    pub fn solved(&mut self, nonce: Option<i64>, now: Now) -> Result<(), LaneEnd> {
+        if self.phase != Phase::Solving {
+            return Ok(());
+        }
+        let nonce = nonce.ok_or_else(|| LaneEnd::Protocol("the proof of work has no solution".to_owned()))?;
+        self.channel.provide_nonce(nonce).map_err(|error| channel_end(&error))?;
+        self.phase = Phase::Waiting(now.mono + PATIENCE);
+        Ok(())
+    }
+
+    /// Puts what arrived through TLS and the session, as far as the proxy reads what comes of it. Outcomes count even if the
+    /// lane ends with an error.
+    pub fn pump(&mut self, now: Now, pipe: &Pipe, outcomes: &mut Vec<Outcome>) -> Result<(), LaneEnd> {
+        loop {
+            self.advance(now, outcomes)?;
+            self.flush(pipe);
+            if self.inbox.is_empty() || !self.has_room() || self.phase == Phase::Solving {
+                return Ok(());
+            }
+            let gulp: Vec<u8> = self.inbox.drain(..self.inbox.len().min(GULP)).collect();
+            if let Some(credit) = self.receiver.taken(gulp.len()) {
+                pipe.credit(self.id, credit);
+            }
+            self.channel.receive_wire(&gulp).map_err(|error| channel_end(&error))?;
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Now, outcomes: &mut Vec<Outcome>) -> Result<(), LaneEnd> {
+        if let Phase::Waiting(until) = self.phase
+            && until <= now.mono
+        {
+            return Err(LaneEnd::Silent);
+        }
+        let mut actions = Vec::new();
+        let result = match &mut self.session {
+            Some(session) => session.tick(now, &mut actions),
+            None => Ok(()),
+        };
+        self.absorb(actions, outcomes);
+        result.map_err(|error| protocol_end(&error))
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Waiting(until) => Some(until),
+            Phase::Solving => None,
+            Phase::Talking => self.session.as_ref().and_then(Session::next_deadline),
+        }
+    }
+
+    /// Says something in the session, if there is one; afterwards call [`pump`](Self::pump).
+    pub fn say<T>(&mut self, speak: impl FnOnce(&mut Session, &mut Vec<Action>) -> T) -> Option<T> {
+        let mut actions = Vec::new();
+        let result = speak(self.session.as_mut()?, &mut actions);
+        // Speaking only ever sends.
+        self.absorb(actions, &mut Vec::new());
+        Some(result)
+    }
+
+    fn advance(&mut self, now: Now, outcomes: &mut Vec<Outcome>) -> Result<(), LaneEnd> {
+        match self.channel.state() {
+            ChannelState::AwaitingChallenge | ChannelState::Handshaking => Ok(()),
+            ChannelState::PowNeeded(challenge) => {
+                if self.phase != Phase::Solving {
+                    self.phase = Phase::Solving;
+                    outcomes.push(Outcome::Solve(challenge, self.solving.clone()));
+                }
+                Ok(())
+            }
+            ChannelState::Open(peer) => {
+                self.peer.get_or_insert(peer);
+                self.converse(now, outcomes)
+            }
+        }
+    }
+
+    fn converse(&mut self, now: Now, outcomes: &mut Vec<Outcome>) -> Result<(), LaneEnd> {
+        let mut actions = Vec::new();
+        if let Some((config, randomness)) = self.beginning.take() {
+            self.session = Some(Session::new(config, randomness, now, &mut actions));
+            self.phase = Phase::Talking;
+        }
+        let plaintext = self.channel.take_plaintext();
+        let result = match &mut self.session {
+            Some(session) if !plaintext.is_empty() => session.receive(&plaintext, now, &mut actions),
+            _ => Ok(()),
+        };
+        self.absorb(actions, outcomes);
+        result.map_err(|error| protocol_end(&error))
+    }
+
+    fn absorb(&mut self, actions: Vec<Action>, outcomes: &mut Vec<Outcome>) {
+        for action in actions {
+            match action {
+                Action::Send(bytes) => self.channel.send_plaintext(&bytes),
+                Action::Start(job) => outcomes.push(Outcome::Start(Box::new(job))),
+                Action::Cancel(id) => outcomes.push(Outcome::Cancel(id)),
+                Action::Expired(id) => outcomes.push(Outcome::Expired(id)),
+                Action::Payment(report) => outcomes.push(Outcome::Payment(report)),
+                // A session that talks has a peer.
+                Action::Ready(facts) => {
+                    outcomes.extend(self.peer.clone().map(|peer| Outcome::Ready(Box::new(facts), Box::new(peer))))
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, pipe: &Pipe) {
+        let wire = self.channel.take_wire();
+        self.sender.push(&wire);
+        while let Some(chunk) = self.sender.next_chunk() {
+            pipe.data(self.id, &chunk);
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.solving.cancel();
+    }
+}
+
+fn protocol_end(error: &protocol::Error) -> LaneEnd {
+    match error {
+        protocol::Error::Silent { .. } | protocol::Error::NoAnswer { .. } => LaneEnd::Silent,
+        // The proxy's own words stay out of our log.
+        protocol::Error::Refused { call, code, .. } => {
+            LaneEnd::Protocol(format!("{call} was refused with code {code}"))
+        }
+        error => LaneEnd::Protocol(error.to_string()),
+    }
+}
+
+fn channel_end(error: &ChannelError) -> LaneEnd {
+    match error {
+        ChannelError::PowTooHard { asked } => LaneEnd::ProofOfWorkTooHard { asked: *asked },
+        error => LaneEnd::Untrusted(error.to_string()),
+    }
+}

@@ -1,0 +1,159 @@
+//! `chrysalis-worker`: without arguments the boxed worker of `chrysalis`, with a subcommand a tool for developers.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use worker::developer::{self, Bench, Generate};
+use worker::serve::{self, Stopped, World};
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Runs a language model for chrysalis.
+///
+/// Without a subcommand this is the boxed half of `chrysalis`: it expects a pipe and a model as inherited descriptors and is of
+/// no use by itself. The subcommands run the engine on a GGUF file directly, without network, proxies or money.
+#[derive(Parser)]
+#[command(
+    name = "chrysalis-worker",
+    version,
+    after_help = "Exit codes: 0 done; 1 failed, the reason is on standard error; 2 wrong usage.\n\n\
+    Example:\n  chrysalis-worker generate --model SmolLM2-135M-Instruct-Q4_1.gguf --prompt \"The capital of France is\" --tokens 8"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure how fast this machine reads a prompt and generates.
+    Bench {
+        /// The model, a GGUF file.
+        #[arg(long, value_name = "FILE")]
+        model: PathBuf,
+        /// Where the model runs.
+        #[arg(long, value_enum, default_value_t = Backend::Cpu)]
+        backend: Backend,
+        /// Tokens of the prompt.
+        #[arg(long, value_name = "N", default_value_t = 128)]
+        prompt: u32,
+        /// Tokens to generate, at least 2.
+        #[arg(long, value_name = "N", default_value_t = 64)]
+        generate: u32,
+        /// Threads that compute; default: one per processor.
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Write one JSON object instead of sentences.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Continue a text. The text is taken as it is, without the model's chat template.
+    Generate {
+        /// The model, a GGUF file.
+        #[arg(long, value_name = "FILE")]
+        model: PathBuf,
+        /// Where the model runs.
+        #[arg(long, value_enum, default_value_t = Backend::Cpu)]
+        backend: Backend,
+        /// The text to continue.
+        #[arg(long, value_name = "TEXT")]
+        prompt: String,
+        /// Most tokens to generate.
+        #[arg(long, value_name = "N", default_value_t = 64)]
+        tokens: u32,
+        /// 0 always takes the likeliest token; up to 2.
+        #[arg(long, value_name = "T", default_value_t = 0.0)]
+        temperature: f32,
+        /// Threads that compute; default: one per processor.
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Write one JSON object: {"prompt_tokens":[…],"tokens":[…],"text":"…"}.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    /// The processor.
+    Cpu,
+}
+
+fn main() -> ExitCode {
+    // No argument at all: nothing may be read but the two descriptors.
+    if std::env::args_os().len() == 1 {
+        return boxed();
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    let done = match arguments.command {
+        None => {
+            complain("a subcommand is needed; see chrysalis-worker --help");
+            return ExitCode::from(WRONG_USAGE);
+        }
+        Some(Command::Bench { model, backend: Backend::Cpu, prompt, generate, threads, json }) => {
+            developer::bench(&Bench { model: &model, prompt, generate, threads, json }, &mut out)
+        }
+        Some(Command::Generate { model, backend: Backend::Cpu, prompt, tokens, temperature, threads, json }) => {
+            developer::generate(
+                &Generate { model: &model, prompt: &prompt, tokens, temperature, threads, json },
+                &mut out,
+            )
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn boxed() -> ExitCode {
+    // A panic's message may quote a prompt; its place can't. And a process with a dead thread must not linger.
+    std::panic::set_hook(Box::new(|panic| {
+        match panic.location() {
+            Some(place) => complain(&format!("panicked at {}:{}", place.file(), place.line())),
+            None => complain("panicked"),
+        }
+        std::process::exit(i32::from(FAILED));
+    }));
+    let (channel, model) = match sandbox::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            complain(&format!(
+                "started without the pipe of chrysalis ({error}); for the developer's subcommands see chrysalis-worker --help"
+            ));
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let stopped = serve::run(World {
+        reader: Box::new(channel.reader),
+        writer: Box::new(channel.writer),
+        model: Box::new(model),
+        // Whatever runs then runs for nobody.
+        on_gone: Arc::new(|| std::process::exit(0)),
+    });
+    match stopped {
+        Stopped::AppGone => ExitCode::SUCCESS,
+        stopped => {
+            complain(&stopped.to_string());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "chrysalis-worker: {text}");
+}

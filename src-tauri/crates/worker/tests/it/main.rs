@@ -1,0 +1,17 @@
+//! The worker from outside.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")
+)]
+
+/// What a request may hold, row by row, and what is said to the others.
+mod requests;
+
+/// The bytes of answers, read back as a client would.
+mod answers;
+
+/// The whole worker against an app and a proxy in this process.
+mod serving;
+
+/// The app's and the proxy's side for `serving`.
+mod app;
