@@ -247,11 +247,18 @@ fn store_counted(content: &[u8], to: &mut Vec<u8>) {
 /// Text as the genuine parser takes it from a network: zero bytes become spaces; text that is no UTF-8 loses its last
 /// character, and is dropped altogether if that does not help.
 fn sanitised(content: &[u8]) -> String {
-    let text = std::str::from_utf8(content).unwrap_or_else(|_| {
-        let last = content.iter().rposition(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
-        std::str::from_utf8(&content[..last]).unwrap_or_default()
-    });
-    text.replace('\0', " ")
+    let mut text = content.to_vec();
+    for byte in &mut text {
+        if *byte == 0 {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8(text).unwrap_or_else(|error| {
+        let mut text = error.into_bytes();
+        let last_character = text.iter().rposition(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
+        text.truncate(last_character);
+        String::from_utf8(text).unwrap_or_default()
+    })
 }
 
 #[cfg(test)]
