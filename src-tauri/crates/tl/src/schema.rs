@@ -16,7 +16,7 @@ pub struct Combinator {
     /// Its name in the schema, such as `worker.connectToProxy`.
     pub name: &'static str,
     /// Its schema text on one line, `name field:type … = Result`, assembled from our declaration.
-    pub text: String,
+    pub text: fn() -> String,
     /// Decodes bytes as its type and encodes what was decoded.
     pub round_trip: fn(&[u8]) -> Result<Vec<u8>, Error>,
     #[cfg(test)]
@@ -298,7 +298,7 @@ macro_rules! combinator {
         crate::Combinator {
             id: $id,
             name: $text,
-            text: [
+            text: || [
                 $text.to_owned(),
                 $( format!(
                     "{}:{}{}",

@@ -1,0 +1,41 @@
+//! Every place where bytes from outside are read, as a function of bytes; for libFuzzer (`src-tauri/fuzz`) and for plain
+//! `cargo test`, which replays the committed inputs and a bounded number of mutants of them.
+//!
+//! What lives here: one thin function per decoder, and [`mutate`], the seeded mutations of the tests. What may not: anything
+//! the product links. A function returns when all is well, whatever it makes of the bytes; it panics when an invariant of the
+//! decoder is broken, such as "what was taken is written as something that is taken again".
+//!
+//! Walk-through: [`TARGETS`] is the list. Inputs stand in `tests/fixtures/fuzz/<target>/`: cut from recordings and golden
+//! vectors, and whatever a fuzzer found, made small.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
+
+pub mod mutate;
+
+mod objects;
+
+pub use objects::tl_objects;
+
+/// A decoder under test.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name: of the function, of the fuzzer, of the folder with inputs.
+    pub name: &'static str,
+    /// Reads the bytes. Panics on a fault of the decoder.
+    pub run: fn(&[u8]),
+    /// How much memory it may hold at once.
+    pub memory: Memory,
+}
+
+/// A bound on memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Whatever the input.
+    pub fixed: u64,
+    /// For each byte of input.
+    pub per_byte: u64,
+}
+
+/// All targets.
+pub const TARGETS: &[Target] =
+    &[Target { name: "tl_objects", run: tl_objects, memory: Memory { fixed: 128 * 1024, per_byte: 16 } }];
