@@ -13,8 +13,10 @@
 pub mod mutate;
 
 mod objects;
+mod trust;
 
 pub use objects::tl_objects;
+pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -37,5 +39,13 @@ pub struct Memory {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] =
-    &[Target { name: "tl_objects", run: tl_objects, memory: Memory { fixed: 128 * 1024, per_byte: 16 } }];
+pub const TARGETS: &[Target] = &[
+    target("tl_objects", tl_objects, 128 * 1024, 16),
+    target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
+    target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
+    target("ratls_channel", ratls_channel, 1024 * 1024, 64),
+];
+
+const fn target(name: &'static str, run: fn(&[u8]), fixed: u64, per_byte: u64) -> Target {
+    Target { name, run, memory: Memory { fixed, per_byte } }
+}
