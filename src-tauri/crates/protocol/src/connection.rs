@@ -105,7 +105,7 @@ impl<K: Copy> Connection<K> {
                 Packet::Ping { id } => self.push_frame(&Packet::Pong { id }, wire),
                 Packet::Packet { data } => return Ok(Some(Event::Packet(data))),
                 Packet::Query { id, data } => return Ok(Some(Event::Query { id, data })),
-                Packet::Answer { id, data } => {
+                Packet::QueryAnswer { id, data } => {
                     if let Some((call, _)) = self.asked.remove(&id) {
                         return Ok(Some(Event::Answer { call, data }));
                     }
@@ -152,7 +152,7 @@ impl<K: Copy> Connection<K> {
 
     /// Frames the answer to a question.
     pub(crate) fn answer(&mut self, id: i64, data: Vec<u8>) -> Result<Vec<u8>, TooLarge> {
-        self.wrap(&Packet::Answer { id, data })
+        self.wrap(&Packet::QueryAnswer { id, data })
     }
 
     /// Frames the refusal of a question.
