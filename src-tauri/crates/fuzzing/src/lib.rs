@@ -11,10 +11,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 pub mod mutate;
+pub mod tiny;
 
+mod files;
 mod objects;
 mod trust;
 
+pub use files::{chat_template, gguf, tokenizer};
 pub use objects::tl_objects;
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
 
@@ -41,6 +44,9 @@ pub struct Memory {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     target("tl_objects", tl_objects, 128 * 1024, 16),
+    target("gguf", gguf, 128 << 20, 256),
+    target("tokenizer", tokenizer, 1 << 20, 256),
+    target("chat_template", chat_template, 128 << 20, 256),
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
     target("ratls_channel", ratls_channel, 1024 * 1024, 64),

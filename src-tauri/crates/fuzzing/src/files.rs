@@ -1,0 +1,100 @@
+//! A model file of unknown origin: the container, the vocabulary, the chat template, and the numbers it computes with.
+
+use std::collections::BTreeMap;
+
+use engine::gguf::{File, Limits};
+use engine::{ChatTemplate, Detokenizer, Engine, Finish, Message, Model, Options, RenderOptions, Request, Sampling};
+
+use crate::tiny::{Tiny, byte_tokens};
+
+/// The bytes as a GGUF file. One that is a whole model is also put to work.
+pub fn gguf(data: &[u8]) {
+    // A caller that knows the length says so; one that does not must not be fooled either.
+    let known = Limits { file_bytes: data.len() as u64, ..Limits::default() };
+    let read = File::read(&mut &*data, &known);
+    let reread = File::read(&mut &*data, &Limits::default());
+    assert!(read.is_ok() || reread.is_err(), "a file is refused only for its known length");
+    if let Ok(file) = read {
+        let held: usize = file.tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+        assert!(held <= data.len(), "{held} bytes of weights came out of {} bytes", data.len());
+    }
+    let Ok(model) = Model::read(&mut &*data, Limits::default()) else { return };
+    let tokenizer = model.tokenizer();
+    let mut prompt = tokenizer.encode_prompt("Say the word 42.", true);
+    assert!(prompt.iter().all(|token| *token < tokenizer.vocabulary_size()), "a token that is not in the vocabulary");
+    prompt.truncate(6);
+    if let Some(template) = model.chat_template() {
+        let messages = [Message { role: "user".to_owned(), content: "Hello".to_owned() }];
+        drop(template.render(&messages, true, &RenderOptions::default()));
+    }
+    let Ok(mut engine) = Engine::new(model, Options { threads: 1, context: 16, max_sequences: 1 }) else { return };
+    let request = Request { prompt, sampling: Sampling::default(), stop: vec!["stop".to_owned()], max_tokens: 3 };
+    if engine.add(request).is_err() {
+        return;
+    }
+    for _ in 0..16 {
+        for output in engine.step() {
+            assert!(output.usage.completion <= 3, "more tokens than asked for");
+            if output.finished == Some(Finish::Length) {
+                assert!(output.usage.completion == 3, "cut before its length");
+            }
+        }
+        if engine.running() == 0 {
+            return;
+        }
+    }
+    panic!("an answer of 3 tokens takes more than 16 steps");
+}
+
+/// The bytes as a text, and as token ids, over a small vocabulary.
+pub fn tokenizer(data: &[u8]) {
+    let tokens = byte_tokens();
+    let tiny = Tiny { tokens: &tokens, controls: 2, merges: &["h e", "l l", "he ll", "\u{120} t"], template: "" };
+    let model = match Model::read(&mut tiny.bytes().as_slice(), Limits::default()) {
+        Ok(model) => model,
+        Err(error) => panic!("the tokenizer's own model is refused: {error}"),
+    };
+    let tokenizer = model.tokenizer();
+    let text = String::from_utf8_lossy(data);
+    let ids = tokenizer.encode(&text, false);
+    assert!(tokenizer.decode(&ids) == text.as_bytes(), "text does not come back from its tokens");
+    assert!(ids.len() <= text.len(), "more tokens than bytes");
+    assert!(detokenized(ids.iter().map(|id| tokenizer.piece(*id))) == text, "text does not come back piece by piece");
+    let special = tokenizer.encode(&text, true);
+    assert!(special.len() <= ids.len(), "special tokens made a text longer");
+
+    let ids: Vec<u32> = data.iter().map(|byte| u32::from(*byte) * 2).collect();
+    let bytes = tokenizer.decode(&ids);
+    let written = detokenized(ids.iter().map(|id| tokenizer.piece(*id)));
+    assert!(written == String::from_utf8_lossy(&bytes), "a stream of pieces is not the text of all of them");
+}
+
+fn detokenized<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut detokenizer = Detokenizer::default();
+    let mut text: String = pieces.map(|piece| detokenizer.push(piece)).collect();
+    text.push_str(&detokenizer.finish());
+    text
+}
+
+/// The bytes as a chat template and a conversation: up to the first zero byte the template, then one message after each
+/// further zero byte.
+pub fn chat_template(data: &[u8]) {
+    let mut parts = data.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let source = parts.next().unwrap_or_default();
+    // A gap that is known, see README.md of src-tauri/fuzz: a repeated list costs no fuel until it has become text.
+    if source.contains('*') {
+        return;
+    }
+    let Ok(template) = ChatTemplate::new(&source, Some("<s>"), Some("</s>")) else { return };
+    let roles = ["system", "user", "assistant"].into_iter().cycle();
+    let messages: Vec<Message> = parts
+        .zip(roles)
+        .map(|(content, role)| Message { role: role.to_owned(), content: content.into_owned() })
+        .collect();
+    let variables = BTreeMap::from([("tools".to_owned(), serde_json::json!([{"name": "f"}, null, 1.5]))]);
+    for (prompt, options) in
+        [(true, RenderOptions::default()), (false, RenderOptions { enable_thinking: Some(false), variables })]
+    {
+        drop(template.render(&messages, prompt, &options));
+    }
+}
