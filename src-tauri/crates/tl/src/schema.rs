@@ -159,7 +159,7 @@ macro_rules! one {
                 $variant $({
                     $(
                         $(#[$note])*
-                        #[doc = concat!("\n`", stringify!($field), ": ", stringify!($kind) $(, "`, present if bit ", stringify!($bit), " of `flags` is set")?, "`")]
+                        #[doc = concat!("\n`", stringify!($field), ": ", stringify!($kind), "`" $(, ", present if bit ", stringify!($bit), " of `flags` is set")?)]
                         $field: crate::schema::field_type!($kind $([$bit])?),
                     )*
                 })?,
@@ -252,7 +252,7 @@ macro_rules! record {
         pub struct $name {
             $(
                 $(#[$note])*
-                #[doc = concat!("\n`", stringify!($field), ": ", stringify!($kind) $(, "`, present if bit ", stringify!($bit), " of `flags` is set")?)]
+                #[doc = concat!("\n`", stringify!($field), ": ", stringify!($kind), "`" $(, ", present if bit ", stringify!($bit), " of `flags` is set")?)]
                 pub $field: crate::schema::field_type!($kind $([$bit])?),
             )*
         }
