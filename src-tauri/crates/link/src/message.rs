@@ -90,7 +90,8 @@ pub enum ToWorker {
         /// Which.
         lane: LaneId,
     },
-    /// Take jobs (`true`) or announce disabled (`false`) on every lane; running jobs go on.
+    /// Take jobs (`true`) or announce disabled (`false`) on every lane; running jobs go on. A worker starts enabled and announces
+    /// so once its model is loaded.
     SetEnabled(bool),
     /// Price coefficient from now on, thousandths.
     SetCoefficient(i32),
@@ -213,14 +214,14 @@ pub enum FromWorker {
     },
     /// What has been announced to the proxies.
     Enabled(bool),
-    /// A job began.
+    /// A job was handed to the model.
     JobStarted {
         /// From which proxy.
         lane: LaneId,
         /// How many run now.
         active: u32,
     },
-    /// A job ended; counts are the engine's own.
+    /// A job ended; counts are the engine's own. Also said of a job that was refused at once, without a `JobStarted` before it.
     JobDone {
         /// From which proxy.
         lane: LaneId,

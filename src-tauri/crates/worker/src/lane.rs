@@ -10,8 +10,8 @@ use link::message::LaneEnd;
 use link::{LaneId, flow};
 use protocol::worker::{Action, Config, Job, PaymentReport, ProxyFacts, Session};
 use protocol::{Now, Randomness};
-use ratls::pow::Challenge;
-use ratls::{ChannelError, ChannelState, ClientChannel, PeerIdentity};
+use ratls::pow::{Challenge, PowError};
+use ratls::{ChannelError, ClientChannel, PeerIdentity, State};
 
 use crate::inference::Cancel;
 use crate::pipe::Pipe;
@@ -27,7 +27,7 @@ pub enum Outcome {
     /// Work on this challenge, then call [`Lane::solved`].
     Solve(Challenge, Cancel),
     /// The handshake is done.
-    Ready(Box<ProxyFacts>, Box<PeerIdentity>),
+    Ready(Box<ProxyFacts>, PeerIdentity),
     /// Run a job.
     Start(Box<Job>),
     /// Time is nearly up for this job.
@@ -51,6 +51,8 @@ pub struct Lane {
     /// Arrived, not yet put into TLS: nothing is read while the proxy does not read us.
     inbox: VecDeque<u8>,
     phase: Phase,
+    /// TLS refused to send; told at the next occasion.
+    broken: Option<LaneEnd>,
     /// Calls the proof of work off.
     solving: Cancel,
 }
@@ -78,6 +80,7 @@ impl Lane {
             receiver: LaneReceiver::new(),
             inbox: VecDeque::new(),
             phase: Phase::Waiting(now.mono + PATIENCE),
+            broken: None,
             solving: Cancel::new(),
         }
     }
@@ -120,6 +123,9 @@ impl Lane {
     pub fn pump(&mut self, now: Now, pipe: &Pipe, outcomes: &mut Vec<Outcome>) -> Result<(), LaneEnd> {
         loop {
             self.advance(now, outcomes)?;
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
             self.flush(pipe);
             if self.inbox.is_empty() || !self.has_room() || self.phase == Phase::Solving {
                 return Ok(());
@@ -168,15 +174,15 @@ impl Lane {
 
     fn advance(&mut self, now: Now, outcomes: &mut Vec<Outcome>) -> Result<(), LaneEnd> {
         match self.channel.state() {
-            ChannelState::AwaitingChallenge | ChannelState::Handshaking => Ok(()),
-            ChannelState::PowNeeded(challenge) => {
+            State::AwaitingPow | State::Handshaking | State::Over => Ok(()),
+            State::PowNeeded(challenge) => {
                 if self.phase != Phase::Solving {
                     self.phase = Phase::Solving;
                     outcomes.push(Outcome::Solve(challenge, self.solving.clone()));
                 }
                 Ok(())
             }
-            ChannelState::Open(peer) => {
+            State::Open(peer) => {
                 self.peer.get_or_insert(peer);
                 self.converse(now, outcomes)
             }
@@ -201,14 +207,21 @@ impl Lane {
     fn absorb(&mut self, actions: Vec<Action>, outcomes: &mut Vec<Outcome>) {
         for action in actions {
             match action {
-                Action::Send(bytes) => self.channel.send_plaintext(&bytes),
+                Action::Send(bytes) => {
+                    if let Err(error) = self.channel.send_plaintext(&bytes) {
+                        self.broken.get_or_insert(channel_end(&error));
+                    }
+                    // TLS keeps no more than it must, and the queue before the pipe is watched in `has_room`.
+                    let wire = self.channel.take_wire();
+                    self.sender.push(&wire);
+                }
                 Action::Start(job) => outcomes.push(Outcome::Start(Box::new(job))),
                 Action::Cancel(id) => outcomes.push(Outcome::Cancel(id)),
                 Action::Expired(id) => outcomes.push(Outcome::Expired(id)),
                 Action::Payment(report) => outcomes.push(Outcome::Payment(report)),
                 // A session that talks has a peer.
                 Action::Ready(facts) => {
-                    outcomes.extend(self.peer.clone().map(|peer| Outcome::Ready(Box::new(facts), Box::new(peer))))
+                    outcomes.extend(self.peer.map(|peer| Outcome::Ready(Box::new(facts), peer)));
                 }
             }
         }
@@ -242,7 +255,12 @@ fn protocol_end(error: &protocol::Error) -> LaneEnd {
 
 fn channel_end(error: &ChannelError) -> LaneEnd {
     match error {
-        ChannelError::PowTooHard { asked } => LaneEnd::ProofOfWorkTooHard { asked: *asked },
+        ChannelError::Pow(PowError::TooHard { asked, .. }) => {
+            LaneEnd::ProofOfWorkTooHard { asked: asked.unsigned_abs() }
+        }
+        ChannelError::Pow(error) => LaneEnd::Protocol(error.to_string()),
+        ChannelError::Peer(error) => LaneEnd::Untrusted(error.to_string()),
+        ChannelError::Tls(error) => LaneEnd::Untrusted(format!("TLS: {error}")),
         error => LaneEnd::Untrusted(error.to_string()),
     }
 }

@@ -363,7 +363,8 @@ impl Server {
             Identity::generate(evidence, clock.unix_seconds()).map_err(|error| untrusted(error.to_string()))?;
         let config = tls::client_config(&identity, policy, Arc::new(move || clock.unix_seconds()))
             .map_err(|error| untrusted(error.to_string()))?;
-        let channel = ClientChannel::new(config, self.configuration.max_pow_difficulty);
+        let channel =
+            ClientChannel::new(&config, self.hardest_proof()).map_err(|error| untrusted(error.to_string()))?;
         let configuration = protocol::worker::Config {
             owner_text: self.configuration.owner.clone(),
             model: self.model.clone(),
@@ -423,7 +424,7 @@ impl Server {
         for outcome in outcomes {
             match outcome {
                 Outcome::Solve(challenge, cancel) => self.solve(id, challenge, cancel),
-                Outcome::Ready(facts, peer) => self.pipe.say(&ready(id, &facts, &peer)),
+                Outcome::Ready(facts, peer) => self.pipe.say(&ready(id, &facts, peer)),
                 Outcome::Start(job) => self.start(id, *job),
                 Outcome::Cancel(job) => {
                     if let Some(key) = self.keys.get(&(id, job)).copied() {
@@ -454,7 +455,7 @@ impl Server {
     }
 
     fn solve(&self, lane: LaneId, challenge: Challenge, cancel: Cancel) {
-        let most = self.configuration.max_pow_difficulty;
+        let most = self.hardest_proof();
         let events = self.events.clone();
         let started = threads::spawn("proof-of-work", move || {
             let solution = pow::solve(&challenge, most, &mut || !cancel.is_cancelled());
@@ -464,6 +465,10 @@ impl Server {
         if started.is_err() {
             self.log(LogLevel::Error, "no thread for a proof of work");
         }
+    }
+
+    fn hardest_proof(&self) -> i32 {
+        i32::try_from(self.configuration.max_pow_difficulty).unwrap_or(i32::MAX)
     }
 
     pub(crate) fn log(&self, level: LogLevel, message: &'static str) {
@@ -498,7 +503,7 @@ fn check(configuration: &Configuration) -> Result<ModelName, &'static str> {
     Ok(model)
 }
 
-fn ready(lane: LaneId, facts: &ProxyFacts, peer: &PeerIdentity) -> FromWorker {
+fn ready(lane: LaneId, facts: &ProxyFacts, peer: PeerIdentity) -> FromWorker {
     FromWorker::LaneReady {
         lane,
         proxy: ProxyReport {

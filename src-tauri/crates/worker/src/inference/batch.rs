@@ -117,7 +117,9 @@ fn refusal(refused: Refused) -> Refusal {
         Refused::TooLong { prompt, context, .. } => {
             Refusal::context_exceeded(u32::try_from(context).unwrap_or(u32::MAX), prompt, "prompt")
         }
-        Refused::EmptyPrompt | Refused::UnknownToken => Refusal::bad_request(refused.to_string(), Some("prompt")),
+        Refused::EmptyPrompt | Refused::UnknownToken | Refused::NoTokens => {
+            Refusal::bad_request(refused.to_string(), Some("prompt"))
+        }
         Refused::Full => Refusal::internal("the engine has no room for this request"),
     }
 }

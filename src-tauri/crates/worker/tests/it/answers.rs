@@ -16,12 +16,7 @@ fn answer(endpoint: Endpoint, stream: bool, choices: usize) -> Answer {
 }
 
 fn usage() -> TokenUsage {
-    TokenUsage {
-        prompt: 34,
-        cached: 11,
-        completion: 100,
-        reasoning: 10,
-    }
+    TokenUsage { prompt: 34, cached: 11, completion: 100, reasoning: 10 }
 }
 
 /// Reads events as a client does: every event one `data:` line and an empty one.
@@ -38,11 +33,7 @@ fn events(bytes: &[u8]) -> Vec<String> {
 }
 
 fn json_events(bytes: &[u8]) -> Vec<Value> {
-    events(bytes)
-        .iter()
-        .filter(|event| *event != "[DONE]")
-        .map(|event| serde_json::from_str(event).unwrap())
-        .collect()
+    events(bytes).iter().filter(|event| *event != "[DONE]").map(|event| serde_json::from_str(event).unwrap()).collect()
 }
 
 #[test]
@@ -104,7 +95,9 @@ fn several_streamed_answers_keep_apart() {
     let first = json_events(&answer.events().unwrap());
     let texts: Vec<_> = first
         .iter()
-        .map(|event| (&event["choices"][0]["index"], &event["choices"][0]["text"], &event["choices"][0]["finish_reason"]))
+        .map(|event| {
+            (&event["choices"][0]["index"], &event["choices"][0]["text"], &event["choices"][0]["finish_reason"])
+        })
         .collect();
     assert_eq!(texts, [(&json!(0), &json!("zero"), &json!("length")), (&json!(1), &json!("one"), &Value::Null)]);
     assert_eq!(first[0]["object"], "text_completion");
@@ -154,13 +147,7 @@ fn a_whole_completion_has_texts() {
 #[test]
 fn costs_stand_where_existing_workers_put_them() {
     // The document's example: 34 prompt tokens (11 cached), 100 completion tokens (10 reasoning), all multipliers 1, price 2.
-    let adjusted = AdjustedUsage {
-        prompt: 23,
-        cached: 11,
-        completion: 90,
-        reasoning: 10,
-        total: 134,
-    };
+    let adjusted = AdjustedUsage { prompt: 23, cached: 11, completion: 90, reasoning: 10, total: 134 };
     let costs = Costs::new(&adjusted, &prices(2));
     assert_eq!((costs.prompt, costs.completion, costs.total), (68, 200, 268));
     let mut answer = answer(Endpoint::Chat, false, 1);
@@ -173,13 +160,7 @@ fn costs_stand_where_existing_workers_put_them() {
 
 #[test]
 fn absurd_costs_do_not_overflow() {
-    let adjusted = AdjustedUsage {
-        prompt: i64::MAX,
-        cached: i64::MAX,
-        completion: 0,
-        reasoning: 0,
-        total: i64::MAX,
-    };
+    let adjusted = AdjustedUsage { prompt: i64::MAX, cached: i64::MAX, completion: 0, reasoning: 0, total: i64::MAX };
     assert_eq!(Costs::new(&adjusted, &prices(u64::MAX)).total, i64::MAX);
 }
 

@@ -1,8 +1,5 @@
 //! The worker from outside.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 /// What a request may hold, row by row, and what is said to the others.
 mod requests;

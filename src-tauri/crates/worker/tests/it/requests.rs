@@ -1,8 +1,8 @@
 use accounting::Endpoint;
 use serde_json::{Value, json};
 use worker::completions::{
-    COMPLETIONS_DEFAULT_TOKENS, MAX_BODY, MAX_CHOICES, MAX_DEPTH, MAX_OBJECTS, MAX_STOP_BYTES, MAX_STOPS, Order, Prompts,
-    Refusal, parse, seed,
+    COMPLETIONS_DEFAULT_TOKENS, MAX_BODY, MAX_CHOICES, MAX_DEPTH, MAX_OBJECTS, MAX_STOP_BYTES, MAX_STOPS, Order,
+    Prompts, Refusal, parse, seed,
 };
 
 const MODEL: &str = "practice/tiny";
@@ -60,11 +60,26 @@ const BOTH: &[&str] = &[CHAT, RAW];
 
 #[test]
 fn every_number_of_the_table_is_judged_by_type_and_range() {
-    check_row(BOTH, "frequency_penalty", &[json!(-2), json!(2.0), json!(0)], &[json!(2.1), json!(-3), json!("1"), json!(null)]);
+    check_row(
+        BOTH,
+        "frequency_penalty",
+        &[json!(-2), json!(2.0), json!(0)],
+        &[json!(2.1), json!(-3), json!("1"), json!(null)],
+    );
     check_row(BOTH, "presence_penalty", &[json!(-2), json!(1.5)], &[json!("x"), json!([]), json!(null), json!(2.5)]);
-    check_row(BOTH, "temperature", &[json!(0), json!(2), json!(0.7)], &[json!("hot"), json!(true), json!(-0.1), json!(2.01)]);
+    check_row(
+        BOTH,
+        "temperature",
+        &[json!(0), json!(2), json!(0.7)],
+        &[json!("hot"), json!(true), json!(-0.1), json!(2.01)],
+    );
     check_row(BOTH, "top_p", &[json!(0), json!(1), json!(0.9)], &[json!("x"), json!({}), json!(1.1), json!(-1)]);
-    check_row(BOTH, "max_tokens", &[json!(1), json!(100_000)], &[json!(-1), json!(1.0), json!("5"), json!(null), json!(0)]);
+    check_row(
+        BOTH,
+        "max_tokens",
+        &[json!(1), json!(100_000)],
+        &[json!(-1), json!(1.0), json!("5"), json!(null), json!(0)],
+    );
     check_row(&[CHAT], "max_completion_tokens", &[json!(1)], &[json!(-1), json!(2.5), json!(null), json!(0)]);
     check_row(BOTH, "n", &[json!(1), json!(MAX_CHOICES)], &[json!(0), json!(-1), json!(1.5), json!(MAX_CHOICES + 1)]);
     check_row(&[CHAT], "prediction", &[json!(1), json!(0.5)], &[json!({"type": "content"}), json!("x")]);
@@ -123,8 +138,15 @@ fn fields_outside_of_the_table_are_refused_in_the_known_words() {
         assert_eq!(refused(chat(name, json!(1))).message(), format!("unknown option '{name}' in request"));
     }
     let only_chat = [
-        "messages", "max_completion_tokens", "parallel_tool_calls", "prediction", "reasoning_effort", "verbosity",
-        "response_format", "top_logprobs", "chat_template_kwargs",
+        "messages",
+        "max_completion_tokens",
+        "parallel_tool_calls",
+        "prediction",
+        "reasoning_effort",
+        "verbosity",
+        "response_format",
+        "top_logprobs",
+        "chat_template_kwargs",
     ];
     for name in only_chat {
         assert_eq!(refused(raw(name, json!(1))).message(), format!("unknown option '{name}' in request"));
@@ -148,7 +170,22 @@ fn what_is_required_must_be_there_and_of_its_type() {
     }
     check_row(&[CHAT], "messages", &[], &[json!("hello"), json!({}), json!(null), json!([])]);
     check_row(BOTH, "model", &[], &[json!(1), json!(null)]);
-    check_row(&[RAW], "prompt", &[], &[json!(1), json!({}), json!(null), json!([]), json!([1, "x"]), json!(["x", 1]), json!([[1], 2]), json!([-1]), json!([1.5])]);
+    check_row(
+        &[RAW],
+        "prompt",
+        &[],
+        &[
+            json!(1),
+            json!({}),
+            json!(null),
+            json!([]),
+            json!([1, "x"]),
+            json!(["x", 1]),
+            json!([[1], 2]),
+            json!([-1]),
+            json!([1.5]),
+        ],
+    );
 }
 
 #[test]
@@ -167,8 +204,16 @@ fn urls_are_cut_at_their_first_slash_and_then_exact() {
     admitted(ask(CHAT));
     admitted(ask("x/v1/chat/completions"));
     for url in [
-        "", "v1", "/", "/v1/chat/completions/", "/v1/chat/completions?x=1", "http://host/v1/chat/completions",
-        "/v1/embeddings", "/v1/models", "/V1/chat/completions", "//v1/chat/completions",
+        "",
+        "v1",
+        "/",
+        "/v1/chat/completions/",
+        "/v1/chat/completions?x=1",
+        "http://host/v1/chat/completions",
+        "/v1/embeddings",
+        "/v1/models",
+        "/V1/chat/completions",
+        "//v1/chat/completions",
     ] {
         let refusal = refused(ask(url));
         assert_eq!((refusal.status(), refusal.message()), (404, "unsupported method"), "{url}");
@@ -254,7 +299,15 @@ fn stop_is_a_string_or_a_few_and_bounded() {
     assert!(admitted(chat("stop", json!(null))).stop.is_empty());
     assert!(admitted(chat("stop", json!([]))).stop.is_empty());
     let many: Vec<String> = (0..=MAX_STOPS).map(|i| i.to_string()).collect();
-    for value in [json!(""), json!(["a", ""]), json!(1), json!([1]), json!({}), json!("x".repeat(MAX_STOP_BYTES + 1)), json!(many)] {
+    for value in [
+        json!(""),
+        json!(["a", ""]),
+        json!(1),
+        json!([1]),
+        json!({}),
+        json!("x".repeat(MAX_STOP_BYTES + 1)),
+        json!(many),
+    ] {
         let refusal = refused(chat("stop", value));
         assert_eq!(refusal.status(), 400);
         assert!(refusal.message().contains("stop"));
@@ -264,10 +317,7 @@ fn stop_is_a_string_or_a_few_and_bounded() {
 #[test]
 fn messages_are_texts_of_three_roles() {
     let turns = |messages: Value| match admitted(chat("messages", messages)).prompts {
-        Prompts::Chat(turns) => turns
-            .iter()
-            .map(|turn| (turn.role, turn.content.to_string()))
-            .collect::<Vec<_>>(),
+        Prompts::Chat(turns) => turns.iter().map(|turn| (turn.role, turn.content.to_string())).collect::<Vec<_>>(),
         _ => panic!("not a conversation"),
     };
     let seen = turns(json!([
@@ -301,7 +351,9 @@ fn prompts_come_in_four_shapes() {
     assert!(matches!(prompts(json!("a")), Prompts::Texts(texts) if texts.len() == 1 && texts[0].as_str() == "a"));
     assert!(matches!(prompts(json!(["a", "b"])), Prompts::Texts(texts) if texts.len() == 2));
     assert!(matches!(prompts(json!([1, 2])), Prompts::Tokens(tokens) if tokens.len() == 1 && *tokens[0] == [1, 2]));
-    assert!(matches!(prompts(json!([[1], [2, 3]])), Prompts::Tokens(tokens) if tokens.len() == 2 && *tokens[1] == [2, 3]));
+    assert!(
+        matches!(prompts(json!([[1], [2, 3]])), Prompts::Tokens(tokens) if tokens.len() == 2 && *tokens[1] == [2, 3])
+    );
 }
 
 #[test]
@@ -317,8 +369,8 @@ fn answers_are_counted_over_prompts_and_repetitions() {
 #[test]
 fn the_seed_is_the_hash_of_the_request_id_unless_the_customer_brings_one() {
     let hash = [
-        0x66, 0x68, 0x7a, 0xad, 0xf8, 0x62, 0xbd, 0x77, 0x6c, 0x8f, 0xc1, 0x8b, 0x8e, 0x9f, 0x8e, 0x20, 0x08, 0x97, 0x14,
-        0x85, 0x6e, 0xe2, 0x33, 0xb3, 0x90, 0x2a, 0x59, 0x1d, 0x0d, 0x5f, 0x29, 0x25,
+        0x66, 0x68, 0x7a, 0xad, 0xf8, 0x62, 0xbd, 0x77, 0x6c, 0x8f, 0xc1, 0x8b, 0x8e, 0x9f, 0x8e, 0x20, 0x08, 0x97,
+        0x14, 0x85, 0x6e, 0xe2, 0x33, 0xb3, 0x90, 0x2a, 0x59, 0x1d, 0x0d, 0x5f, 0x29, 0x25,
     ];
     assert_eq!(seed(&[0; 32], None, 0), hash, "SHA-256 of 32 zero bytes");
     assert_ne!(seed(&[0; 32], None, 1), hash);
