@@ -14,7 +14,7 @@ const DIALLER_PATIENCE: Duration = Duration::from_secs(20);
 /// A dialler pings after this long without a frame.
 const PING_AFTER: Duration = Duration::from_secs(10);
 /// An acceptor gives up after this long without a frame.
-const ACCEPTOR_PATIENCE: Duration = Duration::from_secs(60);
+const ACCEPTOR_PATIENCE: Duration = Duration::from_mins(1);
 /// What an unknown query is answered with, word for word as the genuine programs do.
 const LOST_PROMISE: &str = "Lost promise";
 

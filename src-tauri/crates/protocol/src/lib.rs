@@ -69,7 +69,7 @@ fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
 
 /// A time-out as it stands on the wire, made safe: nonsense becomes zero, and nothing waits longer than a day.
 fn timeout_from_wire(seconds: f64) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    const LONGEST: Duration = Duration::from_hours(24);
     if seconds.is_nan() || seconds <= 0.0 {
         return Duration::ZERO;
     }

@@ -11,7 +11,7 @@ use crate::{Error, HandshakeFault, Now, VERSIONS};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A registration goes through the chain.
-const AUTHORISE_PATIENCE: Duration = Duration::from_secs(300);
+const AUTHORISE_PATIENCE: Duration = Duration::from_mins(5);
 
 impl Session {
     pub(super) fn introduce(&mut self, now: Now, out: &mut Vec<Action>) {

@@ -21,7 +21,7 @@ pub use crate::handshake::{PaymentReport, Totals};
 
 const POLL_PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(20));
 const FIRST_POLL: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(10));
-const POLL_PATIENCE: Duration = Duration::from_secs(60);
+const POLL_PATIENCE: Duration = Duration::from_mins(1);
 const TYPES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The proxy gets this share of the customer's time.

@@ -85,6 +85,14 @@ impl Books {
         self.entry(side, owner, contract);
     }
 
+    /// Drops an account that was never used.
+    pub(super) fn forget_unused(&mut self, side: Side, owner: &Address) {
+        let key = (side, *owner);
+        if self.entries.get(&key).is_some_and(|entry| entry.account == Account::default()) {
+            self.entries.remove(&key);
+        }
+    }
+
     fn entry(&mut self, side: Side, owner: &Address, contract: Address) -> &mut Entry {
         self.entries.entry((side, *owner)).or_insert_with(|| Entry {
             account: Account::default(),

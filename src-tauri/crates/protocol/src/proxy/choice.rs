@@ -120,7 +120,7 @@ mod tests {
         let mut pace = Pace::default();
         assert!(pace.average().abs() < f64::EPSILON);
         pace.record(Duration::from_secs(10), Duration::ZERO);
-        pace.record(Duration::from_secs(2), Duration::from_secs(3600));
+        pace.record(Duration::from_secs(2), Duration::from_hours(1));
         assert!(pace.average() < 2.1);
     }
 }

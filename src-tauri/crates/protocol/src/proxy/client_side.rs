@@ -41,6 +41,12 @@ pub(super) struct ClientPeer {
     facts: Option<ClientFacts>,
 }
 
+impl ClientPeer {
+    pub(super) fn facts(&self) -> Option<ClientFacts> {
+        self.facts
+    }
+}
+
 /// Who a client is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ClientFacts {

@@ -67,6 +67,7 @@ pub struct ClientFunds {
 }
 
 /// What a proxy is.
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// Its owner.
     pub owner: Address,
@@ -175,6 +176,16 @@ enum Role {
     Client(ClientPeer),
 }
 
+impl Peer {
+    /// Whose account it uses, once it has said so.
+    fn owner(&self) -> Option<(Side, Address)> {
+        match &self.role {
+            Role::Worker(worker) => worker.facts().map(|facts| (Side::Worker, facts.owner)),
+            Role::Client(client) => client.facts().map(|facts| (Side::Client, facts.owner)),
+        }
+    }
+}
+
 /// One proxy.
 pub struct Core {
     config: Config,
@@ -238,17 +249,26 @@ impl Core {
             }
         }
         self.give_out_waiting(now, out);
+        self.schedule_books(now);
     }
 
     /// The other side is gone.
     pub fn closed(&mut self, conn: u64, now: Now, out: &mut Vec<Action>) {
         if let Some(peer) = self.peers.remove(&conn) {
+            let owner = peer.owner();
             match peer.role {
                 Role::Worker(_) => self.worker_lost(conn, now, out),
                 Role::Client(_) => self.client_lost(conn),
             }
+            // Whoever comes and goes without a job leaves nothing behind.
+            if let Some((side, owner)) = owner
+                && !self.peers.values().any(|other| other.owner() == Some((side, owner)))
+            {
+                self.books.forget_unused(side, &owner);
+            }
         }
         self.give_out_waiting(now, out);
+        self.schedule_books(now);
     }
 
     /// Lets time pass. Call it no later than [`Self::next_deadline`].

@@ -140,7 +140,7 @@ impl Core {
         };
         let result = match (self.worker_stage(conn), query) {
             (_, Err(refusal)) => Err(refusal),
-            (Stage::Connect, Ok(Query::Connect(params))) => self.worker_connects(conn, id, params, out),
+            (Stage::Connect, Ok(Query::Connect(params))) => self.worker_connects(conn, id, &params, out),
             (Stage::Compare, Ok(Query::Compare(claims))) => self.worker_compares(conn, id, &claims, out),
             (Stage::CompareMore, Ok(Query::CompareMore)) => {
                 let answer = tl::worker::ExtendedCompareBalanceWithProxyResult { error_code: 0 };
@@ -177,7 +177,7 @@ impl Core {
         &mut self,
         conn: u64,
         id: i64,
-        params: tl::worker::Params,
+        params: &tl::worker::Params,
         out: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
         let image_hash = self.worker_mut(conn).map_or([0; 32], |peer| peer.image_hash);

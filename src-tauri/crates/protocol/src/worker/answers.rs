@@ -29,7 +29,7 @@ impl Session {
         job.head = Some(now.unix);
         let mut head = head;
         if !head.is_sound() {
-            head.version = "HTTP/1.1".to_owned();
+            "HTTP/1.1".clone_into(&mut head.version);
             head.status = 500;
         }
         head.headers.retain(|(name, _)| !is_hop_header(name));

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Session {
     /// Step 1: who we are.
-    pub(super) fn introduce(&mut self, now: Now, out: &mut Vec<Action>) -> Result<(), Error> {
+    pub(super) fn introduce(&mut self, now: Now, out: &mut Vec<Action>) {
         // What is said here counts as announced.
         self.announced_coefficient = self.config.coefficient;
         let question = tl::worker::ConnectToProxy {
@@ -30,7 +30,6 @@ impl Session {
             },
         };
         self.ask(Call::Connect, question.to_bytes(), PATIENCE, now, out);
-        Ok(())
     }
 
     pub(super) fn answered(&mut self, call: Call, data: &[u8], now: Now, out: &mut Vec<Action>) -> Result<(), Error> {

@@ -83,8 +83,8 @@ impl Session {
         let full = self.jobs.len() >= self.config.max_active_requests as usize;
         let timeout = timeout_from_wire(query.timeout);
         let running = Running {
-            // The field is 64 bits wide, its meaning is 32.
-            coefficient: query.coefficient as i32,
+            // The field is 64 bits wide, its meaning is 32. Nobody works for less than nothing.
+            coefficient: (query.coefficient as i32).max(0),
             debug: query.debug,
             started: now.unix,
             head: None,

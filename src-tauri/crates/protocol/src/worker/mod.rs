@@ -26,7 +26,7 @@ const POLL_PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 /// The first question comes sooner.
 const FIRST_POLL: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(10));
 /// How long an answer about the payment status may take.
-const POLL_PATIENCE: Duration = Duration::from_secs(60);
+const POLL_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the worker brings into the conversation.
 #[derive(Debug, Clone)]
@@ -281,12 +281,12 @@ impl Session {
 
     fn handle(&mut self, event: Event<Call>, now: Now, out: &mut Vec<Action>) -> Result<(), Error> {
         match event {
-            Event::Open => self.introduce(now, out),
-            Event::Packet(data) if self.stage == Stage::Early => {
-                // The genuine worker drops what comes before the handshake is through.
-                drop(data);
+            Event::Open => {
+                self.introduce(now, out);
                 Ok(())
             }
+            // The genuine worker drops what comes before the handshake is through.
+            Event::Packet(_) if self.stage == Stage::Early => Ok(()),
             Event::Packet(data) => self.packet(&data, now, out),
             Event::Query { id, .. } => {
                 if let Ok(frame) = self.connection.lost_promise(id) {

@@ -205,14 +205,14 @@ fn say(stage: &mut Stage, worker: u64, answer: &QueryAnswerEx) {
     stage.raw_send(worker, &Packet::Packet { data: answer.to_bytes() });
 }
 
-fn info(total: i64) -> Option<QueryFinalInfo> {
+fn info(total: i64) -> QueryFinalInfo {
     let tokens_used = tl::TokensUsed { total_tokens_used: total, ..Default::default() };
-    Some(QueryFinalInfo { tokens_used, ..Default::default() })
+    QueryFinalInfo { tokens_used, ..Default::default() }
 }
 
 fn whole(id: [u8; 32], total: i64) -> QueryAnswerEx {
     let answer = ResponseHead::new(200, "OK", Vec::new()).encode(b"{}");
-    QueryAnswerEx::Answer { request_id: id, answer, flags: 1, final_info: info(total) }
+    QueryAnswerEx::Answer { request_id: id, answer, flags: 1, final_info: Some(info(total)) }
 }
 
 fn head(id: [u8; 32], status: i32) -> QueryAnswerEx {
@@ -363,7 +363,7 @@ fn with_retry_a_job_waits_for_its_only_worker_to_come_back() {
 
     let (mut stage, only, client, id, _) = one_job(proxy_config(true));
     stage.lose(only);
-    stage.pass(Duration::from_secs(120));
+    stage.pass(Duration::from_mins(2));
     assert_eq!(stage.got(client, id).failed.unwrap().0, 652, "but not for ever");
 }
 
@@ -429,6 +429,29 @@ fn a_worker_gets_no_more_than_its_limit() {
     assert_eq!(stage.workers[&worker].started.len(), 3);
     let refused = stage.got(client, ids[3]).failed.unwrap();
     assert_eq!(refused, (651, format!("no ready workers for model{}", network::MODEL_BASE)));
+}
+
+#[test]
+fn what_was_earned_is_due_to_be_written_within_two_seconds() {
+    let (mut stage, worker, _, _, query) = one_job(proxy_config(false));
+    say(&mut stage, worker, &whole(query.request_id, 100));
+    let due = stage.core.next_deadline().unwrap();
+    assert!(due <= stage.now + Duration::from_secs(2), "without anybody ticking in between");
+}
+
+#[test]
+fn who_leaves_without_a_job_leaves_no_account_behind() {
+    let (mut stage, worker, client, _, query) = one_job(proxy_config(false));
+    say(&mut stage, worker, &whole(query.request_id, 100));
+    stage.lose(worker);
+    stage.lose(client);
+    assert_eq!(stage.account(Side::Worker).known, 100);
+    assert_eq!(stage.account(Side::Client).known, 100);
+    let (mut stage, conn, _) = introduced(|it| it.worker_owner_address = network::CLIENT_WALLET.to_owned());
+    let stranger = network::address(network::CLIENT_WALLET);
+    assert!(stage.core.account(Side::Worker, &stranger).is_some());
+    stage.lose(conn);
+    assert_eq!(stage.core.account(Side::Worker, &stranger), None);
 }
 
 #[test]

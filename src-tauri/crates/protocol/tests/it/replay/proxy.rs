@@ -122,7 +122,7 @@ impl Replay {
                 stake: Nanoton(1_000_000_000),
                 secret_hash: network::empty_hash(),
             },
-            commit_pause: (Duration::from_secs(30), Duration::from_secs(60)),
+            commit_pause: (Duration::from_secs(30), Duration::from_mins(1)),
         };
         let restored = [(Side::Worker, network::OWNER), (Side::Client, network::CLIENT_WALLET)];
         let accounts = restored.map(|(side, owner)| AccountChange {
@@ -345,10 +345,10 @@ impl Replay {
     }
 
     fn unix_on_receipt(&self, data: &[u8]) -> Option<f64> {
+        use tl::proxy::QueryAnswerEx as Answer;
         if let Ok(query) = tl::client::RunQueryEx::from_bytes(data) {
             return self.told.get(&query.request_id).map(|it| it.start);
         }
-        use tl::proxy::QueryAnswerEx as Answer;
         let (id, is_last) = match Answer::from_bytes(data).ok()? {
             Answer::Answer { request_id, final_info, .. } | Answer::Part { request_id, final_info, .. } => {
                 (request_id, final_info.is_some())

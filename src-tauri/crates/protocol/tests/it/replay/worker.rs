@@ -109,7 +109,7 @@ fn tell(frames: &[Frame]) -> BTreeMap<[u8; 32], Told> {
 /// What the backend counted, if the recorded worker could read it.
 fn usage_in(part: &[u8]) -> Option<TokenUsage> {
     let lines = std::str::from_utf8(part).ok()?.lines();
-    let found = lines.filter_map(|line| {
+    let mut found = lines.filter_map(|line| {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;
         let usage = value.get("usage")?;
         let count = |path: &str| usage.pointer(path).and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -120,7 +120,7 @@ fn usage_in(part: &[u8]) -> Option<TokenUsage> {
             reasoning: count("/completion_tokens_details/reasoning_tokens"),
         })
     });
-    found.last()
+    found.next_back()
 }
 
 /// What the backend must have said for the recorded worker to say this. Headers about framing are put in: they must not come out.
