@@ -229,6 +229,17 @@ fn a_proxy_that_does_not_know_the_secret_is_registered_with() {
 }
 
 #[test]
+fn a_request_that_fits_into_no_frame_is_not_sent() {
+    let (mut puppet, _) = Puppet::ready();
+    let mut large = request(100);
+    large.request.body = vec![b' '; protocol::MAX_FRAME];
+    let mut out = Vec::new();
+    assert_eq!(puppet.session.run(large, ID_OF, &mut out), Err(NotSent::TooLarge));
+    assert!(out.is_empty());
+    assert!(puppet.session.run(request(100), ID_OF, &mut out).is_ok(), "the conversation goes on");
+}
+
+#[test]
 fn models_are_listed() {
     let mut stage = Stage::new(1, proxy_config(false));
     stage.add_worker(None);

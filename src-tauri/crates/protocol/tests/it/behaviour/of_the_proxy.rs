@@ -417,6 +417,24 @@ fn client_request_with(change: fn(&mut protocol::client::ClientRequest)) -> prot
 }
 
 #[test]
+fn a_query_that_grows_out_of_its_frame_on_the_way_fails_alone() {
+    let mut stage = Stage::new(1, proxy_config(false));
+    let worker = stage.add_worker(None);
+    let client = stage.add_client();
+    stage.pump();
+    let mut large = request(100);
+    // It fits as the client sends it; with the payment that the proxy adds it does not.
+    large.request.body = vec![b' '; protocol::MAX_FRAME - 300];
+    let id = stage.run(client, large);
+    stage.pump();
+    assert_eq!(stage.got(client, id).failed, Some((602, "the query is too large".to_owned())));
+    assert_eq!((stage.account(Side::Client).reserved, stage.closed.len()), (0, 0));
+    stage.run(client, request(100));
+    stage.pump();
+    assert_eq!(stage.workers[&worker].started.len(), 1);
+}
+
+#[test]
 fn a_worker_gets_no_more_than_its_limit() {
     let mut stage = Stage::new(1, proxy_config(false));
     // Five over two proxies is three here.
