@@ -21,13 +21,15 @@ pub mod backend;
 pub mod gguf;
 pub mod synthetic;
 
+mod cpu;
 mod model;
 mod sampling;
 mod scheduler;
+mod stop;
 mod template;
 mod tokenizer;
 
-pub use model::{Model, ModelError};
+pub use model::{Model, ModelError, Parameters};
 pub use sampling::{Sampling, sample};
 pub use scheduler::{Engine, Finish, Options, Output, Refused, Request, SequenceId, StartError, TokenCounts};
 pub use template::{ChatTemplate, Message, RenderOptions, TemplateError};

@@ -1,9 +1,19 @@
 //! Several sequences, one backend.
+//!
+//! Every step makes one batch of what all running sequences have next: a generated token each, or a chunk of the prompt. So a
+//! step is short, a newcomer waits for no one's answer, and weights are read once for all.
 
 use std::sync::Arc;
 
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::backend::{Backend, Batch, PAGE_TOKENS, Pages, Row};
+use crate::cpu::Cpu;
 use crate::model::Model;
 use crate::sampling::Sampling;
+use crate::sampling::sample;
+use crate::stop::StopFilter;
+use crate::tokenizer::Detokenizer;
 use crate::tokenizer::Tokenizer;
 
 /// How an engine is set up.
@@ -13,7 +23,7 @@ pub struct Options {
     pub threads: usize,
     /// Most tokens of one sequence, prompt and answer together; never more than the model's own context length.
     pub context: u32,
-    /// Most sequences at a time. Memory is set aside for `context * max_sequences` tokens.
+    /// Most sequences at a time. Memory for a sequence's tokens is taken when it is admitted and given back when it ends.
     pub max_sequences: usize,
 }
 
@@ -21,12 +31,6 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The memory for attention keys and values is not to be had.
-    #[error("{bytes} bytes for the attention cache are not to be had")]
-    OutOfMemory {
-        /// Bytes asked for.
-        bytes: u64,
-    },
     /// `context` or `max_sequences` is 0.
     #[error("context and max_sequences must be at least 1")]
     NothingToDo,
@@ -67,6 +71,9 @@ pub enum Refused {
     /// The prompt has a token id outside of the vocabulary.
     #[error("the prompt has a token outside of the vocabulary")]
     UnknownToken,
+    /// No token is asked for.
+    #[error("max_tokens is 0")]
+    NoTokens,
 }
 
 /// Names a sequence of one engine; never used twice.
@@ -85,7 +92,7 @@ pub enum Finish {
 /// Tokens that were computed for a sequence so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenCounts {
-    /// Tokens of the prompt. All of them, also while only some chunks are through.
+    /// Tokens of the prompt that were computed: all of them as soon as the first token of the answer is there.
     pub prompt: u64,
     /// Tokens generated, the one that ended the answer included.
     pub completion: u64,
@@ -105,30 +112,69 @@ pub struct Output {
     pub usage: TokenCounts,
 }
 
+/// Tokens of prompts in one step, shared by all sequences that still read theirs.
+const PROMPT_CHUNK: usize = 32;
+
+struct Sequence {
+    id: SequenceId,
+    prompt: Zeroizing<Vec<u32>>,
+    /// Tokens of the prompt that are computed.
+    done: usize,
+    generated: Zeroizing<Vec<u32>>,
+    sampling: Sampling,
+    max_tokens: usize,
+    detokenizer: Detokenizer,
+    stop: StopFilter,
+    pages: Pages,
+}
+
+impl Sequence {
+    fn usage(&self) -> TokenCounts {
+        TokenCounts { prompt: self.done as u64, completion: self.generated.len() as u64 }
+    }
+}
+
 /// A model that answers several requests at a time.
 pub struct Engine {
+    backend: Box<dyn Backend>,
     tokenizer: Arc<Tokenizer>,
-    options: Options,
+    context: u32,
+    max_sequences: usize,
+    sequences: Vec<Sequence>,
     next: u64,
 }
 
 impl Engine {
-    /// Prepares the weights for the CPU backend and sets memory aside.
+    /// Prepares the weights for the CPU backend.
     pub fn new(model: Model, options: Options) -> Result<Self, StartError> {
+        let tokenizer = model.tokenizer();
+        let context = options.context.min(model.context_length());
+        let pages = (context as usize).div_ceil(PAGE_TOKENS).saturating_mul(options.max_sequences);
+        let cpu = Cpu::new(model, options.threads, pages.saturating_mul(PAGE_TOKENS));
+        Self::with_backend(Box::new(cpu), tokenizer, Options { context, ..options })
+    }
+
+    /// An engine over any backend, which holds the model that the tokenizer belongs to.
+    pub fn with_backend(
+        backend: Box<dyn Backend>,
+        tokenizer: Arc<Tokenizer>,
+        options: Options,
+    ) -> Result<Self, StartError> {
         if options.context == 0 || options.max_sequences == 0 {
             return Err(StartError::NothingToDo);
         }
-        Ok(Self { tokenizer: model.tokenizer(), options, next: 0 })
+        let Options { context, max_sequences, .. } = options;
+        Ok(Self { backend, tokenizer, context, max_sequences, sequences: Vec::new(), next: 0 })
     }
 
     /// The backend's name, as `cpu`.
     pub fn backend(&self) -> &'static str {
-        "cpu"
+        self.backend.name()
     }
 
     /// The graphics adapter in use; `None` on the CPU.
     pub fn adapter(&self) -> Option<String> {
-        None
+        self.backend.adapter()
     }
 
     /// The model's tokenizer.
@@ -138,31 +184,144 @@ impl Engine {
 
     /// Most tokens of one sequence, prompt and answer together.
     pub fn context(&self) -> u32 {
-        self.options.context
+        self.context
     }
 
     /// Sequences that are running.
     pub fn running(&self) -> usize {
-        0
+        self.sequences.len()
     }
 
     /// Admits a request or says why not.
     pub fn add(&mut self, request: Request) -> Result<SequenceId, Refused> {
-        if request.prompt.is_empty() {
+        let Request { prompt, sampling, stop, max_tokens } = request;
+        let prompt = Zeroizing::new(prompt);
+        if prompt.is_empty() {
             return Err(Refused::EmptyPrompt);
         }
+        if max_tokens == 0 {
+            return Err(Refused::NoTokens);
+        }
+        if prompt.iter().any(|&token| token >= self.tokenizer.vocabulary_size()) {
+            return Err(Refused::UnknownToken);
+        }
+        let (tokens, max_tokens) = (prompt.len() as u64, u64::from(max_tokens));
+        if tokens + max_tokens > u64::from(self.context) {
+            return Err(Refused::TooLong { prompt: tokens, max_tokens, context: u64::from(self.context) });
+        }
+        if self.sequences.len() >= self.max_sequences {
+            return Err(Refused::Full);
+        }
+        let pages = self.backend.reserve((tokens + max_tokens) as usize).ok_or(Refused::Full)?;
+        let id = SequenceId(self.next);
         self.next += 1;
-        Err(Refused::Full)
+        self.sequences.push(Sequence {
+            id,
+            prompt,
+            done: 0,
+            // Room for all from the start: a list that grows would leave copies of the answer behind.
+            generated: Zeroizing::new(Vec::with_capacity(max_tokens as usize)),
+            sampling,
+            max_tokens: max_tokens as usize,
+            detokenizer: Detokenizer::default(),
+            stop: StopFilter::new(stop),
+            pages,
+        });
+        Ok(id)
     }
 
     /// Advances every sequence by at most one generated token or one chunk of its prompt. Returns nothing if none is running.
     pub fn step(&mut self) -> Vec<Output> {
-        Vec::new()
+        if self.sequences.is_empty() {
+            return Vec::new();
+        }
+        let rows = self.next_rows();
+        let logits = {
+            let sequences: Vec<&Pages> = self.sequences.iter().map(|sequence| &sequence.pages).collect();
+            self.backend.forward(&Batch { rows: &rows, sequences: &sequences })
+        };
+        let mut logits = logits.chunks_exact(self.tokenizer.vocabulary_size() as usize);
+        let mut outputs = Vec::with_capacity(self.sequences.len());
+        for row in &rows {
+            let sequence = &mut self.sequences[row.sequence];
+            let next = row.logits.then(|| logits.next()).flatten();
+            sequence.done = sequence.done.max((row.position as usize + 1).min(sequence.prompt.len()));
+            if let Some(logits) = next {
+                outputs.push(take_token(sequence, &self.tokenizer, logits));
+            }
+        }
+        for sequence in self.sequences.iter().filter(|sequence| sequence.generated.is_empty()) {
+            let (id, usage) = (sequence.id, sequence.usage());
+            outputs.push(Output { sequence: id, text: Vec::new(), token: None, finished: None, usage });
+        }
+        for output in outputs.iter().filter(|output| output.finished.is_some()) {
+            self.remove(output.sequence);
+        }
+        outputs
     }
 
     /// Ends a sequence now and frees its memory. The counts are what was computed; zero for a sequence that has ended already.
     pub fn cancel(&mut self, sequence: SequenceId) -> TokenCounts {
-        let _ = sequence;
-        TokenCounts::default()
+        self.remove(sequence).unwrap_or_default()
     }
+
+    fn next_rows(&self) -> Vec<Row> {
+        let reading = self.sequences.iter().filter(|sequence| sequence.done < sequence.prompt.len()).count();
+        let share = (PROMPT_CHUNK / reading.max(1)).max(1);
+        let mut rows = Vec::with_capacity(self.sequences.len() + PROMPT_CHUNK);
+        for (index, sequence) in self.sequences.iter().enumerate() {
+            if let Some(&token) = sequence.generated.last() {
+                let position = (sequence.prompt.len() + sequence.generated.len() - 1) as u32;
+                rows.push(Row { token, position, sequence: index, logits: true });
+            } else {
+                let end = sequence.prompt.len().min(sequence.done + share);
+                for position in sequence.done..end {
+                    let logits = position + 1 == sequence.prompt.len();
+                    let token = sequence.prompt[position];
+                    rows.push(Row { token, position: position as u32, sequence: index, logits });
+                }
+            }
+        }
+        rows
+    }
+
+    fn remove(&mut self, id: SequenceId) -> Option<TokenCounts> {
+        let index = self.sequences.iter().position(|sequence| sequence.id == id)?;
+        let sequence = self.sequences.remove(index);
+        let usage = sequence.usage();
+        self.backend.release(sequence.pages);
+        Some(usage)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for sequence in self.sequences.drain(..) {
+            self.backend.release(sequence.pages);
+        }
+    }
+}
+
+fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, logits: &[f32]) -> Output {
+    let token = sample(logits, &sequence.sampling, sequence.generated.len() as u64, &sequence.generated);
+    sequence.generated.push(token);
+    let ended = tokenizer.is_end_of_generation(token);
+    let mut piece = sequence.detokenizer.push(tokenizer.piece(token));
+    let full = sequence.generated.len() >= sequence.max_tokens;
+    if ended || full {
+        piece.push_str(&sequence.detokenizer.finish());
+    }
+    let (mut text, stopped) = sequence.stop.push(&piece);
+    piece.zeroize();
+    let finished = if ended || stopped {
+        Some(Finish::Stop)
+    } else if full {
+        Some(Finish::Length)
+    } else {
+        None
+    };
+    if finished.is_some() && !stopped {
+        text.push_str(&sequence.stop.finish());
+    }
+    Output { sequence: sequence.id, text: text.into_bytes(), token: Some(token), finished, usage: sequence.usage() }
 }

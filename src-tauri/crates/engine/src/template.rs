@@ -1,6 +1,13 @@
-//! The model's own chat template.
+//! The model's own chat template: Jinja, as Hugging Face's libraries run it.
+//!
+//! A template comes with the model file, so it is treated as hostile: it can include nothing, knows no clock and no files, and
+//! its work, depth and memory are bounded. What it says in an error may quote a conversation, so errors carry places only.
 
 use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, Error, ErrorKind};
 
 /// Why a template could not be used. No variant carries text of a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -44,15 +51,44 @@ pub struct RenderOptions {
     pub variables: BTreeMap<String, serde_json::Value>,
 }
 
+/// Steps of one rendering. The engine counts one for each instruction and one for every 64 bytes that a template creates, so
+/// this bounds the memory as well (to about 64 MB), with one gap in minijinja 3.1: a list doubled dozens of times with `+` is
+/// not charged for. There the memory limit of the process is what holds.
+const FUEL: u64 = 1_000_000;
+const MAX_DEPTH: usize = 64;
+const MAX_SOURCE: usize = 1 << 20;
+const MAX_OUTPUT: usize = 8 << 20;
+const NAME: &str = "chat";
+/// Begins the message of errors raised by templates themselves, so that they can be told from others.
+const RAISED: &str = "raised by the template";
+
 /// A chat template, parsed.
 pub struct ChatTemplate {
-    source: String,
+    environment: Environment<'static>,
+    bos: Option<String>,
+    eos: Option<String>,
 }
 
 impl ChatTemplate {
-    /// Parses a template.
-    pub fn new(source: &str) -> Result<Self, TemplateError> {
-        Ok(Self { source: source.to_owned() })
+    /// Parses a template. `bos` and `eos` become its variables `bos_token` and `eos_token`.
+    pub fn new(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<Self, TemplateError> {
+        if source.len() > MAX_SOURCE {
+            return Err(TemplateError::LimitExceeded);
+        }
+        let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(MAX_DEPTH);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|_| TemplateError::LimitExceeded)?);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", |_message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, RAISED))
+        });
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| match error.kind() {
+            ErrorKind::SyntaxError => TemplateError::Syntax { line: error.line().unwrap_or(0) },
+            _ => TemplateError::Failed { line: error.line().unwrap_or(0) },
+        })?;
+        Ok(Self { environment, bos: bos.map(str::to_owned), eos: eos.map(str::to_owned) })
     }
 
     /// The prompt text of a conversation.
@@ -62,7 +98,124 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
-        let _ = (&self.source, messages, add_generation_prompt, options);
-        Err(TemplateError::LimitExceeded)
+        let messages: Value = messages
+            .iter()
+            .map(|message| {
+                let fields = [("role", &message.role), ("content", &message.content)];
+                let fields: BTreeMap<&str, Value> =
+                    fields.map(|(name, text)| (name, Value::from(text.as_str()))).into();
+                Value::from(fields)
+            })
+            .collect::<Vec<Value>>()
+            .into();
+        let mut variables: BTreeMap<String, Value> =
+            options.variables.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value)))).collect();
+        let mut set = |name: &str, value: Value| variables.insert(name.to_owned(), value);
+        set("messages", messages);
+        set("add_generation_prompt", add_generation_prompt.into());
+        if let Some(bos) = &self.bos {
+            set("bos_token", bos.as_str().into());
+        }
+        if let Some(eos) = &self.eos {
+            set("eos_token", eos.as_str().into());
+        }
+        if let Some(thinking) = options.enable_thinking {
+            set("enable_thinking", thinking.into());
+        }
+        let failed = |error: Error| {
+            // An error inside of a macro or loop carries the first one as its cause.
+            let mut cause = Some(&error as &dyn std::error::Error);
+            while let Some(link) = cause {
+                if let Some(error) = link.downcast_ref::<Error>() {
+                    if error.detail() == Some(RAISED) {
+                        return TemplateError::MessagesRefused;
+                    }
+                    if error.kind() == ErrorKind::OutOfFuel
+                        || error.detail().is_some_and(|detail| detail.starts_with("recursion limit"))
+                    {
+                        return TemplateError::LimitExceeded;
+                    }
+                }
+                cause = link.source();
+            }
+            TemplateError::Failed { line: error.line().unwrap_or(0) }
+        };
+        let template = self.environment.get_template(NAME).map_err(failed)?;
+        let text = template.render(Value::from(variables)).map_err(failed)?;
+        if text.len() > MAX_OUTPUT { Err(TemplateError::LimitExceeded) } else { Ok(text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(list: &[(&str, &str)]) -> Vec<Message> {
+        list.iter().map(|(role, content)| Message { role: (*role).into(), content: (*content).into() }).collect()
+    }
+
+    fn render(source: &str, list: &[(&str, &str)]) -> Result<String, TemplateError> {
+        ChatTemplate::new(source, Some("<s>"), Some("</s>"))?.render(&messages(list), true, &RenderOptions::default())
+    }
+
+    #[test]
+    fn blocks_are_trimmed_and_python_methods_work_as_in_the_libraries_that_templates_are_written_for() {
+        let source = "{% for message in messages %}\n  {% if message.content.strip().startswith('a') %}\n\
+            [{{ message['role'].upper() }}:{{ message.content.strip() }}]\n  {% endif %}\n{% endfor %}\n\
+            {{ bos_token ~ eos_token }}{% if tools %}never{% endif %}{% if add_generation_prompt %}>{% endif %}";
+        let text = render(source, &[("user", " abc "), ("assistant", "b")]).ok();
+        assert_eq!(text.as_deref(), Some("[USER:abc]\n<s></s>>"));
+    }
+
+    #[test]
+    fn a_template_can_refuse_messages() {
+        let refused = render(
+            "{% if messages|length > 1 %}{{ raise_exception('no: ' ~ messages[0].content) }}{% endif %}ok",
+            &[("user", "secret"), ("user", "b")],
+        );
+        let Err(error) = refused else { panic!("it was admitted") };
+        assert!(matches!(error, TemplateError::MessagesRefused));
+        assert!(!error.to_string().contains("secret"));
+        let inside = "{% macro f() %}{{ raise_exception('x') }}{% endmacro %}{{ f() }}";
+        assert!(matches!(render(inside, &[]), Err(TemplateError::MessagesRefused)));
+    }
+
+    #[test]
+    fn options_reach_the_template() {
+        let template =
+            ChatTemplate::new("{{ enable_thinking is defined }}/{{ enable_thinking }}/{{ tone }}", None, None);
+        let template = template.unwrap();
+        let options = RenderOptions {
+            enable_thinking: Some(false),
+            variables: [("tone".to_owned(), serde_json::json!("calm"))].into(),
+        };
+        assert_eq!(template.render(&[], true, &options).unwrap(), "True/False/calm");
+        assert_eq!(template.render(&[], true, &RenderOptions::default()).unwrap(), "False//");
+    }
+
+    #[test]
+    fn hostile_templates_run_into_limits() {
+        for source in [
+            "{% for a in range(10000) %}{% for b in range(10000) %}{{ b }}{% endfor %}{% endfor %}",
+            "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+            "{{ 'a' * 1000000000 }}",
+            "{{ 'aaaaaaaaaaaaaaaa'.replace('a', 'a' * 10000000) }}",
+            "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+            "{{ range(100000)|list|join('x' * 100000) }}",
+        ] {
+            let result = render(source, &[("user", "hello")]);
+            let limited = matches!(result, Err(TemplateError::LimitExceeded | TemplateError::Failed { .. }));
+            assert!(limited, "{source} was rendered");
+        }
+    }
+
+    #[test]
+    fn what_does_not_parse_or_reaches_outside_is_refused() {
+        assert!(matches!(render("a\n{% for %}", &[]), Err(TemplateError::Syntax { line: 2 })));
+        assert!(
+            render(&format!("{}1{}", "{{ ".to_owned() + &"(".repeat(5000), ")".repeat(5000) + " }}"), &[]).is_err()
+        );
+        assert!(render("{% include 'x' %}", &[]).is_err());
+        assert!(matches!(render(&" ".repeat(MAX_SOURCE + 1), &[]), Err(TemplateError::LimitExceeded)));
     }
 }

@@ -1,0 +1,286 @@
+//! The arithmetic of everything but matrices, in one fixed order of operations.
+//!
+//! Each function rounds and sums exactly as llama.cpp's CPU backend does on a machine with AVX-512 (its widest, and so the
+//! one that most servers run): sums run in lanes, and the lanes are folded in halves. Greedy answers of small quantised models
+//! depend on the last bit of it, since one activation rounded differently is soon a different token. As the order is written
+//! out and never left to the compiler, every machine computes the same bits, however wide its registers are.
+
+#![expect(unsafe_code, reason = "functions compiled for AVX2 are called after asking for it")]
+
+/// Which instructions this machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Whatever the target has at least.
+    Portable,
+    /// x86 with AVX2 and fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Level {
+    /// The best one that this machine has.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            return Self::Avx2;
+        }
+        Self::Portable
+    }
+}
+
+/// Declares a function whose one body is compiled twice, for any machine and for AVX2, and chosen by level.
+macro_rules! leveled {
+    ($(#[$note:meta])* fn $name:ident($($arg:ident: $kind:ty),*) $(-> $out:ty)? $body:block) => {
+        $(#[$note])*
+        pub(super) fn $name(level: Level, $($arg: $kind),*) $(-> $out)? {
+            #[expect(clippy::inline_always, reason = "it must become part of the function that has the instructions")]
+            #[inline(always)]
+            fn body($($arg: $kind),*) $(-> $out)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn wide($($arg: $kind),*) $(-> $out)? {
+                body($($arg),*)
+            }
+            match level {
+                Level::Portable => body($($arg),*),
+                // SAFETY: this level exists only where the machine has these instructions.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => unsafe { wide($($arg),*) },
+            }
+        }
+    };
+}
+
+/// Lanes of a dot product: four registers of sixteen.
+pub(super) const LANES: usize = 64;
+
+/// Rounds to what a 16-bit float can hold (ties to even).
+#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
+#[inline(always)]
+pub(super) fn round_f16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let sign = bits & 0x8000_0000;
+    let normal = f32::from_bits((magnitude + 0xfff + ((magnitude >> 13) & 1)) & 0xffff_e000);
+    // Below the smallest normal 16-bit float the spacing is 2^-24, which is that of 32-bit floats at 0.5.
+    let small = (f32::from_bits(magnitude) + 0.5) - 0.5;
+    let rounded = if magnitude < 0x3880_0000 { small } else { normal };
+    let rounded = if rounded > 65504.0 { f32::INFINITY } else { rounded };
+    let rounded = if magnitude > 0x7f80_0000 { f32::NAN } else { rounded };
+    f32::from_bits(rounded.to_bits() | sign)
+}
+
+/// The bits of a 16-bit float to its value. Infinity becomes a number beyond the type's range, which no sane model has.
+#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
+#[inline(always)]
+pub(super) fn widen_f16(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+    f32::from_bits(magnitude.to_bits() | ((bits & 0x8000) << 16))
+}
+
+/// `e^x` to about one unit in the last place: the polynomial of ARM's optimized routines, as llama.cpp uses it.
+#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    const LOG2_E: f32 = f32::from_bits(0x3fb8_aa3b);
+    const LN_2_HIGH: f32 = f32::from_bits(0x3f31_7200);
+    const LN_2_LOW: f32 = f32::from_bits(0x35bf_be8e);
+    let shifted = x.mul_add(LOG2_E, SHIFT);
+    let n = shifted - SHIFT;
+    let b = (-n).mul_add(LN_2_LOW, (-n).mul_add(LN_2_HIGH, x));
+    let u = b * b;
+    let high = f32::from_bits(0x3c07_2010).mul_add(b, f32::from_bits(0x3d2b_9f17));
+    let middle = f32::from_bits(0x3e2a_af33).mul_add(b, f32::from_bits(0x3eff_fedb));
+    let low = f32::from_bits(0x3f7f_fff6).mul_add(b, 1.0);
+    let j = high.mul_add(u, middle).mul_add(u, low);
+    // 2^n in two steps, neither of which leaves the exponents that exist.
+    let whole = n.clamp(-200.0, 200.0) as i32;
+    let half = whole / 2;
+    let power = |exponent: i32| f32::from_bits(((exponent + 127) as u32) << 23);
+    let result = j * power(half) * power(whole - half);
+    let result = if n > 192.0 { f32::INFINITY } else { result };
+    if n < -192.0 { 0.0 } else { result }
+}
+
+/// Adds lanes up: the upper half onto the lower, again and again.
+#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
+#[inline(always)]
+pub(super) fn fold<const N: usize>(mut lanes: [f32; N]) -> f32 {
+    let mut half = N / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+leveled! {
+    /// The dot product of two equally long lists.
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+        let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+        let mut lanes = [0.0_f32; LANES];
+        for (a, b) in a_blocks.iter().zip(b_blocks) {
+            for lane in 0..LANES {
+                lanes[lane] = a[lane].mul_add(b[lane], lanes[lane]);
+            }
+        }
+        let mut sum = f64::from(fold(lanes));
+        for (a, b) in a_rest.iter().zip(b_rest) {
+            sum += f64::from(a * b);
+        }
+        sum as f32
+    }
+}
+
+leveled! {
+    /// The dot product with numbers kept in 16 bits.
+    fn dot_f16(bits: &[u16], b: &[f32]) -> f32 {
+        let (a_blocks, a_rest) = bits.as_chunks::<LANES>();
+        let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+        let mut lanes = [0.0_f32; LANES];
+        for (a, b) in a_blocks.iter().zip(b_blocks) {
+            for lane in 0..LANES {
+                lanes[lane] = widen_f16(a[lane]).mul_add(b[lane], lanes[lane]);
+            }
+        }
+        let mut sum = f64::from(fold(lanes));
+        for (&a, b) in a_rest.iter().zip(b_rest) {
+            sum += f64::from(widen_f16(a) * b);
+        }
+        sum as f32
+    }
+}
+
+leveled! {
+    /// Adds `weight * values` to one lane of [`fold_lanes`].
+    fn add_scaled(lane: &mut [f32], weight: f32, bits: &[u16]) {
+        for (sum, &value) in lane.iter_mut().zip(bits) {
+            *sum = widen_f16(value).mul_add(weight, *sum);
+        }
+    }
+}
+
+leveled! {
+    /// Adds up to [`LANES`] lists of `size` values, one after another in `lanes`, in halves; the first is the result. Only the
+    /// first `used` are not zero.
+    fn fold_lanes(lanes: &mut [f32], size: usize, used: usize) {
+        let mut half = LANES / 2;
+        while half > 0 {
+            if half < used {
+                let (lower, upper) = lanes.split_at_mut(half * size);
+                for (sum, value) in lower.iter_mut().zip(upper.iter()) {
+                    *sum += value;
+                }
+            }
+            half /= 2;
+        }
+    }
+}
+
+leveled! {
+    /// RMSNorm: `x / sqrt(mean(x^2) + epsilon) * weight`, into `out`.
+    fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        let mut sum = 0.0_f64;
+        for value in x {
+            sum += f64::from(value * value);
+        }
+        let mean = (sum / x.len() as f64) as f32;
+        let scale = 1.0 / (mean + epsilon).sqrt();
+        for ((out, value), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = value * scale * weight;
+        }
+    }
+}
+
+leveled! {
+    /// SwiGLU: `silu(gate) * up`, into `gate`.
+    fn swiglu(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp(0.0 - *gate)) * up;
+        }
+    }
+}
+
+leveled! {
+    /// Softmax over `scores * scale`, in place, each result rounded to 16 bits. The length must be a multiple of 16; what is
+    /// not to be attended to is negative infinity.
+    fn softmax(scores: &mut [f32], scale: f32) {
+        let mut highest = f32::NEG_INFINITY;
+        for score in scores.iter_mut() {
+            *score *= scale;
+            highest = if *score > highest { *score } else { highest };
+        }
+        let mut sum = 0.0_f64;
+        let (blocks, _) = scores.as_chunks_mut::<16>();
+        for block in blocks.iter_mut() {
+            for score in block.iter_mut() {
+                *score = exp(*score - highest);
+            }
+            sum += f64::from(fold(*block));
+        }
+        let share = (1.0 / sum) as f32;
+        for score in scores.iter_mut() {
+            *score = round_f16(*score * share);
+        }
+    }
+}
+
+leveled! {
+    /// Rounds every value to 16 bits, into `out`.
+    fn round_all_f16(values: &[f32], out: &mut [f32]) {
+        for (out, &value) in out.iter_mut().zip(values) {
+            *out = round_f16(value);
+        }
+    }
+}
+
+leveled! {
+    /// Blocks of 32 values as signed bytes `q`, scales `d`, and `s`, the scale times the sum of the bytes: ggml's Q8_1 (and Q8_0,
+    /// which has no `s`). Scales and sums are rounded to 16 bits.
+    fn quantise(values: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [f32]) {
+        let (values, _) = values.as_chunks::<32>();
+        let (q, _) = q.as_chunks_mut::<32>();
+        for (((values, q), d), s) in values.iter().zip(q).zip(d).zip(s) {
+            let mut largest = 0.0_f32;
+            for value in values {
+                let magnitude = value.abs();
+                largest = if magnitude > largest { magnitude } else { largest };
+            }
+            let scale = largest / 127.0;
+            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+            let mut sum = 0_i32;
+            for (q, value) in q.iter_mut().zip(values) {
+                let rounded = (value * inverse).round_ties_even() as i32;
+                sum += rounded;
+                *q = rounded as i8;
+            }
+            *d = round_f16(scale);
+            *s = round_f16(scale * sum as f32);
+        }
+    }
+}
+
+/// Rotates pairs of neighbouring values of one head by angles that grow with the position (RoPE as GGUF's llama weights are laid
+/// out for). `turn` has the cosine and sine of each pair.
+pub(super) fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
+    for (pair, &(cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turn) {
+        let [a, b] = *pair;
+        *pair = [a * cosine - b * sine, a * sine + b * cosine];
+    }
+}
+
+/// Cosines and sines for [`rotate`].
+pub(super) fn turns(position: u32, size: usize, base: f32, out: &mut Vec<(f32, f32)>) {
+    let step = base.powf(-2.0 / size as f32);
+    let mut angle = position as f32;
+    out.clear();
+    for _ in 0..size / 2 {
+        out.push((angle.cos(), angle.sin()));
+        angle *= step;
+    }
+}

@@ -1,0 +1,6 @@
+//! The engine from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
+#![allow(clippy::print_stdout, reason = "a test says what it skipped")]
+
+/// The same tokens as llama.cpp.
+mod parity;
