@@ -4,3 +4,5 @@
 
 /// The same tokens as llama.cpp.
 mod parity;
+/// The tiny model made from nothing.
+mod tiny;
