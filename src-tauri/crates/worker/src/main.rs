@@ -39,14 +39,14 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Backend::Cpu)]
         backend: Backend,
         /// Tokens of the prompt.
-        #[arg(long, value_name = "N", default_value_t = 128)]
+        #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
         prompt: u32,
         /// Tokens to generate, at least 2.
-        #[arg(long, value_name = "N", default_value_t = 64)]
+        #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..))]
         generate: u32,
         /// Threads that compute; default: one per processor.
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        threads: Option<u16>,
         /// Write one JSON object instead of sentences.
         #[arg(long)]
         json: bool,
@@ -63,14 +63,14 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         prompt: String,
         /// Most tokens to generate.
-        #[arg(long, value_name = "N", default_value_t = 64)]
+        #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
         tokens: u32,
         /// 0 always takes the likeliest token; up to 2.
-        #[arg(long, value_name = "T", default_value_t = 0.0)]
+        #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
         temperature: f32,
         /// Threads that compute; default: one per processor.
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        threads: Option<u16>,
         /// Write one JSON object: {"prompt_tokens":[…],"tokens":[…],"text":"…"}.
         #[arg(long)]
         json: bool,
@@ -151,6 +151,13 @@ fn boxed() -> ExitCode {
             complain(&stopped.to_string());
             ExitCode::from(FAILED)
         }
+    }
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(temperature) if (0.0..=2.0).contains(&temperature) => Ok(temperature),
+        _ => Err("a number from 0 to 2 is wanted".to_owned()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -296,9 +296,6 @@ impl Rig {
     pub fn step(&mut self, patience: Duration) {
         if let Ok(frame) = self.frames.recv_timeout(patience) {
             self.hear(frame);
-            while let Ok(frame) = self.frames.try_recv() {
-                self.hear(frame);
-            }
         }
         let mut actions = Vec::new();
         self.core.tick(now(self.started), &mut actions);
@@ -419,7 +416,8 @@ impl Rig {
 }
 
 fn read_frames(mut pipe: PipeReader) -> Receiver<Frame<FromWorker>> {
-    let (sender, receiver) = channel();
+    // Small, so that a worker whose app is busy is held up soon: the tests decide what happens in the middle of an answer.
+    let (sender, receiver) = sync_channel(1);
     std::thread::spawn(move || {
         let mut decoder = Decoder::new();
         let mut buffer = vec![0; 64 * 1024];

@@ -12,3 +12,6 @@ mod serving;
 
 /// The app's and the proxy's side for `serving`.
 mod app;
+
+/// The program with its subcommands.
+mod developer;

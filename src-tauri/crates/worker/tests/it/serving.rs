@@ -222,9 +222,7 @@ fn yield_ends_running_jobs_with_what_there_is_and_honest_counts() {
         let events = events(answer);
         let usage = usage_of(events.last().unwrap());
         assert!(rig.records().iter().any(|record| record.usage == usage));
-        if finish_of(&events).as_deref() == Some("length") {
-            cut += 1;
-        }
+        cut += usize::from(events.iter().any(|event| event["choices"][0]["finish_reason"] == "length"));
     }
     let stopped = rig.records().iter().filter(|record| record.outcome == JobOutcome::Stopped).count();
     let unanswered =
@@ -238,9 +236,9 @@ fn yield_ends_running_jobs_with_what_there_is_and_honest_counts() {
     assert!(rig.answers[&late].head.is_none());
 }
 
-/// As long an answer as the tiny model's context allows.
+/// As long answers as the tiny model's context allows; many times what fits between worker and app.
 fn endless() -> Value {
-    json!({"model": MODEL, "prompt": "hello", "max_tokens": 1_000_000, "temperature": 1.5, "n": 2})
+    json!({"model": MODEL, "prompt": "hello", "max_tokens": 1_000_000, "temperature": 0, "n": 4})
 }
 
 #[test]
@@ -313,7 +311,7 @@ fn a_job_whose_time_is_up_gets_what_there_is() {
     let answer = &rig.answers[&id];
     if answer.failed.is_none() {
         match answer.status() {
-            504 => check_refused(answer, 504, "timeout"),
+            504 => check_refused(answer, 504, "time"),
             _ => assert_eq!(answer.json()["choices"][0]["finish_reason"], "length"),
         }
     }

@@ -1,0 +1,107 @@
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::app::tiny_model;
+
+fn worker(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chrysalis-worker")).args(arguments).output().unwrap()
+}
+
+fn with_model(check: impl FnOnce(&str)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    std::fs::write(&path, tiny_model()).unwrap();
+    check(path.to_str().unwrap());
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+fn check_fails(arguments: &[&str], code: i32, words: &str) {
+    let output = worker(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(complaint.contains(words), "{complaint}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn generate_continues_a_raw_text_and_repeats_itself() {
+    with_model(|model| {
+        let arguments =
+            ["generate", "--model", model, "--prompt", "hello", "--tokens", "6", "--temperature", "0", "--json"];
+        let first = json(&worker(&arguments));
+        assert!(!first["prompt_tokens"].as_array().unwrap().is_empty());
+        assert!((1..=6).contains(&first["tokens"].as_array().unwrap().len()));
+        assert!(first["text"].is_string());
+        assert_eq!(first, json(&worker(&arguments)));
+        let plain = worker(&["generate", "--model", model, "--prompt", "hello", "--tokens", "6"]);
+        let text = String::from_utf8(plain.stdout).unwrap();
+        assert_eq!(text.strip_suffix('\n'), first["text"].as_str());
+    });
+}
+
+#[test]
+fn bench_reports_what_it_measured() {
+    with_model(|model| {
+        let figures = json(&worker(&[
+            "bench",
+            "--model",
+            model,
+            "--backend",
+            "cpu",
+            "--prompt",
+            "8",
+            "--generate",
+            "4",
+            "--threads",
+            "1",
+            "--json",
+        ]));
+        assert_eq!(figures["prompt_tokens"], 8);
+        assert!(figures["generated_tokens"].as_u64().unwrap() >= 4);
+        assert!(figures["prompt_tokens_per_second"].as_f64().unwrap() > 0.0);
+        assert_eq!(figures["backend"], "cpu");
+    });
+}
+
+#[test]
+fn help_is_for_strangers_and_names_the_exit_codes() {
+    let output = worker(&["--help"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for word in ["bench", "generate", "Exit codes", "inherited descriptors"] {
+        assert!(text.contains(word), "{word}");
+    }
+    for command in ["bench", "generate"] {
+        let output = worker(&[command, "--help"]);
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("--model"));
+    }
+}
+
+#[test]
+fn wrong_usage_and_failures_have_codes_of_their_own() {
+    check_fails(&["frobnicate"], 2, "frobnicate");
+    check_fails(&["generate", "--prompt", "x"], 2, "--model");
+    check_fails(&["bench", "--model", "x", "--backend", "abacus"], 2, "abacus");
+    check_fails(&["generate", "--model", "/nowhere.gguf", "--prompt", "x"], 1, "/nowhere.gguf");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    check_fails(&["generate", "--model", manifest.to_str().unwrap(), "--prompt", "x"], 1, "cannot use the model");
+    with_model(|model| {
+        check_fails(&["generate", "--model", model, "--prompt", "x", "--tokens", "4000000"], 1, "context");
+        check_fails(&["bench", "--model", model, "--prompt", "0"], 2, "--prompt");
+        check_fails(&["bench", "--model", model, "--generate", "1"], 2, "--generate");
+        check_fails(&["generate", "--model", model, "--prompt", "x", "--temperature", "3"], 2, "0 to 2");
+        check_fails(&["generate", "--model", model, "--prompt", "x", "--threads", "0"], 2, "--threads");
+    });
+}
+
+#[test]
+fn without_the_app_s_pipe_it_says_where_it_belongs() {
+    check_fails(&[], 2, "--help");
+}
