@@ -102,11 +102,11 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
         Some(Command::Bench { model, backend: Backend::Cpu, prompt, generate, threads, json }) => {
-            developer::bench(&Bench { model: &model, prompt, generate, threads, json }, &mut out)
+            developer::bench(&Bench { model: &model, prompt, generate, threads: threads.map(usize::from), json }, &mut out)
         }
-        Some(Command::Generate { model, backend: Backend::Cpu, prompt, tokens, temperature, threads, json }) => {
+        Some(Command::Generate { model, backend: Backend::Cpu, prompt, tokens, temperature, threads: threads.map(usize::from), json }) => {
             developer::generate(
-                &Generate { model: &model, prompt: &prompt, tokens, temperature, threads, json },
+                &Generate { model: &model, prompt: &prompt, tokens, temperature, threads: threads.map(usize::from), json },
                 &mut out,
             )
         }
