@@ -330,3 +330,39 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unix(tag: u8, digits: &str) -> Result<i64, DerError> {
+        let mut bytes = vec![tag, digits.len() as u8];
+        bytes.extend_from_slice(digits.as_bytes());
+        time(Reader::new(&bytes).element()?)
+    }
+
+    #[test]
+    fn times_become_unix_time() {
+        for (tag, digits, expected) in [
+            (der::UTC_TIME, "700101000000Z", 0),
+            (der::UTC_TIME, "260101000000Z", 1_767_225_600),
+            (der::UTC_TIME, "491231235959Z", 2_524_607_999),
+            (der::UTC_TIME, "500101000000Z", -631_152_000),
+            (der::GENERALIZED_TIME, "20000229120000Z", 951_825_600),
+            (der::GENERALIZED_TIME, "21000301000000Z", 4_107_542_400),
+            (der::GENERALIZED_TIME, "99991231235959Z", 253_402_300_799),
+            (der::GENERALIZED_TIME, "00000101000000Z", -62_167_219_200),
+        ] {
+            assert_eq!(unix(tag, digits), Ok(expected), "{digits}");
+        }
+    }
+
+    #[test]
+    fn times_that_do_not_exist_are_refused() {
+        for digits in ["000229000000", "20000230000000Z", "21000229000000Z", "20001301000000Z", "20000001000000Z", ""] {
+            assert!(unix(der::GENERALIZED_TIME, digits).is_err(), "{digits}");
+        }
+        assert!(unix(der::UTC_TIME, "260101000060Z").is_err(), "a leap second");
+        assert!(unix(der::BOOLEAN, "260101000000Z").is_err());
+    }
+}

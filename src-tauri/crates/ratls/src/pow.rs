@@ -5,7 +5,7 @@
 //! `SHA-256(salt || nonce)`, its first eight bytes read as a *little-endian* number, begins with enough zero bits: the zeros
 //! that count are those of the hash's eighth byte, then its seventh, and so on.
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use thiserror::Error;
 
 /// What a server asks for unless it is told otherwise.
@@ -136,11 +136,106 @@ fn check_magic(expected: u32, found: u32) -> Result<(), PowError> {
     if expected == found { Ok(()) } else { Err(PowError::WrongMagic { expected, found }) }
 }
 
+/// ring's SHA-256, because this is run a million times and ring is fast in every build.
 fn zero_bits(salt: &[u8; 16], nonce: i64) -> u32 {
     let mut input = [0_u8; 24];
     input[..16].copy_from_slice(salt);
     input[16..].copy_from_slice(&nonce.to_le_bytes());
-    let hash: [u8; 32] = Sha256::digest(input).into();
-    let [h0, h1, h2, h3, h4, h5, h6, h7, ..] = hash;
+    let hash = digest(&SHA256, &input);
+    let Some(&[h0, h1, h2, h3, h4, h5, h6, h7]) = hash.as_ref().first_chunk() else { return 0 };
     u64::from_le_bytes([h0, h1, h2, h3, h4, h5, h6, h7]).leading_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    const SALT: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+    fn bytes<const N: usize>(text: &str) -> [u8; N] {
+        hex::decode(text).unwrap().try_into().unwrap()
+    }
+
+    #[test]
+    fn the_smallest_nonce_is_found_and_written_as_genuine_programs_do() {
+        for (difficulty, challenge, nonce, response) in [
+            (8, "91128e4108000000000102030405060708090a0b0c0d0e0f", 480, "19738201e001000000000000"),
+            (20, "91128e4114000000000102030405060708090a0b0c0d0e0f", 303_607, "19738201f7a1040000000000"),
+        ] {
+            let made = Challenge { difficulty, salt: SALT };
+            assert_eq!(made.encode(), bytes(challenge));
+            assert_eq!(Challenge::decode(&bytes(challenge)), Ok(made));
+            assert_eq!(solve(&made, MAX_DIFFICULTY, &mut || true), Ok(Some(nonce)));
+            assert_eq!(Response { nonce }.encode(), bytes(response));
+            assert_eq!(Response::decode(&bytes(response)), Ok(Response { nonce }));
+        }
+    }
+
+    #[test]
+    fn solutions_recorded_between_genuine_programs_are_accepted() {
+        for (difficulty, salt, nonce, zero_bits) in [
+            (20, "8ca9f52dc9c76c383ca74857cbd17b08", 221_335, 20),
+            (20, "5e404d3549df0bde9ea19ac23fab66c1", 969_015, 22),
+            (8, "2e5d1a5b2cac7f38463b85ffaf6004ea", 311, 9),
+            (8, "f87e421708df36be46ec46765d0cca19", 77, 10),
+        ] {
+            let challenge = Challenge { difficulty, salt: bytes(salt) };
+            assert!(challenge.verify(nonce));
+            assert!(Challenge { difficulty: zero_bits, ..challenge }.verify(nonce));
+            assert!(!Challenge { difficulty: zero_bits + 1, ..challenge }.verify(nonce));
+        }
+    }
+
+    #[test]
+    fn zero_bits_are_counted_from_the_eighth_byte_of_the_hash() {
+        // The hash begins e7 e9 68 8b a1 0a 00 00: none the usual way round, twenty this way.
+        let salt = bytes("8ca9f52dc9c76c383ca74857cbd17b08");
+        let mut input = salt.to_vec();
+        input.extend_from_slice(&221_335_i64.to_le_bytes());
+        assert_eq!(Sha256::digest(&input)[..8], [0xe7, 0xe9, 0x68, 0x8b, 0xa1, 0x0a, 0, 0]);
+        assert_eq!(zero_bits(&salt, 221_335), 20);
+    }
+
+    #[test]
+    fn any_nonce_will_do_below_one_bit_and_none_above_64() {
+        for difficulty in [i32::MIN, -1, 0] {
+            assert!(Challenge { difficulty, salt: SALT }.verify(i64::MIN));
+            assert_eq!(solve(&Challenge { difficulty, salt: SALT }, MAX_DIFFICULTY, &mut || true), Ok(Some(0)));
+        }
+        for difficulty in [65, i32::MAX] {
+            assert!(!Challenge { difficulty, salt: SALT }.verify(0));
+        }
+    }
+
+    #[test]
+    fn work_beyond_the_limit_is_refused_before_it_begins() {
+        let challenge = Challenge { difficulty: 29, salt: SALT };
+        let refused = solve(&challenge, MAX_DIFFICULTY, &mut || panic!("work has begun"));
+        assert_eq!(refused, Err(PowError::TooHard { asked: 29, most: 28 }));
+    }
+
+    #[test]
+    fn the_search_stops_when_it_is_told_to() {
+        let mut slices = 0;
+        let challenge = Challenge { difficulty: 64, salt: SALT };
+        let stopped = solve(&challenge, 64, &mut || {
+            slices += 1;
+            slices < 3
+        });
+        assert_eq!((stopped, slices), (Ok(None), 3));
+    }
+
+    #[test]
+    fn another_message_is_refused() {
+        let mut challenge = Challenge { difficulty: 20, salt: SALT }.encode();
+        challenge[3] ^= 1;
+        let expected = CHALLENGE_MAGIC;
+        let found = expected ^ 0x0100_0000;
+        assert_eq!(Challenge::decode(&challenge), Err(PowError::WrongMagic { expected, found }));
+        let mut response = Response { nonce: 1 }.encode();
+        response[0] ^= 1;
+        let expected = RESPONSE_MAGIC;
+        assert_eq!(Response::decode(&response), Err(PowError::WrongMagic { expected, found: expected ^ 1 }));
+    }
 }
