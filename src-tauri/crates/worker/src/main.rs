@@ -101,12 +101,20 @@ fn main() -> ExitCode {
             complain("a subcommand is needed; see chrysalis-worker --help");
             return ExitCode::from(WRONG_USAGE);
         }
-        Some(Command::Bench { model, backend: Backend::Cpu, prompt, generate, threads, json }) => {
-            developer::bench(&Bench { model: &model, prompt, generate, threads: threads.map(usize::from), json }, &mut out)
-        }
-        Some(Command::Generate { model, backend: Backend::Cpu, prompt, tokens, temperature, threads: threads.map(usize::from), json }) => {
+        Some(Command::Bench { model, backend: Backend::Cpu, prompt, generate, threads, json }) => developer::bench(
+            &Bench { model: &model, prompt, generate, threads: threads.map(usize::from), json },
+            &mut out,
+        ),
+        Some(Command::Generate { model, backend: Backend::Cpu, prompt, tokens, temperature, threads, json }) => {
             developer::generate(
-                &Generate { model: &model, prompt: &prompt, tokens, temperature, threads: threads.map(usize::from), json },
+                &Generate {
+                    model: &model,
+                    prompt: &prompt,
+                    tokens,
+                    temperature,
+                    threads: threads.map(usize::from),
+                    json,
+                },
                 &mut out,
             )
         }
