@@ -6,9 +6,9 @@
 
 use thiserror::Error;
 
-use crate::der::{self, DerError, Reader};
+use crate::der::{self, Reader};
 
-pub use crate::der::DerError as Malformed;
+pub use crate::der::DerError;
 
 /// The longest certificate that is read, in bytes; TLS of this crate carries no longer one either.
 pub const MAX_LENGTH: usize = 65_536;

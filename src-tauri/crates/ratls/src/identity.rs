@@ -1,6 +1,5 @@
 //! A key and the certificate that goes with it.
 
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ const DAY: u64 = 86_400;
 const CLOCK_SLACK: u64 = 300;
 /// The beginning of the year 9999, after which a certificate can express hardly anything.
 const LAST_TIME: u64 = 253_370_764_800;
+const IPV6_LOOPBACK: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const QUOTE: &[u64] = &[1, 3, 6, 1, 4, 1, 12345, 1];
 const USER_CLAIMS: &[u64] = &[1, 3, 6, 1, 4, 1, 12345, 2];
 const EXTENDED_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
@@ -133,7 +133,7 @@ fn parameters(
     parameters.subject_alt_names = vec![
         SanType::DnsName("localhost".try_into()?),
         SanType::DnsName(SERVER_NAME.try_into()?),
-        SanType::IpAddress(Ipv6Addr::LOCALHOST.into()),
+        SanType::IpAddress(IPV6_LOOPBACK.into()),
     ];
     parameters.is_ca = IsCa::ExplicitNoCa;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];

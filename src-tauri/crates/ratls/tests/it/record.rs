@@ -1,7 +1,7 @@
 //! TLS 1.3 taken apart with the secrets of a key log: just enough of RFC 8446 to read a recording.
 
-use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, KeyType, Prk};
 
 /// What one record holds once it is decrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +23,6 @@ pub(crate) mod handshake {
     pub(crate) const CERTIFICATE_REQUEST: u8 = 13;
     pub(crate) const CERTIFICATE_VERIFY: u8 = 15;
     pub(crate) const FINISHED: u8 = 20;
-}
-
-/// A suite as the ServerHello names it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Suite {
-    Aes128,
-    Aes256,
 }
 
 /// One direction's keys, in the order in which they are used.
@@ -59,10 +52,11 @@ pub(crate) fn secrets(log: &str, random: &[u8], side: &str) -> Secrets {
     }
 }
 
-/// Everything one side said. `secrets` and `suite` are not needed for a side that never got beyond its hello.
-pub(crate) fn decrypt(mut bytes: &[u8], suite: Suite, secrets: &Secrets) -> Vec<Message> {
+/// Everything one side said, in the suite that every recording uses, AES-128-GCM with SHA-256. A side that never got beyond its
+/// hello needs no secrets.
+pub(crate) fn decrypt(mut bytes: &[u8], secrets: &Secrets) -> Vec<Message> {
     let mut messages = Vec::new();
-    let mut key = Key::new(suite, &secrets.handshake);
+    let mut key = Key::new(&secrets.handshake);
     while !bytes.is_empty() {
         let length = usize::from(u16::from_be_bytes([bytes[3], bytes[4]]));
         let (record, rest) = bytes.split_at(5 + length);
@@ -87,7 +81,7 @@ pub(crate) fn decrypt(mut bytes: &[u8], suite: Suite, secrets: &Secrets) -> Vec<
                 if messages.iter().any(|message| matches!(message, Message::Handshake(handshake::FINISHED, _)))
                     && key.as_ref().is_some_and(|key| key.of_handshake)
                 {
-                    key = Key::new(suite, &secrets.traffic).map(|key| Key { of_handshake: false, ..key });
+                    key = Key::new(&secrets.traffic).map(|key| Key { of_handshake: false, ..key });
                 }
             }
             other => panic!("a record of type {other}"),
@@ -113,16 +107,12 @@ struct Key {
 }
 
 impl Key {
-    fn new(suite: Suite, secret: &[u8]) -> Option<Self> {
+    fn new(secret: &[u8]) -> Option<Self> {
         if secret.is_empty() {
             return None;
         }
-        let (hash, algorithm, length) = match suite {
-            Suite::Aes128 => (HKDF_SHA256, &AES_128_GCM, 16),
-            Suite::Aes256 => (HKDF_SHA384, &AES_256_GCM, 32),
-        };
-        let secret = Prk::new_less_safe(hash, secret);
-        let aead = LessSafeKey::new(UnboundKey::new(algorithm, &expand(&secret, "key", length)).unwrap());
+        let secret = Prk::new_less_safe(HKDF_SHA256, secret);
+        let aead = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &expand(&secret, "key", 16)).unwrap());
         Some(Self { aead, iv: expand(&secret, "iv", 12).try_into().unwrap(), count: 0, of_handshake: true })
     }
 

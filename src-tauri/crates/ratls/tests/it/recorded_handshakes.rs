@@ -12,7 +12,7 @@ use crate::record::handshake::{
     CERTIFICATE, CERTIFICATE_REQUEST, CERTIFICATE_VERIFY, CLIENT_HELLO, ENCRYPTED_EXTENSIONS, FINISHED,
     NEW_SESSION_TICKET, SERVER_HELLO,
 };
-use crate::record::{self, Hello, Message, Suite};
+use crate::record::{self, Hello, Message};
 
 const FAKE: Policy = Policy::FakeTdx { image_hashes: Vec::new() };
 const SIGNATURE_ALGORITHMS: u16 = 13;
@@ -37,14 +37,9 @@ fn conversation(name: &str, keys: &str, tap: &str, to_server: &str, to_client: &
     let response = Response::decode(from_client[..12].try_into().unwrap()).unwrap();
     // Behind the preamble comes the record with the ClientHello.
     let random = Hello::read(&from_client[12 + 5..]).random;
-    let suite = match Hello::read(&from_server[24 + 5..]).suites[..] {
-        [0x1301] => Suite::Aes128,
-        [0x1302] => Suite::Aes256,
-        ref other => panic!("suite {other:x?}"),
-    };
     let log = fixture::text(keys);
-    let client = record::decrypt(&from_client[12..], suite, &record::secrets(&log, &random, "CLIENT"));
-    let server = record::decrypt(&from_server[24..], suite, &record::secrets(&log, &random, "SERVER"));
+    let client = record::decrypt(&from_client[12..], &record::secrets(&log, &random, "CLIENT"));
+    let server = record::decrypt(&from_server[24..], &record::secrets(&log, &random, "SERVER"));
     Conversation { to_server, to_client, challenge, response, client, server }
 }
 
@@ -53,13 +48,6 @@ fn between_routers(name: &str) -> Conversation {
 }
 
 impl Conversation {
-    fn hello(&self, side: &[Message]) -> Hello {
-        match &side[0] {
-            Message::Handshake(CLIENT_HELLO | SERVER_HELLO, message) => Hello::read(message),
-            _ => panic!("{} reads: no hello comes first", self.to_server.reads.len()),
-        }
-    }
-
     /// The verdict on one side's certificate at the time of the recording.
     fn verdict(&self, role: Role, policy: &Policy) -> Result<PeerIdentity, VerifyError> {
         let side = if role == Role::Client { &self.client } else { &self.server };
@@ -161,7 +149,7 @@ fn a_challenge_beyond_the_limit_is_not_answered() {
 #[test]
 fn the_client_hello_offers_two_suites_ed25519_and_none_of_the_extras() {
     for (name, conversation) in all() {
-        let hello = conversation.hello(&conversation.client);
+        let hello = Hello::read(message(&conversation.client, CLIENT_HELLO));
         assert_eq!(hello.legacy_version, 0x0303);
         assert_eq!(hello.suites, [0x1301, 0x1302, 0x00ff], "{name}");
         assert_eq!(hello.session.len(), 32, "{name}: what makes both sides send ChangeCipherSpec");
@@ -178,9 +166,9 @@ fn the_client_hello_offers_two_suites_ed25519_and_none_of_the_extras() {
 #[test]
 fn the_server_picks_aes_128_and_x25519() {
     for (name, conversation) in all() {
-        let hello = conversation.hello(&conversation.server);
+        let hello = Hello::read(message(&conversation.server, SERVER_HELLO));
         assert_eq!(hello.suites, [0x1301], "{name}");
-        assert_eq!(hello.session, conversation.hello(&conversation.client).session);
+        assert_eq!(hello.session, Hello::read(message(&conversation.client, CLIENT_HELLO)).session);
         assert_eq!(hello.extension(KEY_SHARE).unwrap()[..4], [0, 0x1d, 0, 32]);
         assert_eq!(hello.extension(SUPPORTED_VERSIONS), Some(&[3, 4][..]));
         // No application protocol, no server name: the encrypted extensions hold at most the groups.
