@@ -253,3 +253,89 @@ pub enum FromWorker {
         message: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, TokenUsage};
+
+    use super::*;
+    use crate::frame::{Decoder, Frame, encode_control};
+
+    fn check_survives<M>(messages: &[M])
+    where
+        M: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let mut decoder = Decoder::<M>::new();
+        for message in messages {
+            decoder.push(&encode_control(message).unwrap());
+            let Some(Frame::Control(read)) = decoder.next().unwrap() else {
+                panic!("no message came of {message:?}");
+            };
+            assert_eq!(&read, message);
+        }
+    }
+
+    #[test]
+    fn what_the_app_says_survives_the_pipe() {
+        let lane = LaneId(3);
+        check_survives(&[
+            ToWorker::Hello { build: "x".to_owned() },
+            ToWorker::OpenLane { lane, known_key: Some([7; 32]) },
+            ToWorker::OpenLane { lane, known_key: None },
+            ToWorker::LaneClosed { lane },
+            ToWorker::SetEnabled(false),
+            ToWorker::SetCoefficient(-1),
+            ToWorker::Yield { within_ms: 300 },
+        ]);
+    }
+
+    #[test]
+    fn what_the_worker_says_survives_the_pipe() {
+        let lane = LaneId(u32::MAX);
+        let address = Address { workchain: -1, hash: [8; 32] };
+        let record = JobRecord {
+            id: JobId([9; 32]),
+            started_unix_ms: 1,
+            finished_unix_ms: i64::MAX,
+            outcome: JobOutcome::Refused { status: 503 },
+            usage: TokenUsage { prompt: 1, cached: 0, completion: u64::MAX, reasoning: 0 },
+            coefficient: 1500,
+            adjusted: AdjustedUsage { prompt: 1, cached: 2, completion: 3, reasoning: 4, total: -5 },
+            streamed: true,
+            endpoint: Endpoint::Completions,
+        };
+        check_survives(&[
+            FromWorker::Hello { build: String::new() },
+            FromWorker::Ready(ModelFacts {
+                sha256: [1; 32],
+                name: None,
+                architecture: "llama".to_owned(),
+                quantisation: "Q4_1".to_owned(),
+                context: 8192,
+                backend: "cpu".to_owned(),
+                adapter: Some("one".to_owned()),
+            }),
+            FromWorker::Failed(Failure::Build { worker: "a".to_owned(), app: "b".to_owned() }),
+            FromWorker::LaneReady {
+                lane,
+                proxy: ProxyReport {
+                    public_key: [1; 32],
+                    owner: address,
+                    proxy_contract: address,
+                    worker_contract: address,
+                    protocol_version: 2,
+                    image_hash: None,
+                    tls_key: [2; 32],
+                },
+            },
+            FromWorker::LaneEnded { lane, why: LaneEnd::ProofOfWorkTooHard { asked: 30 } },
+            FromWorker::LaneEnded { lane, why: LaneEnd::Silent },
+            FromWorker::Enabled(true),
+            FromWorker::JobStarted { lane, active: 1 },
+            FromWorker::JobDone { lane, record, active: 0 },
+            FromWorker::Payment { lane, boc: vec![0; 300], db_tokens: 1, max_tokens: 2, request: Some(([3; 32], -4)) },
+            FromWorker::Yielded,
+            FromWorker::Log { level: LogLevel::Warn, message: "x".to_owned() },
+        ]);
+    }
+}

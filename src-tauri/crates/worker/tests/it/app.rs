@@ -25,35 +25,35 @@ use worker::randomness::SystemRandomness;
 use worker::serve::{self, Stopped, World};
 
 /// Nothing here takes long; what does hangs.
-const GUARD: Duration = Duration::from_secs(60);
+const GUARD: Duration = Duration::from_mins(1);
 
 /// Easy, so that the tests are about something else.
 const DIFFICULTY: i32 = 4;
 
 const WORKER: u64 = 1;
 const CLIENT: u64 = 2;
-pub const LANE: LaneId = LaneId(7);
-pub const MODEL: &str = "practice/tiny";
+pub(crate) const LANE: LaneId = LaneId(7);
+pub(crate) const MODEL: &str = "practice/tiny";
 
 /// An answer as the customer got it.
 #[derive(Default)]
-pub struct Answered {
-    pub head: Option<ResponseHead>,
-    pub parts: Vec<Vec<u8>>,
-    pub over: bool,
-    pub failed: Option<(i32, String)>,
+pub(crate) struct Answered {
+    pub(crate) head: Option<ResponseHead>,
+    pub(crate) parts: Vec<Vec<u8>>,
+    pub(crate) over: bool,
+    pub(crate) failed: Option<(i32, String)>,
 }
 
 impl Answered {
-    pub fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         self.parts.concat()
     }
 
-    pub fn status(&self) -> i32 {
+    pub(crate) fn status(&self) -> i32 {
         self.head.as_ref().expect("a head").status
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body()).expect("a JSON body")
     }
 }
@@ -67,20 +67,20 @@ impl Signer for Key {
 }
 
 /// The surroundings of one worker.
-pub struct Rig {
-    pub said: Vec<FromWorker>,
-    pub answers: BTreeMap<[u8; 32], Answered>,
+pub(crate) struct Rig {
+    pub(crate) said: Vec<FromWorker>,
+    pub(crate) answers: BTreeMap<[u8; 32], Answered>,
     /// While set, the proxy does not read.
-    pub deaf: bool,
+    pub(crate) deaf: bool,
     /// Bytes held because the proxy does not read.
-    pub held: Vec<u8>,
-    pub configuration: Configuration,
+    pub(crate) held: Vec<u8>,
+    pub(crate) configuration: Configuration,
     to_worker: Option<PipeWriter>,
     frames: Receiver<Frame<FromWorker>>,
     worker: Option<JoinHandle<Stopped>>,
     started: Instant,
     core: Core,
-    pub core_key: [u8; 32],
+    pub(crate) core_key: [u8; 32],
     tls: Option<ServerChannel>,
     evidence: Evidence,
     opened: bool,
@@ -90,20 +90,20 @@ pub struct Rig {
     receiver: LaneReceiver,
 }
 
-pub fn tiny_model() -> Vec<u8> {
+pub(crate) fn tiny_model() -> Vec<u8> {
     engine::synthetic::tiny()
 }
 
 impl Rig {
     /// A worker that has said `Ready`.
-    pub fn start(adjust: impl FnOnce(&mut Configuration)) -> Self {
+    pub(crate) fn start(adjust: impl FnOnce(&mut Configuration)) -> Self {
         let mut rig = Self::greeted(Box::new(std::io::Cursor::new(tiny_model())), adjust);
         rig.until("the model is ready", |rig| rig.said.iter().any(|said| matches!(said, FromWorker::Ready(_))));
         rig
     }
 
     /// A worker that was greeted and configured.
-    pub fn greeted(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
+    pub(crate) fn greeted(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
         let mut rig = Self::silent(model, adjust);
         let configuration = rig.configuration.clone();
         rig.say(&ToWorker::Hello { build: BUILD.to_owned() });
@@ -112,7 +112,7 @@ impl Rig {
     }
 
     /// A worker that nobody has spoken to.
-    pub fn silent(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
+    pub(crate) fn silent(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
         let (worker_reads, to_worker) = std::io::pipe().unwrap();
         let (from_worker, worker_writes) = std::io::pipe().unwrap();
         let worker = std::thread::spawn(move || {
@@ -198,21 +198,21 @@ impl Rig {
     }
 
     /// A worker that takes jobs from the proxy.
-    pub fn connected(adjust: impl FnOnce(&mut Configuration)) -> Self {
+    pub(crate) fn connected(adjust: impl FnOnce(&mut Configuration)) -> Self {
         let mut rig = Self::start(adjust);
         rig.open(None);
         rig.until("the lane is ready", |rig| rig.lane_ready().is_some() && rig.client_ready);
         rig
     }
 
-    pub fn lane_ready(&self) -> Option<&ProxyReport> {
+    pub(crate) fn lane_ready(&self) -> Option<&ProxyReport> {
         self.said.iter().find_map(|said| match said {
             FromWorker::LaneReady { proxy, .. } => Some(proxy),
             _ => None,
         })
     }
 
-    pub fn records(&self) -> Vec<&JobRecord> {
+    pub(crate) fn records(&self) -> Vec<&JobRecord> {
         let mut records = Vec::new();
         for said in &self.said {
             if let FromWorker::JobDone { record, .. } = said {
@@ -223,11 +223,11 @@ impl Rig {
     }
 
     /// Dials the proxy.
-    pub fn open(&mut self, known_key: Option<[u8; 32]>) {
+    pub(crate) fn open(&mut self, known_key: Option<[u8; 32]>) {
         self.open_with(known_key, DIFFICULTY);
     }
 
-    pub fn open_with(&mut self, known_key: Option<[u8; 32]>, difficulty: i32) {
+    pub(crate) fn open_with(&mut self, known_key: Option<[u8; 32]>, difficulty: i32) {
         let unix = unix(self.started) as u64;
         let identity = Identity::generate(self.evidence, unix).unwrap();
         let config = tls::server_config(&identity, Policy::Any, Arc::new(move || unix)).unwrap();
@@ -236,11 +236,11 @@ impl Rig {
         self.relay();
     }
 
-    pub fn say(&mut self, message: &ToWorker) {
+    pub(crate) fn say(&mut self, message: &ToWorker) {
         self.write(&encode_control(message).unwrap());
     }
 
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         if let Some(pipe) = &mut self.to_worker {
             // A worker that gave up has closed its end.
             let _ = pipe.write_all(bytes);
@@ -248,11 +248,11 @@ impl Rig {
     }
 
     /// Sends a customer's request through the client and the proxy.
-    pub fn ask(&mut self, url: &str, body: &Value) -> [u8; 32] {
+    pub(crate) fn ask(&mut self, url: &str, body: &Value) -> [u8; 32] {
         self.ask_for(url, body, Duration::from_secs(50))
     }
 
-    pub fn ask_for(&mut self, url: &str, body: &Value, timeout: Duration) -> [u8; 32] {
+    pub(crate) fn ask_for(&mut self, url: &str, body: &Value, timeout: Duration) -> [u8; 32] {
         let request = Request {
             method: "POST".to_owned(),
             url: url.to_owned(),
@@ -277,14 +277,14 @@ impl Rig {
     }
 
     /// Asks and waits for the end of the answer.
-    pub fn answer(&mut self, url: &str, body: &Value) -> Answered {
+    pub(crate) fn answer(&mut self, url: &str, body: &Value) -> Answered {
         let id = self.ask(url, body);
         self.until("the answer is over", |rig| rig.answers[&id].over);
         self.answers.remove(&id).unwrap()
     }
 
     /// Lets everything happen until `done`.
-    pub fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
         while !done(self) {
             assert!(started.elapsed() < GUARD, "waited too long until {what}");
@@ -293,7 +293,7 @@ impl Rig {
     }
 
     /// Takes what the worker says for a while.
-    pub fn step(&mut self, patience: Duration) {
+    pub(crate) fn step(&mut self, patience: Duration) {
         if let Ok(frame) = self.frames.recv_timeout(patience) {
             self.hear(frame);
         }
@@ -306,20 +306,20 @@ impl Rig {
     }
 
     /// The proxy reads again.
-    pub fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         self.deaf = false;
         let held = std::mem::take(&mut self.held);
         self.take(&held);
     }
 
     /// Closes the pipe and waits for the worker's end.
-    pub fn end(mut self) -> Stopped {
+    pub(crate) fn end(mut self) -> Stopped {
         self.to_worker = None;
         self.worker.take().unwrap().join().unwrap()
     }
 
     /// Waits for the worker to end by itself.
-    pub fn ended(mut self) -> (Stopped, Vec<FromWorker>) {
+    pub(crate) fn ended(mut self) -> (Stopped, Vec<FromWorker>) {
         let stopped = self.worker.take().unwrap().join().unwrap();
         while let Ok(frame) = self.frames.recv() {
             self.hear(frame);
@@ -366,7 +366,7 @@ impl Rig {
         for action in actions {
             match action {
                 proxy::Action::Send { conn: WORKER, bytes } => {
-                    self.tls.as_mut().unwrap().send_plaintext(&bytes).unwrap()
+                    self.tls.as_mut().unwrap().send_plaintext(&bytes).unwrap();
                 }
                 proxy::Action::Send { bytes, .. } => {
                     let mut actions = Vec::new();
