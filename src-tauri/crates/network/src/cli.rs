@@ -1,0 +1,394 @@
+//! The command line of `chrysalis-network`.
+
+use std::io::{IsTerminal, Read, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use accounting::ModelName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ratls::{Evidence, Policy};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, GatewayConfig, Network, ProxyConfig};
+use crate::keys::SigningKey;
+use crate::misbehaviour::Misbehaviour;
+use crate::{gateway, practice, proxy};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended because it was asked to (SIGTERM, Ctrl-C, or the end of standard input in practice)
+  1  could not start or go on; the last line on standard error says why and what to do
+  2  wrong command line
+
+One line of JSON on standard output says when it is ready and on which ports:
+  {\"ready\":{\"role\":\"gateway\",\"http_port\":10000}}
+Everything else goes to standard error; the environment variable CHRYSALIS_LOG sets how much (error, warn, info, debug).";
+
+/// The other roles of a Cocoon network.
+///
+/// A proxy brings workers and clients together, counts tokens and signs payments. A gateway offers HTTP as OpenAI's clients speak it and
+/// passes questions to a proxy. Practice runs both with simulated customers, on this machine only.
+#[derive(Parser)]
+#[command(name = "chrysalis-network", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Route questions from clients to workers, count, sign payments
+    #[command(after_help = EXIT_CODES)]
+    Proxy(ProxyArgs),
+    /// Offer OpenAI's HTTP on 127.0.0.1 and pass questions to a proxy
+    #[command(after_help = EXIT_CODES)]
+    Gateway(GatewayArgs),
+    /// Run a whole network on this machine, with simulated customers and practice money
+    #[command(after_help = EXIT_CODES)]
+    Practice(PracticeArgs),
+}
+
+#[derive(Args)]
+struct ProxyArgs {
+    /// Configuration with the field names of the genuine proxy-runner (JSON): workers_rpc_port, client_rpc_port, http_port,
+    /// owner_address, root_contract_address, machine_specific_private_key, is_test, …
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The network's root configuration (JSON)
+    #[arg(long, value_name = "FILE")]
+    network: PathBuf,
+    /// Folder for the accounts (proxy.sqlite); made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Bits of proof of work that every dialler must do
+    #[arg(long, value_name = "N", default_value_t = ratls::pow::DEFAULT_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
+    pow_difficulty: i32,
+    /// Which workers to trust: any, or only those whose certificate carries a (simulated) TDX quote. Clients need none
+    #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
+    policy: PolicyWord,
+    /// What the proxy's own certificate carries; genuine clients that dial directly want fake_tdx
+    #[arg(long, value_enum, default_value_t = EvidenceWord::None)]
+    evidence: EvidenceWord,
+    /// Address to listen on for workers and clients. Anything but loopback is open to your network
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    listen: IpAddr,
+}
+
+#[derive(Args)]
+struct GatewayArgs {
+    /// Configuration with the field names of the genuine client-runner (JSON): http_port, owner_address, root_contract_address,
+    /// proxy_connections, secret_string, is_test, …
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The network's root configuration (JSON); its registered_proxies are dialled
+    #[arg(long, value_name = "FILE")]
+    network: PathBuf,
+    /// Folder for what the gateway keeps; made if it is not there. Nothing is kept yet
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Most bits of proof of work to do for a proxy
+    #[arg(long, value_name = "N", default_value_t = ratls::pow::MAX_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
+    pow_difficulty: i32,
+    /// Which proxies to trust: any, or only those whose certificate carries a (simulated) TDX quote
+    #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
+    policy: PolicyWord,
+    /// What the gateway's own certificate carries
+    #[arg(long, value_enum, default_value_t = EvidenceWord::None)]
+    evidence: EvidenceWord,
+}
+
+#[derive(Args)]
+struct PracticeArgs {
+    /// Folder for the network file (network.json) and the practice accounts; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The model that customers ask for; without it, whatever is served
+    #[arg(long, value_name = "BASE@COMMIT:HASH")]
+    model: Option<ModelName>,
+    /// How many simulated customers ask questions
+    #[arg(long, value_name = "N", default_value_t = practice::CUSTOMERS, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    customers: u32,
+    /// Decides who asks what when
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Port of the gateway; 0: any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    http_port: u16,
+    /// Bits of proof of work
+    #[arg(long, value_name = "N", default_value_t = practice::POW_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
+    pow_difficulty: i32,
+    /// For tests: let the proxy do wrong to workers in this way
+    #[arg(long, value_enum, value_name = "NAME")]
+    misbehave: Option<Misbehaviour>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum PolicyWord {
+    Any,
+    FakeTdx,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum EvidenceWord {
+    None,
+    FakeTdx,
+}
+
+impl From<EvidenceWord> for Evidence {
+    fn from(word: EvidenceWord) -> Self {
+        match word {
+            EvidenceWord::None => Self::None,
+            EvidenceWord::FakeTdx => Self::FakeTdx,
+        }
+    }
+}
+
+fn policy(word: PolicyWord, image_hashes: Vec<[u8; 32]>) -> Policy {
+    match word {
+        PolicyWord::Any => Policy::Any,
+        PolicyWord::FakeTdx => Policy::FakeTdx { image_hashes },
+    }
+}
+
+/// Anything that ends the program with code 1. Its words say what to do.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let filter = EnvFilter::try_from_env("CHRYSALIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let ended = runtime.block_on(async {
+        match cli.role {
+            Role::Proxy(args) => run_proxy(args).await,
+            Role::Gateway(args) => run_gateway(args).await,
+            Role::Practice(args) => run_practice(args).await,
+        }
+    });
+    // Somebody solving a proof of work need not finish it.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Failure) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "chrysalis-network: {error}");
+    ExitCode::from(1)
+}
+
+fn say_ready(ready: &Value) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", json!({ "ready": ready }))?;
+    out.flush()?;
+    Ok(())
+}
+
+async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
+    let config = ProxyConfig::read(&args.config)?;
+    let network = Network::read(&args.network, &config.root_contract_address)?;
+    let key = config.machine_specific_private_key.bytes().map(SigningKey::from_seed).ok_or("no signing key")?;
+    let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
+    let check_worker_hashes = config.check_worker_hashes || !config.is_test;
+    let image_hashes = if check_worker_hashes { network.root.worker_hashes.clone() } else { Vec::new() };
+    let mut settings = proxy::Settings::new(network, owner, key, args.data.join("proxy.sqlite"));
+    settings.listen = args.listen;
+    settings.workers_port = config.workers_rpc_port;
+    settings.clients_port = config.client_rpc_port;
+    settings.http_port = (config.http_port != 0).then_some(config.http_port);
+    settings.access_hash.clone_from(&config.http_access_hash);
+    settings.wallet = config.node_wallet_key.bytes().map_or(owner, |seed| crate::keys::wallet_address(seed, &owner));
+    settings.is_test = config.is_test;
+    settings.is_testnet = config.is_testnet;
+    settings.check_worker_hashes = check_worker_hashes;
+    settings.pow_difficulty = args.pow_difficulty;
+    settings.policy = policy(args.policy, image_hashes);
+    settings.evidence = args.evidence.into();
+    drop(config);
+    let running = proxy::start(settings).await?;
+    say_ready(&json!({
+        "role": "proxy",
+        "workers_port": running.workers().port(),
+        "clients_port": running.clients().port(),
+        "http_port": running.http().map(|address| address.port()),
+    }))?;
+    asked_to_end().await?;
+    running.stop().await;
+    Ok(())
+}
+
+async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
+    let config = GatewayConfig::read(&args.config)?;
+    let network = Network::read(&args.network, &config.root_contract_address)?;
+    let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
+    std::fs::create_dir_all(&args.data)
+        .map_err(|error| format!("cannot make the folder {}: {error}", args.data.display()))?;
+    let wallet = config.node_wallet_key.bytes().map_or(owner, |seed| crate::keys::wallet_address(seed, &owner));
+    let check_hashes = config.check_proxy_hashes || !config.is_test;
+    let image_hashes = if check_hashes { network.root.proxy_hashes.clone() } else { Vec::new() };
+    let mut settings = gateway::Settings::new(network, wallet);
+    settings.http_port = config.http_port;
+    settings.access_hash.clone_from(&config.http_access_hash);
+    settings.is_test = config.is_test;
+    settings.is_testnet = config.is_testnet;
+    settings.proxy_connections = config.proxy_connections;
+    settings.secret.clone_from(&config.secret_string);
+    settings.policy = policy(args.policy, image_hashes);
+    settings.evidence = args.evidence.into();
+    settings.max_pow_difficulty = args.pow_difficulty;
+    let running = gateway::start(settings).await?;
+    say_ready(&json!({ "role": "gateway", "http_port": running.http().port() }))?;
+    asked_to_end().await?;
+    running.stop().await;
+    Ok(())
+}
+
+async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
+    let mut settings = practice::Settings::new(args.data);
+    settings.customers = args.customers;
+    settings.seed = args.seed;
+    settings.model = args.model;
+    settings.http_port = args.http_port;
+    settings.pow_difficulty = args.pow_difficulty;
+    settings.misbehaviour = args.misbehave;
+    let running = practice::start(settings).await?;
+    tracing::info!(file = %running.network_file().display(), "practice network: simulated customers, practice prices, money that is worth nothing");
+    say_ready(&json!({
+        "role": "practice",
+        "workers_port": running.workers().port(),
+        "clients_port": running.clients().port(),
+        "http_port": running.http().port(),
+        "network_file": running.network_file(),
+    }))?;
+    let ended = tokio::select! {
+        ended = asked_to_end() => ended,
+        () = parent_gone() => Ok(()),
+    };
+    running.stop().await;
+    Ok(ended?)
+}
+
+/// Waits for SIGTERM, SIGINT or their like.
+#[cfg(unix)]
+async fn asked_to_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn asked_to_end() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// Waits until whoever started us has closed our standard input, so that practice never outlives the app. When standard input is no
+/// pipe (a terminal, a file, nothing at all), it says nothing about anybody.
+async fn parent_gone() {
+    if !is_pipe() {
+        return std::future::pending().await;
+    }
+    let (gone, wait) = oneshot::channel();
+    // A thread of its own: a read cannot be called off, and must hold up nothing else.
+    std::thread::spawn(move || {
+        let mut buffer = [0; 256];
+        let mut input = std::io::stdin().lock();
+        while input.read(&mut buffer).is_ok_and(|length| length > 0) {}
+        let _ = gone.send(());
+    });
+    let _ = wait.await;
+}
+
+#[cfg(unix)]
+fn is_pipe() -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    !std::io::stdin().is_terminal()
+        && std::fs::metadata("/dev/stdin").is_ok_and(|it| it.file_type().is_fifo() || it.file_type().is_socket())
+}
+
+#[cfg(not(unix))]
+fn is_pipe() -> bool {
+    !std::io::stdin().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_names_the_exit_codes() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        assert!(command.render_help().to_string().contains("Exit codes:"));
+        for role in ["proxy", "gateway", "practice"] {
+            let help = command.find_subcommand_mut(role).unwrap().render_help().to_string();
+            assert!(help.contains("--data") && help.contains("Exit codes:"), "{help}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_genuine_programs_are_understood() {
+        let words = [
+            "x",
+            "proxy",
+            "--config",
+            "c",
+            "--network",
+            "n",
+            "--data",
+            "d",
+            "--policy",
+            "fake_tdx",
+            "--evidence",
+            "fake_tdx",
+        ];
+        let Role::Proxy(args) = Cli::try_parse_from(words).ok().unwrap().role else {
+            panic!("not a proxy");
+        };
+        assert_eq!((args.policy, args.evidence), (PolicyWord::FakeTdx, EvidenceWord::FakeTdx));
+        assert_eq!(args.pow_difficulty, 20);
+        assert!(args.listen.is_loopback());
+        let words = ["x", "practice", "--data", "d", "--misbehave", "decreasing-payment", "--customers", "0"];
+        let Role::Practice(args) = Cli::try_parse_from(words).ok().unwrap().role else {
+            panic!("not practice");
+        };
+        assert_eq!(args.misbehave, Some(Misbehaviour::DecreasingPayment));
+    }
+
+    #[test]
+    fn wrong_words_are_refused() {
+        for words in [
+            vec!["x"],
+            vec!["x", "proxy"],
+            vec!["x", "practice", "--data", "d", "--model", ""],
+            vec!["x", "practice", "--data", "d", "--pow-difficulty", "64"],
+            vec!["x", "gateway", "--config", "c", "--network", "n", "--data", "d", "--policy", "all"],
+        ] {
+            assert!(Cli::try_parse_from(&words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A whole practice network in one process: a proxy, a gateway that reaches it over loopback TCP with proof of work and TLS, and
+//! simulated customers. The worker is not here: it is the owner's own app.
+//!
+//! Keys are fresh in every run, prices are practice prices, nothing here is worth anything.
+
+mod customers;
+mod questions;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounting::ModelName;
+use accounting::practice::{PRACTICE_FEE, PRACTICE_PRICE};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use ton::{Address, AddressText, RootConfig};
+
+use crate::clock::random_bytes;
+use crate::config::Network;
+use crate::keys::SigningKey;
+use crate::misbehaviour::Misbehaviour;
+use crate::{gateway, proxy};
+use customers::Diary;
+
+/// Bits of proof of work: about 65,000 hashes, a twentieth of a second. Enough to be real, little enough that an app which is
+/// restarted again and again in tests spends its time on something else. Open networks ask for 20.
+pub const POW_DIFFICULTY: i32 = 16;
+/// The practice proxy commits, and so signs, every second.
+pub const COMMIT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1));
+/// How many customers ask unless somebody says otherwise.
+pub const CUSTOMERS: u32 = 3;
+/// How long the gateway may take to reach the proxy beside it.
+const MEETING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a practice network is like.
+pub struct Settings {
+    /// Folder for the network file and the proxy's accounts.
+    pub data: PathBuf,
+    /// How many customers ask.
+    pub customers: u32,
+    /// Decides who asks what when.
+    pub seed: u64,
+    /// The model that customers want, full name; `None`: whatever is served.
+    pub model: Option<ModelName>,
+    /// Port of the gateway; 0: any free one.
+    pub http_port: u16,
+    /// Bits of proof of work.
+    pub pow_difficulty: i32,
+    /// Only for tests: let the proxy do wrong to workers.
+    pub misbehaviour: Option<Misbehaviour>,
+}
+
+impl Settings {
+    /// The usual practice network in this folder.
+    pub fn new(data: PathBuf) -> Self {
+        Self {
+            data,
+            customers: CUSTOMERS,
+            seed: 1,
+            model: None,
+            http_port: 0,
+            pow_difficulty: POW_DIFFICULTY,
+            misbehaviour: None,
+        }
+    }
+}
+
+/// Why practice did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The network file that we made does not parse.
+    #[error("the practice network's configuration: {0}")]
+    Network(String),
+    /// The proxy did not start.
+    #[error("practice proxy: {0}")]
+    Proxy(#[from] proxy::StartError),
+    /// The gateway did not start.
+    #[error("practice gateway: {0}")]
+    Gateway(#[from] gateway::StartError),
+    /// They did not find each other.
+    #[error("the gateway did not reach the proxy beside it within {} s", MEETING_PATIENCE.as_secs())]
+    NoMeeting,
+}
+
+/// A practice network that runs.
+pub struct Running {
+    proxy: proxy::Running,
+    gateway: gateway::Running,
+    customers: JoinSet<()>,
+    diary: Arc<Diary>,
+    network_file: PathBuf,
+}
+
+/// Starts a practice network on the current tokio runtime.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StartError::File { path, source }
+    };
+    std::fs::create_dir_all(&settings.data).map_err(failed(&settings.data))?;
+    let accounts = settings.data.join("practice-proxy.sqlite");
+    // Accounts of an earlier run belong to a key that is gone.
+    for name in ["practice-proxy.sqlite", "practice-proxy.sqlite-wal", "practice-proxy.sqlite-shm"] {
+        let path = settings.data.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+            _ => {}
+        }
+    }
+
+    let fresh = || Address { workchain: 0, hash: random_bytes() };
+    let (owner, root_contract) = (fresh(), fresh());
+    let model = settings.model.as_ref();
+    // Addresses of contracts do not depend on ports, so the proxy can find its ports first.
+    let before = network(&network_json(model, &owner, &root_contract, None), root_contract)?;
+    let mut of_proxy = proxy::Settings::new(before, owner, SigningKey::generate(), accounts);
+    of_proxy.pow_difficulty = settings.pow_difficulty;
+    of_proxy.commit_pause = COMMIT_PAUSE;
+    of_proxy.retry = true;
+    of_proxy.practice = true;
+    of_proxy.misbehaviour = settings.misbehaviour;
+    let proxy = proxy::start(of_proxy).await?;
+
+    let text = network_json(model, &owner, &root_contract, Some((proxy.workers(), proxy.clients())));
+    let network_file = settings.data.join("network.json");
+    std::fs::write(&network_file, format!("{text:#}\n")).map_err(failed(&network_file))?;
+
+    let diary = Arc::new(Diary::default());
+    let mut of_gateway = gateway::Settings::new(network(&text, root_contract)?, fresh());
+    of_gateway.http_port = settings.http_port;
+    let page = Arc::clone(&diary);
+    of_gateway.practice = Some(Arc::new(move || practice_page(&page)));
+    let gateway = gateway::start(of_gateway).await?;
+    if !gateway.connected(MEETING_PATIENCE).await {
+        return Err(StartError::NoMeeting);
+    }
+    let base = model.map(|model| model.base.as_str());
+    let customers = customers::start(settings.customers, settings.seed, gateway.http(), base, &diary);
+    Ok(Running { proxy, gateway, customers, diary, network_file })
+}
+
+fn practice_page(diary: &Diary) -> Value {
+    json!({
+        "note": "practice: simulated customers, practice prices, money that is worth nothing",
+        "fee_nanoton_per_adjusted_token": PRACTICE_FEE.0,
+        "price_nanoton_per_adjusted_token": PRACTICE_PRICE.0,
+        "customers": diary.page(),
+    })
+}
+
+fn network(json: &Value, root_contract: Address) -> Result<Network, StartError> {
+    let root = RootConfig::from_json(&json.to_string()).map_err(|error| StartError::Network(error.to_string()))?;
+    Ok(Network { root: Arc::new(root), root_contract })
+}
+
+/// The root configuration in the JSON form of networks without a chain.
+fn network_json(
+    model: Option<&ModelName>,
+    owner: &Address,
+    root_contract: &Address,
+    ports: Option<(SocketAddr, SocketAddr)>,
+) -> Value {
+    let text = |address: &Address| AddressText { address: *address, bounceable: false, testnet: false }.to_text();
+    let proxies: Vec<Value> = ports
+        .iter()
+        .map(|(workers, clients)| json!({ "seqno": 1, "address": format!("{workers} {clients}") }))
+        .collect();
+    let models: Vec<String> = model
+        .iter()
+        .map(|name| {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.encode(Sha256::digest(name.to_string()))
+        })
+        .collect();
+    json!({
+        "note": "practice: practice prices, no chain, money that is worth nothing",
+        "proxy_hashes": [],
+        "worker_hashes": [],
+        "model_hashes": models,
+        "model_types": [],
+        "registered_proxies": proxies,
+        "price_per_token": PRACTICE_PRICE.0,
+        "worker_fee_per_token": PRACTICE_FEE.0,
+        "last_proxy_seqno": 1,
+        "version": 1,
+        "params_version": 1,
+        // No chain, so the codes are empty cells.
+        "proxy_sc_code": "",
+        "worker_sc_code": "",
+        "client_sc_code": "",
+        "root_owner_address": text(owner),
+        "root_contract_address": text(root_contract),
+    })
+}
+
+impl Running {
+    /// Where workers dial.
+    pub fn workers(&self) -> SocketAddr {
+        self.proxy.workers()
+    }
+
+    /// Where clients dial.
+    pub fn clients(&self) -> SocketAddr {
+        self.proxy.clients()
+    }
+
+    /// Where the gateway's HTTP is.
+    pub fn http(&self) -> SocketAddr {
+        self.gateway.http()
+    }
+
+    /// The network file for apps that want to work here.
+    pub fn network_file(&self) -> &Path {
+        &self.network_file
+    }
+
+    /// What the customers did so far: `asked`, `answered`, `failed`, `streamed`.
+    pub fn customers(&self) -> Value {
+        self.diary.page()
+    }
+
+    /// The proxy.
+    pub fn proxy(&self) -> &proxy::Running {
+        &self.proxy
+    }
+
+    /// Sends the customers home, closes everything and waits for the end.
+    pub async fn stop(mut self) {
+        self.customers.shutdown().await;
+        self.gateway.stop().await;
+        self.proxy.stop().await;
+    }
+}

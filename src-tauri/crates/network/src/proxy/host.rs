@@ -1,0 +1,228 @@
+//! The one task that owns the proxy's core and carries out what it decides.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::Now;
+use protocol::proxy::{Action, Core, Side};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::stats::Stats;
+use crate::clock::Clock;
+use crate::misbehaviour::{Deed, Misbehaviour, is_query};
+use crate::store::{Store, Writer};
+use crate::wire::Outgoing;
+
+/// How long the last write may take when the proxy stops.
+const LAST_WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// Without a deadline of the core's, time passes this often.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// What reaches the deciding task. Holds plaintext, so it has no `Debug`.
+pub(super) enum Event {
+    /// A connection is through TLS.
+    Opened { conn: u64, side: Side, image_hash: [u8; 32], outgoing: Outgoing, at: Now },
+    /// Plaintext came in.
+    Data { conn: u64, bytes: Vec<u8> },
+    /// A connection is gone.
+    Gone { conn: u64 },
+    /// A dialler was turned away at the door.
+    TurnedAway,
+    /// A write has reached the disk.
+    Persisted { seq: u64 },
+    /// Somebody wants to see the stats.
+    Stats(oneshot::Sender<serde_json::Value>),
+    /// Write everything down and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// One connection as this task sees it.
+struct Guest {
+    side: Side,
+    outgoing: Outgoing,
+    /// Whether a query went out here, and how many messages came since: for [`Misbehaviour::DropMidAnswer`].
+    answers_since_query: Option<u32>,
+}
+
+pub(super) struct Host {
+    core: Core,
+    clock: Clock,
+    writer: Writer,
+    writes_under_way: usize,
+    guests: BTreeMap<u64, Guest>,
+    stats: Stats,
+    misbehaviour: Option<Misbehaviour>,
+}
+
+impl Host {
+    pub(super) fn new(
+        core: Core,
+        clock: Clock,
+        store: Store,
+        stats: Stats,
+        misbehaviour: Option<Misbehaviour>,
+        events: &mpsc::Sender<Event>,
+    ) -> Self {
+        let done = events.clone();
+        let writer = Writer::start(store, move |seq| done.blocking_send(Event::Persisted { seq }).is_ok());
+        Self { core, clock, writer, writes_under_way: 0, guests: BTreeMap::new(), stats, misbehaviour }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+        let mut out = Vec::new();
+        let stopped = loop {
+            let due = self.core.next_deadline().map_or_else(|| Instant::now() + IDLE, |due| self.clock.at(due));
+            tokio::select! {
+                event = inbox.recv() => match event {
+                    None => break None,
+                    Some(Event::Stop(done)) => break Some(done),
+                    Some(event) => self.handle(event, &mut out),
+                },
+                () = tokio::time::sleep_until(due) => self.core.tick(self.clock.now(), &mut out),
+            }
+            self.perform(&mut out);
+        };
+        self.write_the_rest(&mut inbox, &mut out).await;
+        // The thread may be waiting to report; it must find nobody.
+        drop(inbox);
+        let writer = self.writer;
+        let _ = tokio::task::spawn_blocking(move || writer.finish()).await;
+        if let Some(done) = stopped {
+            let _ = done.send(());
+        }
+    }
+
+    fn handle(&mut self, event: Event, out: &mut Vec<Action>) {
+        let now = self.clock.now();
+        match event {
+            Event::Opened { conn, side, image_hash, outgoing, at } => {
+                self.guests.insert(conn, Guest { side, outgoing, answers_since_query: None });
+                self.stats.opened(conn, side);
+                self.core.open(conn, side, image_hash, at);
+            }
+            Event::Data { conn, bytes } => {
+                if self.hangs_up_now(conn) {
+                    self.cut(conn, now, out);
+                } else if self.guests.contains_key(&conn) {
+                    self.core.receive(conn, &bytes, now, out);
+                }
+            }
+            Event::Gone { conn } => {
+                if self.guests.remove(&conn).is_some() {
+                    self.stats.gone(conn);
+                    self.core.closed(conn, now, out);
+                }
+            }
+            Event::TurnedAway => self.stats.turned_away += 1,
+            Event::Persisted { seq } => {
+                self.writes_under_way = self.writes_under_way.saturating_sub(1);
+                self.core.persisted(seq, now);
+            }
+            Event::Stats(reply) => {
+                let _ = reply.send(self.stats.page(&self.core, now));
+            }
+            Event::Stop(_) => {}
+        }
+    }
+
+    fn perform(&mut self, out: &mut Vec<Action>) {
+        // Cutting somebody off makes the core decide again.
+        while !out.is_empty() {
+            let now = self.clock.now();
+            for action in std::mem::take(out) {
+                match action {
+                    Action::Send { conn, bytes } => self.send(conn, bytes, now, out),
+                    Action::Close { conn, why } => {
+                        tracing::info!(conn, %why, "connection closed");
+                        // Dropping the queue's end closes once everything is sent.
+                        self.guests.remove(&conn);
+                        self.stats.gone(conn);
+                    }
+                    Action::Persist { seq, accounts } => {
+                        self.stats.stored(&accounts);
+                        self.writes_under_way += 1;
+                        self.writer.write(seq, accounts);
+                    }
+                    // Without a chain a commit is confirmed as soon as it is written down.
+                    Action::Commit { seq } => {
+                        self.core.committed(seq, now);
+                        self.stats.committed(seq);
+                    }
+                    Action::JobFinished(job) => self.stats.finished(&job),
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, conn: u64, bytes: Vec<u8>, now: Now, out: &mut Vec<Action>) {
+        let Some(guest) = self.guests.get_mut(&conn) else {
+            return;
+        };
+        let wrong = self.misbehaviour.filter(|_| guest.side == Side::Worker);
+        if wrong.is_some_and(|how| how.answers_before_hanging_up().is_some()) && is_query(&bytes) {
+            guest.answers_since_query.get_or_insert(0);
+        }
+        let deed = match wrong {
+            None => Deed::Send(bytes),
+            Some(how) => how.distort(bytes),
+        };
+        let (bytes, ends) = match deed {
+            Deed::Send(bytes) => (bytes, false),
+            Deed::SendAndClose(bytes) => (bytes, true),
+            Deed::Nothing => return,
+        };
+        if guest.outgoing.push(bytes).is_err() {
+            tracing::warn!(conn, "cut off: it does not read what it is sent");
+            self.cut(conn, now, out);
+        } else if ends {
+            self.guests.remove(&conn);
+            self.stats.gone(conn);
+            self.core.closed(conn, now, out);
+        }
+    }
+
+    /// Ends a connection without waiting for what is queued.
+    fn cut(&mut self, conn: u64, now: Now, out: &mut Vec<Action>) {
+        if let Some(guest) = self.guests.remove(&conn) {
+            guest.outgoing.cut();
+            self.stats.gone(conn);
+            self.core.closed(conn, now, out);
+        }
+    }
+
+    fn hangs_up_now(&mut self, conn: u64) -> bool {
+        let Some(most) = self.misbehaviour.and_then(Misbehaviour::answers_before_hanging_up) else {
+            return false;
+        };
+        let Some(count) = self.guests.get_mut(&conn).and_then(|guest| guest.answers_since_query.as_mut()) else {
+            return false;
+        };
+        *count += 1;
+        *count > most
+    }
+
+    /// Writes down what is not written yet; what cannot be written in time stays unsigned and so unowed.
+    async fn write_the_rest(&mut self, inbox: &mut mpsc::Receiver<Event>, out: &mut Vec<Action>) {
+        self.guests.clear();
+        let deadline = Instant::now() + LAST_WRITE_PATIENCE;
+        loop {
+            if self.writes_under_way == 0 {
+                self.core.persist(out);
+                self.perform(out);
+                if self.writes_under_way == 0 {
+                    return;
+                }
+            }
+            match tokio::time::timeout_at(deadline, inbox.recv()).await {
+                Ok(Some(Event::Persisted { seq })) => self.handle(Event::Persisted { seq }, out),
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    tracing::error!("the last accounts could not be written down in time");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The program itself.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::stage::{KEY, OWNER, PATIENCE, ROOT, network_json};
+
+/// A program that was started; killed when dropped.
+struct Program {
+    child: Child,
+    ready: Value,
+}
+
+impl Program {
+    fn start(words: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chrysalis-network"))
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Self { child, ready: value["ready"].clone() }
+    }
+
+    fn wait(&mut self) -> Option<i32> {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begin.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program to its end: exit code and standard error.
+fn run(words: &[&str]) -> (Option<i32>, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_chrysalis-network")).args(words).stdin(Stdio::null()).output().unwrap();
+    assert!(output.stdout.is_empty(), "{:?}", String::from_utf8_lossy(&output.stdout));
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn proxy_config(folder: &Path, workers_port: u16) -> String {
+    let text = format!(
+        r#"{{"is_test":1,"is_testnet":false,"http_port":"0","workers_rpc_port":"{workers_port}","client_rpc_port":0,
+        "owner_address":"{OWNER}","root_contract_address":"{ROOT}","machine_specific_private_key":"{KEY}",
+        "node_wallet_key":"{KEY}","db_path":"/nowhere","image_hash":"ProxyProxyProxyProxyProxyProxyProxyProxyPro="}}"#
+    );
+    write(folder, "proxy.json", &text)
+}
+
+#[test]
+fn proxy_and_gateway_start_from_genuine_configurations_say_they_are_ready_and_end_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    let network = write(here, "network.json", &network_json(nowhere, nowhere));
+    let (config, data) = (proxy_config(here, 0), here.join("proxy").to_str().unwrap().to_owned());
+    let words = ["proxy", "--config", &config, "--network", &network, "--data", &data, "--pow-difficulty", "4"];
+    let mut proxy = Program::start(&words);
+    assert_eq!(proxy.ready["role"], "proxy");
+    assert!(proxy.ready["http_port"].is_null(), "port 0 means no page");
+    let port = |name: &str| {
+        std::net::SocketAddr::from(([127, 0, 0, 1], u16::try_from(proxy.ready[name].as_u64().unwrap()).unwrap()))
+    };
+    let network = write(here, "network.json", &network_json(port("workers_port"), port("clients_port")));
+    let config = write(
+        here,
+        "client.json",
+        &format!(
+            r#"{{"is_test":"1","is_testnet":0,"http_port":"0","proxy_connections":1,"owner_address":"{OWNER}",
+            "root_contract_address":"{ROOT}","node_wallet_key":"gaEatwGNgLGOeFI/TRGfPdJG/K4G8picYHQkDHpLQ9w=","rpc_port":5}}"#
+        ),
+    );
+    let data = here.join("gateway").to_str().unwrap().to_owned();
+    let mut gateway = Program::start(&["gateway", "--config", &config, "--network", &network, "--data", &data]);
+    assert_eq!(gateway.ready["role"], "gateway");
+    let http = u16::try_from(gateway.ready["http_port"].as_u64().unwrap()).unwrap();
+    let begin = Instant::now();
+    loop {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", http)).unwrap();
+        stream.write_all(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        if answer.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the gateway did not reach the proxy: {answer}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for program in [&mut proxy, &mut gateway] {
+        terminate(program.child.id());
+        assert_eq!(program.wait(), Some(0));
+    }
+    assert!(here.join("proxy/proxy.sqlite").exists());
+}
+
+#[test]
+fn practice_ends_with_its_parent_and_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let words = ["practice", "--data", data, "--customers", "0", "--pow-difficulty", "4"];
+    let mut practice = Program::start(&words);
+    assert_eq!(practice.ready["role"], "practice");
+    let keys: Vec<&String> = practice.ready.as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 5, "{keys:?}");
+    assert!(Path::new(practice.ready["network_file"].as_str().unwrap()).ends_with("network.json"));
+    let mut input = practice.stdin();
+    input.write_all(b"what is written does not matter\n").unwrap();
+    assert!(practice.child.try_wait().unwrap().is_none());
+    drop(input);
+    assert_eq!(practice.wait(), Some(0));
+    let mut practice = Program::start(&words);
+    terminate(practice.child.id());
+    assert_eq!(practice.wait(), Some(0));
+}
+
+#[test]
+fn what_cannot_start_says_why_and_ends_with_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    let network = write(here, "network.json", &network_json(nowhere, nowhere));
+    let data = here.join("data").to_str().unwrap().to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let good = proxy_config(here, port);
+    let (code, words) = run(&["proxy", "--config", &good, "--network", &network, "--data", &data]);
+    assert_eq!(code, Some(1));
+    assert!(words.contains(&port.to_string()) && words.contains("in use"), "{words}");
+    let config = |text: &str| write(here, "other.json", text);
+    for (config, network, wanted) in [
+        ("/nowhere/proxy.json".to_owned(), network.clone(), "/nowhere/proxy.json"),
+        (good.clone(), "/nowhere/network.json".to_owned(), "/nowhere/network.json"),
+        (config("{"), network.clone(), "other.json"),
+        (good.clone(), write(here, "broken.json", "{\"registered_proxies\":"), "broken.json"),
+    ] {
+        let (code, words) = run(&["proxy", "--config", &config, "--network", &network, "--data", &data]);
+        assert_eq!(code, Some(1), "{words}");
+        assert!(words.contains(wanted), "{words}");
+        assert!(!words.contains(KEY), "a key was printed");
+    }
+    let (code, words) = run(&["proxy"]);
+    assert_eq!(code, Some(2));
+    assert!(words.contains("--config"), "{words}");
+}
+
+/// Asks a process to end.
+fn terminate(pid: u32) {
+    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
