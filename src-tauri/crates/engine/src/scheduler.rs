@@ -235,7 +235,7 @@ impl Engine {
         if self.sequences.is_empty() {
             return Vec::new();
         }
-        let rows = self.next_rows();
+        let mut rows = self.next_rows();
         let logits = {
             let sequences: Vec<&Pages> = self.sequences.iter().map(|sequence| &sequence.pages).collect();
             self.backend.forward(&Batch { rows: &rows, sequences: &sequences })
@@ -249,6 +249,10 @@ impl Engine {
             if let Some(logits) = next {
                 outputs.push(take_token(sequence, &self.tokenizer, logits));
             }
+        }
+        // They held the prompt.
+        for row in &mut rows {
+            row.token = 0;
         }
         for sequence in self.sequences.iter().filter(|sequence| sequence.generated.is_empty()) {
             let (id, usage) = (sequence.id, sequence.usage());

@@ -5,6 +5,7 @@
 //! depend on the last bit of it, since one activation rounded differently is soon a different token. As the order is written
 //! out and never left to the compiler, every machine computes the same bits, however wide its registers are.
 
+#![allow(clippy::inline_always, reason = "bodies must become part of the functions that have wider instructions")]
 #![expect(unsafe_code, reason = "functions compiled for AVX2 are called after asking for it")]
 
 /// Which instructions this machine has.
@@ -33,7 +34,6 @@ macro_rules! leveled {
     ($(#[$note:meta])* fn $name:ident($($arg:ident: $kind:ty),*) $(-> $out:ty)? $body:block) => {
         $(#[$note])*
         pub(super) fn $name(level: Level, $($arg: $kind),*) $(-> $out)? {
-            #[expect(clippy::inline_always, reason = "it must become part of the function that has the instructions")]
             #[inline(always)]
             fn body($($arg: $kind),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
@@ -55,7 +55,6 @@ macro_rules! leveled {
 pub(super) const LANES: usize = 64;
 
 /// Rounds to what a 16-bit float can hold (ties to even).
-#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
 #[inline(always)]
 pub(super) fn round_f16(value: f32) -> f32 {
     let bits = value.to_bits();
@@ -71,7 +70,6 @@ pub(super) fn round_f16(value: f32) -> f32 {
 }
 
 /// The bits of a 16-bit float to its value. Infinity becomes a number beyond the type's range, which no sane model has.
-#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
 #[inline(always)]
 pub(super) fn widen_f16(bits: u16) -> f32 {
     let bits = u32::from(bits);
@@ -80,7 +78,6 @@ pub(super) fn widen_f16(bits: u16) -> f32 {
 }
 
 /// `e^x` to about one unit in the last place: the polynomial of ARM's optimized routines, as llama.cpp uses it.
-#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
@@ -105,7 +102,6 @@ fn exp(x: f32) -> f32 {
 }
 
 /// Adds lanes up: the upper half onto the lower, again and again.
-#[expect(clippy::inline_always, reason = "it must become part of functions that have wider instructions")]
 #[inline(always)]
 pub(super) fn fold<const N: usize>(mut lanes: [f32; N]) -> f32 {
     let mut half = N / 2;
@@ -270,7 +266,7 @@ leveled! {
 pub(super) fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
     for (pair, &(cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turn) {
         let [a, b] = *pair;
-        *pair = [a * cosine - b * sine, a * sine + b * cosine];
+        *pair = [a.mul_add(cosine, -(b * sine)), a.mul_add(sine, b * cosine)];
     }
 }
 

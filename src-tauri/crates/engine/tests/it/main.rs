@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 #![allow(clippy::print_stdout, reason = "a test says what it skipped")]
 
+/// Requests, batches, stops, counts, cancellation.
+mod answers;
+/// Files that mean no good.
+mod hostile;
 /// The same tokens as llama.cpp.
 mod parity;
 /// The tiny model made from nothing.

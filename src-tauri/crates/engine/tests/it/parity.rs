@@ -38,6 +38,7 @@ struct Greedy {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the recording's")]
 struct Prompt {
     name: String,
     text: String,

@@ -1,0 +1,248 @@
+use std::collections::BTreeMap;
+
+use engine::{Engine, Finish, Options, Output, Refused, Request, Sampling, SequenceId, TokenCounts};
+
+use crate::tiny::tiny;
+
+fn engine(threads: usize, context: u32, max_sequences: usize) -> Engine {
+    Engine::new(tiny(), Options { threads, context, max_sequences }).unwrap()
+}
+
+fn request(engine: &Engine, text: &str, max_tokens: u32) -> Request {
+    let sampling = Sampling { temperature: 0.8, top_p: 0.9, seed: [7; 32], ..Sampling::default() };
+    Request { prompt: engine.tokenizer().encode(text, true), sampling, stop: Vec::new(), max_tokens }
+}
+
+#[derive(Default)]
+struct Answer {
+    tokens: Vec<u32>,
+    text: Vec<u8>,
+    finished: Option<Finish>,
+    usage: TokenCounts,
+    chunks: usize,
+}
+
+impl Answer {
+    fn take(&mut self, output: Output) {
+        assert!(self.finished.is_none(), "something came behind the end");
+        self.chunks += usize::from(output.token.is_none());
+        self.tokens.extend(output.token);
+        assert!(std::str::from_utf8(&output.text).is_ok(), "half a character came out");
+        self.text.extend(output.text);
+        self.finished = output.finished;
+        self.usage = output.usage;
+    }
+}
+
+/// Runs until all sequences are through.
+fn run(engine: &mut Engine) -> BTreeMap<SequenceId, Answer> {
+    let mut answers: BTreeMap<SequenceId, Answer> = BTreeMap::new();
+    while engine.running() > 0 {
+        for output in engine.step() {
+            answers.entry(output.sequence).or_default().take(output);
+        }
+    }
+    answers
+}
+
+fn answer(engine: &mut Engine, request: Request) -> Answer {
+    let id = engine.add(request).unwrap();
+    run(engine).remove(&id).unwrap()
+}
+
+const TEXTS: [&str; 4] = ["the", "what is the most of all", "<|im_start|>user\nhello<|im_end|>\n", "naïve 🦊 12345"];
+
+#[test]
+fn a_batch_gives_every_sequence_the_tokens_it_gets_alone() {
+    let mut alone = Vec::new();
+    for text in TEXTS {
+        let mut engine = engine(1, 256, 1);
+        let request = request(&engine, text, 24);
+        alone.push(answer(&mut engine, request).tokens);
+    }
+    assert!(alone.windows(2).all(|pair| pair[0] != pair[1]));
+    for threads in [1, 2] {
+        let mut engine = engine(threads, 256, TEXTS.len());
+        let mut ids = Vec::new();
+        let mut answers: BTreeMap<SequenceId, Answer> = BTreeMap::new();
+        // They come one by one, while others are answering already.
+        for text in TEXTS {
+            let request = request(&engine, text, 24);
+            ids.push(engine.add(request).unwrap());
+            for output in engine.step() {
+                answers.entry(output.sequence).or_default().take(output);
+            }
+        }
+        while engine.running() > 0 {
+            for output in engine.step() {
+                answers.entry(output.sequence).or_default().take(output);
+            }
+        }
+        for (id, alone) in ids.iter().zip(&alone) {
+            assert_eq!(answers[id].tokens, *alone, "with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_of_many_chunks_is_answered_as_if_it_had_been_read_token_by_token() {
+    let text = "some of the words that you have there are not what they would like to write about. ".repeat(6);
+    let mut whole = engine(1, 512, 1);
+    let prompt = whole.tokenizer().encode(&text, false);
+    assert!(prompt.len() > 100);
+    let greedy = Sampling { temperature: 0.0, ..Sampling::default() };
+    let ask = |prompt: &[u32], max_tokens| Request {
+        prompt: prompt.to_vec(),
+        sampling: greedy,
+        stop: Vec::new(),
+        max_tokens,
+    };
+    let long = answer(&mut whole, ask(&prompt, 16));
+    assert!(long.chunks >= 3, "{} chunks", long.chunks);
+
+    // Many sequences at a time share the chunk, so each prompt is cut differently, down to single tokens.
+    let mut crowded = engine(2, 512, 32);
+    for _ in 0..32 {
+        crowded.add(ask(&prompt, 16)).unwrap();
+    }
+    for (_, answer) in run(&mut crowded) {
+        assert!(answer.chunks + 1 >= prompt.len());
+        assert_eq!(answer.tokens, long.tokens);
+    }
+    // And the answer continues a prompt that contains its beginning.
+    let longer: Vec<u32> = prompt.iter().chain(&long.tokens[..8]).copied().collect();
+    assert_eq!(answer(&mut whole, ask(&longer, 8)).tokens, long.tokens[8..]);
+}
+
+#[test]
+fn the_same_seed_replays_an_answer_and_another_seed_does_not() {
+    let mut engine = engine(2, 256, 2);
+    let ask = |engine: &Engine, seed| {
+        let mut request = request(engine, "the day", 32);
+        request.sampling.seed = [seed; 32];
+        request
+    };
+    let first = ask(&engine, 1);
+    let first = answer(&mut engine, first);
+    let again = ask(&engine, 1);
+    let again = answer(&mut engine, again);
+    let other = ask(&engine, 2);
+    let other = answer(&mut engine, other);
+    assert_eq!(first.tokens, again.tokens);
+    assert_eq!(first.text, again.text);
+    assert_ne!(first.tokens, other.tokens);
+}
+
+#[test]
+fn counts_and_reasons_are_those_of_the_answer() {
+    let mut engine = engine(1, 256, 1);
+    let asked = request(&engine, "what is the most", 10);
+    let prompt = asked.prompt.len() as u64;
+    let answered = answer(&mut engine, asked);
+    assert_eq!(answered.finished, Some(Finish::Length));
+    assert_eq!(answered.tokens.len(), 10);
+    assert_eq!(answered.usage, TokenCounts { prompt, completion: 10 });
+    let decoded = engine.tokenizer().decode(&answered.tokens);
+    assert_eq!(answered.text, String::from_utf8_lossy(&decoded).into_owned().into_bytes());
+}
+
+#[test]
+fn a_stop_text_ends_the_answer_before_it() {
+    let mut engine = engine(1, 256, 1);
+    let asked = request(&engine, "the most", 40);
+    let free = answer(&mut engine, asked);
+    let text = String::from_utf8(free.text).unwrap();
+    // A text that spans several tokens of the answer, from the middle of it.
+    let letters: Vec<(usize, char)> = text.char_indices().collect();
+    let (from, to) = (letters[letters.len() / 2].0, letters[letters.len() / 2 + 6].0);
+    let stop = &text[from..to];
+    let mut asked = request(&engine, "the most", 40);
+    asked.stop = vec!["never there".to_owned(), stop.to_owned()];
+    let stopped = answer(&mut engine, asked);
+    assert_eq!(stopped.finished, Some(Finish::Stop));
+    assert_eq!(String::from_utf8(stopped.text).unwrap(), text[..text.find(stop).unwrap()]);
+    assert!(stopped.tokens.len() < 40);
+    assert_eq!(stopped.usage.completion, stopped.tokens.len() as u64);
+}
+
+#[test]
+fn penalties_change_what_is_said() {
+    let mut engine = engine(1, 256, 1);
+    let mut greedy = request(&engine, "no no no no", 40);
+    greedy.sampling = Sampling { temperature: 0.0, ..Sampling::default() };
+    let mut penalised = greedy.clone();
+    penalised.sampling.presence_penalty = 100.0;
+    let free = answer(&mut engine, greedy).tokens;
+    let distinct = |tokens: &[u32]| tokens.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let penalised = answer(&mut engine, penalised).tokens;
+    assert_eq!(distinct(&penalised), 40, "with so high a penalty no token comes twice");
+    assert!(distinct(&free) < 40);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_numbers() {
+    let mut engine = engine(1, 64, 2);
+    let ask = |tokens: usize, max_tokens| Request {
+        prompt: vec![5; tokens],
+        sampling: Sampling::default(),
+        stop: Vec::new(),
+        max_tokens,
+    };
+    assert_eq!(engine.add(ask(60, 5)), Err(Refused::TooLong { prompt: 60, max_tokens: 5, context: 64 }));
+    assert_eq!(
+        engine.add(ask(1, u32::MAX)),
+        Err(Refused::TooLong { prompt: 1, max_tokens: u32::MAX.into(), context: 64 })
+    );
+    assert_eq!(engine.add(ask(0, 5)), Err(Refused::EmptyPrompt));
+    assert_eq!(engine.add(ask(5, 0)), Err(Refused::NoTokens));
+    assert_eq!(engine.add(Request { prompt: vec![512], ..ask(1, 5) }), Err(Refused::UnknownToken));
+    engine.add(ask(60, 4)).unwrap();
+    let second = engine.add(ask(60, 4)).unwrap();
+    assert_eq!(engine.add(ask(1, 1)), Err(Refused::Full));
+    engine.cancel(second);
+    assert!(engine.add(ask(60, 4)).is_ok());
+}
+
+#[test]
+fn a_cancelled_sequence_frees_its_place_at_once_and_tells_honest_counts() {
+    let mut engine = engine(1, 256, 1);
+    let asked = Request { prompt: vec![5; 100], ..request(&engine, "a", 50) };
+    let id = engine.add(asked.clone()).unwrap();
+    assert_eq!(engine.cancel(id), TokenCounts::default(), "nothing was computed yet");
+    let id = engine.add(asked.clone()).unwrap();
+    engine.step();
+    let reading = engine.cancel(id);
+    assert!(reading.prompt > 0 && reading.prompt < 100 && reading.completion == 0, "a part of the prompt");
+    let id = engine.add(asked.clone()).unwrap();
+    let mut tokens = 0;
+    while tokens < 5 {
+        tokens += engine.step().iter().filter(|output| output.token.is_some()).count();
+    }
+    assert_eq!(engine.cancel(id), TokenCounts { prompt: 100, completion: 5 });
+    assert_eq!(engine.cancel(id), TokenCounts::default(), "it has ended already");
+    assert_eq!(engine.running(), 0);
+    assert!(engine.step().is_empty());
+    // What ran there before does not show in the next answer.
+    let fresh = answer(&mut crate::answers::engine(1, 256, 1), asked.clone()).tokens;
+    assert_eq!(answer(&mut engine, asked).tokens, fresh);
+}
+
+#[test]
+fn an_engine_without_room_does_not_start() {
+    for (context, max_sequences) in [(0, 1), (16, 0)] {
+        assert!(Engine::new(tiny(), Options { threads: 1, context, max_sequences }).is_err());
+    }
+    let engine = engine(1, 1_000_000, 1);
+    assert_eq!(engine.context(), 4096, "never more than the model's own");
+    assert_eq!((engine.backend(), engine.adapter()), ("cpu", None));
+}
+
+#[test]
+fn the_models_own_template_makes_the_prompt() {
+    let template = tiny().chat_template().unwrap();
+    let message = |role: &str, content: &str| engine::Message { role: role.to_owned(), content: content.to_owned() };
+    let messages = [message("system", "Be brief."), message("user", "Hello {{ 1 + 1 }}")];
+    let text = template.render(&messages, true, &engine::RenderOptions::default()).unwrap();
+    let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello {{ 1 + 1 }}<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(text, expected);
+}
