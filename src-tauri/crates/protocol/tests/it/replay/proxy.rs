@@ -33,7 +33,7 @@ struct RecordedSigner(BTreeMap<(bool, u64), u64>);
 
 impl Signer for RecordedSigner {
     fn sign(&mut self, payment: &UnsignedPayment) -> SignedPayment {
-        let mut payment = payment.clone();
+        let mut payment = UnsignedPayment { ..*payment };
         if let Some(id) = self.0.get(&(payment.kind == PaymentKind::Worker, payment.tokens)) {
             payment.query_id = *id;
         }
