@@ -203,6 +203,7 @@ fn say_ready(ready: &Value) -> Result<(), Failure> {
 }
 
 async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
     let config = ProxyConfig::read(&args.config)?;
     let network = Network::read(&args.network, &config.root_contract_address)?;
     let key = config.machine_specific_private_key.bytes().map(SigningKey::from_seed).ok_or("no signing key")?;
@@ -215,7 +216,6 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     settings.clients_port = config.client_rpc_port;
     settings.http_port = (config.http_port != 0).then_some(config.http_port);
     settings.access_hash.clone_from(&config.http_access_hash);
-    settings.wallet = config.node_wallet_key.bytes().map_or(owner, |seed| crate::keys::wallet_address(seed, &owner));
     settings.is_test = config.is_test;
     settings.is_testnet = config.is_testnet;
     settings.check_worker_hashes = check_worker_hashes;
@@ -230,21 +230,21 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
         "clients_port": running.clients().port(),
         "http_port": running.http().map(|address| address.port()),
     }))?;
-    asked_to_end().await?;
+    asked.wait().await;
     running.stop().await;
     Ok(())
 }
 
 async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
     let config = GatewayConfig::read(&args.config)?;
     let network = Network::read(&args.network, &config.root_contract_address)?;
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the folder {}: {error}", args.data.display()))?;
-    let wallet = config.node_wallet_key.bytes().map_or(owner, |seed| crate::keys::wallet_address(seed, &owner));
     let check_hashes = config.check_proxy_hashes || !config.is_test;
     let image_hashes = if check_hashes { network.root.proxy_hashes.clone() } else { Vec::new() };
-    let mut settings = gateway::Settings::new(network, wallet);
+    let mut settings = gateway::Settings::new(network, owner);
     settings.http_port = config.http_port;
     settings.access_hash.clone_from(&config.http_access_hash);
     settings.is_test = config.is_test;
@@ -256,12 +256,13 @@ async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
     settings.max_pow_difficulty = args.pow_difficulty;
     let running = gateway::start(settings).await?;
     say_ready(&json!({ "role": "gateway", "http_port": running.http().port() }))?;
-    asked_to_end().await?;
+    asked.wait().await;
     running.stop().await;
     Ok(())
 }
 
 async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
     let mut settings = practice::Settings::new(args.data);
     settings.customers = args.customers;
     settings.seed = args.seed;
@@ -278,31 +279,51 @@ async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
         "http_port": running.http().port(),
         "network_file": running.network_file(),
     }))?;
-    let ended = tokio::select! {
-        ended = asked_to_end() => ended,
-        () = parent_gone() => Ok(()),
-    };
-    running.stop().await;
-    Ok(ended?)
-}
-
-/// Waits for SIGTERM, SIGINT or their like.
-#[cfg(unix)]
-async fn asked_to_end() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = asked.wait() => {}
+        () = parent_gone() => {}
     }
+    running.stop().await;
     Ok(())
 }
 
-/// Waits for Ctrl-C.
-#[cfg(not(unix))]
-async fn asked_to_end() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+/// Hears when the program is asked to end. Made before the ready line, so that nobody's request comes too early.
+#[cfg(unix)]
+struct Asked {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Asked {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Hears when the program is asked to end.
+#[cfg(windows)]
+struct Asked {
+    ctrl_c: tokio::signal::windows::CtrlC,
+}
+
+#[cfg(windows)]
+impl Asked {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { ctrl_c: tokio::signal::windows::ctrl_c()? })
+    }
+
+    async fn wait(&mut self) {
+        self.ctrl_c.recv().await;
+    }
 }
 
 /// Waits until whoever started us has closed our standard input, so that practice never outlives the app. When standard input is no

@@ -36,9 +36,3 @@ impl Signer for SigningKey {
         payment.sign(&self.key)
     }
 }
-
-/// The wallet that proxies and contracts know the holder of this key by. Without a chain no wallet is deployed; the owner's own
-/// address stands for it until there is one.
-pub fn wallet_address(_seed: &Zeroizing<[u8; 32]>, owner: &ton::Address) -> ton::Address {
-    *owner
-}

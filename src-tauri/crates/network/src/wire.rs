@@ -26,8 +26,10 @@ pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(20);
 const STALL_PATIENCE: Duration = Duration::from_secs(30);
 /// What is read from the socket at once.
 const READ_SIZE: usize = 32 * 1024;
-/// Bytes that may wait for a peer: the largest frame and some more.
-pub const QUEUE_LIMIT: usize = 24 * 1024 * 1024;
+/// Bytes that may wait for a peer: several of the largest frames, since jobs that waited for a worker all go to it at once.
+pub const QUEUE_LIMIT: usize = 64 * 1024 * 1024;
+/// A sender who can wait waits from here on.
+const ROOM: usize = 4 * 1024 * 1024;
 
 /// Why a connection ended. None is the operator's fault; the other end may come back.
 #[derive(Debug, Error)]
@@ -39,7 +41,7 @@ pub enum WireError {
     #[error("{}: {}", .0, cause(.0))]
     Channel(#[from] ChannelError),
     /// The handshake took too long.
-    #[error("proof of work and TLS took longer than 20 s")]
+    #[error("proof of work and TLS took too long")]
     TooSlow,
     /// The other end closed during the handshake.
     #[error("closed during the handshake")]
@@ -105,10 +107,15 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Takes an accepted socket through the server's half.
-    pub async fn accept(stream: TcpStream, tls: &ServerTls, difficulty: i32) -> Result<Self, WireError> {
+    /// Takes an accepted socket through the server's half, which must be done within `patience` ([`HANDSHAKE_PATIENCE`]).
+    pub async fn accept(
+        stream: TcpStream,
+        tls: &ServerTls,
+        difficulty: i32,
+        patience: Duration,
+    ) -> Result<Self, WireError> {
         let channel = ServerChannel::new(tls, difficulty, random_bytes())?;
-        Self::shake(stream, Channel::Server(Box::new(channel)), 0).await
+        Self::shake(stream, Channel::Server(Box::new(channel)), 0, patience).await
     }
 
     /// Dials and goes through the client's half, doing at most `max_difficulty` of work.
@@ -116,7 +123,7 @@ impl Wire {
         let stream =
             timeout(HANDSHAKE_PATIENCE, TcpStream::connect(address)).await.map_err(|_| WireError::TooSlow)??;
         let channel = ClientChannel::new(tls, max_difficulty)?;
-        Self::shake(stream, Channel::Client(Box::new(channel)), max_difficulty).await
+        Self::shake(stream, Channel::Client(Box::new(channel)), max_difficulty, HANDSHAKE_PATIENCE).await
     }
 
     /// Who is at the other end.
@@ -124,9 +131,9 @@ impl Wire {
         &self.peer
     }
 
-    async fn shake(stream: TcpStream, channel: Channel, most: i32) -> Result<Self, WireError> {
+    async fn shake(stream: TcpStream, channel: Channel, most: i32, patience: Duration) -> Result<Self, WireError> {
         stream.set_nodelay(true)?;
-        timeout(HANDSHAKE_PATIENCE, handshake(stream, channel, most)).await.unwrap_or(Err(WireError::TooSlow))
+        timeout(patience, handshake(stream, channel, most)).await.unwrap_or(Err(WireError::TooSlow))
     }
 
     /// Sends plaintext and waits until the socket has it.
@@ -208,6 +215,7 @@ impl Wire {
                 bytes = receiver.recv(), if !waits && is_open => match bytes {
                     Some(bytes) => {
                         shared.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+                        shared.drained.notify_one();
                         self.channel.send(&bytes)?;
                     }
                     // What is encrypted already still leaves.
@@ -264,12 +272,14 @@ impl Drop for StopOnDrop {
 struct Shared {
     queued: AtomicUsize,
     cut: Notify,
+    drained: Notify,
 }
 
 /// The deciding task's end of a connection's outgoing queue. Dropping it closes the connection once everything is sent.
 pub struct Outgoing {
     sender: mpsc::UnboundedSender<Vec<u8>>,
     shared: Arc<Shared>,
+    limit: usize,
 }
 
 /// The connection's end of its outgoing queue.
@@ -280,21 +290,21 @@ pub struct OutgoingQueue {
 
 /// More bytes wait for this peer than may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("more than {QUEUE_LIMIT} bytes wait for a peer that does not read")]
+#[error("too many bytes wait for a peer that does not read")]
 pub struct QueueFull;
 
-/// Both ends of a connection's outgoing queue.
-pub fn queue() -> (Outgoing, OutgoingQueue) {
+/// Both ends of a connection's outgoing queue, which holds `limit` bytes ([`QUEUE_LIMIT`]).
+pub fn queue(limit: usize) -> (Outgoing, OutgoingQueue) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::default());
-    (Outgoing { sender, shared: Arc::clone(&shared) }, OutgoingQueue { receiver, shared })
+    (Outgoing { sender, shared: Arc::clone(&shared), limit }, OutgoingQueue { receiver, shared })
 }
 
 impl Outgoing {
     /// Queues bytes. When the limit is reached nothing is queued; the caller cuts the connection off.
     pub fn push(&self, bytes: Vec<u8>) -> Result<(), QueueFull> {
         let length = bytes.len();
-        if self.shared.queued.load(Ordering::Relaxed).saturating_add(length) > QUEUE_LIMIT {
+        if self.shared.queued.load(Ordering::Relaxed).saturating_add(length) > self.limit {
             return Err(QueueFull);
         }
         self.shared.queued.fetch_add(length, Ordering::Relaxed);
@@ -303,8 +313,45 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether a sender who can wait should go on. When not, [`Self::drained`] says when to ask again.
+    pub fn has_room(&self) -> bool {
+        self.shared.queued.load(Ordering::Relaxed) < ROOM
+    }
+
+    /// Waits until something of the queue has left.
+    pub async fn drained(&self) {
+        self.shared.drained.notified().await;
+    }
+
     /// Ends the connection at once, whatever still waits.
     pub fn cut(&self) {
         self.shared.cut.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_takes_nothing_more() {
+        let (outgoing, mut rest) = queue(10);
+        outgoing.push(vec![0; 10]).unwrap();
+        assert_eq!(outgoing.push(vec![0; 1]), Err(QueueFull));
+        assert_eq!(rest.receiver.try_recv().unwrap().len(), 10);
+        assert!(rest.receiver.try_recv().is_err(), "what did not fit is not queued");
+        // Only what has left makes room, and the other end says so.
+        assert_eq!(outgoing.push(vec![0; 1]), Err(QueueFull));
+        rest.shared.queued.store(0, Ordering::Relaxed);
+        assert_eq!(outgoing.push(vec![0; 1]), Ok(()));
+        assert!(outgoing.has_room());
+    }
+
+    #[tokio::test]
+    async fn more_work_than_agreed_is_not_done() {
+        let hard = pow::Challenge { difficulty: 24, salt: [3; 16] };
+        assert!(matches!(solve(hard, 20).await, Err(WireError::Channel(_))));
+        let easy = pow::Challenge { difficulty: 4, salt: [3; 16] };
+        assert!(easy.verify(solve(easy, 20).await.unwrap()));
     }
 }

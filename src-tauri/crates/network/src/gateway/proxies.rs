@@ -16,7 +16,7 @@ use ton::AddressText;
 use super::Settings;
 use super::answer::{Answer, Piece, Sink, channel};
 use crate::clock::{Clock, OsRandom, random_bytes, unix_seconds};
-use crate::wire::{Outgoing, Wire, WireError, queue};
+use crate::wire::{Outgoing, QUEUE_LIMIT, Wire, WireError, queue};
 
 /// Pause before the next attempt to dial: doubles from the first to the second, up to a fifth more or less.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -205,7 +205,7 @@ impl Dialler {
     }
 
     async fn converse(&self, wire: Wire, target: &Target) {
-        let (outgoing, rest) = queue();
+        let (outgoing, rest) = queue(QUEUE_LIMIT);
         let (pieces, mut incoming) = mpsc::channel(PIECES);
         let mut pump = JoinSet::new();
         pump.spawn(wire.pump(rest, pieces, |bytes| bytes));
@@ -235,7 +235,9 @@ impl Dialler {
                     };
                     talk.session.receive(&bytes, self.clock.now(), &mut out)
                 }
-                Some(command) = asked.recv() => {
+                () = talk.outgoing.drained(), if !talk.outgoing.has_room() => Ok(()),
+                // Requests wait while the proxy has not taken earlier ones.
+                Some(command) = asked.recv(), if talk.outgoing.has_room() => {
                     talk.command(command, self.clock, &mut out);
                     Ok(())
                 }

@@ -15,24 +15,28 @@ use tokio::sync::mpsc;
 use super::StartError;
 use super::host::Event;
 use crate::clock::{Clock, unix_seconds};
-use crate::wire::{Wire, queue};
+use crate::wire::{HANDSHAKE_PATIENCE, QUEUE_LIMIT, Wire, queue};
 
 /// Pause after the system refused to accept a connection (too many open files, most likely).
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
-/// How many connections a proxy holds, handshakes included. What comes beyond is closed at once.
+/// How many connections a proxy holds, handshakes included, and how long a handshake may take. What comes beyond is closed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// On both ports together.
     pub total: usize,
     /// From one IP address.
     pub per_address: usize,
+    /// How long proof of work and TLS may take together.
+    pub handshake: Duration,
+    /// Bytes that may wait for one peer. Who lets more wait is cut off.
+    pub queue: usize,
 }
 
 impl Default for Limits {
     /// With buffers at their usual fill, the total stays below a gigabyte.
     fn default() -> Self {
-        Self { total: 1024, per_address: 128 }
+        Self { total: 1024, per_address: 128, handshake: HANDSHAKE_PATIENCE, queue: QUEUE_LIMIT }
     }
 }
 
@@ -148,7 +152,7 @@ impl Doors {
     }
 
     async fn host(self: Arc<Self>, stream: TcpStream, address: SocketAddr, side: Side, tls: ServerTls, place: Place) {
-        let wire = match Wire::accept(stream, &tls, self.difficulty).await {
+        let wire = match Wire::accept(stream, &tls, self.difficulty, self.limits.handshake).await {
             Ok(wire) => wire,
             Err(error) => {
                 tracing::debug!(%address, %error, "not let in");
@@ -156,7 +160,7 @@ impl Doors {
             }
         };
         let conn = self.next.fetch_add(1, Ordering::Relaxed);
-        let (outgoing, rest) = queue();
+        let (outgoing, rest) = queue(self.limits.queue);
         let image_hash = wire.peer().image_hash;
         let opened = Event::Opened { conn, side, image_hash, outgoing, at: self.clock.now() };
         if self.events.send(opened).await.is_err() {

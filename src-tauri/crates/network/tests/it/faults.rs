@@ -6,9 +6,7 @@ use network::proxy;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::stage::{
-    Stage, Step, USAGE, Worker, chat, get, network, post, post_bytes, proxy_settings, send, soon, until,
-};
+use crate::stage::{Stage, Step, USAGE, Worker, chat, get, network, post, post_bytes, proxy_settings, soon, until};
 
 #[tokio::test]
 async fn a_port_in_use_is_an_error_that_names_it() {
@@ -175,28 +173,34 @@ async fn a_customer_who_does_not_read_is_given_up_and_holds_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_does_not_read_is_cut_off() {
-    let stage = Stage::start().await;
-    let mut worker = stage.worker().await;
-    // The deaf worker is listed, but its end of the socket is never read again.
-    let job = {
-        let request = post_bytes("/v1/chat/completions", chat(false).to_string().as_bytes());
-        tokio::spawn({
-            let to = stage.http();
-            async move { drop(send(to, &request).await) }
-        });
-        worker.job().await
-    };
-    worker.end.abort();
-    // Its place is free again as soon as the proxy sees the end of it, and its job is not lost but waits for another worker.
-    until("the proxy to drop it", || async {
-        let page = stage.proxy.stats().await.unwrap();
-        (page["connections"]["workers"] == 0).then_some(())
-    })
+    let limits = network::proxy::Limits { queue: 4 * 1024 * 1024, ..Default::default() };
+    let stage = Stage::start_with(
+        |proxy| {
+            proxy.limits = limits;
+            proxy.retry = false;
+        },
+        |_| {},
+    )
     .await;
-    let mut other = stage.worker().await;
-    let again = other.job().await;
-    assert_eq!(again.body, job.body);
-    other.answer(&again);
+    let deaf = stage.worker().await;
+    deaf.tell(Step::Freeze);
+    // More than the proxy's queue for it and all socket buffers hold together.
+    let mut question = chat(false);
+    question["messages"][0]["content"] = "x".repeat(2_000_000).into();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (to, question) = (stage.http(), question.clone());
+        asking.spawn(async move { post(to, "/v1/chat/completions", &question).await.status });
+    }
+    // Its jobs fail at once instead of waiting for their time.
+    while let Some(status) = soon("a refusal", asking.join_next()).await {
+        assert_eq!(status.unwrap(), 502);
+    }
+    let page = stage.proxy.stats().await.unwrap();
+    assert_eq!(page["connections"], serde_json::json!({ "workers": 0, "clients": 1 }));
+    assert!(!deaf.end.is_finished(), "its own end of the connection is still open");
+    let _other = stage.worker().await.answer_all();
+    assert_eq!(stage.ask(&chat(false)).await.status, 200);
     stage.stop().await;
 }
 

@@ -16,6 +16,16 @@ async fn still_serves(stage: &Stage) {
     assert_eq!(stage.ask(&chat(false)).await.status, 200);
 }
 
+/// Answers the challenge as it should be answered.
+async fn solve(stream: &mut TcpStream) {
+    let mut challenge = [0; 24];
+    stream.read_exact(&mut challenge).await.unwrap();
+    let challenge = Challenge::decode(&challenge).unwrap();
+    let nonce: i64 = (0..1 << 20).find(|nonce| challenge.verify(*nonce)).unwrap();
+    stream.write_all(&0x0182_7319_u32.to_le_bytes()).await.unwrap();
+    stream.write_all(&nonce.to_le_bytes()).await.unwrap();
+}
+
 /// What is left to read until the other end closes.
 async fn rest(stream: &mut TcpStream) -> usize {
     let mut bytes = Vec::new();
@@ -103,12 +113,7 @@ async fn garbage_cut_and_oversized_frames_end_only_their_own_connection() {
 async fn garbage_after_the_proof_of_work_ends_the_connection() {
     let stage = Stage::start().await;
     let mut stream = TcpStream::connect(stage.proxy.workers()).await.unwrap();
-    let mut challenge = [0; 24];
-    stream.read_exact(&mut challenge).await.unwrap();
-    let challenge = Challenge::decode(&challenge).unwrap();
-    let nonce: i64 = (0..1 << 20).find(|nonce| challenge.verify(*nonce)).unwrap();
-    stream.write_all(&0x0182_7319_u32.to_le_bytes()).await.unwrap();
-    stream.write_all(&nonce.to_le_bytes()).await.unwrap();
+    solve(&mut stream).await;
     stream.write_all(&vec![0x55; 70_000]).await.ok();
     assert_eq!(rest(&mut stream).await, 0);
     still_serves(&stage).await;
@@ -117,7 +122,7 @@ async fn garbage_after_the_proof_of_work_ends_the_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_connections_is_bounded_and_passes() {
-    let limits = Limits { total: 16, per_address: 8 };
+    let limits = Limits { total: 16, per_address: 8, ..Limits::default() };
     let stage = Stage::start_with(|proxy| proxy.limits = limits, |_| {}).await;
     let mut flood = Vec::new();
     for _ in 0..200 {
@@ -144,6 +149,21 @@ async fn a_flood_of_connections_is_bounded_and_passes() {
     let _worker = Worker::over(worker, &stage.network, 1).answer_all();
     until("the worker to be listed", || async { (stage.listed().await == 1).then_some(()) }).await;
     assert_eq!(stage.ask(&chat(false)).await.status, 200);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_takes_too_long_is_ended_wherever_it_is() {
+    assert_eq!(Limits::default().handshake, Duration::from_secs(20));
+    let limits = Limits { handshake: Duration::from_millis(300), ..Limits::default() };
+    let stage = Stage::start_with(|proxy| proxy.limits = limits, |_| {}).await;
+    // One that never answers the challenge, and one that never goes on after it.
+    let mut idle = TcpStream::connect(stage.proxy.workers()).await.unwrap();
+    assert_eq!(rest(&mut idle).await, 24);
+    let mut slow = TcpStream::connect(stage.proxy.clients()).await.unwrap();
+    solve(&mut slow).await;
+    assert_eq!(rest(&mut slow).await, 0);
+    still_serves(&stage).await;
     stage.stop().await;
 }
 

@@ -161,7 +161,7 @@ async fn models_are_listed_as_json_with_their_workers() {
     let page = answer.json();
     assert_eq!(page["object"], "list");
     let wanted = json!([{ "id": MODEL, "object": "model", "created": 0, "owned_by": "cocoon",
-        "workers": [{ "coefficient": 1000, "running_requests": 0, "max_running_requests": 8 }] }]);
+        "workers": [{ "coefficient": 1000, "running_requests": 0, "max_running_requests": 32 }] }]);
     assert_eq!(page["data"], wanted);
     stage.stop().await;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::stage::{KEY, OWNER, PATIENCE, ROOT, network_json};
+use crate::stage::{KEY, PATIENCE, network_json};
 
 /// A program that was started; killed when dropped.
 struct Program {
@@ -67,12 +67,14 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A configuration as the genuine programs' own set-up for one machine renders it.
+fn fixture(name: &str) -> String {
+    format!("{}/../../../tests/fixtures/network/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
 fn proxy_config(folder: &Path, workers_port: u16) -> String {
-    let text = format!(
-        r#"{{"is_test":1,"is_testnet":false,"http_port":"0","workers_rpc_port":"{workers_port}","client_rpc_port":0,
-        "owner_address":"{OWNER}","root_contract_address":"{ROOT}","machine_specific_private_key":"{KEY}",
-        "node_wallet_key":"{KEY}","db_path":"/nowhere","image_hash":"ProxyProxyProxyProxyProxyProxyProxyProxyPro="}}"#
-    );
+    let text = std::fs::read_to_string(fixture("proxy-config.json")).unwrap();
+    let text = text.replace(r#""workers_rpc_port": "0""#, &format!(r#""workers_rpc_port": "{workers_port}""#));
     write(folder, "proxy.json", &text)
 }
 
@@ -82,7 +84,7 @@ fn proxy_and_gateway_start_from_genuine_configurations_say_they_are_ready_and_en
     let here = folder.path();
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
     let network = write(here, "network.json", &network_json(nowhere, nowhere));
-    let (config, data) = (proxy_config(here, 0), here.join("proxy").to_str().unwrap().to_owned());
+    let (config, data) = (fixture("proxy-config.json"), here.join("proxy").to_str().unwrap().to_owned());
     let words = ["proxy", "--config", &config, "--network", &network, "--data", &data, "--pow-difficulty", "4"];
     let mut proxy = Program::start(&words);
     assert_eq!(proxy.ready["role"], "proxy");
@@ -91,14 +93,7 @@ fn proxy_and_gateway_start_from_genuine_configurations_say_they_are_ready_and_en
         std::net::SocketAddr::from(([127, 0, 0, 1], u16::try_from(proxy.ready[name].as_u64().unwrap()).unwrap()))
     };
     let network = write(here, "network.json", &network_json(port("workers_port"), port("clients_port")));
-    let config = write(
-        here,
-        "client.json",
-        &format!(
-            r#"{{"is_test":"1","is_testnet":0,"http_port":"0","proxy_connections":1,"owner_address":"{OWNER}",
-            "root_contract_address":"{ROOT}","node_wallet_key":"gaEatwGNgLGOeFI/TRGfPdJG/K4G8picYHQkDHpLQ9w=","rpc_port":5}}"#
-        ),
-    );
+    let config = fixture("client-config.json");
     let data = here.join("gateway").to_str().unwrap().to_owned();
     let mut gateway = Program::start(&["gateway", "--config", &config, "--network", &network, "--data", &data]);
     assert_eq!(gateway.ready["role"], "gateway");

@@ -158,6 +158,8 @@ pub(crate) enum Step {
     Disable,
     /// Hang up without a word.
     Die,
+    /// Neither read nor write any more, but keep the connection.
+    Freeze,
 }
 
 /// A job as the worker got it.
@@ -243,7 +245,7 @@ fn worker_config(network: &Network, owner: u8) -> Config {
         is_test: true,
         is_testnet: false,
         proxy_connections: 1,
-        max_active_requests: 8,
+        max_active_requests: 32,
         disabled: false,
         root: Arc::clone(&network.root),
         root_contract: network.root_contract,
@@ -305,7 +307,7 @@ async fn work(
             () = tokio::time::sleep(due) => session.tick(now(), &mut out),
             step = steps.recv() => {
                 match step {
-                    None => std::future::pending().await,
+                    None | Some(Step::Freeze) => std::future::pending().await,
                     Some(Step::Die) => return Ok(()),
                     Some(Step::Disable) => session.set_disabled(true, now(), &mut out),
                     Some(Step::Head(id, status, kind)) => {
