@@ -14,11 +14,20 @@ pub mod mutate;
 pub mod tiny;
 
 mod files;
+mod money;
 mod objects;
+mod pipe;
+mod requests;
+mod script;
+mod sessions;
 mod trust;
 
 pub use files::{chat_template, gguf, tokenizer};
+pub use money::{root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
+pub use pipe::link_frames;
+pub use requests::worker_request;
+pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
 
 /// A decoder under test.
@@ -44,6 +53,15 @@ pub struct Memory {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     target("tl_objects", tl_objects, 128 * 1024, 16),
+    target("ton_boc", ton_boc, 64 * 1024, 1024),
+    target("ton_address", ton_address, 16 * 1024, 0),
+    target("root_config", root_config, 64 * 1024, 512),
+    target("signed_payment", signed_payment, 64 * 1024, 1024),
+    target("link_frames", link_frames, 1024 * 1024, 64),
+    target("protocol_worker", protocol_worker, 1024 * 1024, 256),
+    target("protocol_client", protocol_client, 1024 * 1024, 256),
+    target("protocol_proxy", protocol_proxy, 1024 * 1024, 256),
+    target("worker_request", worker_request, 256 * 1024, 256),
     target("gguf", gguf, 128 << 20, 256),
     target("tokenizer", tokenizer, 1 << 20, 256),
     target("chat_template", chat_template, 128 << 20, 256),

@@ -85,11 +85,11 @@ impl Wire {
             let [l0, l1, l2, l3, n0, n1, n2, n3] = *head;
             let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
             assert!((4..=protocol::MAX_FRAME).contains(&length), "sent a frame of {length} bytes");
-            let Some(payload) = rest.get(..length) else { break };
+            let Some(payload) = rest.get(..length).map(<[u8]>::to_vec) else { break };
             assert!(u32::from_le_bytes([n0, n1, n2, n3]) == self.received, "sent a frame out of order");
             self.received += 1;
-            self.object(&payload.to_vec());
             self.waiting.drain(..8 + length);
+            self.object(&payload);
         }
         assert!(self.waiting.is_empty(), "sent a part of a frame");
     }
@@ -141,16 +141,21 @@ impl Clocks {
     }
 }
 
-/// Ids in order: 1, 2, 3 …
-pub(crate) struct Counting(pub(crate) i64);
+/// Ids in order: 1, 2, 3 … for what the connection needs, and 32 times 1, 2, 3 … for requests.
+#[derive(Default)]
+pub(crate) struct Counting {
+    longs: i64,
+    requests: u8,
+}
 
 impl Randomness for Counting {
     fn long(&mut self) -> i64 {
-        self.0 += 1;
-        self.0
+        self.longs += 1;
+        self.longs
     }
 
     fn int256(&mut self) -> [u8; 32] {
-        [self.long() as u8; 32]
+        self.requests = self.requests.wrapping_add(1);
+        [self.requests; 32]
     }
 }

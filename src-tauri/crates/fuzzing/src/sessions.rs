@@ -39,12 +39,27 @@ fn address(text: &str) -> Address {
     }
 }
 
+/// How far a conversation got, for the test that the committed ones get somewhere.
+#[derive(Default)]
+struct Reached {
+    ready: bool,
+    jobs: usize,
+}
+
 /// A worker, told by a proxy.
 pub fn protocol_worker(data: &[u8]) {
+    worker_with(data);
+}
+
+fn worker_with(data: &[u8]) -> Reached {
+    let mut reached = Reached::default();
     let mut clocks = Clocks::new();
     let mut wires = <[Wire; 2]>::default();
     let mut out = Vec::new();
-    let Ok(model) = MODEL.parse::<ModelName>() else { return };
+    let model = match MODEL.parse::<ModelName>() {
+        Ok(model) => model,
+        Err(error) => panic!("the recorded model: {error}"),
+    };
     let config = worker::Config {
         owner_text: OWNER.to_owned(),
         model,
@@ -58,13 +73,16 @@ pub fn protocol_worker(data: &[u8]) {
         root_contract: address(ROOT),
         known: None,
     };
-    let mut session = worker::Session::new(config, Box::new(Counting(0)), clocks.now(), &mut out);
+    let mut session = worker::Session::new(config, Box::<Counting>::default(), clocks.now(), &mut out);
     let mut script = data;
     let mut alive = true;
     loop {
         for action in out.drain(..) {
-            if let worker::Action::Send(bytes) = action {
-                wires[0].take(&bytes);
+            match action {
+                worker::Action::Send(bytes) => wires[0].take(&bytes),
+                worker::Action::Ready(_) => reached.ready = true,
+                worker::Action::Start(_) => reached.jobs += 1,
+                _ => {}
             }
         }
         if !alive {
@@ -108,10 +126,16 @@ pub fn protocol_worker(data: &[u8]) {
         assert!(session.next_deadline().is_none(), "over, and still waits for something");
         assert!(session.receive(b"more", clocks.now(), &mut out).is_err(), "over, and still listens");
     }
+    reached
 }
 
 /// A client, told by a proxy.
 pub fn protocol_client(data: &[u8]) {
+    client_with(data);
+}
+
+fn client_with(data: &[u8]) -> Reached {
+    let mut reached = Reached::default();
     let mut clocks = Clocks::new();
     let mut wires = <[Wire; 2]>::default();
     let mut out = Vec::new();
@@ -124,7 +148,7 @@ pub fn protocol_client(data: &[u8]) {
         root: root(),
         root_contract: address(ROOT),
     };
-    let mut session = client::Session::new(config, Box::new(Counting(0)), clocks.now(), &mut out);
+    let mut session = client::Session::new(config, Box::<Counting>::default(), clocks.now(), &mut out);
     let mut script = data;
     let mut alive = true;
     // Requests that have not been reported as over.
@@ -133,7 +157,9 @@ pub fn protocol_client(data: &[u8]) {
         for action in out.drain(..) {
             match action {
                 client::Action::Send(bytes) => wires[0].take(&bytes),
+                client::Action::Ready(_) => reached.ready = true,
                 client::Action::Done { id, .. } | client::Action::Failed { id, .. } => {
+                    reached.jobs += 1;
                     assert!(waiting.contains(&id), "the end of a request that was not under way");
                     waiting.retain(|other| *other != id);
                 }
@@ -185,6 +211,7 @@ pub fn protocol_client(data: &[u8]) {
         assert!(waiting.is_empty(), "over, and {} requests were never reported", waiting.len());
         assert!(session.receive(b"more", clocks.now(), &mut out).is_err(), "over, and still listens");
     }
+    reached
 }
 
 fn question(what: u8) -> client::ClientRequest {
@@ -199,7 +226,7 @@ fn question(what: u8) -> client::ClientRequest {
         },
         max_coefficient: 4_000,
         max_tokens: 1_000,
-        timeout: Duration::from_secs(120),
+        timeout: Duration::from_mins(2),
         enable_debug: what & 1 == 1,
     }
 }
@@ -215,6 +242,11 @@ impl proxy::Signer for Key {
 /// A proxy between one worker and one client. Connections of the script: the first is the worker's, the second the client's.
 /// One that is closed comes back as a new one.
 pub fn protocol_proxy(data: &[u8]) {
+    proxy_with(data);
+}
+
+fn proxy_with(data: &[u8]) -> Reached {
+    let mut reached = Reached::default();
     let mut clocks = Clocks::new();
     let mut wires = <[Wire; 2]>::default();
     let key = SigningKey::from_bytes(&PROXY_SEED);
@@ -236,7 +268,7 @@ pub fn protocol_proxy(data: &[u8]) {
         },
         commit_pause: (Duration::from_secs(1), Duration::from_secs(2)),
     };
-    let mut core = proxy::Core::new(config, proxy::Accounts::default(), Box::new(Counting(0)));
+    let mut core = proxy::Core::new(config, proxy::Accounts::default(), Box::<Counting>::default());
     let mut conns = [1, 2];
     let mut fresh = 3;
     core.open(1, proxy::Side::Worker, [0; 32], clocks.now());
@@ -263,7 +295,11 @@ pub fn protocol_proxy(data: &[u8]) {
                     core.persisted(seq, now);
                 }
                 proxy::Action::Commit { seq } => core.committed(seq, now),
-                proxy::Action::JobFinished(job) => assert!(job.tokens >= 0, "a job of {} tokens", job.tokens),
+                proxy::Action::JobFinished(job) => {
+                    assert!(job.tokens >= 0, "a job of {} tokens", job.tokens);
+                    reached.ready = true;
+                    reached.jobs += usize::from(job.outcome == proxy::Outcome::Answered);
+                }
             }
         }
         for (side, role) in [proxy::Side::Worker, proxy::Side::Client].into_iter().enumerate() {
@@ -300,5 +336,36 @@ pub fn protocol_proxy(data: &[u8]) {
             }
         }
         assert!(core.active_jobs() <= 4_096, "jobs without end");
+    }
+    reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of the committed conversations got through their handshake, and how many jobs they ran.
+    fn reached(target: &str, run: fn(&[u8]) -> Reached) -> (usize, usize) {
+        let folder = format!("{}/../../../tests/fixtures/fuzz/{target}", env!("CARGO_MANIFEST_DIR"));
+        let all: Vec<Reached> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| run(&std::fs::read(entry.unwrap().path()).unwrap()))
+            .collect();
+        (all.iter().filter(|reached| reached.ready).count(), all.iter().map(|reached| reached.jobs).sum())
+    }
+
+    #[test]
+    fn the_committed_conversations_get_through_the_handshake_and_run_jobs() {
+        for (target, run) in [
+            ("protocol_worker", worker_with as fn(&[u8]) -> Reached),
+            ("protocol_client", client_with),
+            ("protocol_proxy", proxy_with),
+        ] {
+            let (ready, jobs) = reached(target, run);
+            assert!(
+                ready >= 10 && jobs >= 10,
+                "{target}: {ready} got ready, {jobs} jobs were run: the inputs are stale"
+            );
+        }
     }
 }
