@@ -361,3 +361,6 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

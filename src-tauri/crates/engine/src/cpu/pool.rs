@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "a borrowed closure is lent to a thread that outlives it, and waited for")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// Runs two closures at a time; without a helper, one after the other.
@@ -12,16 +13,21 @@ pub(super) struct Pool {
 }
 
 struct Helper {
-    jobs: Option<Sender<Job>>,
-    done: Receiver<bool>,
+    slot: Arc<Slot>,
+    /// Says that there may be something in the slot. Dropped to end the thread.
+    bell: Option<SyncSender<()>>,
+    done: Mutex<Receiver<bool>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Where a job lies until someone takes it: the helper, or, if that has not come around to it, whoever put it there.
+type Slot = Mutex<Option<Job>>;
 
 struct Job(&'static mut (dyn FnMut() + Send));
 
 /// Looks for the next job this often before going to sleep: jobs follow each other within microseconds while a batch is
 /// computed, and waking a sleeping thread takes longer than most of them.
-const SPINS: u32 = 20_000;
+const SPINS: u32 = 2_000;
 
 impl Pool {
     /// A pool for one or two threads. If no thread is to be had, it does with one.
@@ -29,23 +35,33 @@ impl Pool {
         if threads < 2 {
             return Self { helper: None };
         }
-        let (jobs, inbox) = channel::<Job>();
+        let slot = Arc::new(Slot::default());
+        let (bell, rung) = sync_channel(1);
         let (report, done) = channel();
+        let inbox = Arc::clone(&slot);
         let run = move || {
-            while let Some(job) = receive(&inbox) {
+            while receive(&rung).is_some() {
+                let Some(job) = take(&inbox) else { continue };
                 let whole = catch_unwind(AssertUnwindSafe(|| (job.0)())).is_ok();
                 if report.send(whole).is_err() {
                     break;
                 }
             }
         };
-        let thread = thread::Builder::new().name("engine".to_owned()).spawn(run);
-        Self { helper: thread.ok().map(|thread| Helper { jobs: Some(jobs), done, thread: Some(thread) }) }
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(run).ok();
+        Self {
+            helper: thread.map(|thread| Helper {
+                slot,
+                bell: Some(bell),
+                done: Mutex::new(done),
+                thread: Some(thread),
+            }),
+        }
     }
 
     /// Runs both closures and returns when both are through.
     pub(super) fn join(&self, here: impl FnOnce(), there: impl FnOnce() + Send) {
-        let Some((helper, jobs)) = self.helper.as_ref().and_then(|helper| Some((helper, helper.jobs.as_ref()?))) else {
+        let Some((helper, bell)) = self.helper.as_ref().and_then(|helper| Some((helper, helper.bell.as_ref()?))) else {
             here();
             there();
             return;
@@ -57,39 +73,54 @@ impl Pool {
             }
         };
         let lent: &mut (dyn FnMut() + Send) = &mut call;
-        // SAFETY: the lifetime is only claimed to be static. The helper uses the closure between receiving it and reporting, and
-        // `Waiting` does not let this frame end, not even by a panic of `here`, before the report is in.
+        // SAFETY: the lifetime is only claimed to be static. The helper uses the closure between taking it from the slot and
+        // reporting, and `Waiting` does not let this frame end, not even by a panic of `here`, before the closure is back out of
+        // the slot or the report is in.
         let lent: &'static mut (dyn FnMut() + Send) = unsafe { std::mem::transmute(lent) };
-        if let Err(refused) = jobs.send(Job(lent)) {
-            (refused.0.0)();
-            here();
-            return;
-        }
-        let waiting = Waiting(&helper.done);
+        *lock(&helper.slot) = Some(Job(lent));
+        let waiting = Waiting(helper);
+        // Full means that the bell rings already; a helper that is gone takes nothing, and then it is done here.
+        let _ = bell.try_send(());
         here();
-        drop(waiting);
+        if let Some(job) = take(&helper.slot) {
+            std::mem::forget(waiting);
+            (job.0)();
+        }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         if let Some(helper) = &mut self.helper {
-            helper.jobs = None;
+            helper.bell = None;
             if let Some(thread) = helper.thread.take() {
-                // It ends when its inbox closes; it reports its own panics with each job.
+                // It ends when its bell is gone; it has reported its panics with the jobs they belong to.
                 let _ = thread.join();
             }
         }
     }
 }
 
-struct Waiting<'a>(&'a Receiver<bool>);
+/// Ends when the job is nobody's any more.
+struct Waiting<'a>(&'a Helper);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let whole = receive(self.0).unwrap_or(false);
+        if take(&self.0.slot).is_some() {
+            return;
+        }
+        let whole = receive(&lock(&self.0.done)).unwrap_or(false);
         assert!(whole || thread::panicking(), "the helper thread panicked");
     }
+}
+
+fn take(slot: &Slot) -> Option<Job> {
+    lock(slot).take()
+}
+
+/// What is locked here is whole at any time, also if someone panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn receive<T>(inbox: &Receiver<T>) -> Option<T> {

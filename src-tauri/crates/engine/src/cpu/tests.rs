@@ -1,0 +1,292 @@
+//! Kernels against plain references, and the levels against each other.
+
+use super::math::{self, Level};
+use super::matrix::{Activations, Form, Matrix};
+use super::*;
+use crate::gguf::{Limits, TensorType};
+use crate::synthetic;
+
+/// Values that look random, the same every time.
+fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / 16_777_216.0 - 0.5) * 2.0 * spread
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn levels() -> Vec<Level> {
+    let mut levels = vec![Level::Portable];
+    if Level::detect() != Level::Portable {
+        levels.push(Level::detect());
+    }
+    levels
+}
+
+/// Largest difference, relative to the size of the wanted values.
+fn error(got: &[f32], wanted: &[f64]) -> f64 {
+    assert_eq!(got.len(), wanted.len());
+    let size = wanted.iter().map(|value| value * value).sum::<f64>() / wanted.len() as f64;
+    let worst = got.iter().zip(wanted).map(|(got, wanted)| (f64::from(*got) - wanted).abs()).fold(0.0, f64::max);
+    worst / size.sqrt().max(1e-30)
+}
+
+/// Activations after the rounding of their form, which itself must cost no more than it has to.
+fn as_prepared(form: Form, columns: usize, activations: &[f32]) -> Vec<f64> {
+    let prepared = Activations::new(Level::Portable, form, columns, activations);
+    let rounded: Vec<f64> = match form {
+        Form::F32 => activations.iter().map(|&value| value.into()).collect(),
+        Form::F16 => activations.iter().map(|&value| f16::from_f32(value).to_f64()).collect(),
+        Form::Q8 => (0..activations.len() / columns)
+            .flat_map(|token| {
+                let blocks = prepared.quantised(token);
+                let values = blocks.quants.iter().zip(blocks.scales);
+                values.flat_map(|(block, scale)| block.map(|quant| f64::from(quant) * f64::from(*scale)))
+            })
+            .collect(),
+    };
+    for (block, kept) in activations.chunks(32).zip(rounded.chunks(32)) {
+        let largest = block.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        for (value, kept) in block.iter().zip(kept) {
+            assert!((f64::from(*value) - kept).abs() <= f64::from(largest) * 0.57 / 127.0, "{value} became {kept}");
+        }
+    }
+    rounded
+}
+
+#[test]
+fn products_of_every_type_equal_those_of_the_dequantised_values_at_ragged_shapes() {
+    for kind in TensorType::ALL {
+        let sizes: &[usize] =
+            if kind.block_values() == 1 { &[1, 7, 31, 64, 65, 130, 200] } else { &[32, 64, 96, 160, 576] };
+        for (&columns, rows) in sizes.iter().zip([1, 2, 3, 5, 8, 13, 21]) {
+            for tokens in [1, 2, 3, 4, 5, 7, 8, 9] {
+                let bytes = synthetic::blocks(kind, &values(1 + columns as u64, rows * columns, 0.3));
+                let matrix = Matrix::new(kind, rows, columns, &bytes);
+                let activations = values(2 + tokens as u64, tokens * columns, 2.0);
+                let rounded = as_prepared(matrix.form(), columns, &activations);
+                let mut wanted = Vec::new();
+                for activation in rounded.chunks(columns) {
+                    for row in 0..rows {
+                        let mut weights = vec![0.0; columns];
+                        matrix.row(row, &mut weights);
+                        let product = weights.iter().zip(activation).map(|(a, b)| f64::from(*a) * b);
+                        wanted.push(product.sum::<f64>());
+                    }
+                }
+                // Blocks carry the sum of their values, for offsets, in sixteen bits only.
+                let allowed = if kind == TensorType::Q4_1 { 2e-3 } else { 1e-5 };
+                let mut first: Option<Vec<u32>> = None;
+                for level in levels() {
+                    let prepared = Activations::new(level, matrix.form(), columns, &activations);
+                    let mut out = vec![0.0; rows * tokens];
+                    matrix.multiply(level, 0, &prepared, &mut out.chunks_mut(rows).collect::<Vec<_>>());
+                    let error = error(&out, &wanted);
+                    assert!(error < allowed, "{kind:?} {rows}x{columns}, {tokens} tokens, {level:?}: {error}");
+                    let bits: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
+                    assert_eq!(
+                        *first.get_or_insert(bits.clone()),
+                        bits,
+                        "{kind:?} {rows}x{columns}: bits differ by level"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_is_what_was_stored_within_its_types_precision() {
+    let stored = values(3, 4 * 96, 1.0);
+    for (kind, allowed) in TensorType::ALL.into_iter().zip([0.0, 1e-3, 0.15, 2e-2]) {
+        let matrix = Matrix::new(kind, 4, 96, &synthetic::blocks(kind, &stored));
+        for row in 0..4 {
+            let mut out = vec![0.0; 96];
+            matrix.row(row, &mut out);
+            let wanted: Vec<f64> = stored[row * 96..][..96].iter().map(|&value| value.into()).collect();
+            assert!(error(&out, &wanted) <= allowed, "{kind:?}: {}", error(&out, &wanted));
+        }
+    }
+}
+
+#[test]
+fn extreme_quants_do_not_overflow() {
+    let mut block = f16::ONE.to_le_bytes().to_vec();
+    block.extend([0x80; 32]);
+    let matrix = Matrix::new(TensorType::Q8_0, 1, 32, &block);
+    for level in levels() {
+        for sign in [1.0, -1.0] {
+            let prepared = Activations::new(level, Form::Q8, 32, &[sign * 127.0; 32]);
+            let mut out = [0.0];
+            matrix.multiply(level, 0, &prepared, &mut [&mut out]);
+            assert_eq!(out[0].to_bits(), (sign * -128.0 * 127.0 * 32.0_f32).to_bits(), "{level:?}");
+        }
+        let prepared = Activations::new(level, Form::Q8, 32, &[f32::NAN; 32]);
+        matrix.multiply(level, 0, &prepared, &mut [&mut [0.0]]);
+    }
+}
+
+#[test]
+fn sixteen_bit_rounding_is_that_of_the_half_crate() {
+    let mut samples = values(4, 2000, 70_000.0);
+    samples.extend(values(5, 2000, 1e-6));
+    samples.extend(values(6, 2000, 1.0));
+    samples.extend([0.0, -0.0, 65504.0, 65519.9, 65520.0, 5.9e-8, 2.98e-8, 2.99e-8, 6.1e-5, f32::INFINITY]);
+    for value in samples {
+        let wanted = f16::from_f32(value);
+        assert_eq!(math::round_f16(value).to_bits(), wanted.to_f32().to_bits(), "{value}");
+        if wanted.is_finite() {
+            assert_eq!(math::widen_f16(wanted.to_bits()).to_bits(), wanted.to_f32().to_bits(), "{value}");
+        }
+    }
+    assert!(math::round_f16(f32::NAN).is_nan());
+}
+
+#[test]
+fn norm_swiglu_and_softmax_equal_plain_ones() {
+    for size in [1, 5, 64, 577] {
+        let (x, weight) = (values(7, size, 3.0), values(8, size, 1.0));
+        let mean = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / size as f64;
+        let wanted: Vec<f64> =
+            x.iter().zip(&weight).map(|(&x, &w)| f64::from(x) / (mean + 1e-5).sqrt() * f64::from(w)).collect();
+        for level in levels() {
+            let mut out = vec![0.0; size];
+            math::rms_norm(level, &x, &weight, 1e-5, &mut out);
+            assert!(error(&out, &wanted) < 1e-6);
+
+            let mut gate = values(9, size, 12.0);
+            let wanted: Vec<f64> = gate
+                .iter()
+                .zip(&x)
+                .map(|(&gate, &up)| f64::from(gate) / (1.0 + (-f64::from(gate)).exp()) * f64::from(up))
+                .collect();
+            math::swiglu(level, &mut gate, &x);
+            assert!(error(&gate, &wanted) < 1e-6);
+        }
+    }
+    for count in [1_usize, 15, 16, 17, 100] {
+        let scores = values(10, count, 30.0);
+        let highest = scores.iter().copied().fold(f32::MIN, f32::max);
+        let exponentials: Vec<f64> = scores.iter().map(|&score| (f64::from(score - highest) * 0.25).exp()).collect();
+        let total: f64 = exponentials.iter().sum();
+        let wanted: Vec<f64> = exponentials.iter().map(|value| value / total).collect();
+        let mut bits = Vec::new();
+        for level in levels() {
+            let mut padded = scores.clone();
+            padded.resize(count.next_multiple_of(16), f32::NEG_INFINITY);
+            math::softmax(level, &mut padded, 0.25);
+            assert!(error(&padded[..count], &wanted) < 2e-3, "within sixteen bits");
+            assert!(padded[count..].iter().all(|&share| share == 0.0));
+            bits.push(padded.iter().map(|share| share.to_bits()).collect::<Vec<_>>());
+        }
+        assert!(bits.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
+#[test]
+fn rotation_turns_each_pair_by_its_own_angle() {
+    for position in [0_u32, 1, 7, 1000] {
+        let mut turns = Vec::new();
+        math::turns(position, 32, 10_000.0, &mut turns);
+        let before = values(11, 48, 1.0);
+        let mut head = before.clone();
+        math::rotate(&mut head, &turns);
+        for pair in 0..16 {
+            let angle = f64::from(position) * 10_000_f64.powf(-(pair as f64) / 16.0);
+            let (a, b) = (f64::from(before[2 * pair]), f64::from(before[2 * pair + 1]));
+            let wanted = [a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()];
+            for (got, wanted) in head[2 * pair..].iter().zip(wanted) {
+                assert!((f64::from(*got) - wanted).abs() < 2e-3 * (1.0 + angle / 100.0), "{position} {pair}");
+            }
+        }
+        assert_eq!(head[32..], before[32..], "what is not rotated stays");
+    }
+}
+
+fn tiny() -> Model {
+    Model::read(&mut synthetic::tiny().as_slice(), Limits::default()).unwrap()
+}
+
+#[test]
+fn attention_equals_a_plain_one() {
+    let cpu = Cpu::new(tiny(), 1, 200);
+    let Parameters { heads, kv_heads, head_size, .. } = cpu.parameters;
+    let mut cache = Cache::new(&cpu.parameters, 10);
+    // A sequence whose pages are not the first ones, nor side by side.
+    let gap = cache.reserve(2).unwrap();
+    let mut pages = cache.reserve(5).unwrap();
+    cache.release(gap);
+    pages.0.reverse();
+    let count = 130;
+    let (keys, stored) = (values(12, count * kv_heads * head_size, 1.0), values(13, count * kv_heads * head_size, 1.0));
+    let rows: Vec<Row> =
+        (0..count).map(|position| Row { token: 0, position: position as u32, sequence: 0, logits: false }).collect();
+    let batch = Batch { rows: &rows, sequences: &[&pages] };
+    cache.write(1, &batch, &keys, &stored);
+    for position in [0, 1, 31, 32, 63, 64, 65, 129] {
+        let queries = values(14 + position as u64, heads * head_size, 1.0);
+        let row = [rows[position]];
+        let batch = Batch { rows: &row, sequences: &[&pages] };
+        for level in levels() {
+            let attention = Attention { parameters: &cpu.parameters, level, cache: &cache, layer: 1, batch: &batch };
+            let mut asked = queries.clone();
+            let mut got = vec![0.0; queries.len()];
+            let items = asked.chunks_exact_mut(head_size).zip(got.chunks_exact_mut(head_size)).enumerate().collect();
+            attention.heads(items);
+            let mut wanted = Vec::new();
+            for head in 0..heads {
+                let at = |list: &[f32], position: usize, value: usize| {
+                    f64::from(list[(position * kv_heads + head / (heads / kv_heads)) * head_size + value])
+                };
+                let query = &queries[head * head_size..][..head_size];
+                let scores: Vec<f64> = (0..=position)
+                    .map(|position| {
+                        let products = query.iter().enumerate().map(|(n, &q)| f64::from(q) * at(&keys, position, n));
+                        (products.sum::<f64>() / (head_size as f64).sqrt()).exp()
+                    })
+                    .collect();
+                let total: f64 = scores.iter().sum();
+                for value in 0..head_size {
+                    let sum =
+                        scores.iter().enumerate().map(|(at_position, score)| score * at(&stored, at_position, value));
+                    wanted.push(sum.sum::<f64>() / total);
+                }
+            }
+            assert!(error(&got, &wanted) < 1e-2, "{position} {level:?}: {}", error(&got, &wanted));
+        }
+    }
+}
+
+#[test]
+fn every_level_and_number_of_threads_computes_the_same_bits() {
+    let rows: Vec<Row> = (0..40)
+        .map(|position| Row { token: 3 + position * 7, position, sequence: 0, logits: position % 13 == 0 })
+        .collect();
+    let mut seen: Option<Vec<u32>> = None;
+    for level in levels() {
+        for threads in [1, 2] {
+            let mut cpu = Cpu::at_level(level, tiny(), threads, 64);
+            let pages = cpu.reserve(40).unwrap();
+            let logits: Vec<u32> =
+                cpu.forward(&Batch { rows: &rows, sequences: &[&pages] }).iter().map(|logit| logit.to_bits()).collect();
+            assert_eq!(logits.len(), 4 * 512);
+            assert_eq!(*seen.get_or_insert(logits.clone()), logits, "{level:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn pages_run_out_are_wiped_and_come_back() {
+    let mut cpu = Cpu::new(tiny(), 1, 3 * PAGE_TOKENS);
+    let first = cpu.reserve(2 * PAGE_TOKENS).unwrap();
+    assert!(cpu.reserve(PAGE_TOKENS + 1).is_none(), "one page is left");
+    let second = cpu.reserve(PAGE_TOKENS).unwrap();
+    assert!(cpu.reserve(1).is_none());
+    cpu.release(first);
+    let third = cpu.reserve(2 * PAGE_TOKENS).unwrap();
+    assert!(cpu.cache.entry(&third, 0, 0, Part::Key, 0).iter().all(|&bits| bits == 0));
+    cpu.release(second);
+    cpu.release(third);
+    assert!(cpu.cache.pages.iter().all(Option::is_none), "memory is given back");
+}
