@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, GatewayConfig, Network, ProxyConfig};
-use crate::keys::SigningKey;
+use crate::keys::{SigningKey, wallet_address};
 use crate::misbehaviour::Misbehaviour;
 use crate::{gateway, practice, proxy};
 
@@ -205,7 +205,8 @@ fn say_ready(ready: &Value) -> Result<(), Failure> {
 async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     let mut asked = Asked::listen()?;
     let config = ProxyConfig::read(&args.config)?;
-    let network = Network::read(&args.network, &config.root_contract_address)?;
+    let network =
+        Network::read(&args.network, &config.root_contract_address)?.agreeing(&args.network, config.is_test)?;
     let key = config.machine_specific_private_key.bytes().map(SigningKey::from_seed).ok_or("no signing key")?;
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     let check_worker_hashes = config.check_worker_hashes || !config.is_test;
@@ -216,6 +217,9 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     settings.clients_port = config.client_rpc_port;
     settings.http_port = (config.http_port != 0).then_some(config.http_port);
     settings.access_hash.clone_from(&config.http_access_hash);
+    if let Some(seed) = config.node_wallet_key.bytes() {
+        settings.wallet = wallet_address(seed, &owner)?;
+    }
     settings.is_test = config.is_test;
     settings.is_testnet = config.is_testnet;
     settings.check_worker_hashes = check_worker_hashes;
@@ -238,13 +242,19 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
 async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
     let mut asked = Asked::listen()?;
     let config = GatewayConfig::read(&args.config)?;
-    let network = Network::read(&args.network, &config.root_contract_address)?;
+    let network =
+        Network::read(&args.network, &config.root_contract_address)?.agreeing(&args.network, config.is_test)?;
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the folder {}: {error}", args.data.display()))?;
+    // A client is known by its wallet, not by its owner.
+    let wallet = match config.node_wallet_key.bytes() {
+        Some(seed) => wallet_address(seed, &owner)?,
+        None => owner,
+    };
     let check_hashes = config.check_proxy_hashes || !config.is_test;
     let image_hashes = if check_hashes { network.root.proxy_hashes.clone() } else { Vec::new() };
-    let mut settings = gateway::Settings::new(network, owner);
+    let mut settings = gateway::Settings::new(network, wallet);
     settings.http_port = config.http_port;
     settings.access_hash.clone_from(&config.http_access_hash);
     settings.is_test = config.is_test;

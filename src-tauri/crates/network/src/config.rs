@@ -216,6 +216,18 @@ impl Network {
         };
         Ok(Self { root: Arc::new(root), root_contract })
     }
+
+    /// The network, if it is a test network exactly when the configuration says so.
+    pub fn agreeing(self, path: &Path, is_test: bool) -> Result<Self, ConfigError> {
+        if self.root.is_test == is_test {
+            return Ok(self);
+        }
+        Err(ConfigError::Field {
+            path: path.to_owned(),
+            field: "is_test",
+            reason: "configuration and network file disagree whether this is a test network; set is_test alike in both",
+        })
+    }
 }
 
 /// Reads an address in any form. `field` and `path` are only for the error.

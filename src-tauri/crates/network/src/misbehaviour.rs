@@ -128,14 +128,14 @@ impl<S: Signer> Signer for Spoiler<S> {
         let Some(first) = self.first.get(&payment.target.hash) else {
             let signed = self.honest.sign(payment);
             if payment.tokens > 0 {
-                self.first.insert(payment.target.hash, signed.clone());
+                self.first.insert(payment.target.hash, signed);
             }
             return signed;
         };
         match self.how {
-            Misbehaviour::ReplayedPayment => first.clone(),
+            Misbehaviour::ReplayedPayment => *first,
             Misbehaviour::DecreasingPayment => {
-                let less = UnsignedPayment { tokens: first.tokens / 2, ..payment.clone() };
+                let less = UnsignedPayment { tokens: first.tokens / 2, ..*payment };
                 self.honest.sign(&less)
             }
             _ => self.honest.sign(payment),

@@ -154,6 +154,15 @@ fn what_cannot_start_says_why_and_ends_with_code_1() {
     for (config, network, wanted) in [
         ("/nowhere/proxy.json".to_owned(), network.clone(), "/nowhere/proxy.json"),
         (good.clone(), "/nowhere/network.json".to_owned(), "/nowhere/network.json"),
+        (
+            write(
+                here,
+                "real.json",
+                &std::fs::read_to_string(&good).unwrap().replace(r#""is_test": 1"#, r#""is_test": 0"#),
+            ),
+            network.clone(),
+            "is_test",
+        ),
         (config("{"), network.clone(), "other.json"),
         (good.clone(), write(here, "broken.json", "{\"registered_proxies\":"), "broken.json"),
     ] {
