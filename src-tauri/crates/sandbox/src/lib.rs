@@ -1,0 +1,100 @@
+//! The box a worker runs in: spawn a process into it, and enter it.
+//!
+//! What lives here: starting a child that inherits nothing but one pipe and one model file, its end, its log, its memory. What may
+//! not: anything about Cocoon, or about what the two processes say.
+//!
+//! So far the box is: an empty environment, no descriptor but the pipe (3) and the model (4), no new privileges, no core dumps, no
+//! tracing by others of the same user, its own process group, death with its parent. File names and sockets of its own are still open to the child.
+//!
+//! Walk-through: the app fills a [`Spawn`] and calls [`Spawn::start`]; it gets a [`Child`] to watch and kill and a [`Channel`] to
+//! talk through. The child calls [`inherited`] first thing. Each system has its own file behind this interface.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
+
+mod child;
+mod log;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(windows)]
+use windows as system;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
+
+pub use child::{Child, Exit};
+pub use system::{Reader, Writer};
+
+/// A way to talk in both directions. On Linux one socket pair, on Windows two anonymous pipes. Dropping both halves ends the
+/// conversation for the other end.
+pub struct Channel {
+    /// What the other end says.
+    pub reader: Reader,
+    /// What is said to it.
+    pub writer: Writer,
+}
+
+/// What is to be started.
+pub struct Spawn {
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments, without its name.
+    pub args: Vec<OsString>,
+    /// The model, opened for reading only. The child reads the same open file, so a file exchanged under this name later changes nothing.
+    pub model: File,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No pipe, or no thread.
+    #[error("the system has no room for another process: {0}")]
+    Resources(#[source] std::io::Error),
+    /// The program can't be started or not be boxed.
+    #[error("cannot start {}: {source}", program.display())]
+    Program {
+        /// Its file.
+        program: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why a process was not started by [`Spawn`].
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// A descriptor is not there or is not what it should be.
+    #[error("{what} was not handed over")]
+    Missing {
+        /// Which one.
+        what: &'static str,
+    },
+    /// The system refused to close the box from inside.
+    #[error("the box cannot be closed: {0}")]
+    System(#[source] std::io::Error),
+}
+
+impl Spawn {
+    /// Starts it. Blocks until the program runs or can't.
+    pub fn start(self) -> Result<(Child, Channel), StartError> {
+        system::start(self)
+    }
+}
+
+/// What this process was handed by [`Spawn`]: the pipe and the model. To be called once, first thing in `main`; a second call fails.
+/// From then on nobody of the same user may read this process's memory.
+pub fn inherited() -> Result<(Channel, File), EnterError> {
+    system::inherited()
+}
+
+/// Memory of the machine that a new process could have, in bytes; `None` where that is unknown.
+pub fn available_memory() -> Option<u64> {
+    system::available_memory()
+}

@@ -1,0 +1,135 @@
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use sandbox::{Channel, Child, Spawn, StartError};
+
+/// Cargo puts the probe, a test without harness, beside this program.
+fn probe() -> PathBuf {
+    let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let newest = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none())
+        .filter(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with("probe-")))
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    newest.expect("the probe is built with the tests")
+}
+
+fn model() -> File {
+    File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap()
+}
+
+fn start(word: &str) -> (Child, Channel) {
+    Spawn { program: probe(), args: vec![word.into()], model: model() }.start().unwrap()
+}
+
+fn exists(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_boxed_process_has_the_pipe_and_the_model_and_nothing_else() {
+    // Something that must not be inherited, without the mark that std sets.
+    let leak = File::open("/dev/null").unwrap();
+    rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
+    let (child, mut channel) = start("look");
+    let mut report = String::new();
+    channel.reader.read_to_string(&mut report).unwrap();
+    assert_eq!(child.wait().code, Some(0), "{}", child.log());
+    assert!(report.contains("name = \"sandbox\""), "the model is there: {report}");
+    assert!(report.contains("environment=0\n"), "{report}");
+    // 5 is the listing of the folder itself, or the second handle of the pipe with the listing after it.
+    let descriptors = report.lines().find_map(|line| line.strip_prefix("descriptors=")).unwrap();
+    let mut numbers: Vec<u32> = descriptors.split(',').map(|number| number.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6], "the pipe twice and the folder being listed: {report}");
+    let core = report.lines().find(|line| line.starts_with("Max core")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"]);
+    assert!(report.contains("NoNewPrivs:\t1"), "{report}");
+    assert!(report.contains("writable=false"), "{report}");
+    assert!(report.contains("again=false"), "what was taken is not taken twice: {report}");
+}
+
+#[test]
+fn what_is_said_into_the_pipe_comes_out_at_the_other_end() {
+    let (child, mut channel) = start("echo");
+    channel.writer.write_all(b"hello").unwrap();
+    let mut heard = [0; 5];
+    channel.reader.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
+    assert_eq!(child.ended(), None);
+    drop(channel);
+    assert_eq!(child.wait().code, Some(0), "it ends when the pipe does");
+}
+
+#[test]
+fn a_killed_process_is_gone_and_its_number_free() {
+    let (child, _channel) = start("sleep");
+    wait_until("its memory is known", || child.memory().is_some_and(|bytes| bytes > 0));
+    child.kill();
+    assert_eq!(child.wait().signal, Some(9));
+    assert!(!exists(child.pid()), "nothing of it is left");
+    assert_eq!(child.memory(), None);
+    child.kill();
+}
+
+#[test]
+fn a_child_that_writes_a_lot_neither_blocks_nor_fills_memory() {
+    let (child, _channel) = start("shout");
+    assert_eq!(child.wait().code, Some(3));
+    wait_until("its last words are kept", || child.log().ends_with("last words\n"));
+    assert!(child.log().len() <= 16 * 1024);
+}
+
+#[test]
+fn a_boxed_process_dies_with_its_parent() {
+    let (parent, channel) = start("parent");
+    let mut line = String::new();
+    BufReader::new(channel.reader).read_line(&mut line).unwrap();
+    let grandchild: u32 = line.trim().parse().unwrap();
+    assert!(exists(grandchild));
+    parent.kill();
+    parent.wait();
+    // It was adopted by somebody who may be slow to wait for it; what is asked is that it runs no more.
+    wait_until("the sleeper is dead", || {
+        let status = std::fs::read_to_string(format!("/proc/{grandchild}/status")).unwrap_or_default();
+        status.is_empty() || status.contains("State:\tZ")
+    });
+}
+
+#[test]
+fn it_lives_on_when_the_thread_that_asked_for_it_ends() {
+    let (child, channel) = std::thread::spawn(|| start("echo")).join().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(child.ended(), None);
+    drop(channel);
+    assert_eq!(child.wait().code, Some(0));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let spawn = Spawn { program: "/no/such/program".into(), args: Vec::new(), model: model() };
+    let Err(error) = spawn.start() else { panic!("started") };
+    assert!(matches!(error, StartError::Program { .. }));
+    assert!(error.to_string().contains("/no/such/program"), "{error}");
+}
+
+#[test]
+fn a_model_that_could_be_written_is_not_taken() {
+    let folder = std::env::temp_dir().join(format!("sandbox-{}", std::process::id()));
+    let model = File::options().read(true).write(true).create(true).truncate(true).open(&folder).unwrap();
+    let (child, _channel) = Spawn { program: probe(), args: vec!["look".into()], model }.start().unwrap();
+    assert_eq!(child.wait().code, Some(9));
+    wait_until("it says why", || child.log().contains("descriptor 4"));
+    std::fs::remove_file(folder).unwrap();
+}

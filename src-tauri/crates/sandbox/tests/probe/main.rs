@@ -1,0 +1,67 @@
+//! What the tests put into the box. Without words it does nothing, since `cargo test` starts it like a test; with one it enters the
+//! box and does what the word says, telling it through the pipe or on standard error.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a program of tests")]
+
+use std::io::{Read as _, Write as _};
+
+fn main() {
+    let Some(word) = std::env::args().nth(1).filter(|word| !word.starts_with('-')) else {
+        return;
+    };
+    let (mut channel, mut model) = match sandbox::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(9);
+        }
+    };
+    match word.as_str() {
+        "look" => {
+            let mut text = String::new();
+            model.read_to_string(&mut text).unwrap();
+            let listed: Vec<String> = std::fs::read_dir("/proc/self/fd")
+                .map(|all| all.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect())
+                .unwrap_or_default();
+            let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+            let core = limits.lines().find(|line| line.starts_with("Max core")).unwrap_or_default().to_owned();
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let privileges = status.lines().find(|line| line.starts_with("NoNewPrivs")).unwrap_or_default().to_owned();
+            let report = format!(
+                "model={text}\nenvironment={}\ndescriptors={}\n{core}\n{privileges}\nwritable={}\nagain={}\n",
+                std::env::vars_os().count(),
+                listed.join(","),
+                model.write_all(b"x").is_ok(),
+                sandbox::inherited().is_ok(),
+            );
+            channel.writer.write_all(report.as_bytes()).unwrap();
+        }
+        "echo" => {
+            let mut buffer = [0; 100];
+            loop {
+                match channel.reader.read(&mut buffer) {
+                    Ok(0) | Err(_) => return,
+                    Ok(length) => channel.writer.write_all(&buffer[..length]).unwrap(),
+                }
+            }
+        }
+        "shout" => {
+            for _ in 0..100_000 {
+                eprintln!("a line that nobody reads in time");
+            }
+            eprintln!("last words");
+            std::process::exit(3);
+        }
+        // Starts a boxed sleeper, tells its number and is then killed by the test.
+        "parent" => {
+            let program = std::env::current_exe().unwrap();
+            let spawn = sandbox::Spawn { program, args: vec!["sleep".into()], model };
+            let (child, _channel) = spawn.start().unwrap();
+            channel.writer.write_all(format!("{}\n", child.pid()).as_bytes()).unwrap();
+            child.wait();
+        }
+        "sleep" => loop {
+            std::thread::sleep(std::time::Duration::from_mins(1));
+        },
+        _ => std::process::exit(2),
+    }
+}
