@@ -23,10 +23,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, timeout};
 
-/// A request's head must be complete after this; a connection without a request is closed after it, too.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// A request's body must be complete after this.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long customers may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a request's head; a connection without a request is closed after it, too.
+    pub head: Duration,
+    /// For a request's body.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(10), body: Duration::from_secs(30) }
+    }
+}
+
 /// Largest head.
 const HEAD_LIMIT: usize = 64 * 1024;
 /// A customer who takes no byte for this long, while bytes wait for him, is cut off.
@@ -53,7 +64,7 @@ pub struct PageError;
 pub(crate) enum BodyError {
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("the body did not come within {} s", BODY_PATIENCE.as_secs())]
+    #[error("the body did not come in time")]
     TooSlow,
     #[error("the body broke off")]
     BrokenOff,
@@ -71,7 +82,7 @@ pub(crate) fn bind_advice(error: &io::Error) -> String {
 }
 
 /// Serves for ever. A handler that is dropped half-way means that its customer is gone.
-pub(crate) async fn serve<F, A>(listener: TcpListener, handler: F)
+pub(crate) async fn serve<F, A>(listener: TcpListener, patience: Patience, handler: F)
 where
     F: Fn(Request<Incoming>) -> A + Clone + Send + 'static,
     A: Future<Output = Response<Body>> + Send + 'static,
@@ -92,7 +103,7 @@ where
             Ok((stream, _)) => {
                 let handler = handler.clone();
                 inside.spawn(async move {
-                    converse(stream, handler).await;
+                    converse(stream, patience, handler).await;
                     drop(place);
                 });
             }
@@ -104,7 +115,7 @@ where
     }
 }
 
-async fn converse<F, A>(stream: TcpStream, handler: F)
+async fn converse<F, A>(stream: TcpStream, patience: Patience, handler: F)
 where
     F: Fn(Request<Incoming>) -> A + Send,
     A: Future<Output = Response<Body>> + Send,
@@ -118,7 +129,7 @@ where
     });
     let ended = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(patience.head)
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .await;
@@ -129,12 +140,12 @@ where
 }
 
 /// Reads a body, but not for ever and not without end.
-pub(crate) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+pub(crate) async fn read_body(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, BodyError> {
     // What says that it is too large need not be waited for.
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge { limit });
     }
-    match timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await {
+    match timeout(patience, Limited::new(body, limit).collect()).await {
         Err(_) => Err(BodyError::TooSlow),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { limit }),
         Ok(Err(_)) => Err(BodyError::BrokenOff),

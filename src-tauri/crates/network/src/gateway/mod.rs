@@ -18,7 +18,8 @@ use ton::Address;
 
 use crate::config::Network;
 use crate::web;
-use pages::Counters;
+pub use crate::web::Patience;
+use pages::{Counters, Desk};
 use proxies::Proxies;
 
 /// What a gateway is and where it listens. Has no `Debug`: a secret is in it.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub evidence: Evidence,
     /// Most bits of proof of work to do for a proxy.
     pub max_pow_difficulty: i32,
+    /// How long customers may take to ask.
+    pub patience: Patience,
     /// Is this practice? Then the stats page says so, with what this yields.
     pub practice: Option<PracticePage>,
 }
@@ -67,6 +70,7 @@ impl Settings {
             policy: Policy::Any,
             evidence: Evidence::None,
             max_pow_difficulty: ratls::pow::MAX_DIFFICULTY,
+            patience: Patience::default(),
             practice: None,
         }
     }
@@ -110,15 +114,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let http = listener.local_addr().unwrap_or(address);
     let counters = Arc::new(Counters::default());
     let practice = settings.practice.clone();
-    let access_hash = settings.access_hash.clone();
+    let desk = Arc::new(Desk {
+        access_hash: settings.access_hash.clone(),
+        patience: settings.patience,
+        practice: practice.clone(),
+        counters: Arc::clone(&counters),
+    });
     let (proxies, dialling) = Proxies::dial(settings);
-    let server = tokio::spawn(pages::serve(
-        listener,
-        access_hash,
-        Arc::clone(&proxies),
-        Arc::clone(&counters),
-        practice.clone(),
-    ));
+    let server = tokio::spawn(pages::serve(listener, Arc::clone(&proxies), desk));
     Ok(Running { http, proxies, counters, practice, server, dialling })
 }
 

@@ -21,7 +21,7 @@ use super::answer::{Answer, AnswerBody, Outcome, Piece, Timings};
 use super::proxies::Proxies;
 use super::request;
 use crate::clock::unix_seconds;
-use crate::web::{self, Body, BodyError};
+use crate::web::{self, Body, BodyError, Patience};
 
 /// Largest body of a request. A frame holds 16 MiB; no model of today reads four.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
@@ -94,25 +94,18 @@ impl Drop for Counted {
 }
 
 /// What every request needs.
-struct Desk {
-    proxies: Arc<Proxies>,
-    counters: Arc<Counters>,
-    access_hash: String,
-    practice: Option<PracticePage>,
+pub(super) struct Desk {
+    pub(super) counters: Arc<Counters>,
+    pub(super) access_hash: String,
+    pub(super) patience: Patience,
+    pub(super) practice: Option<PracticePage>,
 }
 
 /// Serves for ever.
-pub(super) async fn serve(
-    listener: TcpListener,
-    access_hash: String,
-    proxies: Arc<Proxies>,
-    counters: Arc<Counters>,
-    practice: Option<PracticePage>,
-) {
-    let desk = Arc::new(Desk { proxies, counters, access_hash, practice });
-    web::serve(listener, move |request| {
-        let desk = Arc::clone(&desk);
-        async move { desk.receive(request).await }
+pub(super) async fn serve(listener: TcpListener, proxies: Arc<Proxies>, desk: Arc<Desk>) {
+    web::serve(listener, desk.patience, move |request| {
+        let (desk, proxies) = (Arc::clone(&desk), Arc::clone(&proxies));
+        async move { desk.receive(&proxies, request).await }
     })
     .await;
 }
@@ -136,7 +129,7 @@ pub(super) fn stats(proxies: &Proxies, counters: &Counters, practice: Option<&Pr
 }
 
 impl Desk {
-    async fn receive(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn receive(&self, proxies: &Proxies, request: Request<Incoming>) -> Response<Body> {
         if !web::is_from_here(request.headers()) {
             // A page elsewhere must not spend the money of whoever opened it.
             return web::failure(
@@ -146,7 +139,7 @@ impl Desk {
             );
         }
         let origin = request.headers().get(ORIGIN).cloned();
-        let mut response = self.answer(request).await;
+        let mut response = self.answer(proxies, request).await;
         if let Some(origin) = origin {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
@@ -154,20 +147,20 @@ impl Desk {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, proxies: &Proxies, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         match (request.method(), path) {
             (&Method::OPTIONS, _) => options(),
-            (&Method::GET, "/v1/models") => self.models().await,
+            (&Method::GET, "/v1/models") => models(proxies).await,
             (&Method::GET, "/jsonstats") if !web::may_see(request.uri().query(), &self.access_hash) => {
                 web::failure(StatusCode::FORBIDDEN, CODE_PROTOCOL, "the access_hash is missing or wrong")
             }
             (&Method::GET, "/jsonstats") => {
-                web::json(StatusCode::OK, &stats(&self.proxies, &self.counters, self.practice.as_ref()))
+                web::json(StatusCode::OK, &stats(proxies, &self.counters, self.practice.as_ref()))
             }
             (&Method::POST, "/v1/chat/completions" | "/v1/completions") => {
                 let url = path.to_owned();
-                self.ask(url, request).await
+                self.ask(proxies, url, request).await
             }
             (_, "/v1/chat/completions" | "/v1/completions" | "/v1/models" | "/jsonstats") => {
                 web::failure(StatusCode::METHOD_NOT_ALLOWED, CODE_PROTOCOL, "this path does not take this method")
@@ -180,20 +173,10 @@ impl Desk {
         }
     }
 
-    async fn models(&self) -> Response<Body> {
-        match self.proxies.types().await {
-            Ok(types) => {
-                let data: Vec<Value> = types.iter().map(model).collect();
-                web::json(StatusCode::OK, &json!({ "object": "list", "data": data }))
-            }
-            Err(_) => no_proxy(),
-        }
-    }
-
-    async fn ask(&self, url: String, request: Request<Incoming>) -> Response<Body> {
+    async fn ask(&self, proxies: &Proxies, url: String, request: Request<Incoming>) -> Response<Body> {
         let started = unix_seconds();
         let (head, body) = request.into_parts();
-        let body = match web::read_body(body, BODY_LIMIT).await {
+        let body = match web::read_body(body, BODY_LIMIT, self.patience.body).await {
             Ok(body) => body,
             Err(error) => {
                 self.counters.rejected.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +210,7 @@ impl Desk {
             timeout: wanted.timeout,
             enable_debug: debug,
         };
-        let Ok(mut answer) = self.proxies.run(request).await else {
+        let Ok(mut answer) = proxies.run(request).await else {
             counted.end(Outcome::Broken);
             return no_proxy();
         };
@@ -252,6 +235,16 @@ impl Desk {
                 web::failure(StatusCode::GATEWAY_TIMEOUT, CODE_TIMEOUT, "no answer in time")
             }
         }
+    }
+}
+
+async fn models(proxies: &Proxies) -> Response<Body> {
+    match proxies.types().await {
+        Ok(types) => {
+            let data: Vec<Value> = types.iter().map(model).collect();
+            web::json(StatusCode::OK, &json!({ "object": "list", "data": data }))
+        }
+        Err(_) => no_proxy(),
     }
 }
 

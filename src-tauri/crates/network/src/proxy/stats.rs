@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use ton::{Address, AddressText, RootConfig};
 
 use super::host::Event;
-use crate::web::{self, PageError};
+use crate::web::{self, PageError, Patience};
 
 /// Owners whose accounts are listed, at most, per side.
 const MOST_LISTED: usize = 1000;
@@ -177,7 +177,7 @@ pub(super) async fn ask(events: &mpsc::Sender<Event>) -> Result<Value, PageError
 /// Serves the page on loopback.
 pub(super) async fn serve(listener: TcpListener, access_hash: String, events: mpsc::Sender<Event>) {
     let access_hash: Arc<str> = access_hash.into();
-    web::serve(listener, move |request: Request<_>| {
+    web::serve(listener, Patience::default(), move |request: Request<_>| {
         let (events, access_hash) = (events.clone(), Arc::clone(&access_hash));
         async move {
             if !web::is_from_here(request.headers()) {

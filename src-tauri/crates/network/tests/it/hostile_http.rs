@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use network::gateway::Patience;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,25 +95,28 @@ async fn garbage_behind_a_request_harms_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_bodies_and_open_connections_hold_nobody_up() {
-    let stage = Stage::start().await;
-    let mut idle = Vec::new();
-    for number in 0..100 {
-        let mut stream = TcpStream::connect(stage.http()).await.unwrap();
-        if number % 2 == 0 {
-            let begin = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
-            stream.write_all(begin.as_bytes()).await.unwrap();
-        }
-        idle.push(stream);
-    }
+async fn slow_heads_slow_bodies_and_open_connections_hold_nobody_up_and_are_ended() {
+    let usual = Patience::default();
+    assert_eq!((usual.head, usual.body), (Duration::from_secs(10), Duration::from_secs(30)));
+    let short = Patience { head: Duration::from_millis(700), body: Duration::from_millis(700) };
+    let stage = Stage::start_with(|_| {}, |gateway| gateway.patience = short).await;
     let _worker = stage.worker().await.answer_all();
+    let begin = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
+    let mut slow = Vec::new();
+    for number in 0..90 {
+        let mut stream = TcpStream::connect(stage.http()).await.unwrap();
+        let bytes = [begin, "GET /v1/models HTTP/1.1\r\nHost: loc", ""][number % 3];
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
     assert_eq!(stage.ask(&chat(false)).await.status, 200);
-    // A head that never ends is ended after ten seconds.
-    let mut slow = TcpStream::connect(stage.http()).await.unwrap();
-    slow.write_all(b"GET /v1/models HTTP/1.1\r\nHost: loc").await.unwrap();
-    let ended = soon("the slow head's end", head(slow)).await;
-    assert!(ended.status == 0 || ended.status == 408, "{}", ended.status);
-    drop(idle);
+    for (number, stream) in slow.into_iter().enumerate() {
+        let answer = soon("the end", head(stream)).await;
+        match number % 3 {
+            0 => assert_eq!(answer.status, 408, "a slow body"),
+            _ => assert!(answer.status == 0 || answer.status == 408, "a slow head: {}", answer.status),
+        }
+    }
     stage.stop().await;
 }
 
