@@ -1,0 +1,19 @@
+//! Jobs, token usage, prices and signed payments: the arithmetic of being paid.
+//! May not: touch a socket, a file or a clock; know SQL, TL or the window.
+//!
+//! Walk-through: an engine counts a [`TokenUsage`]; with the job's coefficient and the network's [`Prices`] it becomes an
+//! [`AdjustedUsage`], whose total is what is charged and credited. A proxy signs the running total of a worker or client:
+//! [`signed_payment`]. A [`JobRecord`] is what is remembered of a job; it holds counts, never text.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
+
+pub mod practice;
+pub mod signed_payment;
+
+mod job;
+mod model_name;
+mod usage;
+
+pub use job::{Endpoint, JobId, JobOutcome, JobRecord};
+pub use model_name::{ModelName, ModelNameError};
+pub use usage::{AdjustedUsage, Prices, TokenUsage, adjusted};

@@ -1,0 +1,282 @@
+//! A proxy's signed word about how many adjusted tokens it owes a worker, or a client owes it: a running total.
+//!
+//! ```text
+//! outer cell: kind u32 | query id u64 | who gets what is left of the fee | signature, 64 bytes | reference to inner
+//! inner cell: kind u32 | query id u64 | tokens u64 | contract of the worker or client
+//! ```
+//!
+//! The signature is Ed25519 by the proxy's payment key over the representation hash of the inner cell.
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ton::boc::{self, BocError};
+use ton::{Address, Cell, CellBuilder, CellError};
+
+/// Longest bag of cells that can hold a payment, with room to spare.
+const MAX_BYTES: usize = 4 * 1024;
+
+/// Whose payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PaymentKind {
+    /// What a worker has earned.
+    Worker,
+    /// What a client has used.
+    Client,
+}
+
+impl PaymentKind {
+    /// The operation's code, the first 32 bits of both cells.
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Worker => 0xa040_ad28,
+            Self::Client => 0xbb63_ff93,
+        }
+    }
+
+    fn from_code(code: u64) -> Result<Self, PaymentError> {
+        [Self::Worker, Self::Client]
+            .into_iter()
+            .find(|kind| u64::from(kind.code()) == code)
+            .ok_or(PaymentError::Kind { code: code as u32 })
+    }
+}
+
+/// Why bytes are no payment, or a payment is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PaymentError {
+    /// More bytes than a payment can have.
+    #[error("{length} bytes are more than a payment can have")]
+    TooLong {
+        /// Bytes given.
+        length: usize,
+    },
+    /// The bag of cells is wrong.
+    #[error(transparent)]
+    Bag(#[from] BocError),
+    /// A cell does not hold what it should.
+    #[error(transparent)]
+    Cell(#[from] CellError),
+    /// Another operation.
+    #[error("operation {code:#010x} is no payment")]
+    Kind {
+        /// Its code.
+        code: u32,
+    },
+    /// The inner cell is about another operation or query than the outer one.
+    #[error("the signed part is about another operation or query than its envelope")]
+    Envelope,
+    /// It is for another contract.
+    #[error("the payment is for another contract, {target}")]
+    Target {
+        /// The contract it is for.
+        target: Address,
+    },
+    /// The signature is not by this key over this content.
+    #[error("the signature is wrong")]
+    Signature,
+}
+
+/// A payment before it is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnsignedPayment {
+    /// Whose.
+    pub kind: PaymentKind,
+    /// Random.
+    pub query_id: u64,
+    /// Running total of adjusted tokens.
+    pub tokens: u64,
+    /// Contract of the worker or client.
+    pub target: Address,
+    /// Who gets what is left of the fee when it is presented to the chain.
+    pub excess: Address,
+}
+
+impl UnsignedPayment {
+    /// Signs it with a proxy's payment key.
+    pub fn sign(&self, key: &SigningKey) -> SignedPayment {
+        let Self { kind, query_id, tokens, target, excess } = *self;
+        let unsigned = SignedPayment { kind, query_id, tokens, target, excess, signature: [0; 64] };
+        SignedPayment { signature: key.sign(&unsigned.inner().hash()).to_bytes(), ..unsigned }
+    }
+}
+
+/// A signed payment as it was read. Only [`Self::verify`] says whether it is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedPayment {
+    /// Whose.
+    pub kind: PaymentKind,
+    /// The proxy's number of it.
+    pub query_id: u64,
+    /// Running total of adjusted tokens.
+    pub tokens: u64,
+    /// Contract of the worker or client.
+    pub target: Address,
+    /// Who gets what is left of the fee. Not signed.
+    pub excess: Address,
+    /// Ed25519 over the hash of the inner cell.
+    pub signature: [u8; 64],
+}
+
+impl SignedPayment {
+    /// Reads the bag of cells that a proxy sends. Nothing may be left over anywhere.
+    pub fn from_boc(bytes: &[u8]) -> Result<Self, PaymentError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PaymentError::TooLong { length: bytes.len() });
+        }
+        let outer = boc::decode(bytes)?;
+        let mut slice = outer.slice()?;
+        let (code, query_id) = (slice.uint(32)?, slice.uint(64)?);
+        let kind = PaymentKind::from_code(code)?;
+        let excess = slice.address()?;
+        let signature = slice.bytes()?;
+        let inner = slice.reference()?;
+        slice.end()?;
+        let mut slice = inner.slice()?;
+        if (slice.uint(32)?, slice.uint(64)?) != (code, query_id) {
+            return Err(PaymentError::Envelope);
+        }
+        let tokens = slice.uint(64)?;
+        let target = slice.address()?;
+        slice.end()?;
+        Ok(Self { kind, query_id, tokens, target, excess, signature })
+    }
+
+    /// The bag of cells, as the genuine programs write it.
+    pub fn to_boc(&self) -> Vec<u8> {
+        let outer = CellBuilder::new()
+            .uint(u64::from(self.kind.code()), 32)
+            .uint(self.query_id, 64)
+            .address(&self.excess)
+            .bytes(&self.signature)
+            .reference(self.inner());
+        boc::encode(&sound(outer)).unwrap_or_default()
+    }
+
+    /// The running total, if the payment is for this contract and signed with this key. Keys of small order, under which
+    /// signatures fit any content, are refused.
+    pub fn verify(&self, key: &[u8; 32], target: &Address) -> Result<u64, PaymentError> {
+        if self.target != *target {
+            return Err(PaymentError::Target { target: self.target });
+        }
+        let key = VerifyingKey::from_bytes(key).map_err(|_| PaymentError::Signature)?;
+        key.verify_strict(&self.inner().hash(), &Signature::from_bytes(&self.signature))
+            .map_err(|_| PaymentError::Signature)?;
+        Ok(self.tokens)
+    }
+
+    /// The same payment with another receiver of what is left of the fee: that is not signed, so whoever presents it names itself.
+    #[must_use]
+    pub fn repack(&self, excess: Address) -> Self {
+        Self { excess, ..*self }
+    }
+
+    fn inner(&self) -> Cell {
+        sound(
+            CellBuilder::new()
+                .uint(u64::from(self.kind.code()), 32)
+                .uint(self.query_id, 64)
+                .uint(self.tokens, 64)
+                .address(&self.target),
+        )
+    }
+}
+
+/// 427 and 875 bits fit into a cell.
+fn sound(builder: CellBuilder) -> Cell {
+    builder.build().unwrap_or_else(|_| Cell::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ton::AddressText;
+
+    const DOCUMENTED: &str = "b5ee9c720101020100a90001dba040ad2801020304050607088002e34ad0278342595f291a3820c55e978049cbde922b93153380ccc585426a643eeb7f84ef7d400023861f5c3415db5ce862ee043c7ce2435d4be266cd0735cc64d4aeac00fe789ce65e4dc8a89e7e26dfeade8a55a1c86f213f3fe17ed64ae19001006ba040ad280102030405060708000000000012d68780196c0d0a239b52f55c52e4b59d91980a8a42bdb333f9b44dc6ff7f6676d3079a30";
+    /// Seed of the recorded proxy's key, published in the reference implementation's test configuration.
+    const SEED: &str = "9a5fbbc442ee390b5fa7dabd9925ad1e2496c79692055ea9df109fc0f9873b06";
+
+    fn key() -> SigningKey {
+        let seed: Vec<u8> = hex::decode(SEED).unwrap();
+        SigningKey::from_bytes(&seed.try_into().unwrap())
+    }
+
+    fn address(text: &str) -> Address {
+        AddressText::parse(text).unwrap().address
+    }
+
+    fn documented() -> UnsignedPayment {
+        UnsignedPayment {
+            kind: PaymentKind::Worker,
+            query_id: 0x0102_0304_0506_0708,
+            tokens: 1_234_567,
+            target: address("UQDLYGhRHNqXquKXJazsjMBUUhXtmZ_Nom43-_sztpg80bUO"),
+            excess: address("UQAXGlaBPBoSyvlI0cEGKvS8Ak5e9JFcmKmcBmYsKhNTIdbG"),
+        }
+    }
+
+    #[test]
+    fn the_documented_payment_is_built_byte_for_byte() {
+        assert_eq!(hex::encode(documented().sign(&key()).to_boc()), DOCUMENTED);
+    }
+
+    #[test]
+    fn the_documented_payment_is_read_and_good() {
+        let payment = SignedPayment::from_boc(&hex::decode(DOCUMENTED).unwrap()).unwrap();
+        let key = key().verifying_key().to_bytes();
+        assert_eq!(payment.verify(&key, &documented().target), Ok(1_234_567));
+        let other = documented().excess;
+        assert_eq!(payment.verify(&key, &other), Err(PaymentError::Target { target: documented().target }));
+        assert_eq!(payment.verify(&[3; 32], &documented().target), Err(PaymentError::Signature));
+        let repacked = payment.repack(documented().target);
+        assert_eq!(
+            repacked.verify(&key, &documented().target),
+            Ok(1_234_567),
+            "the receiver of the rest is not signed"
+        );
+        for changed in [
+            SignedPayment { tokens: 1_234_568, ..payment },
+            SignedPayment { query_id: 1, ..payment },
+            SignedPayment { kind: PaymentKind::Client, ..payment },
+        ] {
+            assert_eq!(changed.verify(&key, &documented().target), Err(PaymentError::Signature));
+        }
+    }
+
+    #[test]
+    fn every_recorded_payment_is_read_verified_and_written_byte_for_byte() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/cocoon/74_signed_payments.json");
+        let recorded: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let key = key().verifying_key().to_bytes();
+        let mut seen = 0;
+        for entry in recorded.as_array().unwrap() {
+            let bytes = hex::decode(entry["boc_hex"].as_str().unwrap()).unwrap();
+            let payment = SignedPayment::from_boc(&bytes).unwrap();
+            assert_eq!(payment.to_boc(), bytes);
+            assert_eq!(payment.verify(&key, &payment.target), Ok(payment.tokens));
+            seen += 1;
+        }
+        assert!(seen > 5, "only {seen} payments were read");
+    }
+
+    #[test]
+    fn a_payment_whose_parts_disagree_or_hold_more_is_refused() {
+        let inner = |kind: u64, rest: u64| {
+            CellBuilder::new()
+                .uint(kind, 32)
+                .uint(5, 64)
+                .uint(9, 64)
+                .address(&documented().target)
+                .uint(0, rest as usize)
+        };
+        let outer = |inner: CellBuilder| {
+            let cell = CellBuilder::new().uint(0xa040_ad28, 32).uint(5, 64).address(&documented().excess);
+            let cell = cell.bytes(&[0; 64]).reference(inner.build().unwrap()).build().unwrap();
+            SignedPayment::from_boc(&boc::encode(&cell).unwrap()).unwrap_err()
+        };
+        assert_eq!(outer(inner(0xbb63_ff93, 0)), PaymentError::Envelope);
+        assert_eq!(outer(inner(0xa040_ad28, 1)), PaymentError::Cell(CellError::LeftOver { bits: 1, refs: 0 }));
+        let strange = CellBuilder::new().uint(7, 32).uint(5, 64).build().unwrap();
+        let strange = SignedPayment::from_boc(&boc::encode(&strange).unwrap());
+        assert_eq!(strange, Err(PaymentError::Kind { code: 7 }));
+        assert_eq!(SignedPayment::from_boc(&[0; 5_000]), Err(PaymentError::TooLong { length: 5_000 }));
+    }
+}
