@@ -10,6 +10,7 @@ use std::arch::x86_64::{
     _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set_m128i,
     _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps, _mm256_sign_epi8, _mm256_storeu_ps,
 };
+use std::marker::PhantomData;
 
 use super::math::fold;
 use super::matrix::Quantised;
@@ -40,49 +41,90 @@ fn q4_1_wide<const N: usize>(
     with: [Quantised<'_>; N],
 ) -> [f32; N] {
     let blocks = quants.len();
-    let (scales, offsets) = (&scales[..blocks], &offsets[..blocks]);
-    let with = with.map(|with| cut(with, blocks));
+    assert!(scales.len() == blocks && offsets.len() == blocks);
+    let with = with.map(|with| Pointers::new(with, blocks));
     let mut lanes = [_mm256_setzero_ps(); N];
     let mut sums = [0.0_f32; N];
     let low = _mm_set1_epi8(15);
     for block in 0..blocks {
-        // SAFETY: the pointer is to the 16 bytes of the block.
-        let packed = unsafe { _mm_loadu_si128(quants[block].as_ptr().cast()) };
+        // SAFETY: `block` is below the length of all lists, which is asserted above and in `Pointers::new`; a block of quants has
+        // 16 bytes.
+        let (packed, scale, offset) = unsafe {
+            let packed = _mm_loadu_si128(quants.as_ptr().add(block).cast());
+            (packed, *scales.get_unchecked(block), *offsets.get_unchecked(block))
+        };
         let weight = _mm256_set_m128i(_mm_and_si128(_mm_srli_epi16::<4>(packed), low), _mm_and_si128(packed, low));
         for n in 0..N {
-            let products = sum_fours(weight, load(&with[n].quants[block]));
-            let scale = _mm256_set1_ps(scales[block] * with[n].scales[block]);
-            lanes[n] = _mm256_fmadd_ps(products, scale, lanes[n]);
-            sums[n] = offsets[block].mul_add(with[n].sums[block], sums[n]);
+            // SAFETY: as above.
+            let (quants, scale_with, sum_with) = unsafe { with[n].block(block) };
+            let products = sum_fours(weight, load(quants));
+            lanes[n] = _mm256_fmadd_ps(products, _mm256_set1_ps(scale * scale_with), lanes[n]);
+            sums[n] = offset.mul_add(sum_with, sums[n]);
         }
     }
-    std::array::from_fn(|n| fold_register(lanes[n]) + sums[n])
+    let mut results = [0.0; N];
+    for n in 0..N {
+        results[n] = fold_register(lanes[n]) + sums[n];
+    }
+    results
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn q8_0_wide<const N: usize>(quants: &[[i8; 32]], scales: &[f32], with: [Quantised<'_>; N]) -> [f32; N] {
     let blocks = quants.len();
-    let scales = &scales[..blocks];
-    let with = with.map(|with| cut(with, blocks));
+    assert!(scales.len() == blocks);
+    let with = with.map(|with| Pointers::new(with, blocks));
     let mut lanes = [_mm256_setzero_ps(); N];
-    for block in 0..blocks {
-        let weight = load(&quants[block]);
+    for (block, quants) in quants.iter().enumerate() {
+        let weight = load(quants);
         // One factor must be unsigned: the weight gives its sign to the activation. Activations are never -128, so that cannot
         // overflow, and neither can the sum of two products.
         let magnitude = _mm256_abs_epi8(weight);
         for n in 0..N {
-            let activation = _mm256_sign_epi8(load(&with[n].quants[block]), weight);
-            let scale = _mm256_set1_ps(scales[block] * with[n].scales[block]);
+            // SAFETY: `block` is below the length of all lists, as asserted above and in `Pointers::new`.
+            let (scale, (quants, scale_with, _)) = unsafe { (*scales.get_unchecked(block), with[n].block(block)) };
+            let activation = _mm256_sign_epi8(load(quants), weight);
+            let scale = _mm256_set1_ps(scale * scale_with);
             lanes[n] = _mm256_fmadd_ps(sum_fours(magnitude, activation), scale, lanes[n]);
         }
     }
-    lanes.map(|lanes| fold_register(lanes))
+    let mut results = [0.0; N];
+    for n in 0..N {
+        results[n] = fold_register(lanes[n]);
+    }
+    results
 }
 
-/// Equal lengths, so that the compiler sees that no index is out of bounds.
-#[inline]
-fn cut(with: Quantised<'_>, blocks: usize) -> Quantised<'_> {
-    Quantised { quants: &with.quants[..blocks], scales: &with.scales[..blocks], sums: &with.sums[..blocks] }
+/// An activation without the lengths of its lists: with four of them, checking each at each block costs as much as computing.
+#[derive(Clone, Copy)]
+struct Pointers<'a> {
+    quants: *const [i8; 32],
+    scales: *const f32,
+    sums: *const f32,
+    lists: PhantomData<Quantised<'a>>,
+}
+
+impl<'a> Pointers<'a> {
+    #[inline]
+    fn new(with: Quantised<'a>, blocks: usize) -> Self {
+        assert!(with.quants.len() >= blocks && with.scales.len() >= blocks && with.sums.len() >= blocks);
+        Self {
+            quants: with.quants.as_ptr(),
+            scales: with.scales.as_ptr(),
+            sums: with.sums.as_ptr(),
+            lists: PhantomData,
+        }
+    }
+
+    /// A block's quants, scale and sum.
+    ///
+    /// # Safety
+    /// `block` must be below the number given to [`Pointers::new`].
+    #[inline]
+    unsafe fn block(self, block: usize) -> (&'a [i8; 32], f32, f32) {
+        // SAFETY: the lists are at least that long and live as long as the result.
+        unsafe { (&*self.quants.add(block), *self.scales.add(block), *self.sums.add(block)) }
+    }
 }
 
 #[inline]
