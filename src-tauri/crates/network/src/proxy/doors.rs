@@ -86,6 +86,7 @@ pub(super) struct Doors {
     clock: Clock,
     guests: Mutex<Guests>,
     next: AtomicU64,
+    turned_away: Arc<AtomicU64>,
     events: mpsc::Sender<Event>,
 }
 
@@ -111,7 +112,20 @@ impl Drop for Place {
 impl Doors {
     pub(super) fn new(limits: Limits, difficulty: i32, clock: Clock, events: mpsc::Sender<Event>) -> Arc<Self> {
         let guests = Mutex::new(Guests::default());
-        Arc::new(Self { limits, difficulty, clock, guests, next: AtomicU64::new(1), events })
+        Arc::new(Self {
+            limits,
+            difficulty,
+            clock,
+            guests,
+            next: AtomicU64::new(1),
+            turned_away: Arc::default(),
+            events,
+        })
+    }
+
+    /// Counts those who were turned away.
+    pub(super) fn turned_away(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.turned_away)
     }
 
     fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
@@ -139,7 +153,7 @@ impl Doors {
                     if let Some(place) = self.place(address.ip()) {
                         inside.spawn(self.clone().host(stream, address, side, tls.current(), place));
                     } else {
-                        let _ = self.events.try_send(Event::TurnedAway);
+                        self.turned_away.fetch_add(1, Ordering::Relaxed);
                         tracing::debug!(%address, "turned away: too many connections");
                     }
                 }

@@ -27,8 +27,6 @@ pub(super) enum Event {
     Data { conn: u64, bytes: Vec<u8> },
     /// A connection is gone.
     Gone { conn: u64 },
-    /// A dialler was turned away at the door.
-    TurnedAway,
     /// A write has reached the disk.
     Persisted { seq: u64 },
     /// Somebody wants to see the stats.
@@ -114,7 +112,6 @@ impl Host {
                     self.core.closed(conn, now, out);
                 }
             }
-            Event::TurnedAway => self.stats.turned_away += 1,
             Event::Persisted { seq } => {
                 self.writes_under_way = self.writes_under_way.saturating_sub(1);
                 self.core.persisted(seq, now);

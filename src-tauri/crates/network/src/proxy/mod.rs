@@ -206,6 +206,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let running_addresses = (address_of(&workers, settings.workers_port), address_of(&clients, settings.clients_port));
     let http = page.as_ref().map(|listener| address_of(listener, 0));
     let doors = doors::Doors::new(settings.limits, settings.pow_difficulty, clock, events.clone());
+    let turned_away = doors.turned_away();
     let mut others = vec![
         tokio::spawn(Arc::clone(&doors).open(workers, Side::Worker, workers_tls)),
         tokio::spawn(Arc::clone(&doors).open(clients, Side::Client, clients_tls)),
@@ -213,7 +214,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(listener) = page {
         others.push(tokio::spawn(stats::serve(listener, settings.access_hash, events.clone())));
     }
-    let stats = stats::Stats::new(facts, &accounts);
+    let stats = stats::Stats::new(facts, &accounts, turned_away);
     let host = Host::new(core, clock, store, stats, settings.misbehaviour, &events);
     let host = tokio::spawn(host.run(inbox));
     Ok(Running {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::{Method, Request, StatusCode};
 use protocol::Now;
@@ -41,12 +42,12 @@ pub(super) struct Stats {
     attempts: u64,
     tokens: i64,
     seconds: f64,
-    pub(super) turned_away: u64,
+    turned_away: Arc<AtomicU64>,
     last_commit: u64,
 }
 
 impl Stats {
-    pub(super) fn new(facts: Facts, accounts: &Accounts) -> Self {
+    pub(super) fn new(facts: Facts, accounts: &Accounts, turned_away: Arc<AtomicU64>) -> Self {
         let owners = accounts.accounts.iter().map(|account| (account.side, account.owner)).collect();
         Self {
             facts,
@@ -58,7 +59,7 @@ impl Stats {
             attempts: 0,
             tokens: 0,
             seconds: 0.0,
-            turned_away: 0,
+            turned_away,
             last_commit: 0,
         }
     }
@@ -140,7 +141,7 @@ impl Stats {
                 "running": core.active_jobs(),
                 "time": self.seconds,
                 "total_adjusted_tokens_used": self.tokens,
-                "connections_turned_away": self.turned_away,
+                "connections_turned_away": self.turned_away.load(Ordering::Relaxed),
                 "last_commit": self.last_commit,
             },
             "localconfig": {

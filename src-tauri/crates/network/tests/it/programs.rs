@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::stage::{KEY, PATIENCE, network_json};
+use crate::stage::{KEY, PATIENCE, Worker, chat, network, network_json, post, soon, until};
 
 /// A program that was started; killed when dropped.
 struct Program {
@@ -115,6 +115,55 @@ fn proxy_and_gateway_start_from_genuine_configurations_say_they_are_ready_and_en
         assert_eq!(program.wait(), Some(0));
     }
     assert!(here.join("proxy/proxy.sqlite").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_is_killed_still_owes_everything_it_said_it_had_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (workers, clients) = (free(), free());
+    let network_file = write(here, "network.json", &network_json(workers, clients));
+    let text = std::fs::read_to_string(fixture("proxy-config.json")).unwrap();
+    let text = text.replace(r#""workers_rpc_port": "0""#, &format!(r#""workers_rpc_port": {}"#, workers.port()));
+    let text = text.replace(r#""client_rpc_port": 0"#, &format!(r#""client_rpc_port": {}"#, clients.port()));
+    let config = write(here, "proxy.json", &text);
+    let data = here.join("data").to_str().unwrap().to_owned();
+    let words = ["proxy", "--config", &config, "--network", &network_file, "--data", &data, "--pow-difficulty", "4"];
+    let mut proxy = Program::start(&words);
+    let network = network(workers, clients);
+    let wallet = ton::Address { workchain: 0, hash: [0x77; 32] };
+    let gateway = network::gateway::start(network::gateway::Settings::new(network.clone(), wallet)).await.unwrap();
+
+    let mut worker = Worker::dial(workers, &network, 1).await;
+    // Jobs until the proxy says that some of what they earned is written down.
+    let told = soon("a total that is written down", async {
+        loop {
+            let asking = tokio::spawn(post_chat(gateway.http()));
+            // While the gateway is not connected, or the worker not listed, there is no job.
+            if let Ok(job) = tokio::time::timeout(Duration::from_millis(500), worker.next()).await {
+                worker.answer(&job);
+            }
+            asking.await.unwrap();
+            let payments = worker.payments.lock().unwrap();
+            if let Some(stored) = payments.iter().map(|report| report.db_tokens).find(|stored| *stored > 0) {
+                break stored;
+            }
+        }
+    })
+    .await;
+    proxy.child.kill().unwrap();
+    proxy.wait();
+    let _again = Program::start(&words);
+    let back = Worker::dial(workers, &network, 1).await;
+    let first = until("a payment", || async { back.payments.lock().unwrap().first().cloned() }).await;
+    // After a restart everything written down counts as committed, so it is signed for at once.
+    assert!(i64::try_from(first.tokens).unwrap() >= told, "{} signed, {told} were told", first.tokens);
+    gateway.stop().await;
+}
+
+async fn post_chat(to: std::net::SocketAddr) {
+    post(to, "/v1/chat/completions", &chat(false)).await;
 }
 
 #[test]

@@ -198,7 +198,12 @@ impl Worker {
     }
 
     pub(crate) async fn job(&mut self) -> Job {
-        soon("a job", self.jobs.recv()).await.expect("the worker is gone")
+        soon("a job", self.next()).await
+    }
+
+    /// The next job, however long it takes.
+    pub(crate) async fn next(&mut self) -> Job {
+        self.jobs.recv().await.expect("the worker is gone")
     }
 
     pub(crate) fn tell(&self, step: Step) {
