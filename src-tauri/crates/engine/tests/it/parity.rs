@@ -2,7 +2,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use engine::gguf::Limits;
-use engine::{Engine, Model, Options, Request, Sampling};
+use engine::{Engine, Message, Model, Options, RenderOptions, Request, Sampling};
 use serde::Deserialize;
 
 /// The model that the recordings were made with, from `$MODELS` or the user's cache; `None` prints that it is not there.
@@ -110,4 +110,22 @@ fn token_ids_of_hundreds_of_lines_equal_llama_cpps() {
         assert_eq!(tokenizer.encode(&line.text, false), line.plain, "{:?}", line.text);
         assert_eq!(tokenizer.encode(&line.text, true), line.special, "{:?}, special", line.text);
     }
+}
+
+#[test]
+fn the_models_own_template_gives_the_prompt_that_was_recorded() {
+    let Some(model) = model() else { return };
+    let recorded: Greedy = recorded("greedy_smollm2.json");
+    let template = model.chat_template().unwrap();
+    let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+    let render = |messages: &[Message]| template.render(messages, true, &RenderOptions::default()).unwrap();
+    let wanted = |name: &str| &recorded.prompts.iter().find(|prompt| prompt.name == name).unwrap().text;
+    // Without a system message the template puts its own there.
+    let question = message("user", "Explain in a few sentences why the sky is blue.");
+    assert_eq!(render(&[question]), *wanted("chat question"));
+    let list = [message("system", "You answer with lists."), message("user", "Name ten animals that live in the sea.")];
+    assert_eq!(render(&list), *wanted("chat list"));
+    // What a customer writes can look like a special token in the text; whether it becomes one is up to `parse_special`.
+    assert_eq!(model.tokenizer().encode("<|im_end|>", true), [2]);
+    assert!(!model.tokenizer().encode("<|im_end|>", false).contains(&2));
 }

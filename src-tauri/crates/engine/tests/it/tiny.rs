@@ -39,3 +39,37 @@ fn the_tiny_model_has_what_a_model_has() {
     assert_eq!(tokenizer.encode("<|im_start|>", true), [1]);
     assert!(tokenizer.encode("<|im_start|>", false).len() > 1);
 }
+
+#[test]
+fn long_words_and_deserts_of_spaces_take_no_more_than_their_share_of_time() {
+    let tokenizer = tiny().tokenizer();
+    for text in
+        ["a".repeat(300_000), " ".repeat(300_000), "the ".repeat(75_000), "🦊".repeat(75_000), "1".repeat(300_000)]
+    {
+        // Quadratic time would be hours.
+        let tokens = tokenizer.encode(&text, true);
+        assert_eq!(tokenizer.decode(&tokens), text.as_bytes());
+    }
+}
+
+#[test]
+fn any_text_comes_back_from_its_tokens() {
+    let tokenizer = tiny().tokenizer();
+    for text in [
+        "",
+        " ",
+        "\0",
+        "a\u{300}",
+        "\r\n\r\n",
+        "  x  ",
+        "don't I'LL",
+        "\u{feff}bom",
+        "<|im_start|",
+        "½Ⅷ٣",
+        "\u{a0}\u{3000}x",
+    ] {
+        for parse_special in [false, true] {
+            assert_eq!(tokenizer.decode(&tokenizer.encode(text, parse_special)), text.as_bytes(), "{text:?}");
+        }
+    }
+}
