@@ -112,8 +112,9 @@ pub struct Output {
     pub usage: TokenCounts,
 }
 
-/// Tokens of prompts in one step, shared by all sequences that still read theirs.
-const PROMPT_CHUNK: usize = 32;
+/// Tokens of prompts in one step, shared by all sequences that still read theirs. Whoever drives the engine can only react
+/// between steps, so this bounds how long a cancellation waits: a tenth of a second for a small model on one slow core.
+const PROMPT_CHUNK: usize = 16;
 
 struct Sequence {
     id: SequenceId,

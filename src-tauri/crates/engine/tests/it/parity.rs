@@ -16,6 +16,7 @@ pub(crate) fn model() -> Option<Model> {
     };
     let model = Model::read(&mut file, Limits::default()).unwrap();
     assert_eq!(hex(&model.sha256()), "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53");
+    assert_eq!(model.quantisation(), "Q4_1");
     Some(model)
 }
 
