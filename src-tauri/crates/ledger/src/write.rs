@@ -1,0 +1,252 @@
+//! Writing down what happened. Each method is one transaction: when it returns, its row is on the disk or nothing of it is.
+
+use crate::row::{address_bytes, endpoint_column, outcome_columns};
+use crate::{Ledger, LedgerError};
+use accounting::JobRecord;
+use rusqlite::{OptionalExtension as _, TransactionBehavior, named_params};
+use std::net::SocketAddrV4;
+use ton::{Address, Nanoton};
+
+/// Most tokens of one count of one job. Far beyond any job; keeps the sums over millions of them within 64 bits.
+pub const MAX_COUNT: i64 = 1 << 40;
+const MAX_NAME: usize = 512;
+const MAX_BOC: usize = 4_096;
+
+/// Names a session of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(crate) i64);
+
+/// What a run of the app begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSession<'a> {
+    /// When, Unix time in milliseconds.
+    pub started_unix_ms: i64,
+    /// Which network.
+    pub root_contract: Address,
+    /// Version of its parameters.
+    pub params_version: u32,
+    /// What a worker gets for an adjusted token under these parameters.
+    pub fee_per_token: Nanoton,
+    /// Full name of the served model, at most 512 bytes.
+    pub served_as: &'a str,
+}
+
+/// A proxy after its handshake, its addresses recomputed by the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProxyEntry {
+    /// Where workers dial it.
+    pub endpoint: SocketAddrV4,
+    /// Which network.
+    pub root_contract: Address,
+    /// Version of its parameters.
+    pub params_version: u32,
+    /// The proxy's payment key.
+    pub public_key: [u8; 32],
+    /// The proxy's contract.
+    pub proxy_contract: Address,
+    /// Our worker contract at this proxy.
+    pub worker_contract: Address,
+    /// When, Unix time in milliseconds; only the first time is kept.
+    pub seen_unix_ms: i64,
+}
+
+/// A signed payment that the app has checked: signature, contract, and what it signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// The contract it is for.
+    pub worker_contract: Address,
+    /// Who signed.
+    pub proxy_key: [u8; 32],
+    /// Running total of adjusted tokens.
+    pub tokens: u64,
+    /// When it came, Unix time in milliseconds.
+    pub received_unix_ms: i64,
+    /// The message as it came, 1 to 4096 bytes.
+    pub boc: Vec<u8>,
+}
+
+/// Whether a row was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is new.
+    New,
+    /// It had been written down before; nothing changed.
+    Known,
+}
+
+impl Ledger {
+    /// Begins a session, to which jobs and payments belong.
+    pub fn begin_session(&mut self, session: &NewSession<'_>) -> Result<SessionId, LedgerError> {
+        if session.served_as.len() > MAX_NAME {
+            return Err(LedgerError::OutOfRange { what: "the model's name" });
+        }
+        let fee = whole(session.fee_per_token.0, "the fee")?;
+        let id = self.connection.query_row(
+            "INSERT INTO session (started_unix_ms, root_contract, params_version, fee_nanoton, served_as)
+             VALUES (?, ?, ?, ?, ?) RETURNING id",
+            (
+                session.started_unix_ms,
+                address_bytes(&session.root_contract),
+                session.params_version,
+                fee,
+                session.served_as,
+            ),
+            |row| row.get(0),
+        )?;
+        Ok(SessionId(id))
+    }
+
+    /// Writes down a job that is over. A job that the session has already is left as it is, so a caller in doubt can say it again.
+    pub fn record_job(
+        &mut self,
+        session: SessionId,
+        proxy_key: &[u8; 32],
+        job: &JobRecord,
+    ) -> Result<Recorded, LedgerError> {
+        let count = |tokens: u64| whole(tokens, "a count of tokens").and_then(in_range);
+        let (outcome, outcome_code) = outcome_columns(job.outcome);
+        let (usage, adjusted) = (&job.usage, &job.adjusted);
+        self.session_fee(session)?;
+        let written = self.connection.execute(
+            "INSERT INTO job (session, id, proxy_key, started_unix_ms, finished_unix_ms, outcome, outcome_code,
+                 prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, coefficient,
+                 adjusted_prompt, adjusted_cached, adjusted_completion, adjusted_reasoning, adjusted_total,
+                 streamed, endpoint)
+             VALUES (:session, :id, :proxy_key, :started, :finished, :outcome, :outcome_code,
+                 :prompt, :cached, :completion, :reasoning, :coefficient,
+                 :adjusted_prompt, :adjusted_cached, :adjusted_completion, :adjusted_reasoning, :adjusted_total,
+                 :streamed, :endpoint)
+             ON CONFLICT (session, id) DO NOTHING",
+            named_params! {
+                ":session": session.0,
+                ":id": job.id.0,
+                ":proxy_key": proxy_key,
+                ":started": job.started_unix_ms,
+                ":finished": job.finished_unix_ms,
+                ":outcome": outcome,
+                ":outcome_code": outcome_code,
+                ":prompt": count(usage.prompt)?,
+                ":cached": count(usage.cached)?,
+                ":completion": count(usage.completion)?,
+                ":reasoning": count(usage.reasoning)?,
+                ":coefficient": job.coefficient,
+                ":adjusted_prompt": in_range(adjusted.prompt)?,
+                ":adjusted_cached": in_range(adjusted.cached)?,
+                ":adjusted_completion": in_range(adjusted.completion)?,
+                ":adjusted_reasoning": in_range(adjusted.reasoning)?,
+                ":adjusted_total": in_range(adjusted.total)?,
+                ":streamed": job.streamed,
+                ":endpoint": endpoint_column(job.endpoint),
+            },
+        )?;
+        Ok(if written == 0 { Recorded::Known } else { Recorded::New })
+    }
+
+    /// Writes down a proxy. The key it is first met with at its endpoint of a network is pinned: another key is refused, whatever the
+    /// version of the parameters, until [`Self::forget_proxy`]. Contracts may differ between versions, not within one.
+    pub fn record_proxy(&mut self, proxy: &ProxyEntry) -> Result<Recorded, LedgerError> {
+        let endpoint = proxy.endpoint;
+        let (root, text) = (address_bytes(&proxy.root_contract), endpoint.to_string());
+        let contracts = (address_bytes(&proxy.proxy_contract), address_bytes(&proxy.worker_contract));
+        let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let pinned: Option<[u8; 32]> = writing
+            .query_row(
+                "SELECT public_key FROM proxy WHERE root_contract = ? AND endpoint = ? LIMIT 1",
+                (root, &text),
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(pinned) = pinned
+            && pinned != proxy.public_key
+        {
+            return Err(LedgerError::ProxyKeyChanged { endpoint, pinned });
+        }
+        let known: Option<([u8; 33], [u8; 33])> = writing
+            .query_row(
+                "SELECT proxy_contract, worker_contract FROM proxy
+                 WHERE root_contract = ? AND endpoint = ? AND params_version = ?",
+                (root, &text, proxy.params_version),
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        match known {
+            Some(known) if known == contracts => Ok(Recorded::Known),
+            Some(_) => Err(LedgerError::ProxyContractsChanged { endpoint }),
+            None => {
+                writing.execute(
+                    "INSERT INTO proxy (endpoint, root_contract, params_version, public_key, proxy_contract,
+                         worker_contract, first_seen_unix_ms)
+                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (&text, root, proxy.params_version, proxy.public_key, contracts.0, contracts.1, proxy.seen_unix_ms),
+                )?;
+                writing.commit()?;
+                Ok(Recorded::New)
+            }
+        }
+    }
+
+    /// Lets go of a proxy's pinned key, because its owner says that the change is meant. Its payments stay. Says whether there was one.
+    pub fn forget_proxy(&mut self, endpoint: SocketAddrV4, root_contract: &Address) -> Result<bool, LedgerError> {
+        let gone = self.connection.execute(
+            "DELETE FROM proxy WHERE root_contract = ? AND endpoint = ?",
+            (address_bytes(root_contract), endpoint.to_string()),
+        )?;
+        Ok(gone > 0)
+    }
+
+    /// Writes down a payment if its total is a new high of its contract. The same total again is known; a lower one is refused.
+    /// What it is worth is its total times the session's fee.
+    pub fn record_payment(&mut self, session: SessionId, payment: &Payment) -> Result<Recorded, LedgerError> {
+        let tokens = whole(payment.tokens, "a payment's total")?;
+        if payment.boc.is_empty() || payment.boc.len() > MAX_BOC {
+            return Err(LedgerError::OutOfRange { what: "a payment's message" });
+        }
+        let fee = self.session_fee(session)?;
+        let worth = fee.checked_mul(payment.tokens).ok_or(LedgerError::OutOfRange { what: "a payment's worth" })?;
+        let nanoton = whole(worth.0, "a payment's worth")?;
+        let contract = address_bytes(&payment.worker_contract);
+        let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let highest: Option<u64> =
+            writing
+                .query_row("SELECT max(tokens) FROM payment WHERE worker_contract = ?", [contract], |row| row.get(0))?;
+        match highest {
+            Some(highest) if payment.tokens == highest => return Ok(Recorded::Known),
+            Some(highest) if payment.tokens < highest => {
+                return Err(LedgerError::PaymentDecreased {
+                    worker_contract: payment.worker_contract,
+                    highest,
+                    offered: payment.tokens,
+                });
+            }
+            _ => {}
+        }
+        writing.execute(
+            "INSERT INTO payment (session, worker_contract, proxy_key, tokens, nanoton, received_unix_ms, boc)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (session.0, contract, payment.proxy_key, tokens, nanoton, payment.received_unix_ms, &payment.boc),
+        )?;
+        writing.commit()?;
+        Ok(Recorded::New)
+    }
+
+    fn session_fee(&self, session: SessionId) -> Result<Nanoton, LedgerError> {
+        let fee = self
+            .connection
+            .query_row("SELECT fee_nanoton FROM session WHERE id = ?", [session.0], |row| row.get(0))
+            .optional()?;
+        fee.map(Nanoton).ok_or(LedgerError::UnknownSession)
+    }
+}
+
+/// SQLite's integers end at 63 bits.
+fn whole(number: u64, what: &'static str) -> Result<i64, LedgerError> {
+    i64::try_from(number).map_err(|_| LedgerError::OutOfRange { what })
+}
+
+fn in_range(tokens: i64) -> Result<i64, LedgerError> {
+    if (-MAX_COUNT..=MAX_COUNT).contains(&tokens) {
+        Ok(tokens)
+    } else {
+        Err(LedgerError::OutOfRange { what: "a count of tokens" })
+    }
+}
