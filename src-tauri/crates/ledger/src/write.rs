@@ -250,3 +250,102 @@ fn in_range(tokens: i64) -> Result<i64, LedgerError> {
         Err(LedgerError::OutOfRange { what: "a count of tokens" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, TokenUsage};
+
+    fn job(number: u16) -> JobRecord {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        JobRecord {
+            id: JobId(id),
+            started_unix_ms: 0,
+            finished_unix_ms: 0,
+            outcome: JobOutcome::Answered,
+            usage: TokenUsage::default(),
+            coefficient: 1_000,
+            adjusted: AdjustedUsage::default(),
+            streamed: false,
+            endpoint: Endpoint::Chat,
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let mut ledger = Ledger::open(&path, 0).unwrap();
+        let address = Address { workchain: 0, hash: [1; 32] };
+        let session = NewSession {
+            started_unix_ms: 0,
+            root_contract: address,
+            params_version: 1,
+            fee_per_token: Nanoton(1),
+            served_as: "model",
+        };
+        let session = ledger.begin_session(&session).unwrap();
+        let payment = |tokens| Payment {
+            worker_contract: address,
+            proxy_key: [2; 32],
+            tokens,
+            received_unix_ms: 0,
+            boc: vec![9; 4_000],
+        };
+        let key = [2; 32];
+        let pages: i64 = ledger.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        ledger.connection.pragma_update(None, "max_page_count", pages + 4).unwrap();
+        let (mut jobs, mut tokens) = (0, 0);
+        let (mut jobs_full, mut payments_full) = (false, false);
+        while !(jobs_full && payments_full) {
+            assert!(jobs < 10_000, "the disk never filled");
+            match ledger.record_payment(session, &payment(tokens + 1)) {
+                Ok(_) => tokens += 1,
+                Err(LedgerError::Full) => payments_full = true,
+                Err(other) => panic!("{other}"),
+            }
+            match ledger.record_job(session, &key, &job(jobs)) {
+                Ok(_) => jobs += 1,
+                Err(LedgerError::Full) => jobs_full = true,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        // It stays readable, and again and again refuses without harm.
+        assert!(matches!(ledger.record_payment(session, &payment(tokens + 1)), Err(LedgerError::Full)));
+        assert_eq!(ledger.all_time_totals().unwrap().answered, u64::from(jobs));
+        assert_eq!(ledger.highest_payment(&address).unwrap().unwrap().payment, payment(tokens));
+        // Killed or closed now, everything acknowledged is in the file.
+        drop(ledger);
+        let mut ledger = Ledger::open(&path, 0).unwrap();
+        assert_eq!(ledger.all_time_totals().unwrap().answered, u64::from(jobs));
+        assert_eq!(ledger.highest_payment(&address).unwrap().unwrap().payment, payment(tokens));
+        // There is room again.
+        assert_eq!(ledger.record_job(session, &key, &job(jobs)).unwrap(), Recorded::New);
+        assert_eq!(ledger.record_payment(session, &payment(tokens + 1)).unwrap(), Recorded::New);
+        let sound: String = ledger.connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+    }
+
+    #[test]
+    fn a_writer_that_finds_the_file_locked_says_busy_and_can_try_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let mut ledger = Ledger::open(&path, 0).unwrap();
+        ledger.connection.busy_timeout(std::time::Duration::from_millis(20)).unwrap();
+        let proxy = ProxyEntry {
+            endpoint: "127.0.0.1:1".parse().unwrap(),
+            root_contract: Address { workchain: 0, hash: [1; 32] },
+            params_version: 1,
+            public_key: [2; 32],
+            proxy_contract: Address { workchain: 0, hash: [3; 32] },
+            worker_contract: Address { workchain: -1, hash: [4; 32] },
+            seen_unix_ms: 0,
+        };
+        let mut other = Ledger::open(&path, 0).unwrap();
+        let lock = other.connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        assert!(matches!(ledger.record_proxy(&proxy), Err(LedgerError::Busy)));
+        drop(lock);
+        assert_eq!(ledger.record_proxy(&proxy).unwrap(), Recorded::New);
+    }
+}

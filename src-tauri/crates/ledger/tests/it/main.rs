@@ -1,0 +1,57 @@
+//! The ledger from outside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
+
+/// Jobs, sums and pages.
+mod jobs;
+/// Signed payments: only ever upwards.
+mod payments;
+/// Proxies and their pinned keys.
+mod proxies;
+/// Killed in mid-write, and files that are no ledger of ours.
+mod survival;
+
+use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
+use ledger::{Ledger, NewSession, SessionId};
+use ton::{Address, Nanoton};
+
+const FEE: Nanoton = Nanoton(19);
+const KEY: [u8; 32] = [7; 32];
+
+fn address(number: u8) -> Address {
+    Address { workchain: 0, hash: [number; 32] }
+}
+
+fn begin(ledger: &mut Ledger) -> SessionId {
+    let session = NewSession {
+        started_unix_ms: 1_000,
+        root_contract: address(1),
+        params_version: 1,
+        fee_per_token: FEE,
+        served_as: "a/model@commit:hash",
+    };
+    ledger.begin_session(&session).unwrap()
+}
+
+fn fresh() -> (Ledger, SessionId) {
+    let mut ledger = Ledger::in_memory(0).unwrap();
+    let session = begin(&mut ledger);
+    (ledger, session)
+}
+
+/// A job whose id holds the number.
+fn job(number: u64) -> JobRecord {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    JobRecord {
+        id: JobId(id),
+        started_unix_ms: 10,
+        finished_unix_ms: 20,
+        outcome: JobOutcome::Answered,
+        usage: TokenUsage { prompt: 34, cached: 11, completion: 100, reasoning: 10 },
+        coefficient: 1_000,
+        adjusted: AdjustedUsage { prompt: 23, cached: 11, completion: 90, reasoning: 10, total: 134 },
+        streamed: true,
+        endpoint: Endpoint::Chat,
+    }
+}

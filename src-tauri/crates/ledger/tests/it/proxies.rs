@@ -1,0 +1,66 @@
+use crate::{KEY, address, fresh};
+use ledger::{LedgerError, ProxyEntry, Recorded};
+
+fn proxy() -> ProxyEntry {
+    ProxyEntry {
+        endpoint: "127.0.0.1:11001".parse().unwrap(),
+        root_contract: address(1),
+        params_version: 1,
+        public_key: KEY,
+        proxy_contract: address(2),
+        worker_contract: address(3),
+        seen_unix_ms: 5,
+    }
+}
+
+#[test]
+fn the_key_a_proxy_is_first_met_with_stays_its_key() {
+    let (mut ledger, _) = fresh();
+    let known = |ledger: &ledger::Ledger| ledger.known_key(proxy().endpoint, &address(1)).unwrap();
+    assert_eq!(known(&ledger), None);
+    assert_eq!(ledger.record_proxy(&proxy()).unwrap(), Recorded::New);
+    assert_eq!(ledger.record_proxy(&ProxyEntry { seen_unix_ms: 6, ..proxy() }).unwrap(), Recorded::Known);
+    for params_version in [1, 2] {
+        let changed = ProxyEntry { public_key: [8; 32], params_version, ..proxy() };
+        match ledger.record_proxy(&changed) {
+            Err(LedgerError::ProxyKeyChanged { endpoint, pinned }) => {
+                assert_eq!((endpoint, pinned), (proxy().endpoint, KEY));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(known(&ledger), Some(KEY));
+}
+
+#[test]
+fn contracts_may_change_with_the_parameters_only() {
+    let (mut ledger, _) = fresh();
+    ledger.record_proxy(&proxy()).unwrap();
+    let moved = ProxyEntry { worker_contract: address(4), ..proxy() };
+    let error = ledger.record_proxy(&moved).unwrap_err();
+    assert!(matches!(error, LedgerError::ProxyContractsChanged { .. }), "{error}");
+    let redeployed = ProxyEntry { params_version: 2, ..moved };
+    assert_eq!(ledger.record_proxy(&redeployed).unwrap(), Recorded::New);
+    assert_eq!(ledger.record_proxy(&proxy()).unwrap(), Recorded::Known, "the old ones are still known");
+}
+
+#[test]
+fn another_endpoint_or_network_has_a_key_of_its_own() {
+    let (mut ledger, _) = fresh();
+    ledger.record_proxy(&proxy()).unwrap();
+    let elsewhere = ProxyEntry { endpoint: "127.0.0.1:11003".parse().unwrap(), public_key: [8; 32], ..proxy() };
+    let other_network = ProxyEntry { root_contract: address(9), public_key: [9; 32], ..proxy() };
+    assert_eq!(ledger.record_proxy(&elsewhere).unwrap(), Recorded::New);
+    assert_eq!(ledger.record_proxy(&other_network).unwrap(), Recorded::New);
+    assert_eq!(ledger.known_key(proxy().endpoint, &address(9)).unwrap(), Some([9; 32]));
+}
+
+#[test]
+fn a_new_key_is_taken_once_the_owner_lets_go_of_the_old_one() {
+    let (mut ledger, _) = fresh();
+    ledger.record_proxy(&proxy()).unwrap();
+    assert!(ledger.forget_proxy(proxy().endpoint, &address(1)).unwrap());
+    assert!(!ledger.forget_proxy(proxy().endpoint, &address(1)).unwrap());
+    let changed = ProxyEntry { public_key: [8; 32], ..proxy() };
+    assert_eq!(ledger.record_proxy(&changed).unwrap(), Recorded::New);
+}
