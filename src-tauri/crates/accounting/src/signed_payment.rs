@@ -75,6 +75,47 @@ pub enum PaymentError {
     Signature,
 }
 
+/// A running total that is lower than one seen before. It is worth nothing: the higher one can be presented at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a running total of {offered} tokens is below the {highest} signed before")]
+pub struct Decreased {
+    /// Highest total so far.
+    pub highest: u64,
+    /// The total that was offered.
+    pub offered: u64,
+}
+
+/// The highest total signed for one contract. It only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunningTotal(Option<u64>);
+
+impl RunningTotal {
+    /// Goes on from what is remembered; `None` if nothing was signed yet.
+    pub const fn new(highest: Option<u64>) -> Self {
+        Self(highest)
+    }
+
+    /// The highest total so far; `None` if nothing was signed yet.
+    pub const fn highest(self) -> Option<u64> {
+        self.0
+    }
+
+    /// Takes the total of a verified payment and says by how much it rose: 0 for the same one again.
+    pub const fn rise(&mut self, offered: u64) -> Result<u64, Decreased> {
+        let highest = match self.0 {
+            Some(highest) => highest,
+            None => 0,
+        };
+        match offered.checked_sub(highest) {
+            Some(rise) => {
+                self.0 = Some(offered);
+                Ok(rise)
+            }
+            None => Err(Decreased { highest, offered }),
+        }
+    }
+}
+
 /// A payment before it is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsignedPayment {
@@ -255,6 +296,36 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 5, "only {seen} payments were read");
+    }
+
+    #[test]
+    fn a_running_total_never_falls() {
+        let mut total = RunningTotal::default();
+        assert_eq!(total.highest(), None);
+        assert_eq!(total.rise(0), Ok(0));
+        assert_eq!((total.rise(134), total.rise(134)), (Ok(134), Ok(0)));
+        assert_eq!(total.rise(133), Err(Decreased { highest: 134, offered: 133 }));
+        assert_eq!(total.highest(), Some(134), "a refused total changes nothing");
+        assert_eq!(RunningTotal::new(Some(5)).rise(u64::MAX), Ok(u64::MAX - 5));
+    }
+
+    #[test]
+    fn a_payment_with_any_bit_changed_is_refused_or_pays_the_same() {
+        let bytes = documented().sign(&key()).to_boc();
+        let (key, target) = (key().verifying_key().to_bytes(), documented().target);
+        let mut same = 0;
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 0x80 >> (bit % 8);
+            let Ok(payment) = SignedPayment::from_boc(&changed) else { continue };
+            let Ok(tokens) = payment.verify(&key, &target) else { continue };
+            // Only the receiver of the rest is not signed: it does not change what is paid, nor to whom.
+            let original = SignedPayment::from_boc(&bytes).unwrap();
+            assert_eq!((tokens, payment.repack(original.excess)), (original.tokens, original), "bit {bit}");
+            assert_ne!(payment.excess, original.excess, "bit {bit}");
+            same += 1;
+        }
+        assert_eq!(same, 8 + 256, "workchain and hash of the receiver");
     }
 
     #[test]

@@ -80,7 +80,9 @@ impl TokenUsage {
         let cached = adjusted(tokens(self.cached, 0), coefficient, prices.cached_multiplier);
         let completion = adjusted(tokens(self.completion, self.reasoning), coefficient, prices.completion_multiplier);
         let reasoning = adjusted(tokens(self.reasoning, 0), coefficient, prices.reasoning_multiplier);
-        let total = prompt.saturating_add(cached).saturating_add(completion).saturating_add(reasoning);
+        // Exact, then held within the range: what is above must not hide what is below, in whatever order they come.
+        let sum: i128 = [prompt, cached, completion, reasoning].map(i128::from).iter().sum();
+        let total = sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
         AdjustedUsage { prompt, cached, completion, reasoning, total }
     }
 }

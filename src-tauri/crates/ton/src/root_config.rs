@@ -49,7 +49,7 @@ pub enum RootConfigError {
         expected: &'static str,
     },
     /// An address is wrong.
-    #[error("the address {field}")]
+    #[error("the address in {field} is wrong: {source}")]
     Address {
         /// Its name.
         field: &'static str,
@@ -58,7 +58,7 @@ pub enum RootConfigError {
         source: AddressError,
     },
     /// A contract's code is wrong.
-    #[error("the code {field}")]
+    #[error("the code in {field} is wrong: {source}")]
     Code {
         /// Its name.
         field: &'static str,
@@ -72,12 +72,21 @@ pub enum RootConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
     /// Neither hex of a bag of cells nor `hash:depth`.
-    #[error("is neither a bag of cells in hex nor a hash, a colon and a depth")]
+    #[error("it is neither a bag of cells in hex nor a hash, a colon and a depth")]
     Form,
     /// The bag of cells is wrong.
     #[error(transparent)]
     Bag(#[from] BocError),
+    /// So deep that a contract's cells could not refer to it.
+    #[error("its cells are nested {depth} deep")]
+    TooDeep {
+        /// Its depth.
+        depth: u16,
+    },
 }
+
+/// Deepest code: parameters, data and initial state stand above it.
+const DEEPEST_CODE: u16 = crate::MAX_DEPTH - 3;
 
 /// A contract's code. Where only its hash and depth are known, addresses can be computed all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +94,10 @@ pub enum CodeError {
 pub struct Code(Cell);
 
 impl Code {
-    /// Code in a cell.
-    pub fn new(cell: Cell) -> Self {
-        Self(cell)
+    /// Code in a cell, possibly an opaque one.
+    pub fn new(cell: Cell) -> Result<Self, CodeError> {
+        let depth = cell.depth();
+        if depth > DEEPEST_CODE { Err(CodeError::TooDeep { depth }) } else { Ok(Self(cell)) }
     }
 
     /// The cell, possibly an opaque one.
@@ -103,13 +113,13 @@ impl Code {
         if let Some((hash, depth)) = text.split_once(':') {
             let mut bytes = [0; 32];
             hex::decode_to_slice(hash, &mut bytes).map_err(|_| CodeError::Form)?;
-            let depth = depth.parse().ok().filter(|depth| *depth < crate::MAX_DEPTH).ok_or(CodeError::Form)?;
-            return Ok(Self(Cell::opaque(bytes, depth)));
+            let depth = depth.parse().map_err(|_| CodeError::Form)?;
+            return Self::new(Cell::opaque(bytes, depth));
         }
         if text.len() > 2 * boc::MAX_BYTES {
             return Err(BocError::TooLong { length: text.len() / 2 }.into());
         }
-        Ok(Self(boc::decode(&hex::decode(text).map_err(|_| CodeError::Form)?)?))
+        Self::new(boc::decode(&hex::decode(text).map_err(|_| CodeError::Form)?)?)
     }
 
     /// The text that [`Self::parse`] reads.
@@ -351,9 +361,14 @@ fn contract(code: &Code, data: CellBuilder, params: Cell) -> Address {
     Address { workchain: 0, hash }
 }
 
-/// Layouts of fixed size fit by construction. Only a code at the limit of depth could not be referred to; it is taken by its hash.
+/// Layouts of fixed size fit by construction, and [`Code`] leaves room for their depth.
 fn sound(cell: Result<Cell, CellError>) -> Cell {
     cell.unwrap_or_else(|_| Cell::opaque([0; 32], 0))
+}
+
+/// A whole number, or one in decimal text: the genuine programs write 64-bit numbers so, and read all numbers so.
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
 struct Fields<'a>(&'a Map<String, Value>);
@@ -363,23 +378,21 @@ impl Fields<'_> {
         self.0.get(field).filter(|value| !value.is_null())
     }
 
-    /// A whole number, or one in decimal text as the genuine programs write 64-bit numbers.
     fn number<N: TryFrom<u64>>(&self, field: &'static str, absent: N) -> Result<N, RootConfigError> {
         let Some(value) = self.get(field) else { return Ok(absent) };
-        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-        number
+        whole(value)
             .and_then(|number| N::try_from(number).ok())
             .ok_or(RootConfigError::Field { field, expected: "a whole number within its range" })
     }
 
+    /// True, false, or a number that is zero for false, in text or not.
     fn truth(&self, field: &'static str, absent: bool) -> Result<bool, RootConfigError> {
         match self.get(field) {
             None => Ok(absent),
             Some(Value::Bool(truth)) => Ok(*truth),
-            Some(value) => match value.as_u64() {
-                Some(0) => Ok(false),
-                Some(1) => Ok(true),
-                _ => Err(RootConfigError::Field { field, expected: "true or false" }),
+            Some(value) => match whole(value) {
+                Some(number) => Ok(number != 0),
+                None => Err(RootConfigError::Field { field, expected: "true, false or a whole number" }),
             },
         }
     }
@@ -417,7 +430,7 @@ impl Fields<'_> {
         let expected = "a list of { seqno, address }";
         let mut proxies = Vec::new();
         for entry in self.list(field)? {
-            let seqno = entry["seqno"].as_u64().and_then(|seqno| u32::try_from(seqno).ok());
+            let seqno = whole(&entry["seqno"]).and_then(|seqno| u32::try_from(seqno).ok());
             let (Some(seqno), Some(text)) = (seqno, entry["address"].as_str()) else {
                 return Err(RootConfigError::Field { field, expected });
             };
@@ -510,7 +523,7 @@ mod tests {
         config.root_contract = Some(address(ROOT));
         config.struct_version = 3;
         config.cached_tokens_price_multiplier = 2_500;
-        config.worker_sc_code = Code::new(CellBuilder::new().uint(9, 8).build().unwrap());
+        config.worker_sc_code = Code::new(CellBuilder::new().uint(9, 8).build().unwrap()).unwrap();
         assert_eq!(RootConfig::from_json(&config.to_json()), Ok(config));
     }
 
@@ -525,6 +538,49 @@ mod tests {
         for text in ["", "host:1", "10.0.0.1", "[::1]:5", "10.0.0.1:70000", "10.0.0.1:1 10.0.0.1"] {
             assert!(with(text).is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_and_truths_are_read_in_every_form_the_genuine_programs_read() {
+        let with = |field: &str, value: Value| {
+            let mut map: Value = serde_json::from_str(RECORDED).unwrap();
+            map[field] = value;
+            RootConfig::from_json(&map.to_string()).unwrap()
+        };
+        assert_eq!(with("price_per_token", json!("18446744073709551615")).price_per_token, Nanoton(u64::MAX));
+        assert_eq!(with("version", json!("3")).version, 3);
+        for (value, truth) in
+            [(json!(true), true), (json!(0), false), (json!(2), true), (json!("0"), false), (json!("1"), true)]
+        {
+            assert_eq!(with("is_test", value).is_test, truth);
+        }
+        let proxies = with("registered_proxies", json!([{ "seqno": "7", "address": "1.2.3.4:5", "proxy_hash": "x" }]));
+        assert_eq!(proxies.registered_proxies[0].seqno, 7);
+        let odd = with("model_names", json!(["unknown fields are left alone"]));
+        assert_eq!(odd, RootConfig::from_json(RECORDED).unwrap());
+        assert_eq!(with("client_sc_code", json!("")).client_sc_code.cell(), &Cell::empty());
+        assert_eq!(with("client_sc_code", Value::Null).client_sc_code.cell(), &Cell::empty());
+        let dear = with("completion_tokens_price_multiplier", json!("40000"));
+        assert_eq!(dear.completion_tokens_price_multiplier, 40_000);
+    }
+
+    #[test]
+    fn code_so_deep_that_no_contract_could_hold_it_is_refused() {
+        let text = |depth: u16| format!("{}:{depth}", "ab".repeat(32));
+        let config = RootConfig {
+            worker_sc_code: Code::parse(&text(DEEPEST_CODE)).unwrap(),
+            client_sc_code: Code::parse(&text(DEEPEST_CODE)).unwrap(),
+            ..RootConfig::from_json(RECORDED).unwrap()
+        };
+        let other = RootConfig { price_per_token: Nanoton(3), ..config.clone() };
+        let owner = address(OWNER);
+        assert_ne!(
+            config.proxy_contract(&owner, &key(), &owner),
+            other.proxy_contract(&owner, &key(), &owner),
+            "the parameters are in the address"
+        );
+        let depth = DEEPEST_CODE + 1;
+        assert_eq!(Code::parse(&text(depth)), Err(CodeError::TooDeep { depth }));
     }
 
     #[test]
