@@ -9,6 +9,8 @@ use std::time::Duration;
 const APPLICATION_ID: i64 = 0x4368_7279;
 /// How long to wait for another process.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to try within that time what SQLite does not wait for.
+const ATTEMPTS: u32 = 250;
 /// The schema's steps; the first brings an empty file to version 1.
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_jobs_and_payments.sql")];
 
@@ -33,13 +35,13 @@ impl Ledger {
         connection.busy_timeout(PATIENCE)?;
         let known = MIGRATIONS.len() as i64;
         // Before anything is written: is the file ours, and not newer than we are?
-        let found = version(&connection)?;
+        let found = version(&*connection.unchecked_transaction()?)?;
         if found > known {
             return Err(LedgerError::NewerVersion { found, known });
         }
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        keep_a_log(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         if found < known {
             // Another process may do the same at this moment: the version counts once the lock is held.
@@ -57,7 +59,18 @@ impl Ledger {
     }
 }
 
-/// The version of a file of ours; 0 of an empty one.
+/// Switches to the write-ahead log, unless the file has it. SQLite does not wait by itself if another process does the same just now.
+fn keep_a_log(connection: &Connection) -> Result<(), LedgerError> {
+    for _ in 0..ATTEMPTS {
+        match connection.pragma_update(None, "journal_mode", "WAL").map_err(LedgerError::from) {
+            Err(LedgerError::Busy) => std::thread::sleep(PATIENCE / ATTEMPTS),
+            other => return other,
+        }
+    }
+    Err(LedgerError::Busy)
+}
+
+/// The version of a file of ours; 0 of an empty one. The caller's transaction makes the answers be of one moment.
 fn version(connection: &Connection) -> Result<i64, LedgerError> {
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (application, version) = (number("application_id")?, number("user_version")?);

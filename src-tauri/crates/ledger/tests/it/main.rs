@@ -4,6 +4,8 @@
 
 /// Jobs, sums and pages.
 mod jobs;
+/// Files that past versions of the program wrote.
+mod old_files;
 /// Signed payments: only ever upwards.
 mod payments;
 /// Proxies and their pinned keys.

@@ -1,0 +1,20 @@
+use crate::{FEE, KEY, address, job};
+use ledger::Ledger;
+
+/// Where the files of past versions are, each named after its version. They were made by the program of their time and never change.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/ledger");
+
+#[test]
+fn a_file_of_version_1_opens_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    std::fs::copy(format!("{FOLDER}/version-1.sqlite"), &path).unwrap();
+    let ledger = Ledger::open(&path, 0).unwrap();
+    let totals = ledger.totals_of_latest_session().unwrap();
+    assert_eq!((totals.answered, totals.failed, totals.adjusted_tokens), (3, 0, 402));
+    assert_eq!((totals.signed_tokens, totals.signed_nanoton), (402, FEE.checked_mul(402).unwrap()));
+    let jobs = ledger.jobs(None, 10).unwrap();
+    assert_eq!(jobs.jobs.iter().map(|entry| entry.job.clone()).collect::<Vec<_>>(), [job(2), job(1), job(0)]);
+    assert_eq!(ledger.payments(&address(2), 10).unwrap().len(), 3);
+    assert_eq!(ledger.known_key("127.0.0.1:11001".parse().unwrap(), &address(1)).unwrap(), Some(KEY));
+}
