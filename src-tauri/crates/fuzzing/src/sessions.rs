@@ -260,6 +260,7 @@ fn proxy_with(data: &[u8]) -> Reached {
         public_key: key.verifying_key().to_bytes(),
         signer: Box::new(Key(key)),
         retry: true,
+        tell_payments: true,
         check_worker_hashes: false,
         funds: proxy::ClientFunds {
             balance: Nanoton(100_000_000_000),
@@ -278,7 +279,7 @@ fn proxy_with(data: &[u8]) -> Reached {
     loop {
         let now = clocks.now();
         let mut gone = [false; 2];
-        for action in out.drain(..) {
+        for action in std::mem::take(&mut out) {
             match action {
                 proxy::Action::Send { conn, bytes } => {
                     if let Some(side) = conns.iter().position(|known| *known == conn) {
@@ -294,7 +295,7 @@ fn proxy_with(data: &[u8]) -> Reached {
                     assert!(accounts.iter().all(|change| change.tokens >= 0), "an account below zero");
                     core.persisted(seq, now);
                 }
-                proxy::Action::Commit { seq } => core.committed(seq, now),
+                proxy::Action::Commit { seq } => core.committed(seq, now, &mut out),
                 proxy::Action::JobFinished(job) => {
                     assert!(job.tokens >= 0, "a job of {} tokens", job.tokens);
                     reached.ready = true;

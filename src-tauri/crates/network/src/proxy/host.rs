@@ -143,7 +143,7 @@ impl Host {
                     }
                     // Without a chain a commit is confirmed as soon as it is written down.
                     Action::Commit { seq } => {
-                        self.core.committed(seq, now);
+                        self.core.committed(seq, now, out);
                         self.stats.committed(seq);
                     }
                     Action::JobFinished(job) => self.stats.finished(&job),

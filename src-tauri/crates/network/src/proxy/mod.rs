@@ -179,6 +179,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             public_key,
             signer: signer(settings.key, settings.misbehaviour),
             retry: settings.retry,
+            tell_payments: settings.practice,
             check_worker_hashes: settings.check_worker_hashes,
             funds: ClientFunds {
                 balance: FUNDS_WITHOUT_CHAIN,

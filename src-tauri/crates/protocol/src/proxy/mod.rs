@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use accounting::Prices;
 use accounting::signed_payment::{SignedPayment, UnsignedPayment};
+use tl::Boxed as _;
 use ton::{Address, Nanoton, RootConfig};
 
 use crate::connection::{Connection, Event};
@@ -87,6 +88,8 @@ pub struct Config {
     pub signer: Box<dyn Signer>,
     /// Give a job to a worker again when the first one failed before a token was passed on?
     pub retry: bool,
+    /// Send workers their new payment as soon as a commit is confirmed? Genuine proxies wait until they ask, every 10 to 20 s.
+    pub tell_payments: bool,
     /// Demand that image hash and model hash of workers stand in the root configuration?
     pub check_worker_hashes: bool,
     /// What stands behind every client.
@@ -322,9 +325,33 @@ impl Core {
     }
 
     /// A commit is confirmed. From now on payments cover it.
-    pub fn committed(&mut self, seq: u64, now: Now) {
+    pub fn committed(&mut self, seq: u64, now: Now, out: &mut Vec<Action>) {
         self.books.committed(seq);
         self.schedule_books(now);
+        if self.config.tell_payments {
+            self.tell_payments(out);
+        }
+    }
+
+    /// Sends every worker that is ready what it has not been sent yet.
+    fn tell_payments(&mut self, out: &mut Vec<Action>) {
+        let ready: Vec<(u64, Address)> = self
+            .peers
+            .iter()
+            .filter_map(|(conn, peer)| match &peer.role {
+                Role::Worker(worker) if worker.is_ready() => worker.facts().map(|facts| (*conn, facts.owner)),
+                Role::Worker(_) | Role::Client(_) => None,
+            })
+            .collect();
+        for (conn, owner) in ready {
+            // Signed already: it was sent or asked for when that happened.
+            if !matches!(self.books.payment(Side::Worker, &owner), tl::proxy::SignedPayment::Empty) {
+                continue;
+            }
+            let (wallet, signer) = (&self.config.wallet, &mut *self.config.signer);
+            let payment = self.books.signed_payment(Side::Worker, &owner, wallet, signer, &mut *self.random);
+            self.message(conn, payment.to_bytes(), out);
+        }
     }
 
     /// An account as it stands.

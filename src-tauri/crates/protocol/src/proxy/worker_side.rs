@@ -69,6 +69,10 @@ impl WorkerPeer {
         self.facts.as_ref()
     }
 
+    pub(super) fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
     /// Whether it finished its handshake and takes jobs.
     pub(super) fn is_enabled(&self) -> bool {
         self.stage == Stage::Ready && self.enabled

@@ -96,7 +96,8 @@ impl Session {
         let statement =
             Statement { payment: answer.signed_payment, stored: answer.tokens_committed_to_db, known, request: None };
         let report = self.totals.advance(statement, &payee)?;
-        self.report(report, out);
+        // Whoever hears of a payment must know first whose it is.
+        self.first_report = Some(report);
         if answer.error_code == 0 {
             self.finish(now, out);
         } else {
@@ -131,6 +132,9 @@ impl Session {
         self.stage = Stage::Ready;
         if let Some(proxy) = &self.proxy {
             out.push(Action::Ready(proxy.clone()));
+        }
+        if let Some(report) = self.first_report.take() {
+            self.report(report, out);
         }
         let pause = self.random.pause(FIRST_POLL.0, FIRST_POLL.1);
         self.next_poll = Some(now.mono.saturating_add(pause));

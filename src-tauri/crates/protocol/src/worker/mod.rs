@@ -156,6 +156,8 @@ pub struct Session {
     next_poll: Option<Duration>,
     announced_disabled: bool,
     announced_coefficient: i32,
+    /// What the handshake brought, until it is complete.
+    first_report: Option<PaymentReport>,
     last_report: Option<PaymentReport>,
     over: Option<Error>,
 }
@@ -177,6 +179,7 @@ impl Session {
             proxy: None,
             jobs: BTreeMap::new(),
             next_poll: None,
+            first_report: None,
             last_report: None,
             over: None,
         }

@@ -71,6 +71,7 @@ pub(crate) fn proxy_config(retry: bool) -> proxy::Config {
         public_key: network::public_key(),
         signer: Box::new(Key),
         retry,
+        tell_payments: false,
         check_worker_hashes: false,
         funds: ClientFunds {
             balance: Nanoton(2_000_000_000_000_000),
@@ -337,7 +338,9 @@ impl Stage {
                 }
                 proxy::Action::Commit { seq } => {
                     let now = self.now();
-                    self.core.committed(seq, now);
+                    let mut out = Vec::new();
+                    self.core.committed(seq, now, &mut out);
+                    self.core_does(out);
                 }
                 proxy::Action::JobFinished(job) => self.finished.push(job),
             }
@@ -362,7 +365,10 @@ impl Stage {
                 worker::Action::Ready(facts) => seat.ready = Some(facts),
                 worker::Action::Start(job) => seat.started.push(job),
                 worker::Action::Cancel(id) | worker::Action::Expired(id) => seat.cancelled.push(id),
-                worker::Action::Payment(report) => seat.payments.push(report),
+                worker::Action::Payment(report) => {
+                    assert!(seat.ready.is_some(), "a payment is reported before it is said whose it is");
+                    seat.payments.push(report);
+                }
             }
         }
     }

@@ -142,6 +142,7 @@ impl Rig {
                 public_key: core_key,
                 signer: Box::new(Key(key)),
                 retry: false,
+                tell_payments: false,
                 check_worker_hashes: false,
                 funds: ClientFunds {
                     balance: Nanoton(10_000_000_000_000_000),
@@ -305,6 +306,13 @@ impl Rig {
         self.client_did(actions);
     }
 
+    /// Hears what the worker says until it has said nothing for a moment.
+    pub(crate) fn settle(&mut self) {
+        while let Ok(frame) = self.frames.recv_timeout(Duration::from_millis(50)) {
+            self.hear(frame);
+        }
+    }
+
     /// The proxy reads again.
     pub(crate) fn listen(&mut self) {
         self.deaf = false;
@@ -374,7 +382,11 @@ impl Rig {
                     self.client_did(actions);
                 }
                 proxy::Action::Persist { seq, .. } => self.core.persisted(seq, now(self.started)),
-                proxy::Action::Commit { seq } => self.core.committed(seq, now(self.started)),
+                proxy::Action::Commit { seq } => {
+                    let mut more = Vec::new();
+                    self.core.committed(seq, now(self.started), &mut more);
+                    assert!(more.is_empty(), "this proxy waits to be asked");
+                }
                 proxy::Action::Close { why, .. } => panic!("the proxy closed: {why}"),
                 proxy::Action::JobFinished(_) => {}
             }

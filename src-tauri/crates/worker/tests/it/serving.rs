@@ -341,7 +341,7 @@ fn a_disabled_worker_is_not_asked_until_it_is_enabled_again() {
 fn a_new_coefficient_is_billed() {
     let mut rig = Rig::connected(|_| {});
     rig.say(&ToWorker::SetCoefficient(2000));
-    rig.step(Duration::from_millis(50));
+    rig.settle();
     let usage = usage_of(&rig.answer(CHAT, &chat("hello", 4)).json());
     rig.until("it is recorded", |rig| rig.records().len() == 1);
     assert_eq!(rig.records()[0].coefficient, 2000);

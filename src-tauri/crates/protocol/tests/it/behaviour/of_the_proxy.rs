@@ -500,3 +500,20 @@ fn nothing_is_signed_before_it_is_committed() {
     assert_eq!(stage.clients[&client].payments.last().unwrap().tokens, 134);
     assert_eq!(stage.finished[0].outcome, Outcome::Answered);
 }
+
+#[test]
+fn a_proxy_that_tells_payments_sends_each_as_soon_as_it_is_committed() {
+    let config = Config { tell_payments: true, ..proxy_config(false) };
+    let (mut stage, worker, _, _, query) = one_job(config);
+    say(&mut stage, worker, &whole(query.request_id, 500));
+    assert!(payment(&mut stage, worker).0 > 0);
+    let told = |stage: &mut Stage| -> Vec<tl::proxy::SignedPayment> {
+        let messages = stage.raw_messages(worker);
+        messages.iter().filter_map(|data| tl::proxy::SignedPayment::from_bytes(data).ok()).collect()
+    };
+    assert!(told(&mut stage).is_empty(), "nothing is committed yet");
+    stage.pass(Duration::from_secs(5));
+    assert!(matches!(told(&mut stage).as_slice(), [tl::proxy::SignedPayment::Payment { .. }]));
+    stage.pass(Duration::from_secs(5));
+    assert!(told(&mut stage).is_empty(), "the same payment is not told twice");
+}
