@@ -1,0 +1,456 @@
+//! What the provider decides. Pure: inputs and time in, effects out; no clock, file, thread or socket.
+//!
+//! Walk-through: [`Core::handle`] takes one [`Input`] and appends [`Effect`]s. [`workers`] keeps one worker process running or away,
+//! [`proxies`] keeps lanes to randomly drawn proxies and pins their keys, [`jobs`] counts what was done, [`payments`] recomputes
+//! what the worker says was signed, [`records`] keeps everything that must be written down until it is.
+
+pub mod backoff;
+pub mod jobs;
+pub mod payments;
+pub mod proxies;
+pub mod records;
+pub mod workers;
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::message::{Configuration, LogLevel};
+use link::{FromWorker, LaneId, ToWorker};
+use ton::{Address, RootConfig};
+
+use crate::snapshot::Snapshot;
+use jobs::Jobs;
+use payments::Payments;
+use proxies::Proxies;
+use records::Records;
+pub use records::{EntryId, KnownPayment, PinnedKey, PinnedProxy, Record, SignedRecord};
+use workers::Workers;
+
+/// The moment an input is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since any fixed start; never goes back.
+    pub mono: Duration,
+    /// Unix time in milliseconds.
+    pub unix_ms: i64,
+}
+
+/// What the owner wants. The wish, not the fact: that is [`workers::WorkerState`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Target {
+    /// Serve.
+    #[default]
+    Serve,
+    /// Take no more jobs, go on with those that run.
+    Drain,
+    /// Free the card at once.
+    Yield,
+}
+
+/// Names one worker process; grows with each that is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+/// A worker process that is gone, in numbers. `None`: the system did not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Departure {
+    /// When nothing of it was left, on the clock of [`Now::mono`].
+    pub gone_at: Duration,
+    /// Bytes it held before it was killed.
+    pub held: Option<u64>,
+    /// Bytes the machine had to give before.
+    pub available_before: Option<u64>,
+    /// And after.
+    pub available_after: Option<u64>,
+}
+
+/// Everything that can happen to a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed; see [`Core::next_deadline`].
+    Tick,
+    /// The owner changed the wish.
+    OwnerWants(Target),
+    /// A worker process runs.
+    WorkerStarted {
+        /// Which.
+        generation: Generation,
+        /// Its process id.
+        pid: u32,
+    },
+    /// It could not be started.
+    WorkerNotStarted {
+        /// Which.
+        generation: Generation,
+        /// What the system said.
+        why: String,
+    },
+    /// The worker said something.
+    Worker {
+        /// Which.
+        generation: Generation,
+        /// What.
+        message: Box<FromWorker>,
+    },
+    /// What came out of the pipe were no frames, or broke the rules of credit.
+    WorkerGarbled {
+        /// Which.
+        generation: Generation,
+        /// What was wrong.
+        why: String,
+    },
+    /// The process is gone and waited for; everything it said was handed in before.
+    WorkerExited {
+        /// Which.
+        generation: Generation,
+        /// How it ended, in words.
+        how: String,
+        /// In numbers.
+        departure: Departure,
+    },
+    /// The proxy took the connection.
+    LaneConnected {
+        /// Which.
+        lane: LaneId,
+    },
+    /// The proxy could not be reached.
+    ConnectFailed {
+        /// Which.
+        lane: LaneId,
+        /// What the system said.
+        why: String,
+    },
+    /// The proxy's side ended the connection.
+    LaneClosed {
+        /// Which.
+        lane: LaneId,
+    },
+    /// Written down, for good.
+    Recorded {
+        /// What.
+        entry: EntryId,
+        /// False: it stood there before.
+        new: bool,
+    },
+    /// Not written down.
+    RecordFailed {
+        /// What.
+        entry: EntryId,
+        /// What the ledger said.
+        why: String,
+        /// Whether the ledger refused the content itself, so that trying again is of no use.
+        refused: bool,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a worker process.
+    StartWorker {
+        /// Its name from now on.
+        generation: Generation,
+    },
+    /// End the worker process at once.
+    KillWorker {
+        /// Which.
+        generation: Generation,
+    },
+    /// Say something to the worker.
+    Send(ToWorker),
+    /// Connect to a proxy.
+    Dial {
+        /// The lane's name from now on.
+        lane: LaneId,
+        /// Where.
+        endpoint: SocketAddrV4,
+    },
+    /// Write what is left of a lane to the proxy, then hang up. Also calls off a dial.
+    CloseLane {
+        /// Which.
+        lane: LaneId,
+    },
+    /// Write a job down.
+    RecordJob {
+        /// Its name in the answer.
+        entry: EntryId,
+        /// What.
+        job: Box<records::JobEntry>,
+    },
+    /// Write a signed payment down.
+    RecordPayment {
+        /// Its name in the answer.
+        entry: EntryId,
+        /// What.
+        payment: Box<SignedRecord>,
+    },
+    /// Write down which key a proxy has.
+    RecordProxy {
+        /// Its name in the answer.
+        entry: EntryId,
+        /// What.
+        proxy: Box<PinnedProxy>,
+    },
+    /// Say something to whoever reads the log.
+    Log {
+        /// How serious.
+        level: LogLevel,
+        /// What.
+        message: String,
+    },
+    /// [`Core::snapshot`] has changed.
+    Publish,
+}
+
+/// What does not change while a node runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What the worker is told; its time is filled in when it is sent.
+    pub configuration: Configuration,
+    /// The network's parameters.
+    pub root: Arc<RootConfig>,
+    /// Address of the root contract.
+    pub root_contract: Address,
+    /// Who is paid.
+    pub owner: Address,
+    /// SHA-256 of the model file as the app read it.
+    pub model_sha256: [u8; 32],
+    /// Pause before a lost proxy is dialled again. Genuine workers: 10 s.
+    pub redial: Duration,
+    /// How long the worker gets to end its jobs when the card is wanted.
+    pub yield_within: Duration,
+    /// Pause before a crashed worker is started again the first time; doubled each time.
+    pub restart_first: Duration,
+    /// Longest such pause.
+    pub restart_most: Duration,
+}
+
+/// What the ledger remembered of earlier runs.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered {
+    /// Keys of proxies met on this network.
+    pub proxies: Vec<PinnedKey>,
+    /// Best signed payment of each worker contract.
+    pub payments: Vec<KnownPayment>,
+}
+
+/// The provider's state. See the module.
+pub struct Core {
+    settings: Settings,
+    target: Target,
+    workers: Workers,
+    proxies: Proxies,
+    jobs: Jobs,
+    payments: Payments,
+    records: Records,
+    /// Last value of `SetEnabled` that the worker was told; it starts enabled.
+    told_enabled: bool,
+}
+
+/// Where decisions go; keeps the parts of the core from needing each other.
+pub(crate) struct Out<'a> {
+    effects: &'a mut Vec<Effect>,
+    pub(crate) now: Now,
+}
+
+impl Out<'_> {
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn send(&mut self, message: ToWorker) {
+        self.push(Effect::Send(message));
+    }
+
+    pub(crate) fn log(&mut self, level: LogLevel, message: impl Into<String>) {
+        self.push(Effect::Log { level, message: message.into() });
+    }
+}
+
+impl Core {
+    /// A provider that runs nothing yet. `seed` decides which proxies are drawn.
+    pub fn new(settings: Settings, remembered: Remembered, seed: u64) -> Self {
+        Self {
+            workers: Workers::new(&settings),
+            proxies: Proxies::new(&settings, remembered.proxies, seed),
+            jobs: Jobs::new(&settings.root),
+            payments: Payments::new(settings.root.worker_fee_per_token, remembered.payments),
+            records: Records::default(),
+            target: Target::default(),
+            told_enabled: true,
+            settings,
+        }
+    }
+
+    /// Takes one input and appends what is to be done.
+    pub fn handle(&mut self, input: Input, now: Now, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        let mut out = Out { effects, now };
+        let publish = !matches!(input, Input::Tick);
+        match input {
+            Input::Tick => {}
+            Input::OwnerWants(target) => self.want(target, &mut out),
+            Input::WorkerStarted { generation, pid } => self.workers.started(generation, pid, &self.settings, &mut out),
+            Input::WorkerNotStarted { generation, why } => self.workers.not_started(generation, &why, &mut out),
+            Input::Worker { generation, message } => self.worker_said(generation, *message, &mut out),
+            Input::WorkerGarbled { generation, why } => self.workers.garbled(generation, &why, &mut out),
+            Input::WorkerExited { generation, how, departure } => {
+                if self.workers.exited(generation, &how, departure, &mut out) {
+                    self.lose_worker(&mut out);
+                }
+            }
+            Input::LaneConnected { lane } => self.proxies.connected(lane, &mut out),
+            Input::ConnectFailed { lane, why } => self.proxies.connect_failed(lane, &why, &mut out),
+            Input::LaneClosed { lane } => self.proxies.closed_by_proxy(lane, &mut out),
+            Input::Recorded { entry, new } => {
+                if let Some(record) = self.records.recorded(entry) {
+                    self.written(&record, new, &mut out);
+                }
+            }
+            Input::RecordFailed { entry, why, refused } => {
+                self.records.failed(entry, &why, refused, &self.payments, &mut out);
+            }
+        }
+        self.go_on(&mut out);
+        if publish || effects.len() > before {
+            effects.push(Effect::Publish);
+        }
+    }
+
+    /// When [`Input::Tick`] is due at the latest; `None`: nothing is waited for.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let proxies = if self.workers.serves() { self.proxies.next_deadline() } else { None };
+        [self.workers.next_deadline(), proxies, self.records.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// What there is to show.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            target: self.target,
+            worker: self.workers.state().clone(),
+            worker_pid: self.workers.pid(),
+            worker_starts: self.workers.starts(),
+            model: self.workers.model().cloned(),
+            freed: self.workers.freed().copied(),
+            proxies: self.proxies.shown(),
+            active: self.jobs.active(),
+            totals: self.jobs.totals(),
+            signed_tokens: self.payments.signed_this_session(),
+            signed_nanoton: self.payments.earned_this_session(),
+            unwritten: self.records.waiting(),
+            ledger_fails: self.records.trouble().map(str::to_owned),
+            refused_reports: self.payments.refused() + self.jobs.corrected() + self.proxies.refused(),
+            busy: self.jobs.busy(),
+        }
+    }
+
+    /// Whether nothing is left to do: no worker, nothing unwritten.
+    pub fn is_at_rest(&self) -> bool {
+        self.workers.is_gone() && self.records.waiting() == 0
+    }
+
+    fn want(&mut self, target: Target, out: &mut Out<'_>) {
+        self.target = target;
+        if target == Target::Yield && self.workers.yields(self.settings.yield_within, out) {
+            self.told_enabled = false;
+        }
+    }
+
+    /// What time and state ask for, after every input.
+    fn go_on(&mut self, out: &mut Out<'_>) {
+        self.records.retry(out);
+        if self.records.overflows() && self.workers.is_running() {
+            out.log(LogLevel::Error, "too much could not be written down: the worker is stopped");
+            self.workers.kill_now(out);
+        }
+        if self.workers.run(self.target, out) {
+            self.told_enabled = true;
+        }
+        if !self.workers.serves() {
+            return;
+        }
+        // Work that can't be written down is not taken.
+        let enabled = self.target == Target::Serve && self.records.trouble().is_none();
+        if enabled != self.told_enabled {
+            self.told_enabled = enabled;
+            out.send(ToWorker::SetEnabled(enabled));
+        }
+        self.proxies.go_on(out);
+    }
+
+    fn worker_said(&mut self, generation: Generation, message: FromWorker, out: &mut Out<'_>) {
+        let served = self.workers.serves();
+        let message = self.workers.heard(generation, message, &self.settings, out);
+        if self.workers.serves() && !served {
+            self.proxies.worker_serves(out.now.mono);
+        }
+        let Some(message) = message else { return };
+        match message {
+            FromWorker::LaneReady { lane, proxy } => {
+                if let Some((pin, payment)) = self.proxies.ready(lane, &proxy, &self.settings, out) {
+                    self.records.add(Record::Proxy(pin), out);
+                    if let Some(boc) = payment {
+                        self.paid(lane, boc, None, out);
+                    }
+                }
+            }
+            FromWorker::LaneEnded { lane, why } => self.proxies.ended_by_worker(lane, &why, out),
+            FromWorker::JobStarted { lane, active } => {
+                self.jobs.started(self.proxies.session_of(lane).is_some(), active, out);
+            }
+            FromWorker::JobDone { lane, record, active } => {
+                // A lane that closed a moment ago may still have jobs that end.
+                let proxy = self.proxies.last_session_of(lane).cloned();
+                let job = self.jobs.done(record, active, proxy.as_ref(), out);
+                if let Some(job) = job {
+                    self.records.add(Record::Job(job), out);
+                }
+            }
+            FromWorker::Payment { lane, boc, request, .. } => match self.proxies.presented(lane) {
+                Some(early) => *early = Some(boc),
+                None => self.paid(lane, boc, request, out),
+            },
+            // The workers' part keeps these to itself.
+            FromWorker::Hello { .. }
+            | FromWorker::Ready(_)
+            | FromWorker::Failed(_)
+            | FromWorker::Enabled(_)
+            | FromWorker::Yielded
+            | FromWorker::Log { .. } => {}
+        }
+    }
+
+    fn paid(&mut self, lane: LaneId, boc: Vec<u8>, request: Option<([u8; 32], i64)>, out: &mut Out<'_>) {
+        let Some(session) = self.proxies.last_session_of(lane) else {
+            self.payments.unknown_lane(out);
+            return;
+        };
+        if let Some((id, credited)) = request {
+            self.jobs.credited(id, credited, out);
+        }
+        if let Some(payment) = self.payments.received(session, boc, out) {
+            self.records.replace_payment(payment, out);
+        }
+    }
+
+    /// The worker is gone, and with it every TLS conversation.
+    fn lose_worker(&mut self, out: &mut Out<'_>) {
+        self.proxies.lose_all(out);
+        self.jobs.lose_running(out.now.mono);
+    }
+
+    fn written(&mut self, record: &Record, new: bool, out: &mut Out<'_>) {
+        match record {
+            Record::Job(job) if new => self.jobs.written(&job.record),
+            Record::Job(job) => {
+                out.log(LogLevel::Warn, format!("job {} was done before: not counted twice", job.record.id));
+            }
+            Record::Payment(payment) => self.payments.written(payment),
+            Record::Proxy(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+use super::*;
+
+const HALF: Duration = Duration::from_millis(500);
+const HOUR: Duration = Duration::from_hours(1);
+const MOMENT: Duration = Duration::from_millis(1);
+const NOW: Duration = Duration::ZERO;
+
+#[test]
+fn a_worker_takes_no_jobs_while_the_ledger_cannot_write() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    stage.assert_logged(LogLevel::Error, "the disk is full");
+    let shown = stage.core.snapshot();
+    assert_eq!((shown.unwritten, shown.ledger_fails.as_deref()), (1, Some("the disk is full")));
+    assert_eq!(shown.totals.answered, 0);
+    // It is tried again, and once it is written the worker goes on.
+    assert_eq!(stage.wait(HALF - MOMENT), NOTHING);
+    assert_eq!(stage.wait(MOMENT), [write_job(1, job(1))]);
+    stage.check(recorded(1), [enable(true)]);
+    let shown = stage.core.snapshot();
+    assert_eq!((shown.unwritten, shown.ledger_fails, shown.totals.answered), (0, None, 1));
+}
+
+#[test]
+fn what_could_not_be_written_is_tried_again_after_a_doubling_pause() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    for halves in [1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(stage.wait(halves * HALF - MOMENT), NOTHING);
+        assert_eq!(stage.wait(MOMENT), [write_job(1, job(1))]);
+        stage.check(not_recorded(1), NOTHING);
+    }
+    stage.wait(60 * HALF);
+    stage.check(recorded(1), [enable(true)]);
+    // Good again: the next pause is short again.
+    stage.check(hears(1, done(0, job(2))), [write_job(2, job(2))]);
+    stage.check(not_recorded(2), [enable(false)]);
+    assert_eq!(stage.wait(HALF), [write_job(2, job(2))]);
+}
+
+#[test]
+fn one_record_tries_for_all_and_the_rest_follows_at_once() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(hears(1, done(0, job(2))), [write_job(2, job(2))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    stage.check(not_recorded(2), NOTHING);
+    stage.check(hears(1, done(0, job(3))), NOTHING);
+    assert_eq!(stage.core.snapshot().unwritten, 3);
+    assert_eq!(stage.wait(HALF), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), NOTHING);
+    assert_eq!(stage.wait(2 * HALF), [write_job(1, job(1))]);
+    stage.check(recorded(1), [write_job(2, job(2)), write_job(3, job(3)), enable(true)]);
+    stage.check(recorded(3), NOTHING);
+    stage.check(recorded(2), NOTHING);
+    assert_eq!(stage.core.snapshot().totals.answered, 3);
+    assert_eq!(stage.core.next_deadline(), None);
+}
+
+#[test]
+fn what_the_ledger_refuses_is_dropped_and_no_reason_to_stop() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(refused(1), NOTHING);
+    stage.assert_logged(LogLevel::Error, "out of range");
+    let shown = stage.core.snapshot();
+    assert_eq!((shown.unwritten, shown.ledger_fails, shown.totals.answered), (0, None, 0));
+    assert_eq!(stage.wait(HOUR), NOTHING);
+    stage.check(recorded(1), NOTHING);
+    assert_eq!(stage.core.snapshot().totals.answered, 0);
+}
+
+#[test]
+fn what_the_ledger_refuses_in_the_end_does_not_hold_up_the_rest() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    stage.check(hears(1, done(0, job(2))), NOTHING);
+    assert_eq!(stage.wait(HALF), [write_job(1, job(1))]);
+    stage.check(refused(1), NOTHING);
+    assert_eq!(stage.wait(2 * HALF), [write_job(2, job(2))]);
+    stage.check(recorded(2), [enable(true)]);
+    // And if it was the only one, there is nothing left that could not be written.
+    stage.check(hears(1, done(0, job(3))), [write_job(3, job(3))]);
+    stage.check(not_recorded(3), [enable(false)]);
+    assert_eq!(stage.wait(HALF), [write_job(3, job(3))]);
+    stage.check(refused(3), [enable(true)]);
+    assert_eq!(stage.core.snapshot().ledger_fails, None);
+}
+
+#[test]
+fn a_payment_that_waits_is_replaced_by_a_higher_one() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, payment(0, signed(1, 10))), [write_payment(1, 10, NOW)]);
+    stage.check(not_recorded(1), [enable(false)]);
+    stage.check(hears(1, payment(0, signed(1, 12))), NOTHING);
+    assert_eq!(stage.core.snapshot().unwritten, 1);
+    assert_eq!(stage.wait(HALF), [write_payment(2, 12, NOW)]);
+    stage.check(recorded(2), [enable(true)]);
+    assert_eq!(stage.core.snapshot().signed_tokens, 12);
+}
+
+#[test]
+fn a_payment_that_fails_after_a_higher_one_came_is_dropped_and_the_higher_one_written() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, payment(0, signed(1, 10))), [write_payment(1, 10, NOW)]);
+    stage.check(not_recorded(1), [enable(false)]);
+    assert_eq!(stage.wait(HALF), [write_payment(1, 10, NOW)]);
+    stage.check(hears(1, payment(0, signed(1, 12))), NOTHING);
+    assert_eq!(stage.core.snapshot().unwritten, 2);
+    let came = stage.now;
+    stage.check(not_recorded(1), NOTHING);
+    assert_eq!(stage.core.snapshot().unwritten, 1);
+    assert_eq!(stage.wait(2 * HALF), [write_payment(2, 12, came)]);
+    stage.check(recorded(2), [enable(true)]);
+    assert_eq!(stage.core.snapshot().signed_tokens, 12);
+}
+
+#[test]
+fn a_worker_that_reports_more_than_can_be_kept_is_stopped() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    for _ in 1..4_096 {
+        stage.check(hears(1, done(0, job(1))), NOTHING);
+    }
+    stage.check(hears(1, done(0, job(1))), [kill(1)]);
+    stage.assert_logged(LogLevel::Error, "the worker is stopped");
+    assert_eq!(stage.core.snapshot().unwritten, 4_097, "what is kept is kept");
+    assert_eq!(stage.state(), WorkerState::Ending);
+}
+
+#[test]
+fn a_node_is_at_rest_only_when_everything_is_written_down() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.feed(wants(Target::Yield));
+    stage.feed(hears(1, FromWorker::Yielded));
+    stage.check(exited(1), [close(0)]);
+    assert!(!stage.core.is_at_rest());
+    // The ledger is slow, then full, then well: it goes on being tried without a worker.
+    stage.check(not_recorded(1), NOTHING);
+    assert!(!stage.core.is_at_rest());
+    assert_eq!(stage.wait(HALF), [write_job(1, job(1))]);
+    assert!(!stage.core.is_at_rest());
+    stage.check(recorded(1), NOTHING);
+    assert!(stage.core.is_at_rest());
+}
+
+#[test]
+fn a_worker_that_starts_while_the_ledger_cannot_write_is_disabled_before_a_lane_is_dialled() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    stage.check(exited(1), [close(0)]);
+    let retries = stage.wait(RESTART_FIRST);
+    assert_eq!(retries, [write_job(1, job(1)), start(2)]);
+    stage.feed(started(2));
+    stage.feed(hears(2, hello()));
+    stage.check(hears(2, FromWorker::Ready(facts())), [enable(false), dial(1, 1)]);
+    stage.check(recorded(1), [enable(true)]);
+}
+
+#[test]
+fn answers_of_the_ledger_that_nobody_asked_for_change_nothing() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    let before = stage.core.snapshot();
+    // Nothing is under way now.
+    for input in [recorded(1), known(1), not_recorded(1), refused(1), recorded(0), not_recorded(99), refused(99)] {
+        stage.check(input, NOTHING);
+    }
+    assert_eq!(stage.core.snapshot(), before);
+    assert_eq!(stage.wait(HALF), [write_job(1, job(1))]);
+    stage.check(recorded(1), [enable(true)]);
+}

@@ -1,0 +1,358 @@
+//! One worker process: started, watched, started again after a pause, given up when only the owner can help, and away when
+//! the owner wants the card.
+
+use std::time::Duration;
+
+use link::frame::Frame;
+use link::greeting::{Greeting, GreetingError};
+use link::message::{Failure, LogLevel, ModelFacts};
+use link::{BUILD, FromWorker, ToWorker};
+
+use super::backoff::Backoff;
+use super::{Departure, Effect, Generation, Out, Settings, Target};
+
+/// A worker that has not greeted by then never will.
+const GREETING_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest a worker may take to read its model.
+const LOADING_PATIENCE: Duration = Duration::from_mins(30);
+/// A worker that served this long was no failure: the next pause is short again.
+const GOOD_RUN: Duration = Duration::from_mins(1);
+/// Longest sentence of the worker's that goes into the log, in characters.
+const LOG_LINE: usize = 500;
+
+/// What is known of the worker process. The fact; the wish is [`Target`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerState {
+    /// There is no process, and nothing of it is left.
+    Gone,
+    /// It was asked for, or reads its model.
+    Starting,
+    /// It serves; `enabled` is what it says it announced.
+    Serving {
+        /// Whether it takes jobs.
+        enabled: bool,
+    },
+    /// It ends its jobs and is killed at the deadline.
+    Yielding,
+    /// It was killed and is not yet gone.
+    Ending,
+    /// It crashed and is started again at this time.
+    Waiting {
+        /// On the clock of [`super::Now::mono`].
+        until: Duration,
+    },
+    /// It can't serve, and trying again would not help; the text says why.
+    Failed(String),
+}
+
+/// How long it took until the card was free, and what that gave back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freed {
+    /// From the owner's wish until nothing of the process was left.
+    pub took: Duration,
+    /// The numbers.
+    pub departure: Departure,
+}
+
+/// See the module.
+pub(super) struct Workers {
+    state: WorkerState,
+    /// The process that was asked for last.
+    generation: Generation,
+    pid: Option<u32>,
+    greeting: Greeting,
+    deadline: Option<Duration>,
+    ready_at: Option<Duration>,
+    asked_to_yield: Option<Duration>,
+    /// Why it was ended by us, when that is no reason to try again.
+    hopeless: Option<String>,
+    backoff: Backoff,
+    model: Option<ModelFacts>,
+    freed: Option<Freed>,
+}
+
+impl Workers {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            state: WorkerState::Gone,
+            generation: Generation(0),
+            pid: None,
+            greeting: Greeting::new(),
+            deadline: None,
+            ready_at: None,
+            asked_to_yield: None,
+            hopeless: None,
+            backoff: Backoff::new(settings.restart_first, settings.restart_most),
+            model: None,
+            freed: None,
+        }
+    }
+
+    pub(super) fn state(&self) -> &WorkerState {
+        &self.state
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// How many processes were asked for.
+    pub(super) fn starts(&self) -> u64 {
+        self.generation.0
+    }
+
+    pub(super) fn model(&self) -> Option<&ModelFacts> {
+        self.model.as_ref()
+    }
+
+    pub(super) fn freed(&self) -> Option<&Freed> {
+        self.freed.as_ref()
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.state, WorkerState::Serving { .. })
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, WorkerState::Starting | WorkerState::Serving { .. } | WorkerState::Yielding)
+    }
+
+    /// There is no process.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.state, WorkerState::Gone | WorkerState::Waiting { .. } | WorkerState::Failed(_))
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        match self.state {
+            WorkerState::Waiting { until } => Some(until),
+            _ => self.deadline,
+        }
+    }
+
+    /// Starts a worker if one is wanted and due, gives up on one that is late. True: a new one was asked for.
+    pub(super) fn run(&mut self, target: Target, out: &mut Out<'_>) -> bool {
+        if self.deadline.is_some_and(|deadline| out.now.mono >= deadline) {
+            match self.state {
+                WorkerState::Starting => out.log(LogLevel::Error, "the worker takes too long to start"),
+                WorkerState::Yielding => out.log(LogLevel::Warn, "the worker did not end its jobs in time"),
+                _ => {}
+            }
+            self.kill_now(out);
+        }
+        let due = match self.state {
+            WorkerState::Gone => true,
+            WorkerState::Waiting { until } => out.now.mono >= until,
+            _ => false,
+        };
+        if target == Target::Yield {
+            if matches!(self.state, WorkerState::Waiting { .. }) {
+                self.state = WorkerState::Gone;
+            }
+            return false;
+        }
+        if !due {
+            return false;
+        }
+        self.generation = Generation(self.generation.0.saturating_add(1));
+        self.state = WorkerState::Starting;
+        self.greeting = Greeting::new();
+        self.deadline = Some(out.now.mono.saturating_add(GREETING_PATIENCE));
+        self.asked_to_yield = None;
+        self.ready_at = None;
+        out.push(Effect::StartWorker { generation: self.generation });
+        true
+    }
+
+    pub(super) fn started(&mut self, generation: Generation, pid: u32, settings: &Settings, out: &mut Out<'_>) {
+        if generation != self.generation || self.is_gone() {
+            return;
+        }
+        self.pid = Some(pid);
+        if self.state == WorkerState::Starting {
+            out.send(ToWorker::Hello { build: BUILD.to_owned() });
+            let configuration =
+                link::message::Configuration { unix_ms: out.now.unix_ms, ..settings.configuration.clone() };
+            out.send(ToWorker::Configure(Box::new(configuration)));
+        } else {
+            // Killed before it ran; there was nothing to kill then.
+            out.push(Effect::KillWorker { generation });
+        }
+    }
+
+    pub(super) fn not_started(&mut self, generation: Generation, why: &str, out: &mut Out<'_>) {
+        if generation != self.generation || self.is_gone() {
+            return;
+        }
+        out.log(LogLevel::Error, format!("the worker program does not start: {why}"));
+        self.rest(Departure { gone_at: out.now.mono, ..Departure::default() }, out);
+    }
+
+    pub(super) fn garbled(&mut self, generation: Generation, why: &str, out: &mut Out<'_>) {
+        if generation == self.generation && self.is_running() {
+            out.log(LogLevel::Error, format!("the worker does not keep to the pipe's rules: {why}"));
+            self.kill_now(out);
+        }
+    }
+
+    /// True: it was ours, and is gone.
+    pub(super) fn exited(
+        &mut self,
+        generation: Generation,
+        how: &str,
+        departure: Departure,
+        out: &mut Out<'_>,
+    ) -> bool {
+        if generation != self.generation || self.is_gone() {
+            return false;
+        }
+        if !matches!(self.state, WorkerState::Ending | WorkerState::Yielding) {
+            out.log(LogLevel::Warn, format!("the worker ended by itself: {how}"));
+        }
+        self.rest(departure, out);
+        true
+    }
+
+    /// The owner wants the card. True: the worker was asked to end its jobs.
+    pub(super) fn yields(&mut self, within: Duration, out: &mut Out<'_>) -> bool {
+        match self.state {
+            WorkerState::Serving { .. } => {
+                self.asked_to_yield = Some(out.now.mono);
+                self.state = WorkerState::Yielding;
+                self.deadline = Some(out.now.mono.saturating_add(within));
+                out.send(ToWorker::SetEnabled(false));
+                out.send(ToWorker::Yield { within_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX) });
+                true
+            }
+            WorkerState::Starting => {
+                self.asked_to_yield = Some(out.now.mono);
+                self.kill_now(out);
+                false
+            }
+            WorkerState::Ending => {
+                self.asked_to_yield.get_or_insert(out.now.mono);
+                false
+            }
+            // A second wish changes nothing, and `run` calls the waiting off.
+            WorkerState::Yielding | WorkerState::Gone | WorkerState::Waiting { .. } | WorkerState::Failed(_) => false,
+        }
+    }
+
+    pub(super) fn kill_now(&mut self, out: &mut Out<'_>) {
+        self.deadline = None;
+        if self.is_running() {
+            self.state = WorkerState::Ending;
+            out.push(Effect::KillWorker { generation: self.generation });
+        }
+    }
+
+    /// Deals with what concerns the process itself; what concerns others comes back.
+    pub(super) fn heard(
+        &mut self,
+        generation: Generation,
+        message: FromWorker,
+        settings: &Settings,
+        out: &mut Out<'_>,
+    ) -> Option<FromWorker> {
+        if generation != self.generation || self.is_gone() {
+            return None;
+        }
+        let message = self.greeted(message, out)?;
+        match message {
+            FromWorker::Ready(facts) if self.state == WorkerState::Starting => {
+                if facts.sha256 == settings.model_sha256 {
+                    self.state = WorkerState::Serving { enabled: true };
+                    self.deadline = None;
+                    self.ready_at = Some(out.now.mono);
+                    out.log(LogLevel::Info, "the worker has read the model");
+                    self.model = Some(facts);
+                } else {
+                    self.give_up("the model file changed after it was checked; start again".to_owned(), out);
+                }
+            }
+            FromWorker::Ready(_) if self.serves() => {
+                out.log(LogLevel::Error, "the worker reads a model twice");
+                self.kill_now(out);
+            }
+            FromWorker::Failed(failure) if self.is_running() => self.give_up(sentence(&failure), out),
+            FromWorker::Enabled(enabled) => {
+                if let WorkerState::Serving { enabled: fact } = &mut self.state {
+                    *fact = enabled;
+                }
+            }
+            FromWorker::Yielded if self.state == WorkerState::Yielding => self.kill_now(out),
+            FromWorker::Log { level, message } => {
+                let cut: String = message.chars().filter(|c| !c.is_control()).take(LOG_LINE).collect();
+                out.log(level, format!("worker: {cut}"));
+            }
+            FromWorker::Ready(_) | FromWorker::Failed(_) | FromWorker::Yielded => {}
+            // While it is being killed, what it still says of jobs and money counts.
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn greeted(&mut self, message: FromWorker, out: &mut Out<'_>) -> Option<FromWorker> {
+        let frame = Frame::Control(message);
+        match self.greeting.admit(&frame) {
+            Ok(true) => {
+                if self.state == WorkerState::Starting {
+                    self.deadline = Some(out.now.mono.saturating_add(LOADING_PATIENCE));
+                }
+                None
+            }
+            Ok(false) => match frame {
+                Frame::Control(message) => Some(message),
+                Frame::Data { .. } | Frame::Credit { .. } => None,
+            },
+            Err(GreetingError::DifferentBuild { theirs, .. }) => {
+                self.give_up(format!("chrysalis-worker is of another build ({theirs}); install both anew"), out);
+                None
+            }
+            Err(_) => {
+                if self.is_running() {
+                    out.log(LogLevel::Error, "the worker does not greet as it should");
+                    self.kill_now(out);
+                }
+                None
+            }
+        }
+    }
+
+    /// Only the owner can help.
+    fn give_up(&mut self, why: String, out: &mut Out<'_>) {
+        out.log(LogLevel::Error, why.clone());
+        self.hopeless = Some(why);
+        self.kill_now(out);
+    }
+
+    /// The process is gone: what next?
+    fn rest(&mut self, departure: Departure, out: &mut Out<'_>) {
+        let now = out.now.mono;
+        self.pid = None;
+        self.deadline = None;
+        if self.ready_at.take().is_some_and(|ready| now.saturating_sub(ready) >= GOOD_RUN) {
+            self.backoff.reset();
+        }
+        let asked = self.asked_to_yield.take();
+        if let Some(asked) = asked {
+            let took = departure.gone_at.saturating_sub(asked);
+            self.freed = Some(Freed { took, departure });
+            out.log(LogLevel::Info, format!("freed in {} ms", took.as_millis()));
+        }
+        self.state = match (self.hopeless.take(), asked) {
+            (Some(why), _) => WorkerState::Failed(why),
+            (None, Some(_)) => WorkerState::Gone,
+            (None, None) => WorkerState::Waiting { until: now.saturating_add(self.backoff.pause()) },
+        };
+    }
+}
+
+fn sentence(failure: &Failure) -> String {
+    match failure {
+        Failure::Model(text) => format!("the model can't be served: {text}"),
+        Failure::Configuration(text) => format!("the worker does not accept its configuration: {text}"),
+        Failure::Build { worker, .. } => {
+            format!("chrysalis-worker is of another build ({worker}); install both anew")
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The provider: decides in [`core`], does in [`run`](mod@run).
+//!
+//! What lives here: keeping one worker process serving proxies or out of the owner's way, relaying their bytes, recomputing what
+//! the worker says about money, writing it down. What may not: the window, SQL text, TL, TLS; nothing here could open a prompt.
+//!
+//! Walk-through: [`start`](run::start) checks nothing and owns everything that runs: it feeds [`core::Core`] with [`core::Input`]s and
+//! executes its [`core::Effect`]s. Before that, [`model_file`] checks the model against the name it is served under and
+//! [`folder`] takes the data folder for this process alone. [`snapshot::Snapshot`] is what there is to show.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
+
+pub mod core;
+pub mod folder;
+pub mod model_file;
+pub mod run;
+pub mod snapshot;
+
+pub use link::message::{BackendKind, Configuration, EvidenceKind, PeerPolicy};

@@ -1,0 +1,213 @@
+//! A worker process and its end of the pipe: one thread reads, one writes, one waits for the end.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use link::frame::{Decoder, Frame};
+use link::{FromWorker, LaneId, ToWorker, frame};
+use sandbox::{Child, Reader, Spawn, Writer};
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use super::lane_entry;
+use super::relay::{Lanes, Order};
+use crate::core::{Departure, Generation, Input};
+
+/// Bytes written at once when several frames wait.
+const WRITE_BATCH: usize = 256 * 1024;
+
+/// What is said to the worker, by whoever has something to say. Lane bytes are bounded by credit, the rest by what the core says.
+#[derive(Clone)]
+pub(super) struct Pipe(Sender<Vec<u8>>);
+
+impl Pipe {
+    pub(super) fn say(&self, message: &ToWorker) {
+        match frame::encode_control(message) {
+            Ok(bytes) => self.send(bytes),
+            Err(error) => tracing::error!(%error, "a message to the worker is too long"),
+        }
+    }
+
+    pub(super) fn data(&self, lane: LaneId, bytes: &[u8]) {
+        if let Ok(bytes) = frame::encode_data(lane, bytes) {
+            self.send(bytes);
+        }
+    }
+
+    pub(super) fn credit(&self, lane: LaneId, bytes: u32) {
+        self.send(frame::encode_credit(lane, bytes));
+    }
+
+    fn send(&self, bytes: Vec<u8>) {
+        // Fails only when the worker is gone, which is heard elsewhere.
+        let _ = self.0.send(bytes);
+    }
+}
+
+/// A process that was started, until it is gone.
+pub(super) struct Process {
+    child: Child,
+    pipe: Pipe,
+    before: Arc<Mutex<Departure>>,
+}
+
+impl Process {
+    /// Starts the program in its box. Blocks until it runs, some milliseconds.
+    pub(super) fn start(
+        generation: Generation,
+        program: &Path,
+        model: &File,
+        clock: Clock,
+        inputs: mpsc::Sender<Input>,
+        lanes: &Lanes,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut model = model.try_clone()?;
+        // The place in the file is shared with the worker before, which is gone.
+        model.rewind()?;
+        let (child, channel) = Spawn { program: program.to_owned(), args: Vec::new(), model }.start()?;
+        let (sender, orders) = std::sync::mpsc::channel();
+        let before = Arc::new(Mutex::new(Departure::default()));
+        let process = Self { child: child.clone(), pipe: Pipe(sender), before: Arc::clone(&before) };
+        let lanes = Arc::clone(lanes);
+        let spawned = (|| {
+            let (killing, hearing) = (child.clone(), inputs.clone());
+            spawn("worker-write", move || write_all(channel.writer, &orders))?;
+            let (heard, all) = channel_of_one();
+            let pid = child.pid();
+            spawn("worker-read", move || {
+                let _ = hearing.blocking_send(Input::WorkerStarted { generation, pid });
+                if let Err(why) = read_all(channel.reader, generation, &hearing, &lanes) {
+                    let _ = hearing.blocking_send(Input::WorkerGarbled { generation, why });
+                }
+                // Whoever closed the pipe can't serve.
+                killing.kill();
+                drop(heard);
+            })?;
+            let waiting = child.clone();
+            spawn("worker-wait", move || {
+                let exit = waiting.wait();
+                let gone_at = clock.mono();
+                let departure = Departure {
+                    gone_at,
+                    available_after: sandbox::available_memory(),
+                    ..*before.lock().unwrap_or_else(PoisonError::into_inner)
+                };
+                // What it said before it ended comes first.
+                let _ = all.recv();
+                let log = last_line(&waiting.log());
+                let how = if log.is_empty() { exit.to_string() } else { format!("{exit}; its last words: {log}") };
+                let _ = inputs.blocking_send(Input::WorkerExited { generation, how, departure });
+            })
+        })();
+        if let Err(error) = spawned {
+            child.kill();
+            return Err(error.into());
+        }
+        Ok(process)
+    }
+
+    pub(super) fn pipe(&self) -> Pipe {
+        self.pipe.clone()
+    }
+
+    /// Ends it at once, having looked how much it held.
+    pub(super) fn kill(&self) {
+        {
+            let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+            before.held = before.held.or_else(|| self.child.memory());
+            before.available_before = before.available_before.or_else(sandbox::available_memory);
+        }
+        self.child.kill();
+    }
+}
+
+/// No worker outlives its node.
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill();
+    }
+}
+
+fn channel_of_one() -> (Sender<()>, Receiver<()>) {
+    channel()
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
+/// `Err`: what was wrong with what came.
+fn read_all(
+    mut reader: Reader,
+    generation: Generation,
+    inputs: &mpsc::Sender<Input>,
+    lanes: &Lanes,
+) -> Result<(), String> {
+    let mut decoder = Decoder::<FromWorker>::new();
+    let mut buffer = vec![0; frame::MAX_DATA];
+    loop {
+        let length = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return Ok(()),
+        };
+        decoder.push(buffer.get(..length).unwrap_or_default());
+        while let Some(frame) = decoder.next().map_err(|error| error.to_string())? {
+            match frame {
+                Frame::Control(message) => {
+                    let message = Box::new(message);
+                    if inputs.blocking_send(Input::Worker { generation, message }).is_err() {
+                        return Ok(());
+                    }
+                }
+                // A lane that is closed may still have bytes under way; they are for nobody.
+                Frame::Data { lane, bytes } => {
+                    lane_entry(lanes, lane, |entry| {
+                        entry.receiver.arrived(bytes.len())?;
+                        let _ = entry.orders.send(Order::Data(bytes));
+                        Ok(())
+                    })
+                    .unwrap_or(Ok(()))
+                    .map_err(|error: link::flow::FlowError| error.to_string())?;
+                }
+                Frame::Credit { lane, bytes } => {
+                    lane_entry(lanes, lane, |entry| entry.orders.send(Order::Credit(bytes)));
+                }
+            }
+        }
+    }
+}
+
+fn write_all(mut writer: Writer, orders: &Receiver<Vec<u8>>) {
+    while let Ok(mut batch) = orders.recv() {
+        while batch.len() < WRITE_BATCH {
+            match orders.try_recv() {
+                Ok(more) => batch.extend(more),
+                Err(_) => break,
+            }
+        }
+        if writer.write_all(&batch).is_err() {
+            return;
+        }
+    }
+}
+
+fn last_line(log: &str) -> String {
+    let line = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_one_line_without_control_characters() {
+        assert_eq!(last_line("one\ntwo\x1b[31m!\n\n"), "two[31m!");
+        assert_eq!(last_line(""), "");
+    }
+}

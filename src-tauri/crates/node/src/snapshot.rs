@@ -1,0 +1,118 @@
+//! What there is to show of a node at one moment: facts, each replaced as a whole by the next snapshot.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use link::message::ModelFacts;
+use serde_json::{Value, json};
+use ton::{Address, Nanoton};
+
+use crate::core::Target;
+use crate::core::jobs::Totals;
+use crate::core::workers::{Freed, WorkerState};
+
+/// A proxy that is connected or tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownProxy {
+    /// Where.
+    pub endpoint: SocketAddrV4,
+    /// Whether jobs may come from it.
+    pub ready: bool,
+    /// Our contract there, once it is ready.
+    pub worker_contract: Option<Address>,
+}
+
+/// See the module. Counts are of this session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The wish.
+    pub target: Target,
+    /// The fact.
+    pub worker: WorkerState,
+    /// Process id of the worker, while there is one.
+    pub worker_pid: Option<u32>,
+    /// Worker processes that were asked for.
+    pub worker_starts: u64,
+    /// What the worker found in the model file.
+    pub model: Option<ModelFacts>,
+    /// How the card was freed last.
+    pub freed: Option<Freed>,
+    /// Proxies.
+    pub proxies: Vec<ShownProxy>,
+    /// Jobs that run.
+    pub active: u32,
+    /// Jobs that are over and written down.
+    pub totals: Totals,
+    /// Adjusted tokens covered by signed payments that are written down.
+    pub signed_tokens: i64,
+    /// What they are worth; `None`: more than can be counted.
+    pub signed_nanoton: Option<Nanoton>,
+    /// Records that are not yet written down.
+    pub unwritten: usize,
+    /// What the ledger said, while it can't write.
+    pub ledger_fails: Option<String>,
+    /// Claims of the worker or a proxy that did not hold.
+    pub refused_reports: u64,
+    /// How long at least one job ran.
+    pub busy: Duration,
+}
+
+impl Snapshot {
+    /// Tokens of answers for each second in which at least one job ran; `None` before the first.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        let seconds = self.busy.as_secs_f64();
+        (seconds > 0.0 && self.totals.completion_tokens > 0).then(|| self.totals.completion_tokens as f64 / seconds)
+    }
+
+    /// For machines; unknown is null.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "target": match self.target { Target::Serve => "serve", Target::Drain => "drain", Target::Yield => "yield" },
+            "worker": match &self.worker {
+                WorkerState::Gone => json!({ "state": "gone" }),
+                WorkerState::Starting => json!({ "state": "starting" }),
+                WorkerState::Serving { enabled } => json!({ "state": "serving", "enabled": enabled }),
+                WorkerState::Yielding => json!({ "state": "yielding" }),
+                WorkerState::Ending => json!({ "state": "ending" }),
+                WorkerState::Waiting { .. } => json!({ "state": "waiting_to_restart" }),
+                WorkerState::Failed(why) => json!({ "state": "failed", "why": why }),
+            },
+            "worker_pid": self.worker_pid,
+            "worker_starts": self.worker_starts,
+            "model": self.model.as_ref().map(|model| json!({
+                "name": model.name,
+                "architecture": model.architecture,
+                "quantisation": model.quantisation,
+                "context": model.context,
+                "sha256": hex::encode(model.sha256),
+                "backend": model.backend,
+                "adapter": model.adapter,
+            })),
+            "freed": self.freed.map(|freed| json!({
+                "milliseconds": freed.took.as_millis() as u64,
+                "worker_held_bytes": freed.departure.held,
+                "available_bytes_before": freed.departure.available_before,
+                "available_bytes_after": freed.departure.available_after,
+            })),
+            "proxies": self.proxies.iter().map(|proxy| json!({
+                "endpoint": proxy.endpoint.to_string(),
+                "ready": proxy.ready,
+                "worker_contract": proxy.worker_contract.map(|address| address.to_string()),
+            })).collect::<Vec<_>>(),
+            "jobs": {
+                "active": self.active,
+                "answered": self.totals.answered,
+                "failed": self.totals.failed,
+                "prompt_tokens": self.totals.prompt_tokens,
+                "completion_tokens": self.totals.completion_tokens,
+                "adjusted_tokens": self.totals.adjusted_tokens,
+            },
+            "signed_tokens": self.signed_tokens,
+            "signed_nanoton": self.signed_nanoton.map(|amount| amount.0),
+            "not_yet_written": self.unwritten,
+            "ledger_fails": self.ledger_fails,
+            "refused_reports": self.refused_reports,
+            "tokens_per_second": self.tokens_per_second(),
+        })
+    }
+}
