@@ -1,0 +1,202 @@
+//! The words `chrysalis` understands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use accounting::ModelName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use node::{BackendKind, EvidenceKind, PeerPolicy};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  did what it was asked, or ended because it was asked to (Ctrl-C, SIGTERM)
+  1  could not start or go on, or signed payments do not cover what was answered; the last line on standard error says why
+     and what to do
+  2  wrong command line
+
+Everything but results goes to standard error; the environment variable CHRYSALIS_LOG sets how much (error, warn, info, debug).";
+
+/// Rent out your graphics card to networks that speak the protocol of Cocoon.
+///
+/// Cocoon's main network takes only servers with Intel TDX and NVIDIA cards of the H100 class; no home PC can join it today. What
+/// this program does today: `practice` runs a whole network on this machine, with practice money that is worth nothing; `headless`
+/// serves an open network whose operator accepts home PCs.
+#[derive(Parser)]
+#[command(name = "chrysalis", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Answer simulated customers on this machine; practice money is worth nothing
+    #[command(after_help = EXIT_CODES)]
+    Practice(PracticeArguments),
+    /// Serve an open network without a window
+    #[command(after_help = EXIT_CODES)]
+    Headless(HeadlessArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct PracticeArguments {
+    /// End after this many answered questions, each covered by a signed payment; without it, go on until Ctrl-C
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) jobs: Option<u64>,
+    /// Print one JSON object as the last line of standard output, everything else on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The GGUF file to serve [default: the practice model, where `cargo xtask model` keeps it]
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) model: Option<PathBuf>,
+    /// Folder for the ledger and the practice network [default: chrysalis/practice in your data folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How many simulated customers ask
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) customers: u32,
+    /// Decides who asks what when
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct HeadlessArguments {
+    /// Folder for the ledger; made if it is not there, used by one chrysalis at a time
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The network's root configuration (JSON), from its operator
+    #[arg(long, value_name = "FILE")]
+    pub(crate) network: PathBuf,
+    /// The GGUF file to serve
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) model: PathBuf,
+    /// The name it is served under; HASH is the file's SHA-256 in hex
+    #[arg(long, value_name = "NAME@COMMIT:HASH")]
+    pub(crate) served_as: ModelName,
+    /// The TON address that is paid
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) owner: String,
+    /// Price coefficient in thousandths: 1000 is the network's price, 500 half of it
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(0..1_000_000_000))]
+    pub(crate) coefficient: i32,
+    /// Most requests at once, over all proxies
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_active: u32,
+    /// How many of the network's proxies to keep connected
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) proxy_connections: u32,
+    /// Which proxies to trust: any, or only those that show the reference implementation's test evidence
+    #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
+    pub(crate) policy: PolicyWord,
+    /// What this worker's certificate carries; `fake_tdx` is test evidence that proves nothing
+    #[arg(long, value_enum, default_value_t = EvidenceWord::None)]
+    pub(crate) evidence: EvidenceWord,
+    /// Only on networks marked is_test: serve the file under a name that claims another hash
+    #[arg(long)]
+    pub(crate) test_claim: bool,
+    /// Serve statistics as JSON on this loopback address, at /jsonstats; port 0 for any free one
+    #[arg(long, value_name = "127.0.0.1:PORT")]
+    pub(crate) stats: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct DeviceArguments {
+    /// Where the model runs
+    #[arg(long, value_enum, default_value_t = BackendWord::Cpu)]
+    pub(crate) backend: BackendWord,
+    /// Threads of the processor [default: as many as it has cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum PolicyWord {
+    Any,
+    FakeTdx,
+}
+
+impl From<PolicyWord> for PeerPolicy {
+    fn from(word: PolicyWord) -> Self {
+        match word {
+            PolicyWord::Any => Self::Any,
+            PolicyWord::FakeTdx => Self::FakeTdx,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum EvidenceWord {
+    None,
+    FakeTdx,
+}
+
+impl From<EvidenceWord> for EvidenceKind {
+    fn from(word: EvidenceWord) -> Self {
+        match word {
+            EvidenceWord::None => Self::None,
+            EvidenceWord::FakeTdx => Self::FakeTdx,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum BackendWord {
+    Cpu,
+}
+
+impl From<BackendWord> for BackendKind {
+    fn from(word: BackendWord) -> Self {
+        match word {
+            BackendWord::Cpu => Self::Cpu,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_names_the_exit_codes() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        for name in ["practice", "headless"] {
+            let help = command.find_subcommand_mut(name).unwrap().render_help().to_string();
+            assert!(help.contains("--data") && help.contains("Exit codes:"), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_readme_are_understood() {
+        let words = "x headless --data d --network n --model m --served-as a@b:c --owner o --coefficient 500 --max-active 3 \
+                     --policy fake_tdx --evidence fake_tdx --backend cpu --stats 127.0.0.1:0";
+        let Command::Headless(arguments) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command else {
+            panic!("not headless");
+        };
+        assert_eq!((arguments.coefficient, arguments.max_active), (500, 3));
+        assert_eq!((arguments.policy, arguments.evidence), (PolicyWord::FakeTdx, EvidenceWord::FakeTdx));
+        let words = "x practice --jobs 5 --json";
+        let Command::Practice(arguments) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command else {
+            panic!("not practice");
+        };
+        assert_eq!((arguments.jobs, arguments.json), (Some(5), true));
+    }
+
+    #[test]
+    fn wrong_words_are_refused() {
+        for words in
+            ["x", "x practice --jobs 0", "x headless --data d", "x practice --backend abacus", "x practice --threads 0"]
+        {
+            assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{words}");
+        }
+    }
+}

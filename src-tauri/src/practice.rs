@@ -1,0 +1,261 @@
+//! `chrysalis practice`: a whole network on this machine, and the app serving it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use accounting::ModelName;
+use anyhow::{Context as _, Result, bail};
+use node::core::Target;
+use node::folder::Folder;
+use node::model_file::ModelFile;
+use node::run::Node;
+use node::snapshot::Snapshot;
+use node::{EvidenceKind, PeerPolicy};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use ton::{Address, AddressText, RootConfig};
+
+use crate::cli::PracticeArguments;
+use crate::provider::{Asked, Service, check, program};
+use crate::report;
+
+/// Practice money goes to nobody's account: there is no key to this address, and no chain that knows it.
+const PRACTICE_OWNER: Address = Address { workchain: 0, hash: *b"chrysalis practice owner, no key" };
+/// The practice model's file, where `cargo xtask model` keeps it.
+const PRACTICE_MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+/// Names the folder in which models are kept, instead of the user's cache folder.
+const MODELS_VARIABLE: &str = "MODELS";
+const MAX_ACTIVE: u32 = 4;
+/// The practice proxy is on this machine; nobody is spared by waiting longer.
+const REDIAL: Duration = Duration::from_secs(1);
+/// How long the practice network may take to say that it is ready.
+const NETWORK_PATIENCE: Duration = Duration::from_mins(1);
+/// How long running answers and the last signed payment may take at the end.
+const ENDING_PATIENCE: Duration = Duration::from_mins(3);
+/// How long the practice network may take to end by itself.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
+    let mut asked = Asked::listen()?;
+    let path = match &arguments.model {
+        Some(path) => path.clone(),
+        None => practice_model()?,
+    };
+    let folder = Folder::take(&match &arguments.data {
+        Some(path) => path.clone(),
+        None => own_folder()?,
+    })?;
+    let model = ModelFile::open(&path)?;
+    let served_as = name_of(&path, &model)?;
+    let say = |text: &str| say(arguments.json, text);
+    say("Practice: simulated customers and practice prices, all on this machine. The money is worth nothing.")?;
+    let mut network = PracticeNetwork::start(&folder.path().join("network"), &served_as, &arguments).await?;
+    let service = Service {
+        folder: &folder,
+        network: &network.file,
+        model,
+        served_as: served_as.clone(),
+        test_claim: false,
+        owner: AddressText { address: PRACTICE_OWNER, bounceable: false, testnet: false },
+        coefficient: 1000,
+        max_active: MAX_ACTIVE,
+        proxy_connections: 1,
+        policy: PeerPolicy::Any,
+        evidence: EvidenceKind::None,
+        redial: REDIAL,
+        device: &arguments.device,
+    };
+    let (node, root) = service.start()?;
+    let outcome = serve(&node, &root, &arguments, &mut network, &mut asked).await;
+    let last = node.stop().await;
+    network.stop().await;
+    outcome?;
+    finish(&last, &root, &arguments, &served_as, &folder.ledger())
+}
+
+/// Until enough is answered and paid, or the owner has enough.
+async fn serve(
+    node: &Node,
+    root: &RootConfig,
+    arguments: &PracticeArguments,
+    network: &mut PracticeNetwork,
+    asked: &mut Asked,
+) -> Result<()> {
+    let begin = Instant::now();
+    let mut snapshots = node.snapshots();
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ending: Option<Instant> = None;
+    let mut printed = String::new();
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        check(&snapshot)?;
+        match ending {
+            None if arguments.jobs.is_some_and(|jobs| snapshot.totals.answered >= jobs) => {
+                ending = Some(Instant::now());
+                node.want(Target::Drain).await;
+            }
+            Some(_) if snapshot.active == 0 && report::is_covered(&snapshot, root) => return Ok(()),
+            Some(since) if since.elapsed() > ENDING_PATIENCE => {
+                bail!(
+                    "signed payments do not cover the answers within {} s of the last one",
+                    ENDING_PATIENCE.as_secs()
+                );
+            }
+            _ => {}
+        }
+        tokio::select! {
+            () = asked.wait() => {
+                if ending.replace(Instant::now()).is_some() {
+                    return Ok(());
+                }
+                say(arguments.json, "Ending: running answers are finished and paid first. Press Ctrl-C again to end at once.")?;
+                node.want(Target::Drain).await;
+            }
+            changed = snapshots.changed() => changed.context("the node ended by itself")?,
+            status = network.child.wait() => bail!("the practice network ended by itself: {}", status?),
+            _ = ticks.tick() => {
+                let line = report::line(&snapshot, begin.elapsed());
+                // The time alone is no news.
+                let news = line.split_once(']').map(|(_, news)| news.to_owned()).unwrap_or_default();
+                if news != printed {
+                    say(arguments.json, &line)?;
+                    printed = news;
+                }
+            }
+        }
+    }
+}
+
+fn finish(
+    last: &Snapshot,
+    root: &RootConfig,
+    arguments: &PracticeArguments,
+    served_as: &ModelName,
+    ledger: &Path,
+) -> Result<()> {
+    let signed = last.signed_nanoton.map_or_else(|| "unknown".to_owned(), |amount| amount.to_string());
+    say(
+        arguments.json,
+        &format!(
+            "Answered {} questions; {} adjusted tokens (counted), {signed} signed (practice money). The ledger is {}",
+            last.totals.answered,
+            last.totals.adjusted_tokens,
+            ledger.display()
+        ),
+    )?;
+    if arguments.json {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", report::json(last, served_as, ledger))?;
+        out.flush()?;
+    }
+    if arguments.jobs.is_some() && !report::is_covered(last, root) {
+        let owed = report::owed(last, root).map_or_else(|| "unknown".to_owned(), |amount| amount.to_string());
+        bail!("{signed} is signed, but adjusted tokens times the fee is {owed}");
+    }
+    Ok(())
+}
+
+/// Standard output belongs to the report, unless that is JSON.
+fn say(json: bool, text: &str) -> Result<()> {
+    if json {
+        writeln!(std::io::stderr(), "{text}")?;
+    } else {
+        writeln!(std::io::stdout(), "{text}")?;
+    }
+    Ok(())
+}
+
+fn practice_model() -> Result<PathBuf> {
+    let folder = match std::env::var_os(MODELS_VARIABLE).filter(|value| !value.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => directories::BaseDirs::new()
+            .context("this user has no home folder; name a model with --model")?
+            .cache_dir()
+            .join("chrysalis")
+            .join("models"),
+    };
+    let path = folder.join(PRACTICE_MODEL);
+    if !path.is_file() {
+        bail!(
+            "the practice model {} is not there; fetch it with `cargo xtask model`, or name a GGUF file with --model",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+fn own_folder() -> Result<PathBuf> {
+    let folders = directories::BaseDirs::new().context("this user has no home folder; name a folder with --data")?;
+    Ok(folders.data_local_dir().join("chrysalis").join("practice"))
+}
+
+/// On networks of ours the name carries the quantisation, which the file's name does, and the file's hash.
+fn name_of(path: &Path, model: &ModelFile) -> Result<ModelName> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().replace(['@', ':'], "-");
+    Ok(format!("{stem}@practice:{}", hex::encode(model.sha256())).parse()?)
+}
+
+/// The process with proxy, gateway and customers. It ends with us: its standard input is ours to close.
+struct PracticeNetwork {
+    child: Child,
+    /// Kept apart from the child: waiting for that would close it.
+    stdin: Option<ChildStdin>,
+    file: PathBuf,
+}
+
+impl PracticeNetwork {
+    async fn start(data: &Path, served_as: &ModelName, arguments: &PracticeArguments) -> Result<Self> {
+        let mut child = Command::new(program("chrysalis-network")?)
+            .arg("practice")
+            .arg("--data")
+            .arg(data)
+            .args(["--model", &served_as.to_string()])
+            .args(["--customers", &arguments.customers.to_string()])
+            .args(["--seed", &arguments.seed.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("the practice network does not start")?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().context("the practice network has no standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(NETWORK_PATIENCE, lines.next_line())
+            .await
+            .context("the practice network does not say that it is ready")??
+            .context("the practice network did not start; its reason is above")?;
+        let ready: serde_json::Value =
+            serde_json::from_str(&line).context("the practice network says something unexpected")?;
+        let file =
+            ready["ready"]["network_file"].as_str().context("the practice network names no network file")?.into();
+        Ok(Self { child, stdin, file })
+    }
+
+    /// Asks it to end, and sees to it.
+    async fn stop(mut self) {
+        drop(self.stdin.take());
+        if tokio::time::timeout(LEAVING_PATIENCE, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_practice_name_carries_the_quantisation_and_the_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("A@B.Q4_1.gguf");
+        std::fs::write(&path, b"abc").unwrap();
+        let model = ModelFile::open(&path).unwrap();
+        let name = name_of(&path, &model).unwrap();
+        assert_eq!(name.base, "A-B.Q4_1");
+        assert!(model.admits(&name, false, false).is_ok());
+    }
+}

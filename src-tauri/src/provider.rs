@@ -1,0 +1,172 @@
+//! What `practice` and `headless` need to start a node.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounting::ModelName;
+use anyhow::{Context as _, Result, bail};
+use node::core::Settings;
+use node::core::workers::WorkerState;
+use node::folder::Folder;
+use node::model_file::ModelFile;
+use node::run::{Node, World};
+use node::snapshot::Snapshot;
+use node::{Configuration, EvidenceKind, PeerPolicy};
+use ton::{AddressText, RootConfig};
+
+use crate::cli::DeviceArguments;
+
+/// The owner's promise: this long from "I want my card" to the last word of a running answer.
+const YIELD_WITHIN: Duration = Duration::from_millis(300);
+const RESTART_FIRST: Duration = Duration::from_secs(1);
+const RESTART_MOST: Duration = Duration::from_mins(2);
+/// As hard a proof of work as genuine workers solve.
+const MAX_POW_DIFFICULTY: u32 = 28;
+/// Longest network file that is read, in bytes.
+const MAX_NETWORK_FILE: u64 = 4 << 20;
+
+/// What is served, to whom, and who is paid.
+pub(crate) struct Service<'a> {
+    /// The data folder, which is ours.
+    pub(crate) folder: &'a Folder,
+    /// The network's root configuration.
+    pub(crate) network: &'a Path,
+    /// The model, opened.
+    pub(crate) model: ModelFile,
+    /// The name it is served under.
+    pub(crate) served_as: ModelName,
+    /// Whether the name may claim another hash.
+    pub(crate) test_claim: bool,
+    /// Who is paid.
+    pub(crate) owner: AddressText,
+    /// In thousandths.
+    pub(crate) coefficient: i32,
+    /// Most requests at once.
+    pub(crate) max_active: u32,
+    /// Proxies kept connected.
+    pub(crate) proxy_connections: u32,
+    /// Which proxies are trusted.
+    pub(crate) policy: PeerPolicy,
+    /// What we show.
+    pub(crate) evidence: EvidenceKind,
+    /// Pause before a lost proxy is dialled again.
+    pub(crate) redial: Duration,
+    /// Where the model runs.
+    pub(crate) device: &'a DeviceArguments,
+}
+
+impl Service<'_> {
+    /// Checks what can be checked before anything runs, and starts the node.
+    pub(crate) fn start(self) -> Result<(Node, RootConfig)> {
+        let root = read_network(self.network)?;
+        let Some(root_contract) = root.root_contract else {
+            bail!(
+                "the network file {} names no root_contract_address; ask the network's operator for a complete one",
+                self.network.display()
+            );
+        };
+        if self.owner.testnet && !root.is_test {
+            bail!(
+                "the owner's address is one of TON's test network, but this network pays real coins; give a main network address"
+            );
+        }
+        self.model.admits(&self.served_as, self.test_claim, root.is_test)?;
+        let owner = AddressText { bounceable: false, ..self.owner };
+        let settings = Settings {
+            configuration: Configuration {
+                served_as: self.served_as.to_string(),
+                owner: owner.to_text(),
+                coefficient: self.coefficient,
+                max_active_requests: self.max_active,
+                proxy_connections: self.proxy_connections,
+                is_test: root.is_test,
+                is_testnet: owner.testnet,
+                root: root.clone(),
+                root_contract,
+                evidence: self.evidence,
+                policy: self.policy,
+                backend: self.device.backend.into(),
+                threads: self.device.threads,
+                max_pow_difficulty: MAX_POW_DIFFICULTY,
+                unix_ms: 0,
+            },
+            root: Arc::new(root.clone()),
+            root_contract,
+            owner: owner.address,
+            model_sha256: self.model.sha256(),
+            redial: self.redial,
+            yield_within: YIELD_WITHIN,
+            restart_first: RESTART_FIRST,
+            restart_most: RESTART_MOST,
+        };
+        let world = World {
+            settings,
+            worker: program("chrysalis-worker")?,
+            model: self.model.into_file(),
+            ledger: self.folder.ledger(),
+        };
+        Ok((node::run::start(world)?, root))
+    }
+}
+
+/// Reads a root configuration, bounded.
+fn read_network(path: &Path) -> Result<RootConfig> {
+    let failed =
+        || format!("the network file {} can't be used; name a root configuration with --network", path.display());
+    let length = std::fs::metadata(path).with_context(failed)?.len();
+    if length > MAX_NETWORK_FILE {
+        bail!("the network file {} has {length} bytes, which no root configuration has", path.display());
+    }
+    let text = std::fs::read_to_string(path).with_context(failed)?;
+    RootConfig::from_json(&text).with_context(failed)
+}
+
+/// A shipped program: it stands beside this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe().context("the system does not say where this program is")?;
+    let path = here.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !path.is_file() {
+        bail!("{} is missing; install Chrysalis anew", path.display());
+    }
+    Ok(path)
+}
+
+/// `Err` when the worker can't serve and only the owner can help.
+pub(crate) fn check(snapshot: &Snapshot) -> Result<()> {
+    match &snapshot.worker {
+        WorkerState::Failed(why) => bail!("{why}"),
+        _ => Ok(()),
+    }
+}
+
+/// Completes when the program is asked to end: Ctrl-C anywhere, SIGTERM on Linux. May be awaited again for a second request.
+pub(crate) struct Asked {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Asked {
+    /// Listens from now on.
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next request.
+    #[cfg(unix)]
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+
+    /// Waits for the next request.
+    #[cfg(not(unix))]
+    pub(crate) async fn wait(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

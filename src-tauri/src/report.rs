@@ -1,0 +1,136 @@
+//! What practice prints: while it runs, and at its end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use accounting::ModelName;
+use node::core::workers::WorkerState;
+use node::snapshot::Snapshot;
+use serde_json::{Value, json};
+use ton::{Nanoton, RootConfig};
+
+/// What signed payments must be worth: adjusted tokens times the network's fee. `None`: more than can be counted, or less than nothing.
+pub(crate) fn owed(snapshot: &Snapshot, root: &RootConfig) -> Option<Nanoton> {
+    let tokens = u64::try_from(snapshot.totals.adjusted_tokens).ok()?;
+    root.worker_fee_per_token.checked_mul(tokens)
+}
+
+/// Whether every job that is written down is covered by a signed payment that is written down, to the nanoton.
+pub(crate) fn is_covered(snapshot: &Snapshot, root: &RootConfig) -> bool {
+    snapshot.unwritten == 0 && snapshot.signed_nanoton.is_some() && snapshot.signed_nanoton == owed(snapshot, root)
+}
+
+/// The last line of `practice --json`. Amounts and counts are integers; what is unknown is null.
+pub(crate) fn json(snapshot: &Snapshot, served_as: &ModelName, ledger: &Path) -> Value {
+    let model = snapshot.model.as_ref();
+    json!({
+        "jobs": snapshot.totals.answered,
+        "failed": snapshot.totals.failed,
+        "prompt_tokens": snapshot.totals.prompt_tokens,
+        "completion_tokens": snapshot.totals.completion_tokens,
+        "adjusted_tokens": snapshot.totals.adjusted_tokens,
+        "signed_nanoton": snapshot.signed_nanoton.map(|amount| amount.0),
+        "tokens_per_second": snapshot.tokens_per_second(),
+        "backend": model.map(|model| model.backend.clone()),
+        "adapter": model.and_then(|model| model.adapter.clone()),
+        "model": served_as.base,
+        "ledger": ledger,
+    })
+}
+
+/// One line of the live report. Every amount says what kind it is.
+pub(crate) fn line(snapshot: &Snapshot, since: Duration) -> String {
+    let seconds = since.as_secs();
+    let state = match &snapshot.worker {
+        WorkerState::Gone => "no worker",
+        WorkerState::Starting => "reading the model",
+        WorkerState::Serving { .. } if !snapshot.proxies.iter().any(|proxy| proxy.ready) => {
+            "connecting to the practice proxy"
+        }
+        WorkerState::Serving { enabled: true } if snapshot.active > 0 => "answering",
+        WorkerState::Serving { enabled: true } => "waiting for questions",
+        WorkerState::Serving { enabled: false } => "taking no new questions",
+        WorkerState::Yielding => "ending running answers",
+        WorkerState::Ending => "freeing the card",
+        WorkerState::Waiting { .. } => "the worker crashed and starts again soon",
+        WorkerState::Failed(_) => "the worker can't serve",
+    };
+    let totals = &snapshot.totals;
+    let speed = snapshot.tokens_per_second().map_or_else(|| "-".to_owned(), |speed| format!("{speed:.1}"));
+    let signed = snapshot.signed_nanoton.map_or_else(|| "unknown".to_owned(), |amount| amount.to_string());
+    format!(
+        "[{:02}:{:02}] {state}; answered {}, failed {}, running {}; {} tokens in, {} out (counted); {speed} tokens/s (measured); \
+         {signed} signed (practice money, worth nothing)",
+        seconds / 60,
+        seconds % 60,
+        totals.answered,
+        totals.failed,
+        snapshot.active,
+        totals.prompt_tokens,
+        totals.completion_tokens,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node::core::Target;
+    use node::core::jobs::Totals;
+
+    fn snapshot(adjusted_tokens: i64, signed: Option<Nanoton>) -> Snapshot {
+        Snapshot {
+            target: Target::Serve,
+            worker: WorkerState::Gone,
+            worker_pid: None,
+            worker_starts: 1,
+            model: None,
+            freed: None,
+            proxies: Vec::new(),
+            active: 0,
+            totals: Totals { answered: 2, failed: 0, prompt_tokens: 10, completion_tokens: 20, adjusted_tokens },
+            signed_tokens: 30,
+            signed_nanoton: signed,
+            unwritten: 0,
+            ledger_fails: None,
+            refused_reports: 0,
+            busy: Duration::from_secs(4),
+        }
+    }
+
+    fn root() -> RootConfig {
+        RootConfig::from_json(
+            r#"{"root_owner_address":"UQAuz15H1ZHrZ_psVrAra7HealMIVeFq0wguqlmFno1f3B-m","worker_fee_per_token":1000000}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn covered_means_signed_to_the_nanoton_and_written_down() {
+        let root = root();
+        assert!(is_covered(&snapshot(30, Some(Nanoton(30_000_000))), &root));
+        assert!(!is_covered(&snapshot(30, Some(Nanoton(29_999_999))), &root));
+        assert!(!is_covered(&snapshot(30, Some(Nanoton(30_000_001))), &root));
+        assert!(!is_covered(&snapshot(30, None), &root));
+        assert!(!is_covered(&snapshot(-1, Some(Nanoton(0))), &root));
+        let mut waiting = snapshot(30, Some(Nanoton(30_000_000)));
+        waiting.unwritten = 1;
+        assert!(!is_covered(&waiting, &root));
+    }
+
+    #[test]
+    fn what_is_unknown_is_null_and_what_is_counted_is_an_integer() {
+        let name = "a.Q8_0@practice:1".parse().unwrap();
+        let json = json(&snapshot(30, Some(Nanoton(7))), &name, Path::new("/a/ledger.sqlite"));
+        assert_eq!(json["signed_nanoton"], 7);
+        assert!(json["adjusted_tokens"].is_i64() && json["adapter"].is_null() && json["backend"].is_null());
+        assert_eq!(json["model"], "a.Q8_0");
+        assert_eq!(json["tokens_per_second"], 5.0);
+    }
+
+    #[test]
+    fn a_line_says_what_kind_of_money_it_shows() {
+        let line = line(&snapshot(30, Some(Nanoton(30_000_000))), Duration::from_secs(75));
+        assert!(line.starts_with("[01:15] no worker"), "{line}");
+        assert!(line.contains("0.030000000 TON signed (practice money, worth nothing)"), "{line}");
+    }
+}
