@@ -1,7 +1,13 @@
 //! Starting, watching, asking and cleaning up the real programs. Everything runs on loopback and in a throw-away folder, and
 //! every program started here dies with the value that holds it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "support of tests, which may unwrap")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "support of tests, which may unwrap and show what a program said before it failed"
+)]
 
 pub mod http;
 pub mod memory;

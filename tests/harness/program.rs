@@ -30,7 +30,7 @@ pub fn path(name: &str) -> PathBuf {
 pub struct Running {
     name: String,
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     errors: Arc<Mutex<String>>,
 }
 
@@ -71,7 +71,7 @@ impl Running {
                 kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
-        Self { name: name.to_owned(), child, lines, errors }
+        Self { name: name.to_owned(), child, lines: Mutex::new(lines), errors }
     }
 
     /// The `ready` object of its first line.
@@ -84,10 +84,8 @@ impl Running {
 
     /// The next line of its standard output.
     pub fn line(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => line,
-            Err(_) => panic!("{} printed no line; its standard error:\n{}", self.name, self.errors()),
-        }
+        let line = self.lines.lock().unwrap().recv_timeout(PATIENCE).ok();
+        line.unwrap_or_else(|| panic!("{} printed no line; its standard error:\n{}", self.name, self.errors()))
     }
 
     /// Everything it wrote to standard error so far.
@@ -117,7 +115,7 @@ impl Running {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 let mut lines = Vec::new();
-                while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(300)) {
+                while let Ok(line) = self.lines.lock().unwrap().recv_timeout(Duration::from_millis(300)) {
                     lines.push(line);
                 }
                 return (status, lines);

@@ -7,9 +7,33 @@ use std::collections::{BTreeMap, BTreeSet};
 const PARTS: [(&str, &[&str]); 1] = [(
     "1",
     &[
-        "house", "demo", "test", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "fault worker killed", "fault app killed",
-        "fault proxy gone", "fault frames", "fault gguf", "fault port", "fault disk full", "fault slow reader", "fault customer gone",
-        "coverage", "figure end to end", "figure added time", "figure app memory",
+        "house",
+        "demo",
+        "test",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+        "10",
+        "11",
+        "fault worker killed",
+        "fault app killed",
+        "fault proxy gone",
+        "fault frames",
+        "fault gguf",
+        "fault port",
+        "fault disk full",
+        "fault slow reader",
+        "fault customer gone",
+        "coverage",
+        "figure end to end",
+        "figure added time",
+        "figure app memory",
     ],
 )];
 
@@ -20,9 +44,19 @@ fn every_row_of_the_coverage_map_names_a_test_or_command_that_exists() {
     assert!(rows.len() > 20, "the coverage map was not read");
     for row in &rows {
         let references: Vec<&String> = row.shown_by.iter().collect();
-        assert!(!references.is_empty() || row.text.contains("not done:"), "part {} `{}` names nothing", row.part, row.item);
+        assert!(
+            !references.is_empty() || row.text.contains("not done:"),
+            "part {} `{}` names nothing",
+            row.part,
+            row.item
+        );
         for reference in references {
-            assert!(reference_exists(reference, &tests), "part {} `{}` names `{reference}`, which does not exist", row.part, row.item);
+            assert!(
+                reference_exists(reference, &tests),
+                "part {} `{}` names `{reference}`, which does not exist",
+                row.part,
+                row.item
+            );
         }
     }
 }
@@ -84,7 +118,7 @@ fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("## Part ") {
-            part = rest.split_whitespace().next().unwrap_or("").to_owned();
+            rest.split_whitespace().next().unwrap_or("").clone_into(&mut part);
         }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         if cells.len() >= 5 && !cells[1].is_empty() && cells[1] != "item" && !cells[1].starts_with("--") {

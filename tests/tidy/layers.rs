@@ -35,7 +35,16 @@ fn no_half_links_what_it_must_not_have() {
 #[test]
 fn the_top_level_is_exactly_what_the_map_says() {
     let expected: BTreeSet<&str> = [
-        "Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "tauri.conf.json", "icons", "installers", "src-tauri", "tests", "ui",
+        "Cargo.toml",
+        "Cargo.lock",
+        "LICENSE",
+        "README.md",
+        "tauri.conf.json",
+        "icons",
+        "installers",
+        "src-tauri",
+        "tests",
+        "ui",
     ]
     .into();
     let files = tracked();
@@ -82,7 +91,7 @@ fn allowed_licences() -> BTreeSet<String> {
 
 fn metadata(with_dependencies: bool) -> Metadata {
     let mut command = MetadataCommand::new();
-    command.manifest_path(root().join("Cargo.toml")).other_options(vec!["--offline".to_owned()]);
+    command.manifest_path(root().join("Cargo.toml")).other_options(vec!["--locked".to_owned()]);
     if !with_dependencies {
         command.no_deps();
     }

@@ -4,7 +4,12 @@
 //! - [`source`]: rules about lines of source: purity, unsafe, SQL, statics, names, length, secrets.
 //! - [`documents`]: the coverage map and the promises in README and docs name tests that exist.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "a test may unwrap, and the names of this repository's files are in lower case"
+)]
 
 mod documents;
 mod layers;

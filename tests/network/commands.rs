@@ -1,0 +1,175 @@
+//! Wrong input at the command line: a sentence that says what to do, and the documented exit code.
+
+use std::net::TcpListener;
+use system_tests::{OWNER, program, served_as, tiny_model};
+
+#[test]
+fn every_program_explains_itself() {
+    for (name, words) in [
+        ("chrysalis", vec!["--help"]),
+        ("chrysalis", vec!["practice", "--help"]),
+        ("chrysalis", vec!["headless", "--help"]),
+        ("chrysalis-worker", vec!["--help"]),
+        ("chrysalis-worker", vec!["bench", "--help"]),
+        ("chrysalis-worker", vec!["generate", "--help"]),
+        ("chrysalis-network", vec!["--help"]),
+        ("chrysalis-network", vec!["proxy", "--help"]),
+        ("chrysalis-network", vec!["gateway", "--help"]),
+        ("chrysalis-network", vec!["practice", "--help"]),
+    ] {
+        let (code, out, errors) = program::run(name, &words);
+        assert_eq!(code, Some(0), "{name} {words:?}: {errors}");
+        assert!(out.len() > 200, "{name} {words:?} says only: {out}");
+    }
+    for name in ["chrysalis", "chrysalis-worker", "chrysalis-network"] {
+        let (_, out, _) = program::run(name, &["--help"]);
+        assert!(out.to_lowercase().contains("exit code"), "{name} --help names no exit codes:\n{out}");
+    }
+}
+
+#[test]
+fn wrong_words_end_with_code_2() {
+    for (name, words) in [
+        ("chrysalis", vec!["--nonsense"]),
+        ("chrysalis", vec!["practice", "--jobs", "many"]),
+        ("chrysalis", vec!["headless"]),
+        ("chrysalis-worker", vec!["generate"]),
+        ("chrysalis-network", vec!["proxy"]),
+    ] {
+        let (code, _, errors) = program::run(name, &words);
+        assert_eq!(code, Some(2), "{name} {words:?}");
+        assert!(!errors.is_empty(), "{name} {words:?} says nothing");
+    }
+}
+
+#[test]
+fn a_model_file_with_another_hash_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = network_file(folder.path(), 1);
+    let model = tiny_model();
+    let wrong = format!("test/tiny@test:{}", "0".repeat(64));
+    let (code, errors) = headless(folder.path(), &network, model.to_str().unwrap(), &wrong, OWNER);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("SHA-256") || errors.contains("hash"), "{errors}");
+}
+
+#[test]
+fn a_file_that_is_no_model_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = network_file(folder.path(), 1);
+    let fake = folder.path().join("fake.gguf");
+    std::fs::write(&fake, b"this is not a model").unwrap();
+    let name = served_as("test/fake", &fake);
+    let (code, errors) = headless(folder.path(), &network, fake.to_str().unwrap(), &name, OWNER);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.to_lowercase().contains("gguf") || errors.contains("model"), "{errors}");
+}
+
+#[test]
+fn a_missing_model_network_file_or_owner_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = network_file(folder.path(), 1);
+    let model = tiny_model();
+    let name = served_as("test/tiny", &model);
+    let (code, errors) = headless(folder.path(), &network, "/nowhere/model.gguf", &name, OWNER);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("/nowhere/model.gguf"), "{errors}");
+    let (code, errors) = headless(folder.path(), "/nowhere/network.json", model.to_str().unwrap(), &name, OWNER);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("/nowhere/network.json"), "{errors}");
+    let (code, errors) = headless(folder.path(), &network, model.to_str().unwrap(), &name, "not-an-address");
+    assert!(code == Some(1) || code == Some(2), "{errors}");
+    assert!(errors.to_lowercase().contains("address"), "{errors}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let network = network_file(folder.path(), port);
+    let config = folder.path().join("proxy.json");
+    std::fs::write(&config, proxy_config(port)).unwrap();
+    let data = folder.path().join("proxy-data");
+    let words =
+        ["proxy", "--config", config.to_str().unwrap(), "--network", &network, "--data", data.to_str().unwrap()];
+    let (code, _, errors) = program::run("chrysalis-network", &words);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains(&port.to_string()), "{errors}");
+    assert!(errors.contains("in use"), "{errors}");
+}
+
+#[test]
+fn generate_prints_the_tokens_of_a_raw_completion() {
+    let model = tiny_model();
+    let words = [
+        "generate",
+        "--model",
+        model.to_str().unwrap(),
+        "--prompt",
+        "hello",
+        "--tokens",
+        "5",
+        "--temperature",
+        "0",
+        "--json",
+    ];
+    let (code, out, errors) = program::run("chrysalis-worker", &words);
+    assert_eq!(code, Some(0), "{errors}");
+    let report: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(report["prompt_tokens"].as_array().is_some_and(|tokens| !tokens.is_empty()), "{report}");
+    assert!(report["tokens"].as_array().is_some_and(|tokens| !tokens.is_empty() && tokens.len() <= 5), "{report}");
+    assert!(report["text"].is_string());
+    let again = program::run("chrysalis-worker", &words).1;
+    assert_eq!(out, again, "greedy tokens are the same every time");
+}
+
+fn headless(folder: &std::path::Path, network: &str, model: &str, name: &str, owner: &str) -> (Option<i32>, String) {
+    let data = folder.join("data");
+    let words = [
+        "headless",
+        "--data",
+        data.to_str().unwrap(),
+        "--network",
+        network,
+        "--model",
+        model,
+        "--served-as",
+        name,
+        "--owner",
+        owner,
+    ];
+    let (code, _, errors) = program::run("chrysalis", &words);
+    (code, errors)
+}
+
+/// A proxy's configuration with the field names of the genuine programs.
+pub(crate) fn proxy_config(workers_port: u16) -> String {
+    format!(
+        r#"{{"is_test":1,"is_testnet":false,"http_port":0,"workers_rpc_port":{workers_port},"client_rpc_port":"0",
+            "owner_address":"{OWNER}","root_contract_address":"{}","machine_specific_private_key":"{KEY}","node_wallet_key":"{KEY}",
+            "image_hash":"ProxyProxyProxyProxyProxyProxyProxyProxyPro="}}"#,
+        system_tests::ROOT
+    )
+}
+
+/// The published test key of the one-machine set-up.
+pub(crate) const KEY: &str = "ml+7xELuOQtfp9q9mSWtHiSWx5aSBV6p3xCfwPmHOwY=";
+
+fn network_file(folder: &std::path::Path, workers_port: u16) -> String {
+    let path = folder.join("network.json");
+    std::fs::write(&path, network_json(workers_port, workers_port)).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// A network's root configuration in its JSON form.
+pub(crate) fn network_json(workers_port: u16, clients_port: u16) -> String {
+    format!(
+        r#"{{"proxy_hashes":[],"worker_hashes":[],"model_hashes":[],"model_types":[],
+            "registered_proxies":[{{"seqno":1,"address":"127.0.0.1:{workers_port} 127.0.0.1:{clients_port}"}}],
+            "price_per_token":2,"worker_fee_per_token":1,"last_proxy_seqno":1,"version":3,"params_version":1,
+            "proxy_sc_code":"","worker_sc_code":"","client_sc_code":"","root_owner_address":"{OWNER}",
+            "root_contract_address":"{}"}}"#,
+        system_tests::ROOT
+    )
+}

@@ -1,0 +1,47 @@
+//! The main job: questions answered, every answer covered by a signed payment.
+
+use serde_json::Value;
+use std::path::Path;
+use system_tests::{practice_model, program, tiny_model};
+
+/// The practice network's fee in nanotons for one adjusted token, as README says it.
+const FEE: i64 = 1_000_000;
+
+#[test]
+fn every_answered_job_is_covered_by_a_signed_payment() {
+    check(&tiny_model(), 3);
+}
+
+#[test]
+fn the_practice_model_answers_real_questions_and_every_answer_is_paid() {
+    match practice_model() {
+        Some(model) => check(&model, 3),
+        None => println!("skipped: no practice model (run `cargo xtask model`)"),
+    }
+}
+
+fn check(model: &Path, jobs: i64) {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, jobs_text) = (folder.path().to_str().unwrap(), jobs.to_string());
+    let words = ["practice", "--jobs", &jobs_text, "--json", "--data", data, "--model", model.to_str().unwrap()];
+    let (code, out, errors) = program::run("chrysalis", &words);
+    assert_eq!(code, Some(0), "{errors}");
+    let report: Value = serde_json::from_str(out.lines().last().expect("a last line")).expect("one JSON object");
+    let number = |key: &str| report[key].as_i64().unwrap_or_else(|| panic!("{key} is not a JSON integer in {report}"));
+    assert!(number("jobs") >= jobs, "{report}");
+    assert_eq!(number("failed"), 0, "{report}");
+    assert!(number("prompt_tokens") > 0 && number("completion_tokens") > 0, "{report}");
+    assert_eq!(number("signed_nanoton"), number("adjusted_tokens") * FEE, "{report}");
+    // Practice multipliers and coefficient are 1, so the adjusted count is the plain sum.
+    assert_eq!(number("adjusted_tokens"), number("prompt_tokens") + number("completion_tokens"), "{report}");
+    assert!(report["tokens_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");
+    assert_eq!(report["backend"], "cpu");
+    assert!(report["adapter"].is_null());
+    let ledger = report["ledger"].as_str().expect("the ledger's path");
+    assert!(Path::new(ledger).exists(), "{ledger}");
+    // The ledger says the same as the report.
+    let connection = ledger::Ledger::open(Path::new(ledger), 0).expect("the ledger opens");
+    let totals = connection.totals_of_latest_session().expect("totals");
+    assert_eq!(i64::try_from(totals.answered).unwrap(), number("jobs"));
+    assert_eq!(totals.adjusted_tokens, number("adjusted_tokens"));
+}
