@@ -41,8 +41,8 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
     let lane = LaneId(3);
     let to = [
         ToWorker::Hello { build: link::BUILD.to_owned() },
-        ToWorker::OpenLane { lane, known_key: Some([7; 32]) },
-        ToWorker::OpenLane { lane: LaneId(u32::MAX), known_key: None },
+        ToWorker::OpenLane { lane, known_key: Some([7; 32]), unix_ms: 1_795_000_000_000 },
+        ToWorker::OpenLane { lane: LaneId(u32::MAX), known_key: None, unix_ms: i64::MIN },
         ToWorker::SetEnabled(true),
         ToWorker::SetCoefficient(-1),
         ToWorker::LaneClosed { lane },

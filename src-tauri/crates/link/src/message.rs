@@ -64,7 +64,8 @@ pub struct Configuration {
     pub threads: Option<u32>,
     /// The hardest proof of work the worker solves, in bits.
     pub max_pow_difficulty: u32,
-    /// Unix time in milliseconds on the app's clock when this was sent: the boxed worker advances it by its own monotonic clock.
+    /// Unix time in milliseconds on the app's clock when this was sent: the boxed worker advances it by its own monotonic clock
+    /// until it is told anew with the next lane.
     pub unix_ms: i64,
 }
 
@@ -84,6 +85,8 @@ pub enum ToWorker {
         lane: LaneId,
         /// What this proxy told us before, remembered by the app; the worker refuses a change of key.
         known_key: Option<[u8; 32]>,
+        /// Unix time in milliseconds on the app's clock: the worker's own clock stands still while the machine sleeps.
+        unix_ms: i64,
     },
     /// The proxy's side of the lane is gone.
     LaneClosed {
@@ -280,8 +283,8 @@ mod tests {
         let lane = LaneId(3);
         check_survives(&[
             ToWorker::Hello { build: "x".to_owned() },
-            ToWorker::OpenLane { lane, known_key: Some([7; 32]) },
-            ToWorker::OpenLane { lane, known_key: None },
+            ToWorker::OpenLane { lane, known_key: Some([7; 32]), unix_ms: 5 },
+            ToWorker::OpenLane { lane, known_key: None, unix_ms: i64::MIN },
             ToWorker::LaneClosed { lane },
             ToWorker::SetEnabled(false),
             ToWorker::SetCoefficient(-1),

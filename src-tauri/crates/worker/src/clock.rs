@@ -1,10 +1,11 @@
-//! Time in the box: the app's clock once, then our own.
+//! Time in the box: the app's clock whenever it says what that shows, our own in between.
 
 use std::time::{Duration, Instant};
 
 use protocol::Now;
 
-/// Unix time advanced by a monotonic clock, so that no system clock has to be believed or reached.
+/// Unix time advanced by a monotonic clock, so that no system clock has to be reached from the box. The monotonic clock stands
+/// still while the machine sleeps; that is why the app's is set anew with every lane.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
@@ -15,6 +16,12 @@ impl Clock {
     /// A clock that reads `unix_ms` now.
     pub fn starting_at(unix_ms: i64) -> Self {
         Self { started: Instant::now(), unix_at_start_ms: unix_ms }
+    }
+
+    /// The app's clock reads `unix_ms` now. What [`Self::mono`] counts goes on as before.
+    pub fn set(&mut self, unix_ms: i64) {
+        let elapsed = i64::try_from(self.mono().as_millis()).unwrap_or(i64::MAX);
+        self.unix_at_start_ms = unix_ms.saturating_sub(elapsed);
     }
 
     /// Time since the start.
@@ -37,5 +44,22 @@ impl Clock {
     pub fn now(&self) -> Now {
         let mono = self.mono();
         Now { mono, unix: self.unix_at_start_ms as f64 / 1000.0 + mono.as_secs_f64() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_goes_on_from_there_and_never_back_in_its_own_time() {
+        let mut clock = Clock::starting_at(1_000_000);
+        let before = clock.mono();
+        // The machine slept for a day.
+        clock.set(87_400_000);
+        assert!((87_400..87_460).contains(&clock.unix_seconds()), "{}", clock.unix_seconds());
+        assert!(clock.mono() >= before);
+        clock.set(5_000);
+        assert!(clock.unix_seconds() < 60);
     }
 }

@@ -233,7 +233,10 @@ impl Server {
                 ToWorker::Hello { .. } | ToWorker::Configure(_) => {
                     return Err(Stopped::Confused("a second configuration"));
                 }
-                ToWorker::OpenLane { lane, known_key } => self.open(lane, known_key)?,
+                ToWorker::OpenLane { lane, known_key, unix_ms } => {
+                    self.clock.set(unix_ms);
+                    self.open(lane, known_key)?;
+                }
                 ToWorker::LaneClosed { lane } => self.close(lane),
                 ToWorker::SetEnabled(enabled) => {
                     self.enabled = enabled;

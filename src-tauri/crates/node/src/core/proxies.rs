@@ -188,7 +188,8 @@ impl Proxies {
         for one in &mut self.wanted {
             if matches!(one.state, State::Dialling { lane: dialled } if dialled == lane) {
                 one.state = State::Greeting { lane, payment: None };
-                out.send(ToWorker::OpenLane { lane, known_key: self.keys.get(&one.endpoint).copied() });
+                let known_key = self.keys.get(&one.endpoint).copied();
+                out.send(ToWorker::OpenLane { lane, known_key, unix_ms: out.now.unix_ms });
                 return;
             }
         }

@@ -32,6 +32,8 @@ const DIFFICULTY: i32 = 4;
 
 const WORKER: u64 = 1;
 const CLIENT: u64 = 2;
+/// What the app's clock shows.
+pub(crate) const UNIX_MS: i64 = 1_795_000_000_000;
 pub(crate) const LANE: LaneId = LaneId(7);
 pub(crate) const MODEL: &str = "practice/tiny";
 
@@ -233,7 +235,7 @@ impl Rig {
         let identity = Identity::generate(self.evidence, unix).unwrap();
         let config = tls::server_config(&identity, Policy::Any, Arc::new(move || unix)).unwrap();
         self.tls = Some(ServerChannel::new(&config, difficulty, [6; 16]).unwrap());
-        self.say(&ToWorker::OpenLane { lane: LANE, known_key });
+        self.say(&ToWorker::OpenLane { lane: LANE, known_key, unix_ms: UNIX_MS });
         self.relay();
     }
 
@@ -469,7 +471,7 @@ fn configuration(root: &RootConfig) -> Configuration {
         backend: BackendKind::Cpu,
         threads: Some(1),
         max_pow_difficulty: 24,
-        unix_ms: 1_795_000_000_000,
+        unix_ms: UNIX_MS,
     }
 }
 

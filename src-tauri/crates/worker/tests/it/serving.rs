@@ -9,7 +9,7 @@ use link::{BUILD, FromWorker, LaneId, ToWorker};
 use serde_json::{Value, json};
 use worker::serve::Stopped;
 
-use crate::app::{Answered, LANE, MODEL, Rig, tiny_model};
+use crate::app::{Answered, LANE, MODEL, Rig, UNIX_MS, tiny_model};
 
 const CHAT: &str = "/v1/chat/completions";
 const RAW: &str = "/v1/completions";
@@ -388,7 +388,7 @@ fn evidence_is_shown_and_demanded_as_configured() {
 fn a_proxy_that_talks_nonsense_loses_its_lane_only() {
     let mut rig = Rig::connected(|_| {});
     let other = LaneId(9);
-    rig.say(&ToWorker::OpenLane { lane: other, known_key: None });
+    rig.say(&ToWorker::OpenLane { lane: other, known_key: None, unix_ms: UNIX_MS });
     rig.write(&link::frame::encode_data(other, &[0xee; 200]).unwrap());
     rig.until("the lane is given up", |rig| {
         rig.said.iter().any(|said| matches!(said, FromWorker::LaneEnded { lane, .. } if *lane == other))
