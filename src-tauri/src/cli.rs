@@ -70,6 +70,9 @@ pub(crate) struct HeadlessArguments {
     /// The network's root configuration (JSON), from its operator
     #[arg(long, value_name = "FILE")]
     pub(crate) network: PathBuf,
+    /// Address of the network's root contract; needed where the network's file has no root_contract_address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) root: Option<String>,
     /// The GGUF file to serve
     #[arg(long, value_name = "FILE.gguf")]
     pub(crate) model: PathBuf,
@@ -109,8 +112,8 @@ pub(crate) struct DeviceArguments {
     /// Where the model runs
     #[arg(long, value_enum, default_value_t = BackendWord::Cpu)]
     pub(crate) backend: BackendWord,
-    /// Threads of the processor [default: as many as it has cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Threads of the processor, 1 or 2 [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2))]
     pub(crate) threads: Option<u32>,
 }
 

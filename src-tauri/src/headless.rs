@@ -21,11 +21,18 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
     let owner = AddressText::parse(&arguments.owner)
         .with_context(|| format!("--owner {} is no TON address", arguments.owner))?;
+    let root_contract = match &arguments.root {
+        Some(text) => {
+            Some(AddressText::parse(text).with_context(|| format!("--root {text} is no TON address"))?.address)
+        }
+        None => None,
+    };
     let folder = Folder::take(&arguments.data)?;
     let model = ModelFile::open(&arguments.model)?;
     let service = Service {
         folder: &folder,
         network: &arguments.network,
+        root_contract,
         model,
         served_as: arguments.served_as.clone(),
         test_claim: arguments.test_claim,

@@ -13,7 +13,7 @@ use node::model_file::ModelFile;
 use node::run::{Node, World};
 use node::snapshot::Snapshot;
 use node::{Configuration, EvidenceKind, PeerPolicy};
-use ton::{AddressText, RootConfig};
+use ton::{Address, AddressText, RootConfig};
 
 use crate::cli::DeviceArguments;
 
@@ -32,6 +32,8 @@ pub(crate) struct Service<'a> {
     pub(crate) folder: &'a Folder,
     /// The network's root configuration.
     pub(crate) network: &'a Path,
+    /// Address of its root contract, where the file does not name it.
+    pub(crate) root_contract: Option<Address>,
     /// The model, opened.
     pub(crate) model: ModelFile,
     /// The name it is served under.
@@ -60,11 +62,15 @@ impl Service<'_> {
     /// Checks what can be checked before anything runs, and starts the node.
     pub(crate) fn start(self) -> Result<(Node, RootConfig)> {
         let root = read_network(self.network)?;
-        let Some(root_contract) = root.root_contract else {
-            bail!(
-                "the network file {} names no root_contract_address; ask the network's operator for a complete one",
+        let root_contract = match (root.root_contract, self.root_contract) {
+            (Some(named), Some(given)) if named != given => {
+                bail!("the network file {} names another root contract than --root", self.network.display());
+            }
+            (Some(address), _) | (None, Some(address)) => address,
+            (None, None) => bail!(
+                "the network file {} names no root_contract_address; give the address of the network's root contract with --root",
                 self.network.display()
-            );
+            ),
         };
         if self.owner.testnet && !root.is_test {
             bail!(

@@ -104,7 +104,7 @@ fn engine_alone(model: &Path, prompt_tokens: u64) -> f64 {
     let (code, out, errors) = program::run("chrysalis-worker", &words);
     assert_eq!(code, Some(0), "{errors}");
     let report: Value = serde_json::from_str(out.lines().last().unwrap_or("")).expect("a JSON report");
-    report["generate_tokens_per_second"].as_f64().expect("generate_tokens_per_second")
+    report["tokens_per_second"].as_f64().expect("tokens_per_second")
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -44,7 +44,7 @@ enum Command {
         /// Tokens to generate, at least 2.
         #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..))]
         generate: u32,
-        /// Threads that compute; default: one per processor.
+        /// Threads that compute, 1 or 2; more are taken for 2. Default: 2, where there are as many processors.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
         /// Write one JSON object instead of sentences.
@@ -68,7 +68,7 @@ enum Command {
         /// 0 always takes the likeliest token; up to 2.
         #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
         temperature: f32,
-        /// Threads that compute; default: one per processor.
+        /// Threads that compute, 1 or 2; more are taken for 2. Default: 2, where there are as many processors.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
         /// Write one JSON object: {"prompt_tokens":[…],"tokens":[…],"text":"…"}.

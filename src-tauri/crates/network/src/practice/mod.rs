@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounting::ModelName;
-use accounting::practice::{PRACTICE_FEE, PRACTICE_PRICE};
+use accounting::practice::{PRACTICE_COMMIT, PRACTICE_FEE, PRACTICE_PRICE};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -30,7 +30,7 @@ use customers::Diary;
 /// restarted again and again in tests spends its time on something else. Open networks ask for 20.
 pub const POW_DIFFICULTY: i32 = 16;
 /// The practice proxy commits, and so signs, every second.
-pub const COMMIT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1));
+pub const COMMIT_PAUSE: (Duration, Duration) = (PRACTICE_COMMIT, PRACTICE_COMMIT);
 /// How many customers ask unless somebody says otherwise.
 pub const CUSTOMERS: u32 = 3;
 /// How long the gateway may take to reach the proxy beside it.

@@ -65,6 +65,7 @@ fn bench_reports_what_it_measured() {
         assert_eq!(figures["prompt_tokens"], 8);
         assert!(figures["generated_tokens"].as_u64().unwrap() >= 4);
         assert!(figures["prompt_tokens_per_second"].as_f64().unwrap() > 0.0);
+        assert!(figures["tokens_per_second"].as_f64().unwrap() > 0.0);
         assert_eq!(figures["backend"], "cpu");
     });
 }
