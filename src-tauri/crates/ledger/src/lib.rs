@@ -22,7 +22,7 @@
 //! # Walk-through
 //!
 //! ```
-//! use ledger::{Ledger, NewSession, Payment, Recorded};
+//! use ledger::{Ledger, Multipliers, NewSession, Payment, Recorded};
 //! use ton::{Address, Nanoton};
 //!
 //! let mut ledger = Ledger::in_memory(0)?;
@@ -33,6 +33,8 @@
 //!     params_version: 1,
 //!     fee_per_token: Nanoton(19),
 //!     served_as: "some/model@commit:hash",
+//!     multipliers: Multipliers { prompt: 10_000, cached: 10_000, completion: 10_000, reasoning: 10_000 },
+//!     pays_nothing: false,
 //! })?;
 //! let payment = Payment {
 //!     worker_contract: Address { workchain: 0, hash: [2; 32] },
@@ -51,12 +53,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 mod error;
+mod history;
 mod open;
 mod read;
 mod row;
 mod write;
 
 pub use error::LedgerError;
+pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
 pub use read::{JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
 pub use write::{MAX_COUNT, NewSession, Payment, ProxyEntry, Recorded, SessionId};

@@ -12,7 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to try within that time what SQLite does not wait for.
 const ATTEMPTS: u32 = 250;
 /// The schema's steps; the first brings an empty file to version 1.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_jobs_and_payments.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_jobs_and_payments.sql"),
+    include_str!("../migrations/0002_how_jobs_were_priced.sql"),
+];
 
 /// The open file. Dropping it closes it; nothing needs to be flushed.
 pub struct Ledger {
@@ -94,7 +97,7 @@ mod tests {
             ledger.connection.query_row("SELECT applied_unix_ms FROM migration", (), |row| row.get(0)).unwrap();
         assert_eq!(applied, 7);
         let pragma = |name: &str| ledger.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(pragma("user_version"), 1);
+        assert_eq!(pragma("user_version"), 2);
         assert_eq!(pragma("synchronous"), 2, "FULL");
         assert_eq!(pragma("foreign_keys"), 1);
         let journal: String = ledger.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();

@@ -45,7 +45,19 @@ pub struct SignedTotal {
 
 /// Where a page of jobs ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct JobCursor(i64);
+pub struct JobCursor(pub(crate) i64);
+
+impl JobCursor {
+    /// Its number, for a page that must hold it as text.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The cursor of such a number. Any number is one; a foreign one leads to a page of other jobs, never to harm.
+    pub fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+}
 
 /// A job and where it belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]

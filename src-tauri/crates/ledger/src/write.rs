@@ -1,5 +1,6 @@
 //! Writing down what happened. Each method is one transaction: when it returns, its row is on the disk or nothing of it is.
 
+use crate::history::Multipliers;
 use crate::row::{address_bytes, endpoint_column, outcome_columns};
 use crate::{Ledger, LedgerError};
 use accounting::JobRecord;
@@ -29,6 +30,10 @@ pub struct NewSession<'a> {
     pub fee_per_token: Nanoton,
     /// Full name of the served model, at most 512 bytes.
     pub served_as: &'a str,
+    /// What tokens count under these parameters.
+    pub multipliers: Multipliers,
+    /// Whether the network pays nothing: practice and tests.
+    pub pays_nothing: bool,
 }
 
 /// A proxy after its handshake, its addresses recomputed by the app.
@@ -82,14 +87,20 @@ impl Ledger {
         }
         let fee = whole(session.fee_per_token.0, "the fee")?;
         let id = self.connection.query_row(
-            "INSERT INTO session (started_unix_ms, root_contract, params_version, fee_nanoton, served_as)
-             VALUES (?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO session (started_unix_ms, root_contract, params_version, fee_nanoton, served_as,
+                 prompt_multiplier, cached_multiplier, completion_multiplier, reasoning_multiplier, pays_nothing)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 session.started_unix_ms,
                 address_bytes(&session.root_contract),
                 session.params_version,
                 fee,
                 session.served_as,
+                session.multipliers.prompt,
+                session.multipliers.cached,
+                session.multipliers.completion,
+                session.multipliers.reasoning,
+                session.pays_nothing,
             ),
             |row| row.get(0),
         )?;
@@ -284,6 +295,8 @@ mod tests {
             params_version: 1,
             fee_per_token: Nanoton(1),
             served_as: "model",
+            multipliers: Multipliers { prompt: 10_000, cached: 10_000, completion: 10_000, reasoning: 10_000 },
+            pays_nothing: false,
         };
         let session = ledger.begin_session(&session).unwrap();
         let payment = |tokens| Payment {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
+/// Sums over a time, prices, and what is covered by a signature.
+mod history;
 /// Jobs, sums and pages.
 mod jobs;
 /// Files that past versions of the program wrote.
@@ -14,11 +16,12 @@ mod proxies;
 mod survival;
 
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
-use ledger::{Ledger, NewSession, SessionId};
+use ledger::{Ledger, Multipliers, NewSession, SessionId};
 use ton::{Address, Nanoton};
 
 const FEE: Nanoton = Nanoton(19);
 const KEY: [u8; 32] = [7; 32];
+const WEIGHTS: Multipliers = Multipliers { prompt: 10_000, cached: 1_000, completion: 80_000, reasoning: 80_000 };
 
 fn address(number: u8) -> Address {
     Address { workchain: 0, hash: [number; 32] }
@@ -31,6 +34,8 @@ fn begin(ledger: &mut Ledger) -> SessionId {
         params_version: 1,
         fee_per_token: FEE,
         served_as: "a/model@commit:hash",
+        multipliers: WEIGHTS,
+        pays_nothing: false,
     };
     ledger.begin_session(&session).unwrap()
 }

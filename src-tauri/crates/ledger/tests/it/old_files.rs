@@ -18,3 +18,14 @@ fn a_file_of_version_1_opens_with_all_that_is_in_it() {
     assert_eq!(ledger.payments(&address(2), 10).unwrap().len(), 3);
     assert_eq!(ledger.known_key("127.0.0.1:11001".parse().unwrap(), &address(1)).unwrap(), Some(KEY));
 }
+
+#[test]
+fn what_a_file_of_version_1_did_not_write_down_is_unknown_and_not_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    std::fs::copy(format!("{FOLDER}/version-1.sqlite"), &path).unwrap();
+    let page = Ledger::open(&path, 0).unwrap().priced_jobs(ledger::JobFilter::default(), None, 10).unwrap();
+    assert_eq!(page.jobs.len(), 3);
+    assert!(page.jobs.iter().all(|job| job.multipliers.is_none() && job.pays_nothing.is_none()));
+    assert!(page.jobs.iter().all(|job| job.signed_unix_ms.is_some()));
+}
