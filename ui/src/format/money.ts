@@ -1,0 +1,63 @@
+// Money: digits in, digits out. It never becomes a number of this language, which could not hold it.
+
+export interface Amount {
+  /** "−" for less than nothing. */
+  sign: '' | '−';
+  /** "<" where something is there, but less than the last digit shown. */
+  less: '' | '<';
+  whole: string;
+  /** With its point; empty for a true zero. */
+  decimals: string;
+  /** From 1 TON up the decimals step back. */
+  mutedDecimals: boolean;
+}
+
+const NANO = 9;
+
+function parse(nanoton: string): bigint | null {
+  return /^-?\d{1,40}$/.test(nanoton) ? BigInt(nanoton) : null;
+}
+
+/** TON with so many decimals, rounded down, so that a sum is never shown as more than it is. `null` for what is no amount. */
+export function ton(nanoton: string, decimals: number): Amount | null {
+  const value = parse(nanoton);
+  if (value === null) return null;
+  if (value === 0n) return { sign: '', less: '', whole: '0', decimals: '', mutedDecimals: true };
+
+  const sign = value < 0n ? '−' : '';
+  const step = 10n ** BigInt(NANO - decimals);
+  const size = value < 0n ? -value : value;
+  // Down means away from zero for what is owed by the owner.
+  const steps = value < 0n ? (size + step - 1n) / step : size / step;
+  const less = steps === 0n ? '<' : '';
+  const digits = (less ? 1n : steps).toString().padStart(decimals + 1, '0');
+  const whole = digits.slice(0, digits.length - decimals).replace(/\B(?=(\d{3})+(?!\d))/g, ',');
+  return {
+    sign,
+    less,
+    whole,
+    decimals: decimals ? `.${digits.slice(digits.length - decimals)}` : '',
+    mutedDecimals: digits.length > decimals + 1 || digits[0] !== '0',
+  };
+}
+
+/** The same in one word: −12.28, <0.001. */
+export function tonText(nanoton: string, decimals: number): string | null {
+  const amount = ton(nanoton, decimals);
+  return amount && amount.less + amount.sign + amount.whole + amount.decimals;
+}
+
+/** What a million counted tokens bring, in TON with as many decimals as it needs: 18 nanotons each are 0.018. */
+export function perMillion(feeNanoton: string): string | null {
+  const fee = parse(feeNanoton);
+  if (fee === null) return null;
+  const text = tonText((fee * 1_000_000n).toString(), NANO);
+  return text && text.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+}
+
+export function isNothing(nanoton: string): boolean {
+  return parse(nanoton) === 0n;
+}
+
+/** How many decimals each place has (design: rate 4, day 3, month 2, one job 6). */
+export const DECIMALS = { rate: 4, day: 3, month: 2, job: 6 } as const;

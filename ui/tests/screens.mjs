@@ -1,0 +1,150 @@
+// Looks at the window as its owner would: builds it with the fake behind it, opens it in Chromium under the policy the app sets,
+// and checks what only a real browser can tell: pictures, accessibility, overflow, the keyboard, a language Intl does not know.
+//
+//   node tests/screens.mjs [part of a picture's name]      pictures land in ui/screens
+import { mkdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { build, preview } from 'vite';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const only = process.argv[2] ?? '';
+const axe = await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
+const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'";
+/** Thursday 21 May 2026, 22:14:05. */
+const NOW = new Date('2026-05-21T22:14:05');
+
+const desktop = { width: 1120, height: 760 };
+const middle = { width: 820, height: 760 };
+const narrow = { width: 360, height: 740 };
+
+const home = (scene) => ({ scene, page: 'home' });
+const jobs = (scene, pick = true) => ({ scene, page: 'jobs', pick });
+const PICTURES = [
+  ...['practice', 'paused', 'failed', 'open', 'fallback', 'unknown'].map((scene) => ({ name: `home-${scene}`, ...home(scene) })),
+  ...['pausing', 'restarting', 'empty', 'gone', 'ledger'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
+  { name: 'home-menu', ...home('open'), menu: true },
+  { name: 'jobs-open', ...jobs('open') },
+  { name: 'jobs-practice', ...jobs('practice') },
+  { name: 'jobs-plain', ...jobs('open', false) },
+  { name: 'jobs-empty', ...jobs('empty', false), only: 'dark-1120' },
+  { name: 'jobs-ledger', ...jobs('ledger', false), only: 'dark-1120' },
+];
+
+let passed = 0;
+const failures = [];
+function check(what, holds, detail = '') {
+  if (holds) passed += 1;
+  else failures.push(`${what}${detail ? `: ${detail}` : ''}`);
+}
+
+async function open(context, { scene, page: where, pick, menu, address = '' }) {
+  const page = await context.newPage();
+  page.on('pageerror', (error) => check(`${scene} ${where}`, false, String(error)));
+  page.on('console', (message) => message.type() === 'error' && check(`${scene} ${where}`, false, message.text()));
+  page.on('request', (request) => check('asks only itself', request.url().startsWith(base), request.url()));
+  await page.clock.install({ time: NOW });
+  await page.goto(`${base}/?scene=${scene}${address}`);
+  await page.waitForSelector('.status h1');
+  if (where === 'jobs') {
+    await page.keyboard.press('2');
+    await page.waitForSelector('table.data');
+    if (pick) await page.locator('.open-job').nth(2).click();
+  }
+  if (menu) await page.getByRole('button', { name: 'Choose how long to pause' }).click();
+  // The chart is drawn in the frame after next.
+  await page.evaluate(() => document.fonts.ready);
+  await page.clock.runFor(200);
+  return page;
+}
+
+async function audit(page, name) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  for (const { id, impact, nodes } of violations) {
+    const grave = impact === 'serious' || impact === 'critical';
+    const line = `${id} (${impact}) ${nodes.slice(0, 3).map((node) => node.target.join(' ')).join(', ')}`;
+    if (grave) check(`axe ${name}`, false, line);
+    else console.log(`note: axe ${name}: ${line}`);
+  }
+  check(`axe ${name}`, true);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  check(`${name} does not scroll sideways`, wide <= 0, `${wide} px`);
+}
+
+await build({ root, mode: 'fake', logLevel: 'warn' });
+const server = await preview({
+  root, mode: 'fake', logLevel: 'warn', build: { outDir: 'dist-fake' },
+  preview: { port: 0, host: '127.0.0.1', headers: { 'Content-Security-Policy': POLICY } },
+});
+const base = `http://127.0.0.1:${server.httpServer.address().port}`;
+const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const launch = (...more) => chromium.launch({ executablePath: '/usr/bin/chromium', args: [...flags, ...more] });
+await mkdir(`${root}screens`, { recursive: true });
+
+const browser = await launch();
+for (const colorScheme of ['dark', 'light']) {
+  for (const viewport of [desktop, middle, narrow]) {
+    const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce', locale: 'en-US' });
+    for (const picture of PICTURES) {
+      const name = `${picture.name}-${colorScheme}-${viewport.width}`;
+      if (!name.includes(only) || (picture.only && !name.endsWith(picture.only))) continue;
+      const page = await open(context, picture);
+      await audit(page, name);
+      await page.screenshot({ path: `${root}screens/${name}.png`, fullPage: viewport !== desktop || picture.page === 'home' });
+      await page.close();
+    }
+    await context.close();
+  }
+}
+
+if (!only) {
+  // A language Intl refuses (WebKitGTK under LANG=C.UTF-8) must not leave the window white.
+  const context = await browser.newContext({ viewport: desktop });
+  await context.addInitScript(() => Object.defineProperty(Navigator.prototype, 'language', { get: () => 'C', configurable: true }));
+  const strange = await open(context, home('practice'));
+  check('language C: the chart is drawn', (await strange.locator('canvas').count()) === 2);
+  await strange.close();
+
+  // From the keyboard alone.
+  const page = await open(context, home('open'));
+  await page.keyboard.press('Tab');
+  check('skip link first', (await page.evaluate(() => document.activeElement.textContent)) === 'Skip to content');
+  await page.keyboard.press('2');
+  check('2 shows Jobs', (await page.locator('h1').textContent()) === 'Jobs');
+  await page.keyboard.press('/');
+  check('/ goes to the filter', (await page.evaluate(() => document.activeElement.tagName)) === 'SELECT');
+  await page.locator('.open-job').first().focus();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  check('Enter opens the side panel', (await page.locator('#priced').count()) === 1);
+  await page.keyboard.press('Escape');
+  check('Esc closes it', (await page.locator('#priced').count()) === 0);
+  check('and gives the focus back', (await page.evaluate(() => document.activeElement.className)).includes('open-job'));
+  const before = await page.locator('.open-job').count();
+  await page.getByRole('button', { name: 'Show older jobs' }).click();
+  check('older jobs follow', (await page.locator('.open-job').count()) > before);
+  await page.keyboard.press('1');
+  await page.keyboard.press('p');
+  check('P pauses', (await page.locator('.status .state').textContent()).includes('Pausing'));
+  check('Home fits its window', await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${await page.evaluate(() => document.documentElement.scrollHeight)} px`);
+  await page.close();
+  await context.close();
+
+  // Text of twice the size: nothing is cut off.
+  const large = await launch('--blink-settings=defaultFontSize=32');
+  for (const picture of [home('open'), jobs('open')]) {
+    const big = await large.newContext({ viewport: desktop, colorScheme: 'dark', reducedMotion: 'reduce' });
+    const grown = await open(big, picture);
+    await audit(grown, `${picture.page} at 200 %`);
+    await grown.screenshot({ path: `${root}screens/${picture.page}-200-percent.png`, fullPage: true });
+    await big.close();
+  }
+  await large.close();
+}
+
+await browser.close();
+await server.close();
+for (const failure of failures) console.error(`FAILED ${failure}`);
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length ? 1 : 0;

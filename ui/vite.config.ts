@@ -1,0 +1,35 @@
+import { fileURLToPath } from 'node:url';
+import { paraglideVitePlugin } from '@inlang/paraglide-js';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { svelteTesting } from '@testing-library/svelte/vite';
+import { defineConfig } from 'vitest/config';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig(({ mode }) => ({
+  root: here('.'),
+  plugins: [
+    paraglideVitePlugin({
+      project: here('./project.inlang'),
+      outdir: here('./src/paraglide'),
+      // One language, said at build time: nothing is read from or kept in the browser.
+      strategy: ['baseLocale'],
+    }),
+    svelte(),
+    ...(process.env.VITEST ? [svelteTesting()] : []),
+  ],
+  server: { port: 1420, strictPort: true },
+  build: {
+    outDir: mode === 'fake' ? 'dist-fake' : 'dist',
+    // The window's content security policy allows no data: addresses.
+    assetsInlineLimit: 0,
+    reportCompressedSize: true,
+  },
+  test: {
+    environment: 'jsdom',
+    include: ['src/**/*.test.ts', 'tests/**/*.test.ts'],
+    setupFiles: ['tests/setup.ts'],
+    env: { TZ: 'UTC' },
+    testTimeout: 20_000,
+  },
+}));
