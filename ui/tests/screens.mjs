@@ -21,12 +21,12 @@ const narrow = { width: 360, height: 740 };
 const home = (scene) => ({ scene, page: 'home' });
 const jobs = (scene, pick = true) => ({ scene, page: 'jobs', pick });
 const PICTURES = [
-  ...['practice', 'paused', 'failed', 'open', 'fallback', 'unknown'].map((scene) => ({ name: `home-${scene}`, ...home(scene) })),
-  ...['pausing', 'restarting', 'empty', 'gone', 'ledger'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
-  { name: 'home-menu', ...home('open'), menu: true },
+  ...['practice', 'paused', 'failed', 'open'].map((scene) => ({ name: `home-${scene}`, ...home(scene) })),
+  ...['fallback', 'unknown', 'pausing', 'restarting', 'empty', 'gone', 'ledger'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
+  { name: 'home-menu', ...home('open'), menu: true, only: 'light-1120' },
   { name: 'jobs-open', ...jobs('open') },
   { name: 'jobs-practice', ...jobs('practice') },
-  { name: 'jobs-plain', ...jobs('open', false) },
+  { name: 'jobs-plain', ...jobs('open', false), only: 'light-1120' },
   { name: 'jobs-empty', ...jobs('empty', false), only: 'dark-1120' },
   { name: 'jobs-ledger', ...jobs('ledger', false), only: 'dark-1120' },
 ];
@@ -40,6 +40,7 @@ function check(what, holds, detail = '') {
 
 async function open(context, { scene, page: where, pick, menu, address = '' }) {
   const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
   page.on('pageerror', (error) => check(`${scene} ${where}`, false, String(error)));
   page.on('console', (message) => message.type() === 'error' && check(`${scene} ${where}`, false, message.text()));
   page.on('request', (request) => check('asks only itself', request.url().startsWith(base), request.url()));
@@ -81,6 +82,12 @@ const base = `http://127.0.0.1:${server.httpServer.address().port}`;
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const launch = (...more) => chromium.launch({ executablePath: '/usr/bin/chromium', args: [...flags, ...more] });
 await mkdir(`${root}screens`, { recursive: true });
+
+// A page that spins answers no question of ours either.
+const watchdog = setTimeout(() => {
+  console.error('FAILED to come to an end in ten minutes');
+  process.exit(1);
+}, 600_000);
 
 const browser = await launch();
 for (const colorScheme of ['dark', 'light']) {
@@ -145,6 +152,7 @@ if (!only) {
 
 await browser.close();
 await server.close();
+clearTimeout(watchdog);
 for (const failure of failures) console.error(`FAILED ${failure}`);
 console.log(`${passed} passed, ${failures.length} failed`);
 process.exitCode = failures.length ? 1 : 0;

@@ -28,16 +28,17 @@ export function date(ms: number): string {
   return `${at.getDate()} ${MONTHS[at.getMonth()]?.() ?? ''}`;
 }
 
-/** Today, Yesterday, or 19 May. */
-export function dayName(ms: number, now: number): string {
-  if (ms >= midnight(now) && ms < midnight(now, 1)) return m.today();
-  if (ms >= midnight(now, -1) && ms < midnight(now)) return m.yesterday();
-  return date(ms);
+/** The heading of a day's jobs. */
+export function finishedOn(ms: number | null, now: number): string {
+  if (ms === null) return m.finished_unknown();
+  if (ms >= midnight(now) && ms < midnight(now, 1)) return m.finished_today();
+  if (ms >= midnight(now, -1) && ms < midnight(now)) return m.finished_yesterday();
+  return m.finished_on({ day: date(ms) });
 }
 
 /** The clock alone for today, otherwise with the day: 22:00, tomorrow 08:00, 19 May 21:30. */
-export function moment(ms: number | null | undefined, now: number): string | null {
-  const time = clock(ms);
+export function moment(ms: number | null | undefined, now: number, seconds = false): string | null {
+  const time = clock(ms, seconds);
   if (!known(ms) || time === null) return null;
   if (ms >= midnight(now) && ms < midnight(now, 1)) return time;
   if (ms >= midnight(now, 1) && ms < midnight(now, 2)) return m.tomorrow_at({ time });
