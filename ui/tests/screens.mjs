@@ -69,6 +69,8 @@ async function audit(page, name) {
     else console.log(`note: axe ${name}: ${line}`);
   }
   check(`axe ${name}`, true);
+  const cut = await page.evaluate(() => [...document.querySelectorAll('.panel')].filter((panel) => panel.scrollWidth > panel.clientWidth + 1).map((panel) => panel.getAttribute('aria-label') ?? panel.className));
+  check(`${name}: nothing is cut off`, cut.length === 0, cut.join(', '));
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   check(`${name} does not scroll sideways`, wide <= 0, `${wide} px`);
 }
@@ -134,7 +136,9 @@ if (!only) {
   await page.keyboard.press('1');
   await page.keyboard.press('p');
   check('P pauses', (await page.locator('.status .state').textContent()).includes('Pausing'));
-  check('Home fits its window', await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${await page.evaluate(() => document.documentElement.scrollHeight)} px`);
+  const calm = await open(context, home('practice'));
+  check('Home fits its window', await calm.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${await calm.evaluate(() => document.documentElement.scrollHeight)} px`);
+  await calm.close();
   await page.close();
   await context.close();
 

@@ -1,0 +1,176 @@
+import { within } from '@testing-library/svelte';
+import { tick } from 'svelte';
+import { afterEach, describe, expect, it } from 'vitest';
+import { fakeJob } from '../src/ipc/fake-scenes';
+import type { Job } from '../src/ipc/view';
+import { type Opened, openWindow, words } from './window';
+
+let opened: Opened | undefined;
+afterEach(() => opened?.store.close());
+
+async function show(...args: Parameters<typeof openWindow>) {
+  opened = await openWindow(...args);
+  await opened.user.keyboard('2');
+  await opened.findByRole('table');
+  await tick();
+  return opened;
+}
+
+const rows = (container: Element) => [...container.querySelectorAll('tr.pick')].map(words);
+const done = (over: Partial<Job> = {}) => fakeJob(Date.now(), [5_120, 4_096, 1_372, 2_112], { key: '9', started: Date.now() - 68_400, pays_nothing: false, ...over });
+const one = (over: Partial<Job> = {}) => (fake: Opened['fake']) => void (fake.jobs_ = [done(over)]);
+
+describe('the table', () => {
+  it('has a caption and the running jobs first', async () => {
+    const { container, getByRole } = await show('open');
+    expect(getByRole('table').querySelector('caption')).toBeTruthy();
+    const running = words(container.querySelector('tbody'));
+    expect(running).toContain('Running now 3 questions');
+    expect(running).toContain('11,264');
+    expect(running).toContain('130 so far');
+    expect(running).toContain('no data yet');
+    expect(running).not.toMatch(/(^|\D)0(\D|$)/);
+  });
+
+  it('gives each amount how far it has come', async () => {
+    const { container } = await show('open', one());
+    expect(rows(container)[0]).toMatch(/68\.4 s .*9,216 4,096 cached 3,484 2,112 thinking Done 0\.000601 counted$/);
+  });
+
+  it('shows nothing for nothing, with the reason', async () => {
+    const { container } = await show('open', one({ result: { result: 'failed', code: -7 }, earned: { nanoton: '0', kind: 'measured' } }));
+    expect(rows(container)[0]).toContain('Failed code −7');
+    expect(rows(container)[0]).toContain('nothing');
+  });
+
+  it('never shows practice as money or as paid', async () => {
+    const { container, user } = await show('practice', one({ pays_nothing: true, earned: { nanoton: '601218', kind: 'paid' }, signed_at: Date.now() }));
+    await user.click(container.querySelector('.open-job')!);
+    expect(rows(container)[0]).toContain('pays nothing');
+    expect(words(container.querySelector('main')).replace('Earned, TON', '')).not.toMatch(/0\.000601|0\.018|\bTON\b|on the chain/);
+    expect(words(container.querySelector('#priced'))).toContain('Paid never, pays nothing');
+    expect(words(container.querySelector('#priced'))).toContain('Signed in practice');
+    expect(container.querySelectorAll('.kind.paid')).toHaveLength(0);
+  });
+
+  it('says what will stand here while there is nothing', async () => {
+    const { container } = await show('empty');
+    expect(words(container.querySelector('tr.empty'))).toMatch(/^No jobs yet\./);
+    expect(words(container.querySelector('tbody'))).toContain('nothing runs');
+  });
+
+  it('follows when the app says that jobs changed', async () => {
+    const { container, fake, findByText } = await show('open');
+    fake.jobs_ = [done({ key: '10', model: 'Brand-New-1B' }), ...fake.jobs_];
+    fake.say({ event: 'jobs_changed' });
+    await findByText('Brand-New-1B');
+    expect(rows(container)).toHaveLength(51);
+  });
+
+  it('shows older jobs when asked', async () => {
+    const { container, user, getByRole, queryByRole } = await show('open');
+    await user.click(getByRole('button', { name: 'Show older jobs' }));
+    expect(rows(container)).toHaveLength(100);
+    await user.click(getByRole('button', { name: 'Show older jobs' }));
+    expect(rows(container)).toHaveLength(130);
+    expect(queryByRole('button', { name: 'Show older jobs' })).toBeNull();
+  });
+
+  it('filters by result and day', async () => {
+    const { container, user, getByLabelText, fake } = await show('open');
+    await user.selectOptions(getByLabelText('Result'), 'Not answered');
+    expect(rows(container).every((row) => /Failed|Refused/.test(row))).toBe(true);
+    await user.selectOptions(getByLabelText('Day'), 'Today');
+    expect(fake.queries.at(-1)).toMatchObject({ answered: false, since: expect.stringMatching(/^\d+$/) });
+    fake.jobs_ = [];
+    await user.selectOptions(getByLabelText('Day'), 'All days');
+    expect(words(container.querySelector('tr.empty'))).toBe('No job fits this filter.');
+  });
+
+  it('says plainly that the ledger can not be read, and tries again', async () => {
+    const { container, user, getByRole, fake } = await show('ledger');
+    expect(words(container.querySelector('.notice'))).toContain("The ledger can't be read.");
+    expect(words(container)).not.toContain('malformed');
+    fake.error = null;
+    await user.click(getByRole('button', { name: 'Try again' }));
+    expect(container.querySelector('.notice')).toBeNull();
+    expect(rows(container).length).toBeGreaterThan(0);
+  });
+});
+
+describe('How this was priced', () => {
+  it('multiplies tokens, weights and pay', async () => {
+    const { container, user, getByRole } = await show('open', one());
+    await user.click(container.querySelector('.open-job')!);
+    const panel = getByRole('region', { name: 'How this was priced' });
+    const table = within(panel).getByRole('table');
+    expect([...table.querySelectorAll('tr')].slice(1).map(words)).toEqual([
+      'New input 5,120 × 1 5,120',
+      'Cached 4,096 × 0.1 409',
+      'Answer 1,372 × 8 10,976',
+      'Thinking 2,112 × 8 16,896',
+      'Counted tokens 33,401',
+      'Pay per million × 0.018 TON',
+      'Earned 0.000601 TON',
+    ]);
+    expect(words(panel)).toContain('Signed by proxy not yet');
+    expect(words(panel)).toContain('Paid with next payout');
+  });
+
+  it('shows how far the money has come', async () => {
+    const { container, user } = await show('open', one({ earned: { nanoton: '601218', kind: 'paid' }, signed_at: Date.now() }));
+    await user.click(container.querySelector('.open-job')!);
+    const panel = container.querySelector('#priced');
+    expect(words(panel)).toMatch(/Signed by proxy \d\d:\d\d:\d\d Paid on the chain/);
+    expect(panel?.querySelectorAll('.facts .kind.paid')).toHaveLength(1);
+  });
+
+  it('does not invent weights that were not kept', async () => {
+    const gone = { count: 12, weight: null, counted: 12 };
+    const { container, user } = await show('open', one({ prompt: gone }));
+    await user.click(container.querySelector('.open-job')!);
+    expect(words(container.querySelector('#priced'))).toContain('New input 12 not kept 12');
+  });
+
+  it('works from the keyboard: rows, Enter, Esc', async () => {
+    const { container, user } = await show('open');
+    const buttons = container.querySelectorAll<HTMLButtonElement>('.open-job');
+    buttons[0]!.focus();
+    await user.keyboard('{ArrowDown}{ArrowDown}{ArrowUp}{Enter}');
+    expect(document.activeElement).toBe(buttons[1]);
+    expect(buttons[1]!.getAttribute('aria-expanded')).toBe('true');
+    expect(container.querySelector('#priced')).toBeTruthy();
+    await user.keyboard('{Escape}');
+    expect(container.querySelector('#priced')).toBeNull();
+    expect(document.activeElement).toBe(buttons[1]);
+    await user.keyboard('{End}');
+    expect(document.activeElement).toBe(buttons[49]);
+    await user.keyboard('{Home}');
+    expect(document.activeElement).toBe(buttons[0]);
+  });
+});
+
+describe('getting around', () => {
+  it('changes pages with 1 and 2, tells the title, and moves the focus to the page', async () => {
+    const { user, getByRole, container } = await show('open');
+    expect(document.title).toBe('Jobs · Chrysalis');
+    expect(document.activeElement).toBe(getByRole('main'));
+    expect(container.querySelector('[aria-current=page]')?.textContent).toContain('Jobs');
+    await user.keyboard('1');
+    expect(document.title).toBe('Home · Chrysalis');
+  });
+
+  it('goes to the filter with /, and leaves the keys of a field to the field', async () => {
+    const { user, getByLabelText, store, fake } = await show('open');
+    await user.keyboard('/');
+    expect(document.activeElement).toBe(getByLabelText('Result'));
+    await user.keyboard('p1');
+    expect(store.page).toBe('jobs');
+    expect(fake.wishes).toEqual([]);
+  });
+
+  it('shows only the pages there are', async () => {
+    const { container } = await show('open');
+    expect([...container.querySelectorAll('.nav a')].map(words)).toEqual(['Home', 'Jobs 3']);
+  });
+});
