@@ -27,6 +27,8 @@ export default defineConfig(({ mode }) => ({
     outDir: mode === 'fake' ? 'dist-fake' : 'dist',
     // The window's content security policy allows no data: addresses.
     assetsInlineLimit: 0,
+    // One file of code: there is nothing to fetch ahead.
+    modulePreload: { polyfill: false },
     reportCompressedSize: true,
   },
   test: {

@@ -145,6 +145,7 @@ describe('pausing', () => {
     expect(fake.wishes).toEqual([{ wish: 'pause', until: null }]);
     expect(container.querySelector<HTMLButtonElement>('.status .acts button')?.disabled).toBe(true);
     expect(words(container.querySelector('.status .state'))).toBe('Pausing…');
+    expect(document.activeElement).toBe(container.querySelector('.status'));
     fake.obey();
     await tick();
     expect(words(container.querySelector('.status h1'))).toBe('Paused because you want it so.');

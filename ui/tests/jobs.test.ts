@@ -47,6 +47,7 @@ describe('the table', () => {
     const { container, user } = await show('practice', one({ pays_nothing: true, earned: { nanoton: '601218', kind: 'paid' }, signed_at: Date.now() }));
     await user.click(container.querySelector('.open-job')!);
     expect(rows(container)[0]).toContain('pays nothing');
+    expect(container.querySelector('tr.pick .kind')?.classList.contains('signed')).toBe(true);
     expect(words(container.querySelector('main')).replace('Earned, TON', '')).not.toMatch(/0\.000601|0\.018|\bTON\b|on the chain/);
     expect(words(container.querySelector('#priced'))).toContain('Paid never, pays nothing');
     expect(words(container.querySelector('#priced'))).toContain('Signed in practice');
