@@ -1,11 +1,28 @@
 //! What computes: the one door between the scheduler and a device.
 
+use crate::fault::DeviceFault;
+use crate::sampling::Candidates;
+
 /// Tokens of one page of the attention cache.
 pub const PAGE_TOKENS: usize = 32;
 
 /// Pages of the attention cache that belong to one sequence: its tokens `n * PAGE_TOKENS ..` are in the n-th. Given out by
 /// [`Backend::reserve`] and owned until [`Backend::release`].
 pub struct Pages(pub(crate) Vec<u32>);
+
+/// What is wanted behind a row. A device hands out no more than this: bringing all logits of a vocabulary to the processor for
+/// every token would cost more than choosing one of them where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing: a token in the middle of a prompt.
+    Nothing,
+    /// The likeliest token.
+    Likeliest,
+    /// The likeliest tokens, as many as sampling looks at.
+    Candidates,
+    /// The logits of the whole vocabulary. For tests that compare backends.
+    Logits,
+}
 
 /// One token to be computed.
 #[derive(Clone, Copy)]
@@ -16,8 +33,19 @@ pub struct Row {
     pub position: u32,
     /// Which of the batch's sequences it belongs to.
     pub sequence: usize,
-    /// Whether the logits behind it are wanted.
-    pub logits: bool,
+    /// What is wanted behind it.
+    pub wanted: Wanted,
+}
+
+/// What is taken off one logit before anything is chosen.
+#[derive(Clone, Copy)]
+pub struct Penalty {
+    /// Number of the row in the batch.
+    pub row: usize,
+    /// Whose logit.
+    pub token: u32,
+    /// How much.
+    pub amount: f32,
 }
 
 /// Tokens to be computed together.
@@ -26,12 +54,26 @@ pub struct Batch<'a> {
     pub rows: &'a [Row],
     /// The pages of each sequence, with room for all positions that occur.
     pub sequences: &'a [&'a Pages],
+    /// Penalties on rows that want something, in the order of the rows; no token twice for one row.
+    pub penalties: &'a [Penalty],
+}
+
+/// What was wanted behind one row.
+pub enum Found {
+    /// The likeliest token; of equals the lowest id.
+    Likeliest(u32),
+    /// The likeliest tokens.
+    Candidates(Candidates),
+    /// All logits.
+    Logits(Vec<f32>),
 }
 
 /// A device that runs the model's forward pass and keeps the attention cache.
 ///
 /// The result for a sequence does not depend on what else is in a batch, nor on how its prompt is cut into batches: not by a
-/// single bit.
+/// single bit, on one device.
+///
+/// A device that has failed once stays failed: every later call fails too or does nothing.
 pub trait Backend: Send {
     /// Its name, as `cpu`.
     fn name(&self) -> &'static str;
@@ -39,12 +81,31 @@ pub trait Backend: Send {
     /// The adapter it runs on, if it is not the CPU.
     fn adapter(&self) -> Option<String>;
 
+    /// How many tokens of prompts a batch should have now. Whoever drives the engine can only react between batches, so this
+    /// bounds how long a cancellation waits: about a tenth of a second.
+    fn prompt_chunk(&self) -> usize;
+
     /// Sets cache pages aside for a sequence of so many tokens; `None` if they are not to be had now.
     fn reserve(&mut self, tokens: usize) -> Option<Pages>;
 
     /// Takes pages back and wipes what was in them.
     fn release(&mut self, pages: Pages);
 
-    /// Computes a batch and returns the logits of the rows that want them, in order, one vocabulary after another.
-    fn forward(&mut self, batch: &Batch<'_>) -> &[f32];
+    /// Computes a batch and returns what its rows want, in order, without those that want nothing.
+    fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault>;
+
+    /// What the last batch cost a graphics card; `None` on the CPU.
+    fn work(&self) -> Option<Work> {
+        None
+    }
+}
+
+/// What one batch was for a graphics card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Kernels started.
+    pub dispatches: u64,
+    /// Bytes of the buffers that the kernels were given, each counted as often as it was bound: what would be read if every
+    /// kernel read all it may.
+    pub bytes_bound: u64,
 }

@@ -17,20 +17,28 @@
 //! copies when a sequence ends.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
+pub mod adapter;
 pub mod backend;
 pub mod gguf;
 pub mod synthetic;
 
 mod cpu;
+mod fault;
 mod model;
 mod sampling;
 mod scheduler;
 mod stop;
 mod template;
 mod tokenizer;
+#[cfg(feature = "wgpu")]
+mod wgpu;
+#[cfg(not(feature = "wgpu"))]
+#[path = "wgpu/disabled.rs"]
+mod wgpu;
 
+pub use fault::DeviceFault;
 pub use model::{Model, ModelError, Parameters};
-pub use sampling::{Sampling, sample};
-pub use scheduler::{Engine, Finish, Options, Output, Refused, Request, SequenceId, StartError, TokenCounts};
+pub use sampling::{Candidates, MAX_CANDIDATES, Sampling, sample};
+pub use scheduler::{Device, Engine, Finish, Options, Output, Refused, Request, SequenceId, StartError, TokenCounts};
 pub use template::{ChatTemplate, Message, RenderOptions, TemplateError};
 pub use tokenizer::{Detokenizer, Tokenizer, TokenizerError};

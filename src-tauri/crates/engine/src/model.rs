@@ -173,6 +173,12 @@ impl Model {
         self.template.clone()
     }
 
+    /// The weights.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.values()
+    }
+
     /// Hands the weights over, for a backend to arrange them as it likes. Every tensor that the architecture has is there and
     /// has the right shape; `output.weight` is missing where the embedding serves as output too.
     pub(crate) fn into_tensors(self) -> BTreeMap<String, Tensor> {

@@ -25,81 +25,142 @@ impl Default for Sampling {
     }
 }
 
-/// Chooses a token: a pure function of its arguments, so that an answer can be replayed. `position` is the index of the token
-/// in the answer, `history` what was generated before it (the prompt is not penalised).
+/// The most tokens that sampling chooses from: the likeliest, as with `top_k` of the usual engines.
 ///
-/// Penalties come first, then temperature, then `top_p`. Of equally likely tokens the lowest id wins. Logits that are not
-/// numbers count as impossible; if all are, or there are none, the result is 0.
-pub fn sample(logits: &[f32], sampling: &Sampling, position: u64, history: &[u32]) -> u32 {
-    let penalties = penalties(sampling, history);
-    let logit = |id: usize, raw: f32| {
-        let logit = penalties.get(&(id as u32)).map_or(raw, |penalty| raw - penalty);
-        if logit.is_nan() { f32::NEG_INFINITY } else { logit }
-    };
+/// A graphics card then has to hand out 64 numbers and not the logits of a whole vocabulary; and every backend draws from the same
+/// set, so an answer does not depend on where it was computed but for the last bits of its logits. What is cut off is unlikely:
+/// less than one in sixty-five each, and nonsense for the most part.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// The likeliest tokens of one place in an answer. Not printable: it is what the answer is made of.
+#[derive(Clone, Default, PartialEq)]
+pub struct Candidates {
+    /// Id and logit after penalties, in falling order, of equals the lower id first. At most [`MAX_CANDIDATES`]; none whose logit
+    /// is negative infinity or no number.
+    pub likeliest: Vec<(u32, f32)>,
+    /// Logarithm of the sum of the exponentials of all logits, those that are no candidates included: a candidate's probability
+    /// at temperature 1 is `exp(logit - log_sum_exp)`.
+    pub log_sum_exp: f32,
+}
+
+impl Candidates {
+    /// Finds them among the logits of a whole vocabulary.
+    pub fn of(logits: impl Iterator<Item = f32> + Clone) -> Self {
+        let mut likeliest: Vec<(u32, f32)> = Vec::with_capacity(MAX_CANDIDATES + 1);
+        let mut line = f32::NEG_INFINITY;
+        for (id, logit) in (0..).zip(logits.clone()) {
+            // Written so that a logit that is no number falls out.
+            if !(logit > line) {
+                continue;
+            }
+            let at = likeliest.partition_point(|&(_, other)| other >= logit);
+            likeliest.insert(at, (id, logit));
+            if likeliest.len() > MAX_CANDIDATES {
+                likeliest.pop();
+            }
+            if likeliest.len() == MAX_CANDIDATES {
+                line = likeliest.last().map_or(line, |&(_, logit)| logit);
+            }
+        }
+        let highest = likeliest.first().map_or(f32::NEG_INFINITY, |&(_, logit)| logit);
+        let sum: f64 = logits.filter(|logit| !logit.is_nan()).map(|logit| f64::from(logit - highest).exp()).sum();
+        let log_sum_exp = if highest.is_finite() { highest + sum.ln() as f32 } else { highest };
+        Self { likeliest, log_sum_exp }
+    }
+}
+
+/// The likeliest token of a whole vocabulary; of equals the lowest id, and 0 if there is none.
+pub(crate) fn likeliest(logits: impl Iterator<Item = f32>) -> u32 {
     let mut best = (0, f32::NEG_INFINITY);
-    for (id, &raw) in logits.iter().enumerate() {
-        let logit = logit(id, raw);
+    for (id, logit) in (0..).zip(logits) {
         if logit > best.1 {
             best = (id, logit);
         }
     }
-    let (best, highest) = best;
-    // Written so that a temperature that is no number is greedy as well.
-    if !(sampling.temperature > 0.0 && highest.is_finite()) {
-        return best as u32;
+    best.0
+}
+
+impl Sampling {
+    /// Whether the likeliest token is always the one, so that nothing else need be known.
+    pub fn is_greedy(&self) -> bool {
+        // Written so that a temperature that is no number is greedy as well.
+        !(self.temperature > 0.0)
     }
-    let temperature = f64::from(sampling.temperature);
-    let weights: Vec<f64> =
-        logits.iter().enumerate().map(|(id, &raw)| (f64::from(logit(id, raw) - highest) / temperature).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    let draw = uniform(&sampling.seed, position);
-    if sampling.top_p < 1.0 {
-        choose(&nucleus(&weights, total, f64::from(sampling.top_p)), draw).unwrap_or(best as u32)
-    } else {
-        let all: Vec<(f64, u32)> = weights.into_iter().zip(0..).collect();
-        choose(&all, draw).unwrap_or(best as u32)
+
+    /// What to take off which logit, given what was generated so far. No token comes twice.
+    pub fn penalties(&self, history: &[u32]) -> BTreeMap<u32, f32> {
+        let mut penalties: BTreeMap<u32, f32> = BTreeMap::new();
+        if self.frequency_penalty == 0.0 && self.presence_penalty == 0.0 {
+            return penalties;
+        }
+        for token in history {
+            *penalties.entry(*token).or_insert(self.presence_penalty) += self.frequency_penalty;
+        }
+        penalties
+    }
+
+    /// Chooses a token: a pure function of its arguments, so that an answer can be replayed. `position` is the index of the token
+    /// in the answer.
+    ///
+    /// Penalties came first, in the candidates' logits (the prompt is not penalised); then the 64 likeliest were taken; now comes
+    /// temperature, and `top_p` last, as a share of what the candidates have together. If there is no candidate the result is 0.
+    pub fn choose(&self, candidates: &Candidates, position: u64) -> u32 {
+        let Some(&(best, highest)) = candidates.likeliest.first() else { return 0 };
+        if self.is_greedy() || !highest.is_finite() {
+            return best;
+        }
+        let temperature = f64::from(self.temperature);
+        let mut weights: Vec<(f64, u32)> = candidates
+            .likeliest
+            .iter()
+            .map(|&(token, logit)| ((f64::from(logit - highest) / temperature).exp(), token))
+            .collect();
+        if self.top_p < 1.0 {
+            cut(&mut weights, f64::from(self.top_p));
+        }
+        draw(&weights, uniform(&self.seed, position)).unwrap_or(best)
     }
 }
 
-fn penalties(sampling: &Sampling, history: &[u32]) -> BTreeMap<u32, f32> {
-    let mut penalties = BTreeMap::new();
-    if sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0 {
-        for &token in history {
-            *penalties.entry(token).or_insert(sampling.presence_penalty) += sampling.frequency_penalty;
+/// Chooses a token from the logits of a whole vocabulary: penalties for what was generated before, then
+/// [`Candidates::of`] and [`Sampling::choose`]. Logits that are not numbers count as impossible; if all are, or there are none, the
+/// result is 0.
+pub fn sample(logits: &[f32], sampling: &Sampling, position: u64, history: &[u32]) -> u32 {
+    let mut logits = logits.to_vec();
+    for (token, amount) in sampling.penalties(history) {
+        if let Some(logit) = logits.get_mut(token as usize) {
+            *logit -= amount;
         }
     }
-    penalties
+    let logits = logits.into_iter();
+    if sampling.is_greedy() { likeliest(logits) } else { sampling.choose(&Candidates::of(logits), position) }
 }
 
-/// The likeliest tokens, in falling order, until their share of the total reaches `top_p`; at least one.
-fn nucleus(weights: &[f64], total: f64, top_p: f64) -> Vec<(f64, u32)> {
-    // Tokens below this line have less than `1 - top_p` together, so none of them is needed: far fewer are left to sort.
-    let line = total * (1.0 - top_p) / weights.len() as f64;
-    let mut likely: Vec<(f64, u32)> = weights.iter().copied().zip(0..).filter(|&(weight, _)| weight >= line).collect();
-    likely.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+/// Keeps the likeliest, which come first, until their share of the total reaches `top_p`; at least one.
+fn cut(weights: &mut Vec<(f64, u32)>, top_p: f64) {
+    let total: f64 = weights.iter().map(|(weight, _)| weight).sum();
     let mut share = 0.0;
     let mut kept = 0;
-    for (weight, _) in &likely {
+    for (weight, _) in weights.iter() {
         share += weight / total;
         kept += 1;
         if share >= top_p {
             break;
         }
     }
-    likely.truncate(kept);
-    likely
+    weights.truncate(kept);
 }
 
-fn choose(candidates: &[(f64, u32)], draw: f64) -> Option<u32> {
-    let total: f64 = candidates.iter().map(|(weight, _)| weight).sum();
+fn draw(weights: &[(f64, u32)], draw: f64) -> Option<u32> {
+    let total: f64 = weights.iter().map(|(weight, _)| weight).sum();
     let mut left = draw * total;
-    for &(weight, token) in candidates {
+    for &(weight, token) in weights {
         left -= weight;
         if left < 0.0 {
             return Some(token);
         }
     }
-    candidates.iter().rev().find(|(weight, _)| *weight > 0.0).map(|&(_, token)| token)
+    weights.iter().rev().find(|(weight, _)| *weight > 0.0).map(|&(_, token)| token)
 }
 
 /// A number from 0 up to, not including, 1: the first 53 bits of SHA-256 over the seed and the position.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::backend::{Backend, Batch, PAGE_TOKENS, Pages, Row};
+use crate::adapter::{self, NoAdapter};
+use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
 use crate::cpu::Cpu;
+use crate::fault::DeviceFault;
 use crate::model::Model;
-use crate::sampling::Sampling;
-use crate::sampling::sample;
+use crate::sampling::{self, Sampling};
 use crate::stop::StopFilter;
 use crate::tokenizer::Detokenizer;
 use crate::tokenizer::Tokenizer;
@@ -34,6 +35,32 @@ pub enum StartError {
     /// `context` or `max_sequences` is 0.
     #[error("context and max_sequences must be at least 1")]
     NothingToDo,
+    /// There is no graphics card that may be used.
+    #[error(transparent)]
+    NoAdapter(#[from] NoAdapter),
+    /// The card cannot hold or run the model.
+    #[error(transparent)]
+    Device(#[from] DeviceFault),
+    /// The model has a shape that only the processor can compute.
+    #[error("graphics cards cannot run this model: {what}; --backend cpu can")]
+    Unsupported {
+        /// Which.
+        what: String,
+    },
+}
+
+/// Where a model is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// On the processor.
+    Cpu,
+    /// On a graphics card.
+    Wgpu {
+        /// Part of its name, or its number in the list of [`adapter::adapters`]; `None`: the best one.
+        adapter: Option<String>,
+    },
+    /// On the best graphics card, software ones included, that can run the model; if there is none, on the processor.
+    Auto,
 }
 
 /// One request for an answer. Not printable, on purpose.
@@ -112,10 +139,6 @@ pub struct Output {
     pub usage: TokenCounts,
 }
 
-/// Tokens of prompts in one step, shared by all sequences that still read theirs. Whoever drives the engine can only react
-/// between steps, so this bounds how long a cancellation waits: a tenth of a second for a small model on one slow core.
-const PROMPT_CHUNK: usize = 16;
-
 struct Sequence {
     id: SequenceId,
     prompt: Zeroizing<Vec<u32>>,
@@ -130,6 +153,10 @@ struct Sequence {
 }
 
 impl Sequence {
+    fn wanted(&self) -> Wanted {
+        if self.sampling.is_greedy() { Wanted::Likeliest } else { Wanted::Candidates }
+    }
+
     fn usage(&self) -> TokenCounts {
         TokenCounts { prompt: self.done as u64, completion: self.generated.len() as u64 }
     }
@@ -143,16 +170,38 @@ pub struct Engine {
     max_sequences: usize,
     sequences: Vec<Sequence>,
     next: u64,
+    fault: Option<DeviceFault>,
+    /// Set by tests.
+    fails: Option<(u64, DeviceFault)>,
 }
 
 impl Engine {
     /// Prepares the weights for the CPU backend.
     pub fn new(model: Model, options: Options) -> Result<Self, StartError> {
+        Self::on(&Device::Cpu, model, options)
+    }
+
+    /// Prepares the weights for a device.
+    pub fn on(device: &Device, model: Model, options: Options) -> Result<Self, StartError> {
+        if options.context == 0 || options.max_sequences == 0 {
+            return Err(StartError::NothingToDo);
+        }
         let tokenizer = model.tokenizer();
-        let context = options.context.min(model.context_length());
-        let pages = (context as usize).div_ceil(PAGE_TOKENS).saturating_mul(options.max_sequences);
-        let cpu = Cpu::new(model, options.threads, pages.saturating_mul(PAGE_TOKENS));
-        Self::with_backend(Box::new(cpu), tokenizer, Options { context, ..options })
+        let options = Options { context: options.context.min(model.context_length()), ..options };
+        let backend = match device {
+            Device::Cpu => cpu(model, &options),
+            Device::Wgpu { adapter } => crate::wgpu::start(model, &options, adapter.as_deref())?,
+            Device::Auto => {
+                let wish = adapter::Wish::default();
+                let usable = crate::wgpu::check(model.parameters()).is_ok();
+                if usable && adapter::choose(&adapter::adapters(), &wish).is_ok() {
+                    crate::wgpu::start(model, &options, None)?
+                } else {
+                    cpu(model, &options)
+                }
+            }
+        };
+        Self::with_backend(backend, tokenizer, options)
     }
 
     /// An engine over any backend, which holds the model that the tokenizer belongs to.
@@ -165,7 +214,16 @@ impl Engine {
             return Err(StartError::NothingToDo);
         }
         let Options { context, max_sequences, .. } = options;
-        Ok(Self { backend, tokenizer, context, max_sequences, sequences: Vec::new(), next: 0 })
+        Ok(Self {
+            backend,
+            tokenizer,
+            context,
+            max_sequences,
+            sequences: Vec::new(),
+            next: 0,
+            fault: None,
+            fails: None,
+        })
     }
 
     /// The backend's name, as `cpu`.
@@ -176,6 +234,22 @@ impl Engine {
     /// The graphics adapter in use; `None` on the CPU.
     pub fn adapter(&self) -> Option<String> {
         self.backend.adapter()
+    }
+
+    /// Why the device cannot go on. Nothing runs then, and nothing is admitted any more.
+    pub fn fault(&self) -> Option<&DeviceFault> {
+        self.fault.as_ref()
+    }
+
+    /// Lets the device fail in this way after so many steps: for tests of whoever must cope with it, on machines whose devices do
+    /// not fail when asked to.
+    pub fn fail_after(&mut self, steps: u64, fault: DeviceFault) {
+        self.fails = Some((steps, fault));
+    }
+
+    /// What the last step cost a graphics card; `None` on the CPU.
+    pub fn work(&self) -> Option<Work> {
+        self.backend.work()
     }
 
     /// The model's tokenizer.
@@ -210,7 +284,7 @@ impl Engine {
         if tokens + max_tokens > u64::from(self.context) {
             return Err(Refused::TooLong { prompt: tokens, max_tokens, context: u64::from(self.context) });
         }
-        if self.sequences.len() >= self.max_sequences {
+        if self.sequences.len() >= self.max_sequences || self.fault.is_some() {
             return Err(Refused::Full);
         }
         let pages = self.backend.reserve((tokens + max_tokens) as usize).ok_or(Refused::Full)?;
@@ -232,28 +306,52 @@ impl Engine {
     }
 
     /// Advances every sequence by at most one generated token or one chunk of its prompt. Returns nothing if none is running.
+    ///
+    /// If the device fails there is nothing either, all sequences are gone, and [`Engine::fault`] says why.
     pub fn step(&mut self) -> Vec<Output> {
         if self.sequences.is_empty() {
             return Vec::new();
         }
         let mut rows = self.next_rows();
-        let logits = {
+        let penalties = self.penalties(&rows);
+        let found = {
             let sequences: Vec<&Pages> = self.sequences.iter().map(|sequence| &sequence.pages).collect();
-            self.backend.forward(&Batch { rows: &rows, sequences: &sequences })
+            self.backend.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &penalties })
         };
-        let mut logits = logits.chunks_exact(self.tokenizer.vocabulary_size() as usize);
+        let found = match (found, &mut self.fails) {
+            (_, Some((0, fault))) => Err(fault.clone()),
+            (found, Some((steps, _))) => {
+                *steps -= 1;
+                found
+            }
+            (found, None) => found,
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(fault) => {
+                self.fault = Some(fault);
+                Vec::new()
+            }
+        };
         let mut outputs = Vec::with_capacity(self.sequences.len());
-        for row in &rows {
+        let mut found = found.into_iter();
+        for row in &mut rows {
+            // It held the prompt.
+            row.token = 0;
+            if self.fault.is_some() {
+                continue;
+            }
             let sequence = &mut self.sequences[row.sequence];
-            let next = row.logits.then(|| logits.next()).flatten();
             sequence.done = sequence.done.max((row.position as usize + 1).min(sequence.prompt.len()));
-            if let Some(logits) = next {
-                outputs.push(take_token(sequence, &self.tokenizer, logits));
+            if row.wanted != Wanted::Nothing
+                && let Some(found) = found.next()
+            {
+                outputs.push(take_token(sequence, &self.tokenizer, &found));
             }
         }
-        // They held the prompt.
-        for row in &mut rows {
-            row.token = 0;
+        if self.fault.is_some() {
+            self.release_all();
+            return Vec::new();
         }
         for sequence in self.sequences.iter().filter(|sequence| sequence.generated.is_empty()) {
             let (id, usage) = (sequence.id, sequence.usage());
@@ -272,22 +370,40 @@ impl Engine {
 
     fn next_rows(&self) -> Vec<Row> {
         let reading = self.sequences.iter().filter(|sequence| sequence.done < sequence.prompt.len()).count();
-        let share = (PROMPT_CHUNK / reading.max(1)).max(1);
-        let mut rows = Vec::with_capacity(self.sequences.len() + PROMPT_CHUNK);
+        let chunk = self.backend.prompt_chunk();
+        let share = (chunk / reading.max(1)).max(1);
+        let mut rows = Vec::with_capacity(self.sequences.len() + chunk);
         for (index, sequence) in self.sequences.iter().enumerate() {
             if let Some(&token) = sequence.generated.last() {
                 let position = (sequence.prompt.len() + sequence.generated.len() - 1) as u32;
-                rows.push(Row { token, position, sequence: index, logits: true });
+                rows.push(Row { token, position, sequence: index, wanted: sequence.wanted() });
             } else {
                 let end = sequence.prompt.len().min(sequence.done + share);
                 for position in sequence.done..end {
-                    let logits = position + 1 == sequence.prompt.len();
+                    let last = position + 1 == sequence.prompt.len();
+                    let wanted = if last { sequence.wanted() } else { Wanted::Nothing };
                     let token = sequence.prompt[position];
-                    rows.push(Row { token, position: position as u32, sequence: index, logits });
+                    rows.push(Row { token, position: position as u32, sequence: index, wanted });
                 }
             }
         }
         rows
+    }
+
+    fn penalties(&self, rows: &[Row]) -> Vec<Penalty> {
+        let mut penalties = Vec::new();
+        for (row, about) in rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
+            let sequence = &self.sequences[about.sequence];
+            let of_row = sequence.sampling.penalties(&sequence.generated);
+            penalties.extend(of_row.into_iter().map(|(token, amount)| Penalty { row, token, amount }));
+        }
+        penalties
+    }
+
+    fn release_all(&mut self) {
+        for sequence in self.sequences.drain(..) {
+            self.backend.release(sequence.pages);
+        }
     }
 
     fn remove(&mut self, id: SequenceId) -> Option<TokenCounts> {
@@ -301,14 +417,27 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        for sequence in self.sequences.drain(..) {
-            self.backend.release(sequence.pages);
-        }
+        self.release_all();
     }
 }
 
-fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, logits: &[f32]) -> Output {
-    let token = sample(logits, &sequence.sampling, sequence.generated.len() as u64, &sequence.generated);
+fn cpu(model: Model, options: &Options) -> Box<dyn Backend> {
+    Box::new(Cpu::new(model, options.threads, cache_tokens(options)))
+}
+
+/// Tokens that all sequences together can have at most.
+pub(crate) fn cache_tokens(options: &Options) -> usize {
+    let pages = (options.context as usize).div_ceil(PAGE_TOKENS).saturating_mul(options.max_sequences);
+    pages.saturating_mul(PAGE_TOKENS)
+}
+
+fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, found: &Found) -> Output {
+    let token = match found {
+        Found::Likeliest(token) => *token,
+        Found::Candidates(candidates) => sequence.sampling.choose(candidates, sequence.generated.len() as u64),
+        // Nobody here asks for them.
+        Found::Logits(logits) => sampling::likeliest(logits.iter().copied()),
+    };
     sequence.generated.push(token);
     let ended = tokenizer.is_end_of_generation(token);
     let mut piece = sequence.detokenizer.push(tokenizer.piece(token));

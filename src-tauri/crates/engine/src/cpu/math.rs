@@ -271,7 +271,7 @@ pub(super) fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
 }
 
 /// Cosines and sines for [`rotate`].
-pub(super) fn turns(position: u32, size: usize, base: f32, out: &mut Vec<(f32, f32)>) {
+pub(crate) fn turns(position: u32, size: usize, base: f32, out: &mut Vec<(f32, f32)>) {
     let step = base.powf(-2.0 / size as f32);
     let mut angle = position as f32;
     out.clear();

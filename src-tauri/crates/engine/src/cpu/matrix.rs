@@ -7,7 +7,7 @@ use super::product;
 use crate::gguf::TensorType;
 
 /// A matrix of `rows * columns`, its rows one after another.
-pub(super) struct Matrix {
+pub(crate) struct Matrix {
     pub(super) rows: usize,
     pub(super) columns: usize,
     weights: Weights,
@@ -24,7 +24,7 @@ enum Weights {
 
 impl Matrix {
     /// Arranges a tensor's bytes, which must be as long as the type and the sizes say.
-    pub(super) fn new(kind: TensorType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
+    pub(crate) fn new(kind: TensorType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
         let half = |low: u8, high: u8| f16::from_le_bytes([low, high]).to_f32();
         let weights = match kind {
             TensorType::F32 => {
@@ -62,7 +62,7 @@ impl Matrix {
     }
 
     /// One row's values, into `out`.
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let from = row * self.columns;
         let blocks = from / 32..(from + self.columns) / 32;
         match &self.weights {

@@ -10,13 +10,21 @@ mod x86;
 use std::collections::BTreeMap;
 
 use half::f16;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::backend::{Backend, Batch, PAGE_TOKENS, Pages, Row};
+use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Row, Wanted};
+use crate::fault::DeviceFault;
 use crate::gguf::Tensor;
 use crate::model::{Model, Parameters, layer_tensors};
+use crate::sampling::{self, Candidates};
+#[cfg(feature = "wgpu")]
+pub(crate) use math::turns;
 use math::{LANES, Level};
-use matrix::{Activations, Matrix};
+use matrix::Activations;
+#[cfg(all(test, feature = "wgpu"))]
+pub(crate) use matrix::Matrix;
+#[cfg(not(all(test, feature = "wgpu")))]
+use matrix::Matrix;
 use pool::Pool;
 
 struct Layer {
@@ -42,7 +50,6 @@ pub(crate) struct Cpu {
     /// `None` where the embedding serves as output too.
     output: Option<Matrix>,
     cache: Cache,
-    logits: Vec<f32>,
 }
 
 impl Cpu {
@@ -83,7 +90,6 @@ impl Cpu {
             output_norm,
             output,
             cache: Cache::new(&parameters, cache_tokens.div_ceil(PAGE_TOKENS)),
-            logits: Vec::new(),
         }
     }
 
@@ -208,7 +214,12 @@ impl Backend for Cpu {
         self.cache.release(pages);
     }
 
-    fn forward(&mut self, batch: &Batch<'_>) -> &[f32] {
+    /// A tenth of a second for a small model on one slow core.
+    fn prompt_chunk(&self) -> usize {
+        16
+    }
+
+    fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
         let Parameters { width, head_size, rope_size, rope_base, .. } = self.parameters;
         let tokens = batch.rows.len();
         let mut states = vec![0.0; tokens * width];
@@ -250,14 +261,34 @@ impl Backend for Cpu {
             .rows
             .iter()
             .zip(states.chunks_exact(width))
-            .filter(|(row, _)| row.logits)
+            .filter(|(row, _)| row.wanted != Wanted::Nothing)
             .flat_map(|(_, state)| state.iter().copied())
             .collect();
         let normed = self.normed(&wanted, &self.output_norm);
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         let mut made = self.multiply(&[output], &normed, wanted.len() / width);
-        self.logits = made.pop().unwrap_or_default();
-        &self.logits
+        let mut logits = Zeroizing::new(made.pop().unwrap_or_default());
+        let rows = batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing);
+        Ok(rows
+            .zip(logits.chunks_exact_mut(self.parameters.vocabulary))
+            .map(|((index, row), logits)| {
+                for penalty in batch.penalties.iter().filter(|penalty| penalty.row == index) {
+                    if let Some(logit) = logits.get_mut(penalty.token as usize) {
+                        *logit -= penalty.amount;
+                    }
+                }
+                find(row.wanted, logits)
+            })
+            .collect())
+    }
+}
+
+fn find(wanted: Wanted, logits: &[f32]) -> Found {
+    let all = logits.iter().copied();
+    match wanted {
+        Wanted::Nothing | Wanted::Likeliest => Found::Likeliest(sampling::likeliest(all)),
+        Wanted::Candidates => Found::Candidates(Candidates::of(all)),
+        Wanted::Logits => Found::Logits(logits.to_vec()),
     }
 }
 

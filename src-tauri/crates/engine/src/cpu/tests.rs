@@ -220,14 +220,15 @@ fn attention_equals_a_plain_one() {
     pages.0.reverse();
     let count = 130;
     let (keys, stored) = (values(12, count * kv_heads * head_size, 1.0), values(13, count * kv_heads * head_size, 1.0));
-    let rows: Vec<Row> =
-        (0..count).map(|position| Row { token: 0, position: position as u32, sequence: 0, logits: false }).collect();
-    let batch = Batch { rows: &rows, sequences: &[&pages] };
+    let rows: Vec<Row> = (0..count)
+        .map(|position| Row { token: 0, position: position as u32, sequence: 0, wanted: Wanted::Nothing })
+        .collect();
+    let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[] };
     cache.write(1, &batch, &keys, &stored);
     for position in [0, 1, 31, 32, 63, 64, 65, 129] {
         let queries = values(14 + position as u64, heads * head_size, 1.0);
         let row = [rows[position]];
-        let batch = Batch { rows: &row, sequences: &[&pages] };
+        let batch = Batch { rows: &row, sequences: &[&pages], penalties: &[] };
         for level in levels() {
             let attention = Attention { parameters: &cpu.parameters, level, cache: &cache, layer: 1, batch: &batch };
             let mut asked = queries.clone();
@@ -261,15 +262,22 @@ fn attention_equals_a_plain_one() {
 #[test]
 fn every_level_and_number_of_threads_computes_the_same_bits() {
     let rows: Vec<Row> = (0..40)
-        .map(|position| Row { token: 3 + position * 7, position, sequence: 0, logits: position % 13 == 0 })
+        .map(|position| {
+            let wanted = if position % 13 == 0 { Wanted::Logits } else { Wanted::Nothing };
+            Row { token: 3 + position * 7, position, sequence: 0, wanted }
+        })
         .collect();
     let mut seen: Option<Vec<u32>> = None;
     for level in levels() {
         for threads in [1, 2] {
             let mut cpu = Cpu::at_level(level, tiny(), threads, 64);
             let pages = cpu.reserve(40).unwrap();
-            let logits: Vec<u32> =
-                cpu.forward(&Batch { rows: &rows, sequences: &[&pages] }).iter().map(|logit| logit.to_bits()).collect();
+            let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[] };
+            let mut logits: Vec<u32> = Vec::new();
+            for found in cpu.forward(&batch).unwrap() {
+                let Found::Logits(row) = found else { panic!("logits were wanted") };
+                logits.extend(row.iter().map(|logit| logit.to_bits()));
+            }
             assert_eq!(logits.len(), 4 * 512);
             assert_eq!(*seen.get_or_insert(logits.clone()), logits, "{level:?}, {threads} threads");
         }

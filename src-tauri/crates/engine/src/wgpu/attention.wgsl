@@ -1,0 +1,103 @@
+// Attention of one head of one token over its sequence's pages. One workgroup for each; positions are worked off in runs of as many
+// as there are threads: first a thread for each position, then a thread for each pair of the head's values.
+
+struct Op {
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> op: Op;
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read> queries: array<vec2<f32>>;
+//# if FOURS
+@group(0) @binding(3) var<storage, read> keys: array<vec4<u32>>;
+//# end
+//# if !FOURS
+@group(0) @binding(3) var<storage, read> keys: array<u32>;
+//# end
+@group(0) @binding(4) var<storage, read> values: array<u32>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec2<f32>>;
+
+const HALF = {HEAD}u / 2u;
+
+var<workgroup> query: array<vec2<f32>, {HALF}>;
+var<workgroup> scores: array<f32, {WORKGROUP}>;
+
+// Number of the head's entry of a position, in entries.
+fn entry(table: u32, head: u32, position: u32) -> u32 {
+    let page = step[table + position / 32u];
+    return (page * {KV_HEADS}u + head) * 32u + position % 32u;
+}
+
+@compute @workgroup_size({WORKGROUP})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row = 8u + group.y * 4u;
+    let count = step[row + 1u] + 1u;
+    let table = step[row + 2u];
+    let at = (group.y * {HEADS}u + group.x) * HALF;
+    let head = group.x / ({HEADS}u / {KV_HEADS}u);
+    for (var i = thread; i < HALF; i += {WORKGROUP}u) {
+        query[i] = queries[at + i];
+    }
+    workgroupBarrier();
+    var highest = -3.0e38;
+    var total = 0.0;
+    //# for n SHARE
+    var sum_{n} = vec2<f32>(0.0);
+    //# end
+    for (var first = 0u; first < count; first += {WORKGROUP}u) {
+        let position = first + thread;
+        var score = -3.0e38;
+        if position < count {
+            var product = vec2<f32>(0.0);
+            let base = entry(table, head, position) * HALF;
+            //# if FOURS
+            for (var i = 0u; i < HALF / 4u; i++) {
+                let four = keys[base / 4u + i];
+                product = fma(unpack2x16float(four.x), query[i * 4u], product);
+                product = fma(unpack2x16float(four.y), query[i * 4u + 1u], product);
+                product = fma(unpack2x16float(four.z), query[i * 4u + 2u], product);
+                product = fma(unpack2x16float(four.w), query[i * 4u + 3u], product);
+            }
+            //# end
+            //# if !FOURS
+            for (var i = 0u; i < HALF; i++) {
+                product = fma(unpack2x16float(keys[base + i]), query[i], product);
+            }
+            //# end
+            score = (product.x + product.y) * op.scale;
+        }
+        scores[thread] = score;
+        workgroupBarrier();
+        var most = highest;
+        for (var i = 0u; i < {WORKGROUP}u; i++) {
+            most = max(most, scores[i]);
+        }
+        workgroupBarrier();
+        scores[thread] = select(0.0, exp(score - most), position < count);
+        workgroupBarrier();
+        let shrink = exp(highest - most);
+        highest = most;
+        total *= shrink;
+        //# for n SHARE
+        sum_{n} *= shrink;
+        //# end
+        let last = min({WORKGROUP}u, count - first);
+        for (var i = 0u; i < last; i++) {
+            let weight = scores[i];
+            let base = entry(table, head, first + i) * HALF;
+            total += weight;
+            //# for n SHARE
+            if thread + {n}u * {WORKGROUP}u < HALF {
+                let pair = unpack2x16float(values[base + thread + {n}u * {WORKGROUP}u]);
+                sum_{n} = fma(vec2<f32>(weight), pair, sum_{n});
+            }
+            //# end
+        }
+        workgroupBarrier();
+    }
+    //# for n SHARE
+    if thread + {n}u * {WORKGROUP}u < HALF {
+        out[at + thread + {n}u * {WORKGROUP}u] = sum_{n} / total;
+    }
+    //# end
+}

@@ -1,0 +1,18 @@
+//! What there is of graphics cards in a program that was built without them: the answer that there are none.
+
+use crate::adapter::{Adapter, NoAdapter};
+use crate::backend::Backend;
+use crate::model::{Model, Parameters};
+use crate::scheduler::{Options, StartError};
+
+pub(crate) fn list() -> Vec<Adapter> {
+    Vec::new()
+}
+
+pub(crate) fn check(_: &Parameters) -> Result<(), StartError> {
+    Err(NoAdapter::NotBuilt.into())
+}
+
+pub(crate) fn start(_: Model, _: &Options, _: Option<&str>) -> Result<Box<dyn Backend>, StartError> {
+    Err(NoAdapter::NotBuilt.into())
+}

@@ -1,0 +1,251 @@
+//! One open card: orders to it, and what it complains about.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::adapter::{Adapter, AdapterKind};
+use crate::fault::DeviceFault;
+
+/// What the driver said last, noted by its callbacks.
+#[derive(Clone)]
+enum Trouble {
+    Lost(String),
+    OutOfMemory,
+    Complaint(String),
+}
+
+/// An open card.
+pub(super) struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) about: Adapter,
+    pub(super) limits: wgpu::Limits,
+    trouble: Arc<Mutex<Option<Trouble>>>,
+    deadline: Duration,
+}
+
+/// All cards, in the order of their numbers.
+pub(super) fn enumerate() -> Vec<(wgpu::Adapter, Adapter)> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::DX12;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        // Neither validation layers nor labels: what the driver is told is what the kernels need.
+        flags: wgpu::InstanceFlags::empty(),
+        // Memory beyond this share of what the system grants us would be taken from the owner's desktop or game.
+        memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+            for_resource_creation: Some(95),
+            for_device_loss: None,
+        },
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let found = now(instance.enumerate_adapters(backends));
+    found
+        .into_iter()
+        .map(|adapter| {
+            let about = describe(&adapter);
+            (adapter, about)
+        })
+        .collect()
+}
+
+/// Storage buffers that the kernel with the most of them has.
+const STORAGE_BUFFERS: u32 = 9;
+const WORKGROUP_MEMORY: u32 = 16 * 1024;
+
+fn describe(adapter: &wgpu::Adapter) -> Adapter {
+    let info = adapter.get_info();
+    let limits = adapter.limits();
+    let features = adapter.features();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+        wgpu::DeviceType::Other => AdapterKind::Other,
+    };
+    let unusable = if limits.max_storage_buffers_per_shader_stage < STORAGE_BUFFERS {
+        Some(format!("kernels need {STORAGE_BUFFERS} buffers, it has {}", limits.max_storage_buffers_per_shader_stage))
+    } else if limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
+        Some(format!(
+            "kernels need {WORKGROUP_MEMORY} bytes of shared memory, it has {}",
+            limits.max_compute_workgroup_storage_size
+        ))
+    } else {
+        None
+    };
+    Adapter {
+        name: info.name.trim().to_owned(),
+        driver: if info.driver_info.is_empty() { info.driver } else { info.driver_info },
+        api: match info.backend {
+            wgpu::Backend::Vulkan => "Vulkan",
+            wgpu::Backend::Dx12 => "DX12",
+            _ => "other",
+        },
+        kind,
+        vendor: info.vendor,
+        device: info.device,
+        pci: Some(info.device_pci_bus_id).filter(|id| !id.is_empty()),
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        buffer_bytes: limits.max_buffer_size,
+        half_floats: features.contains(wgpu::Features::SHADER_F16),
+        subgroup: features
+            .contains(wgpu::Features::SUBGROUP)
+            .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+        unusable,
+    }
+}
+
+impl Gpu {
+    /// Opens a card. Work that takes longer than `deadline` counts as hung.
+    pub(super) fn open(adapter: &wgpu::Adapter, about: Adapter, deadline: Duration) -> Result<Self, DeviceFault> {
+        let limits = adapter.limits();
+        let features = if about.subgroup.is_some() { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+        let opened = now(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: None,
+            required_features: features,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..wgpu::DeviceDescriptor::default()
+        }));
+        let (device, queue) = opened.map_err(|error| DeviceFault::Refused { reason: error.to_string() })?;
+        let trouble = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&trouble);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let what = match &error {
+                wgpu::Error::OutOfMemory { .. } => Trouble::OutOfMemory,
+                error => Trouble::Complaint(error.to_string()),
+            };
+            note(&noted, what);
+        }));
+        let noted = Arc::clone(&trouble);
+        device.set_device_lost_callback(move |reason, message| {
+            let message = if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
+            // Whatever was complained about before was its first sign.
+            *lock(&noted) = Some(Trouble::Lost(message));
+        });
+        Ok(Self { device, queue, about, limits, trouble, deadline })
+    }
+
+    /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.
+    pub(super) fn buffer(
+        &self,
+        what: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, DeviceFault> {
+        let size = bytes.next_multiple_of(16).max(16);
+        if size > self.limits.max_buffer_size {
+            return Err(DeviceFault::OutOfMemory { what, wanted: size, limit: Some(self.limits.max_buffer_size) });
+        }
+        let buffer =
+            self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        match self.take_trouble() {
+            None => Ok(buffer),
+            Some(Trouble::OutOfMemory) => Err(DeviceFault::OutOfMemory { what, wanted: size, limit: None }),
+            Some(other) => Err(fault(other)),
+        }
+    }
+
+    /// A buffer that kernels read and write.
+    pub(super) fn storage(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, DeviceFault> {
+        let limit = self.limits.max_storage_buffer_binding_size;
+        if bytes.next_multiple_of(16) > limit {
+            return Err(DeviceFault::OutOfMemory { what, wanted: bytes, limit: Some(limit) });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        self.buffer(what, bytes, usage)
+    }
+
+    /// A compiled kernel.
+    pub(super) fn pipeline(
+        &self,
+        kernel: &str,
+        source: &str,
+        layout: &wgpu::BindGroupLayout,
+    ) -> Result<wgpu::ComputePipeline, DeviceFault> {
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let whole = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(layout)],
+            ..wgpu::PipelineLayoutDescriptor::default()
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: Some(&whole),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every kernel writes before it reads what its workgroup shares.
+                zero_initialize_workgroup_memory: false,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
+            cache: None,
+        });
+        match self.take_trouble() {
+            None => Ok(pipeline),
+            Some(Trouble::Complaint(reason)) => Err(DeviceFault::Pipeline { kernel: kernel.to_owned(), reason }),
+            Some(other) => Err(fault(other)),
+        }
+    }
+
+    /// Waits until the card has done what it was told, but not for ever.
+    pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), DeviceFault> {
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(self.deadline) };
+        let waited = self.device.poll(wait);
+        self.check()?;
+        match waited {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(DeviceFault::Hung { seconds: self.deadline.as_secs() }),
+            Err(error) => Err(DeviceFault::Refused { reason: error.to_string() }),
+        }
+    }
+
+    /// What the driver complained about since the last look.
+    pub(super) fn check(&self) -> Result<(), DeviceFault> {
+        self.take_trouble().map_or(Ok(()), |trouble| Err(fault(trouble)))
+    }
+
+    /// A lost card stays lost; anything else is told once.
+    fn take_trouble(&self) -> Option<Trouble> {
+        let mut trouble = lock(&self.trouble);
+        match &*trouble {
+            Some(Trouble::Lost(_)) => trouble.clone(),
+            _ => trouble.take(),
+        }
+    }
+}
+
+fn fault(trouble: Trouble) -> DeviceFault {
+    match trouble {
+        Trouble::Lost(reason) => DeviceFault::Lost { reason },
+        Trouble::OutOfMemory => DeviceFault::OutOfMemory { what: "the driver's own use", wanted: 0, limit: None },
+        Trouble::Complaint(reason) => DeviceFault::Refused { reason },
+    }
+}
+
+/// The first complaint is the cause; what follows is its consequence.
+fn note(trouble: &Mutex<Option<Trouble>>, what: Trouble) {
+    lock(trouble).get_or_insert(what);
+}
+
+fn lock(trouble: &Mutex<Option<Trouble>>) -> MutexGuard<'_, Option<Trouble>> {
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a future gives that needs nobody to wake it: those of this library are ready at once outside of a browser.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        std::thread::yield_now();
+    }
+}

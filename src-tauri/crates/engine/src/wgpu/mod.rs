@@ -1,0 +1,436 @@
+//! The backend for graphics cards, through wgpu: Vulkan, and DX12 on Windows.
+//!
+//! The whole forward pass runs on the card, as one list of kernels that is made once ([`graph`]); a step uploads token ids,
+//! positions and page numbers and reads back a token id, or 64 candidates, for each sequence. Weights keep the types they have in
+//! the file ([`matrix`]), and the attention cache is in 16-bit floats, packed in pairs, so that no card needs arithmetic in them.
+//!
+//! Activations take the same forms as on the CPU (signed bytes for blocks of quants), products of bytes are whole numbers and thus
+//! exact, and sums run in an order that depends on nothing but the shape ([`shape`]). So a sequence's result is the same in every
+//! batch, and close to the CPU's.
+
+mod gpu;
+mod graph;
+mod kernels;
+mod matrix;
+mod pages;
+mod shape;
+mod template;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroize;
+
+use crate::adapter::{self, Adapter, NoAdapter, Wish};
+use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::fault::DeviceFault;
+use crate::model::{Model, Parameters};
+use crate::sampling::{Candidates, MAX_CANDIDATES};
+use crate::scheduler::{Options, StartError, cache_tokens};
+
+use self::gpu::Gpu;
+use self::graph::{Builder, Graph, RESULT_WORDS, STEP_HEAD, Scratch, Size};
+use self::kernels::Kernels;
+use self::pages::Cache;
+use self::shape::Shape;
+use self::weights::Weights;
+
+/// The cards of this machine.
+pub(crate) fn list() -> Vec<Adapter> {
+    gpu::enumerate().into_iter().map(|(_, about)| about).collect()
+}
+
+/// Heads are shared between the threads of a workgroup, in its own small memory.
+const MAX_HEAD_SIZE: usize = 256;
+
+/// Whether kernels can compute a model of this shape.
+pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
+    let size = parameters.head_size;
+    if !size.is_multiple_of(2) || size > MAX_HEAD_SIZE {
+        return Err(StartError::Unsupported { what: format!("its heads have {size} values") });
+    }
+    Ok(())
+}
+
+/// Brings a model to a card: the one of that name or number, or the best.
+pub(crate) fn start(model: Model, options: &Options, adapter: Option<&str>) -> Result<Box<dyn Backend>, StartError> {
+    let wish = Wish { adapter: adapter.map(str::to_owned), software: true };
+    Ok(Box::new(Wgpu::new(model, options, &wish, &Tuning::default())?))
+}
+
+/// What tests set otherwise.
+struct Tuning {
+    /// The most bytes of one buffer of weights; `None`: what the card allows.
+    binding_bytes: Option<u64>,
+    /// The most bytes of everything; `None`: what the driver gives.
+    memory_bytes: Option<u64>,
+    /// How kernels are cut; `None`: as suits the card.
+    shape: Option<Shape>,
+    /// After this long without an answer the card counts as hung. Windows resets a card after two seconds; software on a busy
+    /// machine may need longer for its first step.
+    deadline: Duration,
+    /// Text before every kernel.
+    preamble: &'static str,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { binding_bytes: None, memory_bytes: None, shape: None, deadline: Duration::from_secs(20), preamble: "" }
+    }
+}
+
+/// How long a chunk of a prompt may take: whoever drives the engine reacts between steps only.
+const CHUNK_TIME: Duration = Duration::from_millis(100);
+const FIRST_CHUNK: usize = 16;
+
+/// A model on a card.
+struct Wgpu {
+    // Before the card itself, so that they are dropped first.
+    graph: Graph,
+    cache: Cache,
+    scratch: Scratch,
+    weights: Weights,
+    kernels: Kernels,
+    readback: wgpu::Buffer,
+    gpu: Arc<Gpu>,
+    parameters: Parameters,
+    /// Tokens with results that one step has at most.
+    results: u32,
+    chunk: usize,
+    work: Work,
+    fault: Option<DeviceFault>,
+}
+
+impl Wgpu {
+    fn new(model: Model, options: &Options, wish: &Wish, tuning: &Tuning) -> Result<Self, StartError> {
+        check(model.parameters())?;
+        let mut found = gpu::enumerate();
+        let listed: Vec<Adapter> = found.iter().map(|(_, about)| about.clone()).collect();
+        let chosen = adapter::choose(&listed, wish)?;
+        if chosen.index >= found.len() {
+            return Err(NoAdapter::None.into());
+        }
+        let (adapter, about) = found.swap_remove(chosen.index);
+        let parameters = *model.parameters();
+        let shape = tuning.shape.clone().unwrap_or_else(|| Shape::of(&about));
+        let batch = shape.batch;
+        let results = (options.max_sequences as u32).clamp(4, batch);
+        let pages = cache_tokens(options) / PAGE_TOKENS;
+        let needed = Weights::bytes(&model)
+            + Scratch::bytes(&parameters, batch, results)
+            + Cache::first_bytes(&parameters, pages);
+        if let Some(limit) = tuning.memory_bytes.filter(|&limit| needed > limit) {
+            let what = "weights, and what is computed with them";
+            return Err(DeviceFault::OutOfMemory { what, wanted: needed, limit: Some(limit) }.into());
+        }
+        let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+        let limit = tuning.binding_bytes.unwrap_or(u64::MAX);
+        let weights = Weights::upload(&gpu, model, options.context as usize, limit)?;
+        let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
+        let cache = Cache::new(&gpu, &parameters, pages)?;
+        let mut kernels = Kernels::new(Arc::clone(&gpu), shape);
+        kernels.preamble = tuning.preamble;
+        let graph = Builder::new(&gpu, &mut kernels, &parameters, &scratch, results).model(&weights, &cache.layers)?;
+        let bytes = u64::from(results) * (1 + RESULT_WORDS as u64) * 4;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let readback = gpu.buffer("results", bytes, usage)?;
+        Ok(Self {
+            graph,
+            cache,
+            scratch,
+            weights,
+            kernels,
+            readback,
+            gpu,
+            parameters,
+            results,
+            chunk: FIRST_CHUNK,
+            work: Work::default(),
+            fault: None,
+        })
+    }
+
+    fn bind(&mut self) -> Result<(), DeviceFault> {
+        let Self { gpu, kernels, parameters, scratch, .. } = self;
+        let builder = Builder::new(gpu, kernels, parameters, scratch, self.results);
+        self.graph = builder.model(&self.weights, &self.cache.layers)?;
+        Ok(())
+    }
+
+    /// Computes rows that fit into one step.
+    fn step(&mut self, part: &Part<'_>, found: &mut Vec<Found>) -> Result<(), DeviceFault> {
+        let mut words = part.words();
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        words.zeroize();
+        if bytes.len() as u64 > self.scratch.step.size() {
+            self.scratch.step = self.gpu.storage("numbers of a step", bytes.len() as u64 * 2)?;
+            self.bind()?;
+        }
+        let started = Instant::now();
+        self.gpu.queue.write_buffer(&self.scratch.step, 0, &bytes);
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let work = self.graph.encode(&mut encoder, part.size());
+        self.work.dispatches += work.dispatches;
+        self.work.bytes_bound += work.bytes_bound;
+        let read = self.plan_readback(part);
+        for &(buffer, offset, to, bytes) in &read {
+            let source = match buffer {
+                Source::Results => &self.scratch.results,
+                Source::Logits => &self.scratch.logits,
+            };
+            encoder.copy_buffer_to_buffer(source, offset, &self.readback, to, bytes);
+        }
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let used = read.iter().map(|&(_, _, to, bytes)| to + bytes).max().unwrap_or_default();
+        if used > 0 {
+            self.readback.map_async(wgpu::MapMode::Read, 0..used, |_| {});
+        }
+        self.gpu.wait(submission)?;
+        self.adapt(part, started.elapsed());
+        if used > 0 {
+            let refused = |error: &dyn std::fmt::Display| DeviceFault::Refused { reason: error.to_string() };
+            let view = self.readback.get_mapped_range(0..used).map_err(|error| refused(&error))?;
+            part.take(&view, &read, self.results as usize, found);
+            drop(view);
+            self.readback.unmap();
+        }
+        self.gpu.check()
+    }
+
+    /// What to copy where: ids, candidates of the rows that want them, logits of those that want these.
+    fn plan_readback(&mut self, part: &Part<'_>) -> Vec<Copy> {
+        let mut copies = Vec::new();
+        let ids = part.wanting.len() as u64 * 4;
+        if part.wanting.is_empty() {
+            return copies;
+        }
+        copies.push((Source::Results, 0, 0, ids));
+        let mut to = ids;
+        let (results, vocabulary) = (u64::from(self.results), self.parameters.vocabulary as u64 * 4);
+        for (index, &row) in part.wanting.iter().enumerate() {
+            let (source, offset, bytes) = match part.rows[row].wanted {
+                Wanted::Nothing | Wanted::Likeliest => continue,
+                Wanted::Candidates => {
+                    let bytes = RESULT_WORDS as u64 * 4;
+                    (Source::Results, results * 4 + index as u64 * bytes, bytes)
+                }
+                Wanted::Logits => (Source::Logits, index as u64 * vocabulary, vocabulary),
+            };
+            copies.push((source, offset, to, bytes));
+            to += bytes;
+        }
+        copies
+    }
+
+    /// Prompts are read in chunks as long as take about a tenth of a second.
+    fn adapt(&mut self, part: &Part<'_>, took: Duration) {
+        if part.rows.len() < self.chunk.min(FIRST_CHUNK) {
+            return;
+        }
+        if took > CHUNK_TIME {
+            self.chunk = (self.chunk / 2).max(8);
+        } else if took * 5 < CHUNK_TIME * 2 && part.rows.len() >= self.chunk {
+            self.chunk = (self.chunk * 2).min(self.kernels.shape.batch as usize);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Results,
+    Logits,
+}
+
+/// From where, from which byte, to which byte, how many.
+type Copy = (Source, u64, u64, u64);
+
+/// Rows that are computed together.
+struct Part<'a> {
+    rows: &'a [Row],
+    sequences: &'a [&'a Pages],
+    /// Those of these rows, with the numbers of the batch's rows.
+    penalties: Vec<Penalty>,
+    /// Rows that want something.
+    wanting: Vec<usize>,
+}
+
+impl Part<'_> {
+    fn size(&self) -> Size {
+        let finds = |&row: &usize| self.rows[row].wanted != Wanted::Logits;
+        Size {
+            tokens: self.rows.len() as u32,
+            results: self.wanting.len() as u32,
+            find: self.wanting.iter().any(finds) || !self.penalties.is_empty(),
+            penalties: self.penalties.len() as u32,
+        }
+    }
+
+    /// What the kernels read: a head, four words for each row, two for each result, three for each penalty, then pages.
+    fn words(&self) -> Vec<u32> {
+        let results_at = STEP_HEAD + 4 * self.rows.len();
+        let penalties_at = results_at + 2 * self.wanting.len();
+        let mut tables_at = penalties_at + 3 * self.penalties.len();
+        let mut tables = vec![0; self.sequences.len()];
+        for row in self.rows {
+            if tables[row.sequence] == 0 {
+                tables[row.sequence] = tables_at;
+                tables_at += self.sequences[row.sequence].0.len();
+            }
+        }
+        let mut words = vec![0; tables_at];
+        let (rows, results) = (self.rows.len(), self.wanting.len());
+        let head = [rows, results, self.penalties.len(), results_at, penalties_at];
+        for (word, value) in words.iter_mut().zip(head) {
+            *word = value as u32;
+        }
+        for (row, words) in self.rows.iter().zip(words[STEP_HEAD..].chunks_exact_mut(4)) {
+            words.copy_from_slice(&[row.token, row.position, tables[row.sequence] as u32, 0]);
+        }
+        for (&row, words) in self.wanting.iter().zip(words[results_at..].chunks_exact_mut(2)) {
+            let count = match self.rows[row].wanted {
+                Wanted::Nothing | Wanted::Logits => 0,
+                Wanted::Likeliest => 1,
+                Wanted::Candidates => MAX_CANDIDATES as u32,
+            };
+            words.copy_from_slice(&[row as u32, count]);
+        }
+        for (penalty, words) in self.penalties.iter().zip(words[penalties_at..].chunks_exact_mut(3)) {
+            let result = self.wanting.iter().position(|&row| row == penalty.row).unwrap_or_default();
+            words.copy_from_slice(&[result as u32, penalty.token, penalty.amount.to_bits()]);
+        }
+        for (pages, &at) in self.sequences.iter().zip(&tables).filter(|(_, at)| **at != 0) {
+            words[at..at + pages.0.len()].copy_from_slice(&pages.0);
+        }
+        words
+    }
+
+    /// Takes results out of what was read back.
+    fn take(&self, view: &[u8], copies: &[Copy], _results: usize, found: &mut Vec<Found>) {
+        let word = |at: usize| -> u32 {
+            let bytes = view.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, u32::from_le_bytes)
+        };
+        let mut copies = copies.iter().skip(1);
+        for (index, &row) in self.wanting.iter().enumerate() {
+            found.push(match self.rows[row].wanted {
+                Wanted::Nothing | Wanted::Likeliest => Found::Likeliest(word(index * 4)),
+                Wanted::Candidates => {
+                    let at = copies.next().map_or(0, |&(_, _, to, _)| to as usize);
+                    let pair = |n: usize| (word(at + 4 + n * 8), f32::from_bits(word(at + 8 + n * 8)));
+                    let likeliest: Vec<(u32, f32)> =
+                        (0..MAX_CANDIDATES).map(pair).take_while(|&(id, _)| id != u32::MAX).collect();
+                    Found::Candidates(Candidates { likeliest, log_sum_exp: f32::from_bits(word(at)) })
+                }
+                Wanted::Logits => {
+                    let (at, bytes) = copies.next().map_or((0, 0), |&(_, _, to, bytes)| (to as usize, bytes as usize));
+                    let values = view.get(at..at + bytes).unwrap_or_default().as_chunks::<4>().0;
+                    Found::Logits(values.iter().map(|&value| f32::from_le_bytes(value)).collect())
+                }
+            });
+        }
+    }
+}
+
+impl Backend for Wgpu {
+    fn name(&self) -> &'static str {
+        "wgpu"
+    }
+
+    fn adapter(&self) -> Option<String> {
+        Some(self.gpu.about.describe())
+    }
+
+    fn prompt_chunk(&self) -> usize {
+        self.chunk
+    }
+
+    fn reserve(&mut self, tokens: usize) -> Option<Pages> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let count = tokens.div_ceil(PAGE_TOKENS);
+        if let Some(pages) = self.cache.take(count) {
+            return Some(pages);
+        }
+        // More memory, or none: a card that is full now may have room when a game has ended.
+        let grown = self
+            .cache
+            .grow(&self.gpu, &self.parameters, count)
+            .and_then(|grown| if grown { self.bind().map(|()| true) } else { Ok(false) });
+        match grown {
+            Ok(true) => self.cache.take(count),
+            Ok(false) | Err(DeviceFault::OutOfMemory { .. }) => None,
+            Err(fault) => {
+                self.fault = Some(fault);
+                None
+            }
+        }
+    }
+
+    fn release(&mut self, pages: Pages) {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.cache.wipe(&mut encoder, &pages);
+        for buffer in self.scratch.all() {
+            encoder.clear_buffer(buffer, 0, None);
+        }
+        self.cache.give_back(pages);
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        // The next step would find out as well; but then the wiping must have happened.
+        if self.fault.is_none() {
+            self.fault = self.gpu.wait(submission).err();
+        }
+    }
+
+    fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        self.work = Work::default();
+        let mut found = Vec::new();
+        let mut first = 0;
+        while first < batch.rows.len() {
+            let mut wanting = Vec::new();
+            let mut last = first;
+            while last < batch.rows.len() && last - first < self.kernels.shape.batch as usize {
+                if batch.rows[last].wanted != Wanted::Nothing {
+                    if wanting.len() == self.results as usize {
+                        break;
+                    }
+                    wanting.push(last - first);
+                }
+                last += 1;
+            }
+            let inside = batch.penalties.iter().filter(|penalty| (first..last).contains(&penalty.row));
+            let penalties = inside.map(|&penalty| Penalty { row: penalty.row - first, ..penalty }).collect();
+            let part = Part { rows: &batch.rows[first..last], sequences: batch.sequences, penalties, wanting };
+            let wanted = part.wanting.iter().filter(|&&row| part.rows[row].wanted == Wanted::Logits).count();
+            let done = self.room_for_logits(wanted).and_then(|()| self.step(&part, &mut found));
+            if let Err(fault) = done {
+                self.fault = Some(fault.clone());
+                return Err(fault);
+            }
+            first = last;
+        }
+        Ok(found)
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(self.work)
+    }
+}
+
+impl Wgpu {
+    /// Only tests want logits, so there is no room for them beforehand.
+    fn room_for_logits(&mut self, rows: usize) -> Result<(), DeviceFault> {
+        let row = self.parameters.vocabulary as u64 * 4;
+        let bytes = u64::from(self.results) * (1 + RESULT_WORDS as u64) * 4 + rows as u64 * row;
+        if rows > 0 && self.readback.size() < bytes {
+            let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+            self.readback = self.gpu.buffer("logits", bytes, usage)?;
+        }
+        Ok(())
+    }
+}

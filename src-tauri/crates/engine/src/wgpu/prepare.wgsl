@@ -1,0 +1,121 @@
+// Activations in the form that the next matrix is multiplied with: normed, gated or as they are, then as 32-bit floats, rounded to
+// 16 bits, or as signed bytes with a scale for each block of 32. One workgroup for each token.
+
+struct Op {
+    // Values of one token; blocks of 32 that hold them, the last one filled up with zeros.
+    columns: u32,
+    blocks: u32,
+    // Whether tokens are those behind which something is wanted.
+    chosen: u32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> op: Op;
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read> source: array<f32>;
+//# if NORM
+@group(0) @binding(3) var<storage, read> weights: array<f32>;
+//# end
+@group(0) @binding(4) var<storage, read_write> words: array<vec4<u32>>;
+//# if Q8
+@group(0) @binding(5) var<storage, read_write> parts: array<vec2<f32>>;
+//# end
+
+//# if NORM
+var<workgroup> partial: array<f32, {WORKGROUP}>;
+//# end
+
+fn value(at: u32, column: u32, scale: f32) -> f32 {
+    if column >= op.columns {
+        return 0.0;
+    }
+    //# if NORM
+    return source[at + column] * scale * weights[column];
+    //# end
+    //# if GATE
+    // Gates come first, and then as many values that they let through.
+    let gate = source[at * 2u + column];
+    return gate / (1.0 + exp(-gate)) * source[at * 2u + op.columns + column];
+    //# end
+    //# if PLAIN
+    return source[at + column];
+    //# end
+}
+
+fn four(at: u32, column: u32, scale: f32) -> vec4<f32> {
+    return vec4<f32>(
+        value(at, column, scale),
+        value(at, column + 1u, scale),
+        value(at, column + 2u, scale),
+        value(at, column + 3u, scale),
+    );
+}
+
+//# if Q8
+fn bytes(values: vec4<i32>) -> u32 {
+    let b = vec4<u32>(values) & vec4<u32>(255u);
+    return b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
+}
+//# end
+
+@compute @workgroup_size({WORKGROUP})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let token = group.y;
+    var row = token;
+    if op.chosen != 0u {
+        row = step[step[3] + token * 2u];
+    }
+    let at = row * op.columns;
+    var scale = 1.0;
+    //# if NORM
+    var sum = 0.0;
+    for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
+        let one = source[at + column];
+        sum = fma(one, one, sum);
+    }
+    partial[thread] = sum;
+    for (var half = {WORKGROUP}u / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if thread < half {
+            partial[thread] += partial[thread + half];
+        }
+    }
+    workgroupBarrier();
+    scale = 1.0 / sqrt(partial[0] / f32(op.columns) + op.epsilon);
+    //# end
+    for (var block = thread; block < op.blocks; block += {WORKGROUP}u) {
+        let to = token * op.blocks + block;
+        //# for i 8
+        let v{i} = four(at, block * 32u + {i}u * 4u, scale);
+        //# end
+        //# if F32
+        //# for i 8
+        words[to * 8u + {i}u] = bitcast<vec4<u32>>(v{i});
+        //# end
+        //# end
+        //# if F16
+        //# for i 8
+        words[to * 8u + {i}u] = bitcast<vec4<u32>>(
+            vec4<f32>(round_half(v{i}.x), round_half(v{i}.y), round_half(v{i}.z), round_half(v{i}.w)));
+        //# end
+        //# end
+        //# if Q8
+        var most = vec4<f32>(0.0);
+        //# for i 8
+        most = max(most, abs(v{i}));
+        //# end
+        let largest = max(max(most.x, most.y), max(most.z, most.w));
+        let inverse = select(127.0 / largest, 0.0, largest == 0.0);
+        var total = vec4<i32>(0);
+        //# for i 8
+        let q{i} = vec4<i32>(round(v{i} * inverse));
+        total += q{i};
+        //# end
+        words[to * 2u] = vec4<u32>(bytes(q0), bytes(q1), bytes(q2), bytes(q3));
+        words[to * 2u + 1u] = vec4<u32>(bytes(q4), bytes(q5), bytes(q6), bytes(q7));
+        let unit = largest / 127.0;
+        let whole = f32(total.x + total.y + total.z + total.w);
+        parts[to] = vec2<f32>(round_half(unit), round_half(unit * whole));
+        //# end
+    }
+}

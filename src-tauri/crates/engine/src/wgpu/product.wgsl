@@ -1,0 +1,245 @@
+// Products of a matrix's rows with the activations of several tokens.
+//
+// A tile is ROWS rows and TOKENS tokens, and LANES threads share its work block by block: one thread where threads are the lanes
+// of a processor's registers, many where reading side by side is what memory wants. Sums run in the same order whatever the tile:
+// first each lane's blocks, then lane by lane.
+
+struct Op {
+    // Rows of this part of the matrix, and the number of its first one.
+    rows: u32,
+    first: u32,
+    // Blocks of 32 values in one row.
+    blocks: u32,
+    // Values that one token has in the output.
+    stride: u32,
+    // Word of the step that says how many tokens there are.
+    count: u32,
+    // Workgroups side by side in the grid's first dimension.
+    across: u32,
+    // Of queries, keys and values: how many rows are queries, and how many keys.
+    queries: u32,
+    keys: u32,
+}
+
+@group(0) @binding(0) var<uniform> op: Op;
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read> quants: array<vec4<u32>>;
+//# if SCALED
+@group(0) @binding(3) var<storage, read> scales: array<u32>;
+//# end
+@group(0) @binding(4) var<storage, read> words: array<vec4<u32>>;
+//# if SCALED
+@group(0) @binding(5) var<storage, read> parts: array<vec2<f32>>;
+//# end
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+//# if CACHE
+@group(0) @binding(7) var<storage, read_write> keys: array<u32>;
+@group(0) @binding(8) var<storage, read_write> values: array<u32>;
+@group(0) @binding(9) var<storage, read> turns: array<vec2<f32>>;
+//# end
+
+//# if SCALED
+// The dot product of 32 bytes with 32 bytes: a whole number that a 32-bit float holds exactly, so both ways give the same.
+fn whole(a0: vec4<u32>, a1: vec4<u32>, b0: vec4<u32>, b1: vec4<u32>) -> f32 {
+    //# if INTEGER_DOT
+    return f32(dot4I8Packed(a0.x, b0.x) + dot4I8Packed(a0.y, b0.y) + dot4I8Packed(a0.z, b0.z) + dot4I8Packed(a0.w, b0.w)
+        + dot4I8Packed(a1.x, b1.x) + dot4I8Packed(a1.y, b1.y) + dot4I8Packed(a1.z, b1.z) + dot4I8Packed(a1.w, b1.w));
+    //# end
+    //# if !INTEGER_DOT
+    var sums = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        sums = fma(vec4<f32>(unpack4xI8(a0[i])), vec4<f32>(unpack4xI8(b0[i])), sums);
+        sums = fma(vec4<f32>(unpack4xI8(a1[i])), vec4<f32>(unpack4xI8(b1[i])), sums);
+    }
+    return (sums.x + sums.y) + (sums.z + sums.w);
+    //# end
+}
+//# end
+
+//# if CACHE
+// Rotates a pair of neighbouring values of one head by the angle of its position.
+fn turned(pair: vec2<f32>, row: u32, position: u32) -> vec2<f32> {
+    let index = (row % {HEAD}u) / 2u;
+    if index >= {TURNED}u {
+        return pair;
+    }
+    let turn = turns[position * {TURNED}u + index];
+    return vec2<f32>(fma(pair.x, turn.x, -(pair.y * turn.y)), fma(pair.x, turn.y, pair.y * turn.x));
+}
+
+// Where a pair of values of the cache lies: page by page, in a page head by head, of a head token by token.
+fn place(row: u32, token: u32, position: u32) -> u32 {
+    let page = step[step[8u + token * 4u + 2u] + position / 32u];
+    return ((page * {KV_HEADS}u + row / {HEAD}u) * 32u + position % 32u) * ({HEAD}u / 2u) + (row % {HEAD}u) / 2u;
+}
+//# end
+
+// What becomes of two neighbouring rows' products with one token.
+fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
+    if row >= op.rows || token >= tokens {
+        return;
+    }
+    let at = op.first + row;
+    //# if CACHE
+    let position = step[8u + token * 4u + 1u];
+    let pair = vec2<f32>(a, b);
+    if at < op.queries {
+        let query = turned(pair, at, position);
+        out[token * op.stride + at] = round_half(query.x);
+        out[token * op.stride + at + 1u] = round_half(query.y);
+    } else if at < op.queries + op.keys {
+        let inside = at - op.queries;
+        let key = turned(pair, inside, position);
+        keys[place(inside, token, position)] = halves(key.x, key.y);
+    } else {
+        let inside = at - op.queries - op.keys;
+        values[place(inside, token, position)] = halves(pair.x, pair.y);
+    }
+    //# end
+    //# if ADD
+    out[token * op.stride + at] += a;
+    if row + 1u < op.rows {
+        out[token * op.stride + at + 1u] += b;
+    }
+    //# end
+    //# if STORE
+    out[token * op.stride + at] = a;
+    if row + 1u < op.rows {
+        out[token * op.stride + at + 1u] = b;
+    }
+    //# end
+}
+
+//# if SHARED
+var<workgroup> shared_sums: array<f32, {SHARED_SIZE}>;
+//# end
+
+@compute @workgroup_size({WORKGROUP})
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+    //# if SUBGROUPS
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_invocation_id) invocation: u32,
+    //# end
+) {
+    let tile = (group.x + group.z * op.across) * {TILES}u + thread / {LANES}u;
+    let lane = thread % {LANES}u;
+    let tokens = step[op.count];
+    let first_token = group.y * {TOKENS}u;
+    //# for r ROWS
+    let row_{r} = min(tile * {ROWS}u + {r}u, op.rows - 1u) * op.blocks;
+    //# end
+    //# for t TOKENS
+    let token_{t} = min(first_token + {t}u, tokens - 1u) * op.blocks;
+    //# for r ROWS
+    //# if SCALED
+    var sum_{r}_{t} = 0.0;
+    //# end
+    //# if !SCALED
+    var sums_{r}_{t} = vec4<f32>(0.0);
+    //# end
+    //# end
+    //# end
+    for (var block = lane; block < op.blocks; block += {LANES}u) {
+        //# if SCALED
+        //# for t TOKENS
+        let low_{t} = words[(token_{t} + block) * 2u];
+        let high_{t} = words[(token_{t} + block) * 2u + 1u];
+        let part_{t} = parts[token_{t} + block];
+        //# end
+        //# end
+        //# for r ROWS
+        //# if Q4_1
+        let quant_{r} = quants[row_{r} + block];
+        let scale_{r} = unpack2x16float(scales[row_{r} + block]);
+        let a_{r} = quant_{r} & vec4<u32>(0x0f0f0f0fu);
+        let b_{r} = (quant_{r} >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
+        //# for t TOKENS
+        sum_{r}_{t} = fma(scale_{r}.y, part_{t}.y, sum_{r}_{t});
+        sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
+        //# end
+        //# end
+        //# if Q8_0
+        let a_{r} = quants[(row_{r} + block) * 2u];
+        let b_{r} = quants[(row_{r} + block) * 2u + 1u];
+        let pair_{r} = unpack2x16float(scales[(row_{r} + block) >> 1u]);
+        let scale_{r} = select(pair_{r}.x, pair_{r}.y, ((row_{r} + block) & 1u) == 1u);
+        //# for t TOKENS
+        sum_{r}_{t} = fma(scale_{r} * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
+        //# end
+        //# end
+        //# if F16
+        for (var i = 0u; i < 4u; i++) {
+            let word = quants[(row_{r} + block) * 4u + i];
+            let a = vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+            let b = vec4<f32>(unpack2x16float(word.z), unpack2x16float(word.w));
+            //# for t TOKENS
+            sums_{r}_{t} = fma(a, bitcast<vec4<f32>>(words[(token_{t} + block) * 8u + i * 2u]), sums_{r}_{t});
+            sums_{r}_{t} = fma(b, bitcast<vec4<f32>>(words[(token_{t} + block) * 8u + i * 2u + 1u]), sums_{r}_{t});
+            //# end
+        }
+        //# end
+        //# if F32
+        for (var i = 0u; i < 8u; i++) {
+            let a = bitcast<vec4<f32>>(quants[(row_{r} + block) * 8u + i]);
+            //# for t TOKENS
+            sums_{r}_{t} = fma(a, bitcast<vec4<f32>>(words[(token_{t} + block) * 8u + i]), sums_{r}_{t});
+            //# end
+        }
+        //# end
+        //# end
+    }
+    //# if !SCALED
+    //# for r ROWS
+    //# for t TOKENS
+    let sum_{r}_{t} = (sums_{r}_{t}.x + sums_{r}_{t}.y) + (sums_{r}_{t}.z + sums_{r}_{t}.w);
+    //# end
+    //# end
+    //# end
+    //# if !SHARED
+    //# for p PAIRS
+    //# for t TOKENS
+    finish(tile * {ROWS}u + {p}u * 2u, first_token + {t}u, tokens, sum_{2p}_{t}, sum_{2p+1}_{t});
+    //# end
+    //# end
+    //# end
+    //# if SHARED
+    // Every sum has a row of partial sums, one for each lane or subgroup.
+    //# for r ROWS
+    //# for t TOKENS
+    //# if SUBGROUPS
+    let added_{r}_{t} = subgroupAdd(sum_{r}_{t});
+    if invocation == 0u {
+        shared_sums[({r}u * {TOKENS}u + {t}u) * {PARTIALS}u + subgroup] = added_{r}_{t};
+    }
+    //# end
+    //# if !SUBGROUPS
+    shared_sums[({r}u * {TOKENS}u + {t}u) * {PARTIALS}u + thread] = sum_{r}_{t};
+    //# end
+    //# end
+    //# end
+    workgroupBarrier();
+    for (var item = thread; item < {PAIRS}u * {TOKENS}u * {TILES}u; item += {WORKGROUP}u) {
+        let inside = item / ({PAIRS}u * {TOKENS}u);
+        let pair = item / {TOKENS}u % {PAIRS}u;
+        let token = item % {TOKENS}u;
+        let base = (pair * 2u * {TOKENS}u + token) * {PARTIALS}u + inside * {LANES}u;
+        var a = 0.0;
+        var b = 0.0;
+        //# if SUBGROUPS
+        let partials = subgroups;
+        //# end
+        //# if !SUBGROUPS
+        let partials = {LANES}u;
+        //# end
+        for (var i = 0u; i < partials; i++) {
+            a += shared_sums[base + i];
+            b += shared_sums[base + i + {TOKENS}u * {PARTIALS}u];
+        }
+        let row = ((group.x + group.z * op.across) * {TILES}u + inside) * {ROWS}u + pair * 2u;
+        finish(row, first_token + token, tokens, a, b);
+    }
+    //# end
+}

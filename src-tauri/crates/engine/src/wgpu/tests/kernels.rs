@@ -1,0 +1,484 @@
+//! Every kernel by itself, at ragged sizes, cut in several ways, into buffers that were full of nonsense.
+
+use half::f16;
+
+use super::*;
+use crate::gguf::TensorType;
+use crate::wgpu::graph::{First, LayerCache, Over, SLICE, Then};
+use crate::wgpu::kernels::Form;
+use crate::wgpu::matrix::{Matrix, Source};
+
+/// What stands in every output before a kernel writes it: no number, so that a place left out is seen.
+const POISON: u32 = 0x7fc0_dead;
+
+/// Ways to cut kernels: as for software, as for cards, and sizes that fit nothing.
+fn shapes(about: &Adapter) -> Vec<Shape> {
+    let shape = |workgroup, lanes, rows, tokens: &[u32], threads| Shape {
+        workgroup,
+        lanes,
+        rows,
+        tokens: tokens.to_vec(),
+        threads,
+        subgroups: false,
+        integer_dot: true,
+        batch: 64,
+    };
+    let mut shapes = vec![
+        Shape::of(about),
+        shape(32, 1, 4, &[1, 4], 64),
+        shape(64, 64, 4, &[1, 8], 64),
+        shape(64, 16, 2, &[1, 3], 16),
+    ];
+    shapes[1].integer_dot = false;
+    if about.subgroup.is_some() {
+        shapes.push(Shape { subgroups: true, ..shapes[2].clone() });
+    }
+    shapes
+}
+
+/// One card with one shape, and scratch memory for a model of these sizes.
+struct Rig {
+    gpu: Arc<Gpu>,
+    kernels: Kernels,
+    parameters: Parameters,
+    scratch: Scratch,
+    results: u32,
+}
+
+fn parameters(width: usize, heads: usize, kv_heads: usize, head_size: usize, vocabulary: usize) -> Parameters {
+    Parameters {
+        layers: 1,
+        width,
+        heads,
+        kv_heads,
+        head_size,
+        feed_forward: width,
+        vocabulary,
+        context: 512,
+        rope_size: head_size / 4 * 2,
+        rope_base: 10_000.0,
+        norm_epsilon: 1e-5,
+    }
+}
+
+impl Rig {
+    fn new(gpu: &Arc<Gpu>, shape: Shape, parameters: Parameters) -> Self {
+        let results = 8;
+        let kernels = Kernels::new(Arc::clone(gpu), shape);
+        let scratch = Scratch::with_form(gpu, Form::F32, &parameters, 64, results).unwrap();
+        let rig = Self { gpu: Arc::clone(gpu), kernels, parameters, scratch, results };
+        for buffer in rig.scratch.all() {
+            rig.poison(buffer);
+        }
+        rig
+    }
+
+    fn poison(&self, buffer: &wgpu::Buffer) {
+        let words = vec![POISON; buffer.size() as usize / 4];
+        self.write(buffer, &words);
+    }
+
+    fn write(&self, buffer: &wgpu::Buffer, words: &[u32]) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.gpu.queue.write_buffer(buffer, 0, &bytes);
+    }
+
+    fn write_floats(&self, buffer: &wgpu::Buffer, values: &[f32]) {
+        self.write(buffer, &values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>());
+    }
+
+    fn floats(&self, values: &[f32]) -> wgpu::Buffer {
+        let buffer = self.gpu.storage("a test", values.len() as u64 * 4).unwrap();
+        self.write_floats(&buffer, values);
+        buffer
+    }
+
+    fn read(&self, buffer: &wgpu::Buffer) -> Vec<u32> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let back = self.gpu.buffer("a test", buffer.size(), usage).unwrap();
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &back, 0, buffer.size());
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        back.map_async(wgpu::MapMode::Read, .., |_| {});
+        self.gpu.wait(submission).unwrap();
+        let view = back.get_mapped_range(..).unwrap();
+        view.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect()
+    }
+
+    fn read_floats(&self, buffer: &wgpu::Buffer, count: usize) -> Vec<f32> {
+        let words = self.read(buffer);
+        assert!(words[count..].iter().all(|&word| word == POISON || word == 0), "something was written behind the end");
+        words[..count].iter().map(|&word| f32::from_bits(word)).collect()
+    }
+
+    /// Plans kernels and runs them for a batch.
+    fn run(&mut self, part: &Part<'_>, plan: impl FnOnce(&mut Builder<'_>)) {
+        self.write(&self.scratch.step, &part.words());
+        let mut builder = Builder::new(&self.gpu, &mut self.kernels, &self.parameters, &self.scratch, self.results);
+        plan(&mut builder);
+        let graph = builder.finish(usize::MAX).unwrap();
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let size = Size { find: true, ..part.size() };
+        graph.encode(&mut encoder, size);
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.wait(submission).unwrap();
+    }
+}
+
+/// Runs a check on every adapter with every shape.
+fn everywhere(mut check: impl FnMut(&Arc<Gpu>, Shape)) {
+    for number in adapters() {
+        let (adapter, about) = gpu::enumerate().swap_remove(number);
+        let gpu = Arc::new(Gpu::open(&adapter, about, Duration::from_secs(60)).unwrap());
+        for shape in shapes(&gpu.about) {
+            check(&gpu, shape);
+        }
+    }
+}
+
+/// Values that look random, the same every time.
+fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / 16_777_216.0 - 0.5) * 2.0 * spread
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Largest difference, relative to the size of the wanted values.
+fn error(got: &[f32], wanted: &[f64]) -> f64 {
+    assert_eq!(got.len(), wanted.len());
+    let size = wanted.iter().map(|value| value * value).sum::<f64>() / wanted.len() as f64;
+    let worst = got.iter().zip(wanted).map(|(got, wanted)| (f64::from(*got) - wanted).abs());
+    let worst = worst.fold(0.0, |worst: f64, one| if one.is_nan() { f64::INFINITY } else { worst.max(one) });
+    worst / size.sqrt().max(1e-30)
+}
+
+fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
+    (0..count as u32).map(|position| Row { token: 0, position, sequence: 0, wanted }).collect()
+}
+
+fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
+    let wanting = (0..rows.len()).filter(|&row| rows[row].wanted != Wanted::Nothing).collect();
+    Part { rows, sequences, penalties: Vec::new(), wanting }
+}
+
+/// A matrix's bytes in the file's form, and its values.
+fn stored(kind: TensorType, columns: usize, rows: usize, seed: u64) -> (Vec<u8>, Vec<f32>) {
+    let bytes = synthetic::blocks(kind, &values(seed, columns * rows, 0.5));
+    let matrix = crate::cpu::Matrix::new(kind, rows, columns, &bytes);
+    let mut plain = vec![0.0; columns * rows];
+    for (row, out) in plain.chunks_mut(columns).enumerate() {
+        matrix.row(row, out);
+    }
+    (bytes, plain)
+}
+
+fn columns_of(kind: TensorType) -> &'static [usize] {
+    if kind.block_values() == 1 { &[7, 64, 130] } else { &[32, 96, 576] }
+}
+
+#[test]
+fn embedding_rows_are_the_stored_values_also_of_a_matrix_in_pieces() {
+    everywhere(|gpu, shape| {
+        for kind in TensorType::ALL {
+            for &columns in columns_of(kind) {
+                let count = 13;
+                let (bytes, plain) = stored(kind, columns, count, 1);
+                let mut rig = Rig::new(gpu, shape.clone(), parameters(columns, 1, 1, 8, 16));
+                let limit = 4 * (columns.div_ceil(32) * 128) as u64;
+                let matrix =
+                    Matrix::upload(gpu, kind, columns, &[Source { rows: count, bytes: &bytes }], limit).unwrap();
+                assert!(matrix.pieces.len() > 1 || kind != TensorType::F32);
+                let pages = Pages(vec![0]);
+                let tokens = [12, 0, 5, 5, 3, 4];
+                let mut rows = rows(tokens.len(), Wanted::Nothing);
+                for (row, token) in rows.iter_mut().zip(tokens) {
+                    row.token = token;
+                }
+                rig.run(&part(&rows, &[&pages]), |builder| builder.embed(&matrix).unwrap());
+                let got = rig.read_floats(&rig.scratch.states, tokens.len() * columns);
+                for (got, token) in got.chunks(columns).zip(tokens) {
+                    assert_eq!(got, &plain[token as usize * columns..][..columns], "{kind:?} {columns}");
+                }
+            }
+        }
+    });
+}
+
+/// Activations as a product will see them, from the words of a form.
+fn prepared(rig: &Rig, kind: TensorType, columns: usize, tokens: usize) -> Vec<f64> {
+    let blocks = columns.div_ceil(32);
+    let words = rig.read(&rig.scratch.words);
+    let parts = rig.read(&rig.scratch.parts);
+    let mut out = Vec::new();
+    for token in 0..tokens {
+        for column in 0..blocks * 32 {
+            let value = if kind.block_values() == 1 {
+                f64::from(f32::from_bits(words[token * blocks * 32 + column]))
+            } else {
+                let block = token * blocks + column / 32;
+                let byte = words[block * 8 + column % 32 / 4].to_le_bytes()[column % 4].cast_signed();
+                f64::from(byte) * f64::from(f32::from_bits(parts[block * 2]))
+            };
+            if column < columns {
+                out.push(value);
+            } else {
+                assert!(value == 0.0, "the last block is not filled up with zeros");
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn activations_are_normed_gated_and_brought_into_form() {
+    everywhere(|gpu, shape| {
+        for kind in [TensorType::F32, TensorType::F16, TensorType::Q8_0] {
+            for &columns in columns_of(kind) {
+                let tokens = 5;
+                let mut rig = Rig::new(gpu, shape.clone(), parameters(columns, 1, 1, 8, 16));
+                let (source, weight) = (values(2, tokens * columns * 2, 3.0), values(3, columns, 1.0));
+                let buffer = rig.floats(&source);
+                let weights = rig.floats(&weight);
+                let pages = Pages(vec![0]);
+                let all = rows(tokens, Wanted::Nothing);
+                let mut some = rows(tokens, Wanted::Nothing);
+                some[1].wanted = Wanted::Likeliest;
+                some[4].wanted = Wanted::Likeliest;
+                let value = |row: usize, column: usize| f64::from(source[row * columns + column]);
+                let normed = |row: usize, column: usize| {
+                    let mean = (0..columns).map(|c| value(row, c).powi(2)).sum::<f64>() / columns as f64;
+                    value(row, column) / (mean + 1e-5).sqrt() * f64::from(weight[column])
+                };
+                let gated = |row: usize, column: usize| {
+                    let gate = f64::from(source[row * 2 * columns + column]);
+                    gate / (1.0 + (-gate).exp()) * f64::from(source[row * 2 * columns + columns + column])
+                };
+                for what in 0..4 {
+                    let (batch, over) = if what == 3 { (&some, Over::Results) } else { (&all, Over::Tokens) };
+                    rig.poison(&rig.scratch.words);
+                    rig.poison(&rig.scratch.parts);
+                    rig.run(&part(batch, &[&pages]), |builder| {
+                        let first = match what {
+                            0 => First::Nothing,
+                            1 => First::Gate,
+                            _ => First::Norm(&weights),
+                        };
+                        builder.prepare(first, &buffer, columns, &[kind], over).unwrap();
+                    });
+                    let from: &[usize] = if what == 3 { &[1, 4] } else { &[0, 1, 2, 3, 4] };
+                    let got = prepared(&rig, kind, columns, from.len());
+                    for (token, &row) in from.iter().enumerate() {
+                        for block in (0..columns).collect::<Vec<usize>>().chunks(32) {
+                            let wanted: Vec<f64> = block
+                                .iter()
+                                .map(|&column| match what {
+                                    0 => value(row, column),
+                                    1 => gated(row, column),
+                                    _ => normed(row, column),
+                                })
+                                .collect();
+                            let largest = wanted.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+                            let allowed = match kind {
+                                TensorType::F32 => largest * 1e-5,
+                                TensorType::F16 => largest * 6e-4,
+                                _ => largest * 0.58 / 127.0,
+                            };
+                            for (&column, wanted) in block.iter().zip(&wanted) {
+                                let got = got[token * columns + column];
+                                assert!(
+                                    (got - wanted).abs() <= allowed,
+                                    "{kind:?} {columns} {what}: {got} for {wanted}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn products_of_every_type_equal_those_of_the_dequantised_values() {
+    everywhere(|gpu, shape| {
+        for kind in TensorType::ALL {
+            for (&columns, count) in columns_of(kind).iter().zip([1, 37, 70]) {
+                let (bytes, plain) = stored(kind, columns, count, 4);
+                let mut rig = Rig::new(gpu, shape.clone(), parameters(columns.max(count), 1, 1, 8, 128));
+                // Once whole, once in pieces.
+                let limit = if count > 40 { (columns.div_ceil(32) * 128 * 16) as u64 } else { u64::MAX };
+                let matrix =
+                    Matrix::upload(gpu, kind, columns, &[Source { rows: count, bytes: &bytes }], limit).unwrap();
+                let mut alone: Option<Vec<f32>> = None;
+                for tokens in [1_usize, 3, 8, 9] {
+                    let source = values(5, 9 * columns, 2.0);
+                    let buffer = rig.floats(&source);
+                    let pages = Pages(vec![0]);
+                    let rows = rows(tokens, Wanted::Nothing);
+                    rig.poison(&rig.scratch.hidden);
+                    let hidden = rig.scratch.hidden.clone();
+                    let (behind, stride) = (3, count as u32 + 5);
+                    rig.run(&part(&rows, &[&pages]), |builder| {
+                        builder.prepare(First::Nothing, &buffer, columns, &[kind], Over::Tokens).unwrap();
+                        builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens).unwrap();
+                    });
+                    let activations = prepared(&rig, kind, columns, tokens);
+                    let words = rig.read(&rig.scratch.hidden);
+                    let mut got = Vec::new();
+                    for (at, &word) in words[..tokens * stride as usize].iter().enumerate() {
+                        if (3..3 + count).contains(&(at % stride as usize)) {
+                            got.push(f32::from_bits(word));
+                        } else {
+                            assert_eq!(word, POISON, "written beside its place");
+                        }
+                    }
+                    let mut wanted = Vec::new();
+                    for activation in activations.chunks(columns) {
+                        for row in plain.chunks(columns) {
+                            wanted.push(row.iter().zip(activation).map(|(a, b)| f64::from(*a) * b).sum::<f64>());
+                        }
+                    }
+                    let error = error(&got, &wanted);
+                    let allowed = if kind == TensorType::Q4_1 { 2e-3 } else { 1e-5 };
+                    assert!(error < allowed, "{kind:?} {count}x{columns}, {tokens} tokens: {error}, {shape:?}");
+                    let first = alone.get_or_insert_with(|| got[..count].to_vec());
+                    assert_eq!(*first, got[..count], "{kind:?}: bits depend on the number of tokens, {shape:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to() {
+    everywhere(|gpu, shape| {
+        for (heads, kv_heads, head_size) in [(6, 3, 64), (4, 2, 20), (2, 1, 128), (1, 1, 6)] {
+            let columns = 64;
+            let p = parameters(columns, heads, kv_heads, head_size, 16);
+            let (query_rows, kv_rows) = (heads * head_size, kv_heads * head_size);
+            let count = query_rows + 2 * kv_rows;
+            let (bytes, plain) = stored(TensorType::F32, columns, count, 6);
+            let mut rig = Rig::new(gpu, shape.clone(), p);
+            let limit = (columns * 4 * 90) as u64;
+            let matrix = Matrix::upload(gpu, TensorType::F32, columns, &[Source { rows: count, bytes: &bytes }], limit);
+            let matrix = matrix.unwrap();
+            let turns = weights::turn_table(gpu, &p, 512).unwrap();
+            let bytes = (5 * PAGE_TOKENS * kv_rows * 2) as u64;
+            let cache = LayerCache {
+                keys: gpu.storage("a test", bytes).unwrap(),
+                values: gpu.storage("a test", bytes).unwrap(),
+            };
+            let (first, second) = (Pages(vec![4, 0]), Pages(vec![2]));
+            // Two sequences, whose pages lie anyhow; one of them beyond a page.
+            let mut rows: Vec<Row> = Vec::new();
+            for (sequence, length) in [(0, 45), (1, 7)] {
+                rows.extend((0..length).map(|position| Row { token: 0, position, sequence, wanted: Wanted::Nothing }));
+            }
+            let source = values(7, rows.len() * columns, 1.0);
+            let buffer = rig.floats(&source);
+            rig.run(&part(&rows, &[&first, &second]), |builder| {
+                builder.prepare(First::Nothing, &buffer, columns, &[TensorType::F32], Over::Tokens).unwrap();
+                builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens).unwrap();
+                builder.attention(&cache).unwrap();
+            });
+            let got = rig.read_floats(&rig.scratch.attended, rows.len() * query_rows);
+            // Plainly, in double precision but for what is rounded to 16 bits.
+            let mut made: Vec<Vec<f64>> = Vec::new();
+            for (row, activation) in rows.iter().zip(source.chunks(columns)) {
+                let product = |weights: &[f32]| {
+                    weights.iter().zip(activation).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+                };
+                let mut all: Vec<f64> = plain.chunks(columns).map(product).collect();
+                for head in all[..query_rows + kv_rows].chunks_mut(head_size) {
+                    let mut turn = Vec::new();
+                    crate::cpu::turns(row.position, p.rope_size, p.rope_base, &mut turn);
+                    for (pair, (cosine, sine)) in head.chunks_mut(2).zip(turn) {
+                        let (a, b) = (pair[0], pair[1]);
+                        pair[0] = a * f64::from(cosine) - b * f64::from(sine);
+                        pair[1] = a * f64::from(sine) + b * f64::from(cosine);
+                    }
+                }
+                made.push(all.iter().map(|&value| f16::from_f64(value).to_f64()).collect());
+            }
+            let mut wanted = Vec::new();
+            for (index, row) in rows.iter().enumerate() {
+                let begin = index - row.position as usize;
+                for head in 0..heads {
+                    let of = |list: usize, at: usize| {
+                        query_rows + list * kv_rows + head / (heads / kv_heads) * head_size + at
+                    };
+                    let scores: Vec<f64> = (begin..=index)
+                        .map(|other| {
+                            let products =
+                                (0..head_size).map(|at| made[index][head * head_size + at] * made[other][of(0, at)]);
+                            (products.sum::<f64>() / (head_size as f64).sqrt()).exp()
+                        })
+                        .collect();
+                    let total: f64 = scores.iter().sum();
+                    for at in 0..head_size {
+                        let sum = scores.iter().zip(begin..).map(|(score, other)| score * made[other][of(1, at)]);
+                        wanted.push(sum.sum::<f64>() / total);
+                    }
+                }
+            }
+            let error = error(&got, &wanted);
+            assert!(error < 1e-2, "{heads}/{kv_heads} heads of {head_size}: {error}, {shape:?}");
+        }
+    });
+}
+
+#[test]
+fn the_likeliest_are_found_in_order_with_penalties_and_odd_numbers_among_them() {
+    everywhere(|gpu, shape| {
+        for vocabulary in [1_usize, 50, 64, 3000, SLICE as usize + 1, 3 * SLICE as usize - 5] {
+            let mut rig = Rig::new(gpu, shape.clone(), parameters(32, 1, 1, 8, vocabulary));
+            let mut logits: Vec<f32> = values(8, 3 * vocabulary, 20.0);
+            // Equal ones, and no numbers.
+            for at in (0..logits.len()).step_by(7) {
+                logits[at] = logits[at].round();
+            }
+            for at in (0..logits.len()).step_by(11) {
+                logits[at] = if at % 2 == 0 { f32::NAN } else { f32::NEG_INFINITY };
+            }
+            let pages = Pages(vec![0]);
+            let mut rows = rows(4, Wanted::Candidates);
+            rows[1].wanted = Wanted::Nothing;
+            rows[2].wanted = Wanted::Likeliest;
+            let sequences = [&pages];
+            let mut part = part(&rows, &sequences);
+            let plain = |row: usize| logits[row * vocabulary..][..vocabulary].iter().copied();
+            // What would be found without them.
+            let penalised =
+                [(0, 0, crate::sampling::likeliest(plain(0))), (3, 2, crate::sampling::likeliest(plain(2)))];
+            part.penalties = penalised.map(|(row, _, token)| Penalty { row, token, amount: 15.5 }).to_vec();
+            rig.write_floats(&rig.scratch.logits, &logits);
+            rig.run(&part, |builder| builder.find().unwrap());
+            let results = rig.read(&rig.scratch.results);
+            for (_, row, token) in penalised {
+                logits[row * vocabulary + token as usize] -= 15.5;
+            }
+            for row in 0..3 {
+                let logits = || logits[row * vocabulary..][..vocabulary].iter().copied();
+                assert_eq!(results[row], crate::sampling::likeliest(logits()), "{vocabulary}, row {row}, {shape:?}");
+                if row == 1 {
+                    continue;
+                }
+                let wanted = Candidates::of(logits());
+                let at = rig.results as usize + row * RESULT_WORDS;
+                let got: Vec<(u32, f32)> = results[at + 1..at + RESULT_WORDS]
+                    .chunks(2)
+                    .take_while(|pair| pair[0] != u32::MAX)
+                    .map(|pair| (pair[0], f32::from_bits(pair[1])))
+                    .collect();
+                assert!(got == wanted.likeliest, "{vocabulary}, row {row}, {shape:?}");
+                if !got.is_empty() {
+                    let sum = f32::from_bits(results[at]);
+                    assert!((sum - wanted.log_sum_exp).abs() < 1e-4, "{sum} for {}", wanted.log_sum_exp);
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,28 @@
+//! Kernels and the whole model against the CPU backend, on every adapter of this machine.
+
+mod kernels;
+mod whole;
+
+use super::*;
+use crate::gguf::Limits;
+use crate::synthetic;
+
+/// The adapters to try. Where there is none a test says so and is through, unless the machine is one that must have one.
+fn adapters() -> Vec<usize> {
+    let found = gpu::enumerate();
+    if found.is_empty() {
+        assert!(std::env::var_os("CHRYSALIS_REQUIRE_GPU").is_none(), "there must be a Vulkan adapter here");
+        println!("skipped: no Vulkan adapter");
+    }
+    (0..found.len()).collect()
+}
+
+fn tiny() -> Model {
+    Model::read(&mut synthetic::tiny().as_slice(), Limits::default()).unwrap()
+}
+
+fn open(model: Model, adapter: usize, context: u32, tuning: &Tuning) -> Wgpu {
+    let options = Options { threads: 1, context, max_sequences: 4 };
+    let wish = Wish { adapter: Some(adapter.to_string()), software: true };
+    Wgpu::new(model, &options, &wish, tuning).unwrap()
+}

@@ -1,0 +1,139 @@
+//! A model's weights on a card.
+
+use std::collections::BTreeMap;
+
+use crate::cpu::turns;
+use crate::fault::DeviceFault;
+use crate::gguf::{Tensor, TensorType};
+use crate::model::{Model, Parameters, layer_tensors};
+
+use super::gpu::Gpu;
+use super::kernels::Form;
+use super::matrix::{Matrix, Source};
+
+pub(super) struct Layer {
+    pub(super) attention_norm: wgpu::Buffer,
+    /// On top of each other where they are of one type, otherwise apart; each with the number of its first row.
+    pub(super) query_key_value: Vec<(u32, Matrix)>,
+    pub(super) attention_output: Matrix,
+    pub(super) feed_forward_norm: wgpu::Buffer,
+    /// The same.
+    pub(super) gate_up: Vec<(u32, Matrix)>,
+    pub(super) down: Matrix,
+}
+
+pub(super) struct Weights {
+    pub(super) embedding: Matrix,
+    pub(super) layers: Vec<Layer>,
+    pub(super) output_norm: wgpu::Buffer,
+    /// `None` where the embedding serves as output too.
+    pub(super) output: Option<Matrix>,
+    /// Cosine and sine of every position and pair.
+    pub(super) turns: wgpu::Buffer,
+}
+
+impl Weights {
+    /// Bytes that a model's weights will have on a card.
+    pub(super) fn bytes(model: &Model) -> u64 {
+        let of = |tensor: &Tensor| {
+            let size = |at: usize| tensor.shape.get(at).map_or(1, |&size| size as usize);
+            Matrix::bytes(tensor.kind, size(0), size(1))
+        };
+        model.tensors().map(of).sum()
+    }
+
+    /// Brings a model's weights to a card; no buffer has more than `limit` bytes. Each tensor leaves main memory as soon as it is
+    /// there.
+    pub(super) fn upload(gpu: &Gpu, model: Model, context: usize, limit: u64) -> Result<Self, DeviceFault> {
+        let p = *model.parameters();
+        let mut loader = Loader { gpu, tensors: model.into_tensors(), limit };
+        let layers = (0..p.layers).map(|layer| loader.layer(layer, &p)).collect::<Result<_, _>>()?;
+        let output = loader.tensors.contains_key("output.weight");
+        Ok(Self {
+            layers,
+            embedding: loader.matrix("token_embd.weight")?,
+            output_norm: loader.vector("output_norm.weight")?,
+            output: if output { Some(loader.matrix("output.weight")?) } else { None },
+            turns: turn_table(gpu, &p, context)?,
+        })
+    }
+
+    /// Forms of activations that its matrices are multiplied with.
+    pub(super) fn forms(&self) -> impl Iterator<Item = Form> {
+        let of_layer = |layer: &'_ Layer| {
+            let several = layer.query_key_value.iter().chain(&layer.gate_up).map(|(_, matrix)| matrix.kind);
+            several.chain([layer.attention_output.kind, layer.down.kind]).collect::<Vec<_>>()
+        };
+        let output = self.output.as_ref().unwrap_or(&self.embedding).kind;
+        self.layers.iter().flat_map(of_layer).chain([output]).map(Form::of)
+    }
+}
+
+struct Loader<'a> {
+    gpu: &'a Gpu,
+    tensors: BTreeMap<String, Tensor>,
+    limit: u64,
+}
+
+impl Loader<'_> {
+    fn layer(&mut self, layer: usize, p: &Parameters) -> Result<Layer, DeviceFault> {
+        let names = layer_tensors(layer, p).map(|(name, _)| name);
+        let [attention_norm, query, key, value, attention_output, feed_forward_norm, gate, up, down] = names;
+        Ok(Layer {
+            attention_norm: self.vector(&attention_norm)?,
+            query_key_value: self.stack(&[query, key, value])?,
+            attention_output: self.matrix(&attention_output)?,
+            feed_forward_norm: self.vector(&feed_forward_norm)?,
+            gate_up: self.stack(&[gate, up])?,
+            down: self.matrix(&down)?,
+        })
+    }
+
+    fn matrix(&mut self, name: &str) -> Result<Matrix, DeviceFault> {
+        let mut stack = self.stack(&[name.to_owned()])?;
+        // One tensor makes one matrix.
+        Ok(stack.swap_remove(0).1)
+    }
+
+    fn stack(&mut self, names: &[String]) -> Result<Vec<(u32, Matrix)>, DeviceFault> {
+        // The model has checked that they are there.
+        let tensors: Vec<Tensor> = names.iter().filter_map(|name| self.tensors.remove(name)).collect();
+        let rows = |tensor: &Tensor| tensor.shape.get(1).map_or(1, |&rows| rows as usize);
+        let kind = |tensor: Option<&Tensor>| tensor.map_or(TensorType::F32, |tensor| tensor.kind);
+        let mut made = Vec::new();
+        let mut first = 0;
+        for group in tensors.chunk_by(|a, b| a.kind == b.kind) {
+            let columns = group.first().and_then(|tensor| tensor.shape.first()).map_or(1, |&columns| columns as usize);
+            let sources: Vec<Source<'_>> =
+                group.iter().map(|tensor| Source { rows: rows(tensor), bytes: &tensor.bytes }).collect();
+            made.push((first, Matrix::upload(self.gpu, kind(group.first()), columns, &sources, self.limit)?));
+            first += group.iter().map(|tensor| rows(tensor) as u32).sum::<u32>();
+        }
+        Ok(made)
+    }
+
+    fn vector(&mut self, name: &str) -> Result<wgpu::Buffer, DeviceFault> {
+        let bytes = self.tensors.remove(name).map(|tensor| tensor.bytes).unwrap_or_default();
+        let buffer = self.gpu.storage("weights", bytes.len() as u64)?;
+        self.gpu.queue.write_buffer(&buffer, 0, &bytes);
+        Ok(buffer)
+    }
+}
+
+/// Computed here once, by the same function as on the CPU: drivers' own sines differ in the last bits, and grow wrong with the
+/// angle.
+pub(super) fn turn_table(gpu: &Gpu, p: &Parameters, context: usize) -> Result<wgpu::Buffer, DeviceFault> {
+    let mut bytes = Vec::with_capacity(context * p.rope_size * 4);
+    let mut of_position = Vec::new();
+    for position in 0..context as u32 {
+        turns(position, p.rope_size, p.rope_base, &mut of_position);
+        for (cosine, sine) in &of_position {
+            bytes.extend(cosine.to_le_bytes());
+            bytes.extend(sine.to_le_bytes());
+        }
+    }
+    let buffer = gpu.storage("angles of positions", bytes.len() as u64)?;
+    gpu.queue.write_buffer(&buffer, 0, &bytes);
+    gpu.check()?;
+    Ok(buffer)
+}
