@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use ton::{Address, Nanoton};
 
 use crate::core::Target;
-use crate::core::jobs::Totals;
+use crate::core::jobs::{Running, Totals};
 use crate::core::workers::{Freed, WorkerState};
 
 /// A proxy that is connected or tried.
@@ -55,6 +55,16 @@ pub struct Snapshot {
     pub refused_reports: u64,
     /// How long at least one job ran.
     pub busy: Duration,
+    /// Jobs that run, as far as the worker has said.
+    pub running: Vec<Running>,
+    /// When the last job ended, Unix time in milliseconds.
+    pub last_job_unix_ms: Option<i64>,
+    /// When a crashed worker is started again, Unix time in milliseconds.
+    pub restart_unix_ms: Option<i64>,
+    /// How the worker ended the last time that nobody had asked for it.
+    pub last_end: Option<String>,
+    /// Why the model runs on the processor although it should run on the graphics card.
+    pub fallback: Option<String>,
 }
 
 impl Snapshot {
@@ -113,6 +123,8 @@ impl Snapshot {
             "ledger_fails": self.ledger_fails,
             "refused_reports": self.refused_reports,
             "tokens_per_second": self.tokens_per_second(),
+            "worker_last_end": self.last_end,
+            "fallback": self.fallback,
         })
     }
 }

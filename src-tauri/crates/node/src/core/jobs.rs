@@ -1,6 +1,6 @@
 //! What was done: counted by the worker's engine, recomputed here, and part of the totals once it is written down.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use accounting::{AdjustedUsage, JobId, JobOutcome, JobRecord, Prices};
@@ -13,6 +13,8 @@ use super::records::JobEntry;
 
 /// Jobs remembered for the credit that a proxy gives for them.
 const AWAITED: usize = 1024;
+/// Running jobs that are shown one by one; more are only counted.
+const MOST_SHOWN: usize = 256;
 
 /// Jobs of this session that are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,12 +31,27 @@ pub struct Totals {
     pub adjusted_tokens: i64,
 }
 
+/// A job that runs, as far as the worker has said. `None`: it has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// The proxy's id of it.
+    pub id: JobId,
+    /// When it was first heard of, Unix time in milliseconds.
+    pub started_unix_ms: i64,
+    /// Tokens of its prompt.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of its answer so far.
+    pub completion_tokens: Option<u64>,
+}
+
 /// See the module.
 pub(super) struct Jobs {
     prices: Prices,
     active: u32,
     busy_since: Option<Duration>,
     busy: Duration,
+    running: BTreeMap<JobId, Running>,
+    last_end_unix_ms: Option<i64>,
     totals: Totals,
     awaited: VecDeque<(JobId, i64)>,
     corrected: u64,
@@ -47,6 +64,8 @@ impl Jobs {
             active: 0,
             busy_since: None,
             busy: Duration::ZERO,
+            running: BTreeMap::new(),
+            last_end_unix_ms: None,
             totals: Totals::default(),
             awaited: VecDeque::new(),
             corrected: 0,
@@ -56,6 +75,30 @@ impl Jobs {
     /// How many run, as the worker says.
     pub(super) fn active(&self) -> u32 {
         self.active
+    }
+
+    /// Those that run, the oldest first.
+    pub(super) fn running(&self) -> Vec<Running> {
+        let mut running: Vec<Running> = self.running.values().copied().collect();
+        running.sort_by_key(|job| (job.started_unix_ms, job.id));
+        running
+    }
+
+    /// When the last one ended, Unix time in milliseconds.
+    pub(super) fn last_end_unix_ms(&self) -> Option<i64> {
+        self.last_end_unix_ms
+    }
+
+    /// The worker says how far a job is.
+    pub(super) fn progressed(&mut self, id: JobId, prompt_tokens: u64, completion_tokens: u64, now: super::Now) {
+        let counts = (Some(prompt_tokens), Some(completion_tokens));
+        if let Some(job) = self.running.get_mut(&id) {
+            (job.prompt_tokens, job.completion_tokens) = counts;
+        } else if self.running.len() < MOST_SHOWN {
+            let (prompt_tokens, completion_tokens) = counts;
+            let started_unix_ms = now.unix_ms;
+            self.running.insert(id, Running { id, started_unix_ms, prompt_tokens, completion_tokens });
+        }
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -88,6 +131,8 @@ impl Jobs {
         out: &mut Out<'_>,
     ) -> Option<JobEntry> {
         self.set_active(active, out.now.mono);
+        self.running.remove(&record.id);
+        self.last_end_unix_ms = Some(out.now.unix_ms);
         let Some(proxy) = proxy else {
             self.corrected = self.corrected.saturating_add(1);
             out.log(LogLevel::Error, "the worker reports a job of a proxy that was never connected: not counted");
@@ -148,6 +193,9 @@ impl Jobs {
             self.busy = self.busy.saturating_add(now.saturating_sub(since));
         }
         self.active = active;
+        if active == 0 {
+            self.running.clear();
+        }
         self.busy_since = (active > 0).then_some(now);
     }
 }

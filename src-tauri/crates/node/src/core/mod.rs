@@ -342,6 +342,11 @@ impl Core {
             ledger_fails: self.records.trouble().map(str::to_owned),
             refused_reports: self.payments.refused() + self.jobs.corrected() + self.proxies.refused(),
             busy: self.jobs.busy(),
+            running: self.jobs.running(),
+            last_job_unix_ms: self.jobs.last_end_unix_ms(),
+            restart_unix_ms: self.workers.restart_unix_ms(),
+            last_end: self.workers.last_end().map(str::to_owned),
+            fallback: None,
         }
     }
 
@@ -360,11 +365,16 @@ impl Core {
     /// What time and state ask for, after every input.
     fn go_on(&mut self, out: &mut Out<'_>) {
         self.records.retry(out);
-        if self.records.overflows() && self.workers.is_running() {
-            out.log(LogLevel::Error, "too much could not be written down: the worker is stopped");
-            self.workers.kill_now(out);
+        let mut target = self.target;
+        if self.records.overflows() {
+            if self.workers.is_running() {
+                out.log(LogLevel::Error, "too much could not be written down: the worker is stopped");
+                self.workers.kill_now(out);
+            }
+            // Another one would only be stopped again.
+            target = Target::Yield;
         }
-        if self.workers.run(self.target, out) {
+        if self.workers.run(target, out) {
             self.told_enabled = true;
         }
         if !self.workers.serves() {
@@ -398,6 +408,9 @@ impl Core {
             FromWorker::LaneEnded { lane, why } => self.proxies.ended_by_worker(lane, &why, out),
             FromWorker::JobStarted { lane, active } => {
                 self.jobs.started(self.proxies.session_of(lane).is_some(), active, out);
+            }
+            FromWorker::JobProgress { id, prompt_tokens, completion_tokens } => {
+                self.jobs.progressed(id, prompt_tokens, completion_tokens, out.now);
             }
             FromWorker::JobDone { lane, record, active } => {
                 // A lane that closed a moment ago may still have jobs that end.

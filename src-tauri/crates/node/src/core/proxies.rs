@@ -223,24 +223,20 @@ impl Proxies {
         }
     }
 
-    /// The worker is gone: every connection is useless. They are dialled again as soon as another worker serves.
+    /// The worker is gone: every connection is useless. They are dialled again as soon as another worker serves, which has nothing
+    /// to say about lanes of the old one.
     pub(super) fn lose_all(&mut self, out: &mut Out<'_>) {
         let now = out.now.mono;
-        let mut ended = Vec::new();
         for one in &mut self.wanted {
             match std::mem::replace(&mut one.state, State::Waiting { until: now }) {
-                State::Dialling { lane } | State::Greeting { lane, .. } => out.push(Effect::CloseLane { lane }),
-                State::Ready { lane, session } => {
+                State::Dialling { lane } | State::Greeting { lane, .. } | State::Ready { lane, .. } => {
                     out.push(Effect::CloseLane { lane });
-                    ended.push((lane, session));
                 }
                 State::Waiting { until } => one.state = State::Waiting { until },
             }
             one.not_ready_since = now;
         }
-        for (lane, session) in ended {
-            self.remember(lane, session);
-        }
+        self.ended.clear();
     }
 
     /// A worker serves from now on: the time without one is no fault of the proxies.

@@ -199,12 +199,10 @@ impl Records {
 
     /// What was tried is dropped: what else waits must not wait for it for ever.
     fn go_on_without_it(&mut self, out: &Out<'_>) {
-        if self.trouble.is_none() || self.retry_at.is_some() {
-            return;
-        }
         if self.waiting.is_empty() {
             self.trouble = None;
-        } else {
+            self.retry_at = None;
+        } else if self.trouble.is_some() && self.retry_at.is_none() {
             self.retry_at = Some(out.now.mono.saturating_add(self.backoff.pause()));
         }
     }

@@ -23,6 +23,7 @@ use link::BUILD;
 use link::message::{BackendKind, EvidenceKind, Failure, LaneEnd, ModelFacts, PeerPolicy, ProxyReport};
 use ton::AddressText;
 
+use super::jobs::Totals;
 use super::proxies::Session;
 use super::records::JobEntry;
 use super::workers::WorkerState;
@@ -36,6 +37,7 @@ const MODEL: [u8; 32] = [0xaa; 32];
 const FEE: u64 = 19;
 const ROOT: Address = Address { workchain: -1, hash: [0x70; 32] };
 const OWNER: Address = Address { workchain: 0, hash: [0x0e; 32] };
+const MOMENT: Duration = Duration::from_millis(1);
 const LANE: LaneId = LaneId(0);
 const NOTHING: [Effect; 0] = [];
 
@@ -149,6 +151,10 @@ impl Stage {
         let found = self.log.iter().any(|(at, message)| *at == level && message.contains(part));
         assert!(found, "{level:?} {part:?} is not in {:#?}", self.log);
     }
+}
+
+fn just_before(end: Duration) -> Duration {
+    end.saturating_sub(MOMENT)
 }
 
 /// A network of so many proxies, so many of which are kept connected.
@@ -396,8 +402,8 @@ fn enable(enabled: bool) -> Effect {
     say(ToWorker::SetEnabled(enabled))
 }
 
-fn open(lane: u32, known_key: Option<[u8; 32]>) -> Effect {
-    say(ToWorker::OpenLane { lane: LaneId(lane), known_key })
+fn open(lane: u32, known_key: Option<[u8; 32]>, at: Duration) -> Effect {
+    say(ToWorker::OpenLane { lane: LaneId(lane), known_key, unix_ms: unix_ms(at) })
 }
 
 fn tell_closed(lane: u32) -> Effect {
@@ -418,8 +424,7 @@ fn write_job(entry: u64, record: JobRecord) -> Effect {
 
 /// Of the first proxy.
 fn write_payment(entry: u64, tokens: u64, at: Duration) -> Effect {
-    let payment =
-        SignedRecord { proxy: session(1), tokens, boc: signed(1, tokens), received_unix_ms: unix_ms(at) };
+    let payment = SignedRecord { proxy: session(1), tokens, boc: signed(1, tokens), received_unix_ms: unix_ms(at) };
     Effect::RecordPayment { entry: EntryId(entry), payment: Box::new(payment) }
 }
 

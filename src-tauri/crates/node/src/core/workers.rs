@@ -69,6 +69,9 @@ pub(super) struct Workers {
     backoff: Backoff,
     model: Option<ModelFacts>,
     freed: Option<Freed>,
+    /// How it ended when nobody had asked for that.
+    last_end: Option<String>,
+    restart_unix_ms: Option<i64>,
 }
 
 impl Workers {
@@ -85,6 +88,8 @@ impl Workers {
             backoff: Backoff::new(settings.restart_first, settings.restart_most),
             model: None,
             freed: None,
+            last_end: None,
+            restart_unix_ms: None,
         }
     }
 
@@ -107,6 +112,16 @@ impl Workers {
 
     pub(super) fn freed(&self) -> Option<&Freed> {
         self.freed.as_ref()
+    }
+
+    /// Why the process ended the last time that nobody had asked for it.
+    pub(super) fn last_end(&self) -> Option<&str> {
+        self.last_end.as_deref()
+    }
+
+    /// When it is started again, Unix time in milliseconds, while that is waited for.
+    pub(super) fn restart_unix_ms(&self) -> Option<i64> {
+        self.restart_unix_ms.filter(|_| matches!(self.state, WorkerState::Waiting { .. }))
     }
 
     pub(super) fn serves(&self) -> bool {
@@ -207,6 +222,7 @@ impl Workers {
         }
         if !matches!(self.state, WorkerState::Ending | WorkerState::Yielding) {
             out.log(LogLevel::Warn, format!("the worker ended by itself: {how}"));
+            self.last_end = Some(how.to_owned());
         }
         self.rest(departure, out);
         true
@@ -342,7 +358,12 @@ impl Workers {
         self.state = match (self.hopeless.take(), asked) {
             (Some(why), _) => WorkerState::Failed(why),
             (None, Some(_)) => WorkerState::Gone,
-            (None, None) => WorkerState::Waiting { until: now.saturating_add(self.backoff.pause()) },
+            (None, None) => {
+                let pause = self.backoff.pause();
+                let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+                self.restart_unix_ms = Some(out.now.unix_ms.saturating_add(pause_ms));
+                WorkerState::Waiting { until: now.saturating_add(pause) }
+            }
         };
     }
 }
@@ -350,6 +371,7 @@ impl Workers {
 fn sentence(failure: &Failure) -> String {
     match failure {
         Failure::Model(text) => format!("the model can't be served: {text}"),
+        Failure::Device { text, .. } => text.clone(),
         Failure::Configuration(text) => format!("the worker does not accept its configuration: {text}"),
         Failure::Build { worker, .. } => {
             format!("chrysalis-worker is of another build ({worker}); install both anew")

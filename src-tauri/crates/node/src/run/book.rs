@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use ledger::{Ledger, LedgerError, NewSession, Payment, ProxyEntry, Recorded, SessionId};
+use ledger::{Ledger, LedgerError, Multipliers, NewSession, Payment, ProxyEntry, Recorded, SessionId};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
@@ -45,6 +45,13 @@ impl Book {
                 params_version: settings.root.params_version,
                 fee_per_token: settings.root.worker_fee_per_token,
                 served_as: &settings.configuration.served_as,
+                multipliers: Multipliers {
+                    prompt: settings.root.prompt_tokens_price_multiplier,
+                    cached: settings.root.cached_tokens_price_multiplier,
+                    completion: settings.root.completion_tokens_price_multiplier,
+                    reasoning: settings.root.reasoning_tokens_price_multiplier,
+                },
+                pays_nothing: settings.root.is_test,
             })
             .map_err(failed)?;
         let (sender, orders) = channel();
@@ -153,5 +160,138 @@ fn is_refusal(error: &LedgerError) -> bool {
         | LedgerError::NewerVersion { .. }
         | LedgerError::File(_)
         | LedgerError::Database(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV4;
+    use std::path::Path;
+
+    use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
+    use ton::Address;
+
+    use super::*;
+    use crate::core::proxies::Session;
+    use crate::run::tests::{ROOT, place, world};
+
+    #[test]
+    fn what_is_ordered_is_written_and_answered_in_that_order() {
+        let room = tempfile::tempdir().unwrap();
+        let (book, mut answers, remembered) = open(room.path());
+        assert!(remembered.proxies.is_empty() && remembered.payments.is_empty());
+        book.proxy(EntryId(0), proxy());
+        book.job(EntryId(1), job(1));
+        book.job(EntryId(2), job(1));
+        book.payment(EntryId(3), payment(100));
+        book.payment(EntryId(4), payment(100));
+        let expected = [(0, true), (1, true), (2, false), (3, true), (4, false)];
+        for (entry, new) in expected {
+            assert_eq!(answers.blocking_recv(), Some(Input::Recorded { entry: EntryId(entry), new }));
+        }
+    }
+
+    #[test]
+    fn a_later_run_remembers_keys_and_highest_payments_of_its_network() {
+        let room = tempfile::tempdir().unwrap();
+        let elsewhere = PinnedProxy { root: Address { workchain: 0, hash: [9; 32] }, ..proxy() };
+        let (book, mut answers, _) = open(room.path());
+        for (entry, proxy) in [(0, proxy()), (1, elsewhere)] {
+            book.proxy(EntryId(entry), proxy);
+        }
+        for (entry, tokens) in [(2, 100), (3, 250)] {
+            book.payment(EntryId(entry), payment(tokens));
+        }
+        (0..4).for_each(|_| drop(answers.blocking_recv()));
+        drop(book);
+        let (_book, _answers, remembered) = open(room.path());
+        assert_eq!(remembered.proxies, [PinnedKey { endpoint: place(), root: ROOT, key: [7; 32] }]);
+        let best = KnownPayment { worker_contract: session().worker_contract, tokens: 250 };
+        assert_eq!(remembered.payments, [best]);
+    }
+
+    #[test]
+    fn what_the_ledger_does_not_take_is_told_apart_from_what_it_cannot_write_now() {
+        let room = tempfile::tempdir().unwrap();
+        let (book, mut answers, _) = open(room.path());
+        let usage = TokenUsage { prompt: u64::MAX, ..TokenUsage::default() };
+        let mut endless = job(1);
+        endless.record.usage = usage;
+        book.proxy(EntryId(0), proxy());
+        book.payment(EntryId(1), payment(100));
+        (0..2).for_each(|_| drop(answers.blocking_recv()));
+        book.job(EntryId(2), endless);
+        book.payment(EntryId(3), payment(99));
+        book.payment(EntryId(4), payment(u64::MAX));
+        book.proxy(EntryId(5), PinnedProxy { key: [8; 32], ..proxy() });
+        for wanted in 2..=5 {
+            let Some(Input::RecordFailed { entry, refused, why }) = answers.blocking_recv() else { panic!("{wanted}") };
+            assert_eq!((entry, refused), (EntryId(wanted), true), "{why}");
+        }
+        for later in [LedgerError::Full, LedgerError::Busy, LedgerError::Corrupt] {
+            assert!(!is_refusal(&later), "{later}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_opened_is_named() {
+        let room = tempfile::tempdir().unwrap();
+        let (inputs, _answers) = mpsc::channel(1);
+        let path = room.path().join("no/such/folder");
+        let Err(error) = Book::open(&world(&path, "/nowhere"), Clock::new(), inputs) else { panic!("opened") };
+        assert!(error.to_string().contains("no/such/folder"), "{error}");
+    }
+
+    #[test]
+    fn at_the_end_a_failing_ledger_is_tried_a_few_times_and_a_slow_one_for_ever() {
+        let room = tempfile::tempdir().unwrap();
+        let (mut book, _answers, remembered) = open(room.path());
+        let settings = world(room.path(), "/nowhere").settings;
+        let slow = crate::core::Core::new(settings, remembered, 0).snapshot();
+        let failing = Snapshot { unwritten: 1, ledger_fails: Some("full".to_owned()), ..slow.clone() };
+        assert!((0..100).all(|_| !book.is_hopeless(&slow)));
+        assert_eq!((0..100).find(|_| book.is_hopeless(&failing)), Some(LAST_TRIES));
+    }
+
+    fn open(folder: &Path) -> (Book, mpsc::Receiver<Input>, Remembered) {
+        let (inputs, answers) = mpsc::channel(16);
+        let (book, remembered) = Book::open(&world(folder, "/nowhere"), Clock::new(), inputs).unwrap();
+        (book, answers, remembered)
+    }
+
+    fn session() -> Session {
+        let contract = |number| Address { workchain: 0, hash: [number; 32] };
+        let endpoint: SocketAddrV4 = place();
+        Session {
+            endpoint,
+            key: [7; 32],
+            proxy_contract: contract(1),
+            worker_contract: contract(2),
+            protocol_version: 2,
+        }
+    }
+
+    fn proxy() -> PinnedProxy {
+        let Session { endpoint, key, proxy_contract, worker_contract, .. } = session();
+        PinnedProxy { endpoint, root: ROOT, params_version: 7, key, proxy_contract, worker_contract, seen_unix_ms: 3 }
+    }
+
+    fn payment(tokens: u64) -> SignedRecord {
+        SignedRecord { proxy: session(), tokens, boc: vec![1; 100], received_unix_ms: 4 }
+    }
+
+    fn job(number: u8) -> JobEntry {
+        let record = JobRecord {
+            id: JobId([number; 32]),
+            started_unix_ms: 1,
+            finished_unix_ms: 2,
+            outcome: JobOutcome::Answered,
+            usage: TokenUsage::default(),
+            coefficient: 1_000,
+            adjusted: AdjustedUsage::default(),
+            streamed: true,
+            endpoint: Endpoint::Chat,
+        };
+        JobEntry { record, proxy: session() }
     }
 }

@@ -147,8 +147,9 @@ impl Loop {
                 () = self.clock.sleep_until(deadline) => Input::Tick,
                 Some(_) = self.relays.join_next() => continue,
             };
+            let failed = matches!(input, Input::RecordFailed { .. });
             self.take(input);
-            if self.stopping && self.book.is_hopeless(&self.core.snapshot()) {
+            if self.stopping && failed && self.book.is_hopeless(&self.core.snapshot()) {
                 // Better an honest end than none: what is missing was logged.
                 break;
             }
@@ -175,8 +176,9 @@ impl Loop {
             }
             Effect::Send(message) => self.send(&message),
             Effect::Dial { lane, endpoint } => {
-                if let Some((_, process)) = &self.process {
-                    let relay = relay::dial(lane, endpoint, process.pipe(), self.inputs.clone(), &self.lanes);
+                if let Some((generation, process)) = &self.process {
+                    let inputs = self.inputs.clone();
+                    let relay = relay::dial(lane, endpoint, *generation, process.pipe(), inputs, &self.lanes);
                     self.relays.spawn(relay);
                 }
             }
@@ -230,3 +232,6 @@ pub fn worth(fee: Nanoton, tokens: i64) -> Option<Nanoton> {
 fn lane_entry<T>(lanes: &Lanes, lane: LaneId, look: impl FnOnce(&mut relay::Entry) -> T) -> Option<T> {
     lanes.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&lane).map(look)
 }
+
+#[cfg(test)]
+mod tests;

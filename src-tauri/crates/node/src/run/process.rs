@@ -12,8 +12,7 @@ use sandbox::{Child, Reader, Spawn, Writer};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use super::lane_entry;
-use super::relay::{Lanes, Order};
+use super::relay::{self, Lanes, Order};
 use crate::core::{Departure, Generation, Input};
 
 /// Bytes written at once when several frames wait.
@@ -24,6 +23,12 @@ const WRITE_BATCH: usize = 256 * 1024;
 pub(super) struct Pipe(Sender<Vec<u8>>);
 
 impl Pipe {
+    /// The end that is spoken into, and the one that hands out whole frames.
+    pub(super) fn new() -> (Self, Receiver<Vec<u8>>) {
+        let (sender, orders) = channel();
+        (Self(sender), orders)
+    }
+
     pub(super) fn say(&self, message: &ToWorker) {
         match frame::encode_control(message) {
             Ok(bytes) => self.send(bytes),
@@ -68,9 +73,9 @@ impl Process {
         // The place in the file is shared with the worker before, which is gone.
         model.rewind()?;
         let (child, channel) = Spawn { program: program.to_owned(), args: Vec::new(), model }.start()?;
-        let (sender, orders) = std::sync::mpsc::channel();
+        let (pipe, orders) = Pipe::new();
         let before = Arc::new(Mutex::new(Departure::default()));
-        let process = Self { child: child.clone(), pipe: Pipe(sender), before: Arc::clone(&before) };
+        let process = Self { child: child.clone(), pipe, before: Arc::clone(&before) };
         let lanes = Arc::clone(lanes);
         let spawned = (|| {
             let (killing, hearing) = (child.clone(), inputs.clone());
@@ -164,19 +169,8 @@ fn read_all(
                         return Ok(());
                     }
                 }
-                // A lane that is closed may still have bytes under way; they are for nobody.
-                Frame::Data { lane, bytes } => {
-                    lane_entry(lanes, lane, |entry| {
-                        entry.receiver.arrived(bytes.len())?;
-                        let _ = entry.orders.send(Order::Data(bytes));
-                        Ok(())
-                    })
-                    .unwrap_or(Ok(()))
-                    .map_err(|error: link::flow::FlowError| error.to_string())?;
-                }
-                Frame::Credit { lane, bytes } => {
-                    lane_entry(lanes, lane, |entry| entry.orders.send(Order::Credit(bytes)));
-                }
+                Frame::Data { lane, bytes } => relay::data(lanes, lane, bytes).map_err(|error| error.to_string())?,
+                Frame::Credit { lane, bytes } => relay::order(lanes, lane, Order::Credit(bytes)),
             }
         }
     }

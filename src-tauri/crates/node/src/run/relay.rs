@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use link::LaneId;
-use link::flow::{LaneReceiver, LaneSender};
+use link::flow::{FlowError, LaneReceiver, LaneSender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::process::Pipe;
 use super::{LAST_BYTES, lane_entry};
-use crate::core::Input;
+use crate::core::{Generation, Input};
 
 /// How long a proxy may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub(super) enum Order {
     Data(Vec<u8>),
     /// The worker took so many bytes.
     Credit(u32),
-    /// Write what is left, hang up.
+    /// Write what is left, hang up. A proxy that does not take it within [`LAST_BYTES`] loses it.
     Close,
 }
 
@@ -51,42 +51,62 @@ pub(super) fn order(lanes: &Lanes, lane: LaneId, order: Order) {
     });
 }
 
+/// Bytes of the worker's for a lane. `Err`: it had no credit for them. A lane that is closed may still have bytes under way; they
+/// are for nobody.
+pub(super) fn data(lanes: &Lanes, lane: LaneId, bytes: Vec<u8>) -> Result<(), FlowError> {
+    lane_entry(lanes, lane, |entry| {
+        entry.receiver.arrived(bytes.len())?;
+        let _ = entry.orders.send(Order::Data(bytes));
+        Ok(())
+    })
+    .unwrap_or(Ok(()))
+}
+
 /// Enters a lane into the table; the future connects it and relays until it is over.
 pub(super) fn dial(
     lane: LaneId,
     endpoint: SocketAddrV4,
+    generation: Generation,
     pipe: Pipe,
     inputs: mpsc::Sender<Input>,
     lanes: &Lanes,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let (sender, orders) = mpsc::unbounded_channel();
-    let entry = Entry { orders: sender, receiver: LaneReceiver::new() };
-    lanes.lock().unwrap_or_else(PoisonError::into_inner).insert(lane, entry);
-    let mut relay = Relay {
-        lane,
-        pipe,
-        lanes: Arc::clone(lanes),
-        orders,
-        sender: LaneSender::new(),
-        to_proxy: VecDeque::new(),
-        opened: false,
-        closing: false,
-    };
+    let mut relay = Relay::new(lane, pipe, lanes);
     async move {
-        match relay.connect(endpoint).await {
-            Ok(Some(stream)) => {
+        let over = match relay.connect(endpoint).await {
+            Ok(stream) => {
                 let _ = inputs.send(Input::LaneConnected { lane }).await;
-                if relay.turn(stream).await {
-                    relay.forget();
-                    let _ = inputs.send(Input::LaneClosed { lane }).await;
-                }
+                relay.turn(stream).await
             }
-            Ok(None) => {}
-            Err(why) => {
-                relay.forget();
-                let _ = inputs.send(Input::ConnectFailed { lane, why }).await;
-            }
-        }
+            Err(over) => over,
+        };
+        relay.forget();
+        let input = match over {
+            Over::CalledOff => return,
+            Over::Unreachable(why) => Input::ConnectFailed { lane, why },
+            Over::HungUp => Input::LaneClosed { lane },
+            Over::Garbled(why) => Input::WorkerGarbled { generation, why },
+        };
+        let _ = inputs.send(input).await;
+    }
+}
+
+/// How a lane ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Over {
+    /// We were told to.
+    CalledOff,
+    /// There was no connection, for this reason.
+    Unreachable(String),
+    /// The proxy hung up.
+    HungUp,
+    /// The worker broke the rules of the pipe, in this way.
+    Garbled(String),
+}
+
+impl From<FlowError> for Over {
+    fn from(error: FlowError) -> Self {
+        Self::Garbled(error.to_string())
     }
 }
 
@@ -108,95 +128,119 @@ impl Drop for Relay {
 }
 
 impl Relay {
+    /// A lane that is in the table and has no connection.
+    fn new(lane: LaneId, pipe: Pipe, lanes: &Lanes) -> Self {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let entry = Entry { orders: sender, receiver: LaneReceiver::new() };
+        lanes.lock().unwrap_or_else(PoisonError::into_inner).insert(lane, entry);
+        Self {
+            lane,
+            pipe,
+            lanes: Arc::clone(lanes),
+            orders,
+            sender: LaneSender::new(),
+            to_proxy: VecDeque::new(),
+            opened: false,
+            closing: false,
+        }
+    }
+
     fn forget(&self) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.lane);
     }
 
-    /// `None`: it was called off.
-    async fn connect(&mut self, endpoint: SocketAddrV4) -> Result<Option<TcpStream>, String> {
+    async fn connect(&mut self, endpoint: SocketAddrV4) -> Result<TcpStream, Over> {
         let connecting = timeout(CONNECT_PATIENCE, TcpStream::connect(endpoint));
+        let unreachable = |error: std::io::Error| Over::Unreachable(error.to_string());
         let stream = tokio::select! {
-            done = connecting => done.map_err(|_| "it does not answer".to_owned())?.map_err(|error| error.to_string())?,
-            // Nothing else can be meant before there is a connection.
-            _ = self.orders.recv() => return Ok(None),
+            biased;
+            order = self.orders.recv() => return Err(match order {
+                Some(Order::Close) | None => Over::CalledOff,
+                Some(Order::Opened | Order::Data(_) | Order::Credit(_)) => {
+                    Over::Garbled("it speaks on a lane that is not open".to_owned())
+                }
+            }),
+            done = connecting => done
+                .map_err(|_| Over::Unreachable("it does not answer".to_owned()))?
+                .map_err(unreachable)?,
         };
         // Answers leave token by token.
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(Some(stream))
+        stream.set_nodelay(true).map_err(unreachable)?;
+        Ok(stream)
     }
 
-    /// Relays until one side has enough. True: it was the proxy's.
-    async fn turn(&mut self, stream: TcpStream) -> bool {
+    /// Relays until one side has enough.
+    async fn turn(&mut self, stream: TcpStream) -> Over {
         let (mut reading, mut writing) = stream.into_split();
         let mut buffer = vec![0; READ_AT_ONCE];
-        loop {
-            if self.closing && self.to_proxy.is_empty() {
-                let _ = writing.shutdown().await;
-                // What the proxy still says is read away: to close with bytes unread would reset the connection, and the
-                // proxy might lose the last we said.
-                let rest = async { while reading.read(&mut buffer).await.is_ok_and(|length| length > 0) {} };
-                let _ = timeout(LAST_BYTES, rest).await;
-                return false;
-            }
-            let room = if self.closing { 0 } else { self.sender.room().min(READ_AT_ONCE) };
+        while !self.closing {
+            // Without credit nothing is read: TCP makes the proxy wait.
+            let room = (self.sender.credit() as usize).saturating_sub(self.sender.queued()).min(READ_AT_ONCE);
             let (front, _) = self.to_proxy.as_slices();
             tokio::select! {
-                order = self.orders.recv() => match order {
-                    Some(order) => if !self.obey(order) { return true },
-                    None => return false,
+                order = self.orders.recv() => match order.map(|order| self.obey(order)) {
+                    Some(Ok(())) => {}
+                    Some(Err(broken)) => return broken.into(),
+                    None => return Over::CalledOff,
                 },
                 written = writing.write(front), if !front.is_empty() => match written {
                     Ok(length) if length > 0 => {
                         self.to_proxy.drain(..length);
                         self.took(length);
                     }
-                    _ => return !self.closing,
+                    _ => return Over::HungUp,
                 },
-                // Without credit nothing is read: TCP makes the proxy wait.
                 read = reading.read(buffer.get_mut(..room).unwrap_or_default()), if room > 0 => match read {
                     Ok(length) if length > 0 => {
                         self.sender.push(buffer.get(..length).unwrap_or_default());
                         self.pass_on();
                     }
-                    _ => {
-                        let _ = timeout(DRAIN_PATIENCE, self.drain()).await;
-                        return !self.closing;
-                    }
+                    _ => return timeout(DRAIN_PATIENCE, self.drain()).await.unwrap_or(Over::HungUp),
                 },
             }
         }
+        // What the worker may still say is for nobody.
+        self.forget();
+        let front = self.to_proxy.make_contiguous();
+        let last = async {
+            if writing.write_all(front).await.is_ok() {
+                let _ = writing.shutdown().await;
+            }
+        };
+        // What the proxy still says is read away: to close with bytes unread would reset the connection, and the proxy might lose
+        // the last we said.
+        let rest = async { while reading.read(&mut buffer).await.is_ok_and(|length| length > 0) {} };
+        let _ = timeout(LAST_BYTES, async { tokio::join!(last, rest) }).await;
+        Over::CalledOff
     }
 
     /// The proxy hung up: hands over what it said before.
-    async fn drain(&mut self) {
+    async fn drain(&mut self) -> Over {
         while self.sender.queued() > 0 && !self.closing {
             match self.orders.recv().await {
                 // There is nobody left to write it to.
                 Some(Order::Data(bytes)) => self.took(bytes.len()),
                 Some(order) => {
-                    if !self.obey(order) {
-                        return;
+                    if let Err(broken) = self.obey(order) {
+                        return broken.into();
                     }
                 }
-                None => return,
+                None => return Over::CalledOff,
             }
         }
+        if self.closing { Over::CalledOff } else { Over::HungUp }
     }
 
-    /// False: the worker broke the rules of credit.
-    fn obey(&mut self, order: Order) -> bool {
+    /// `Err`: the worker broke the rules of credit.
+    fn obey(&mut self, order: Order) -> Result<(), FlowError> {
         match order {
             Order::Opened => self.opened = true,
             Order::Data(bytes) => self.to_proxy.extend(bytes),
-            Order::Credit(bytes) => {
-                if self.sender.granted(bytes).is_err() {
-                    return false;
-                }
-            }
+            Order::Credit(bytes) => self.sender.granted(bytes)?,
             Order::Close => self.closing = true,
         }
         self.pass_on();
-        true
+        Ok(())
     }
 
     fn pass_on(&mut self) {
@@ -214,3 +258,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::core::jobs::Totals;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -11,13 +10,8 @@ fn a_job_counts_once_it_is_written_down() {
     assert_eq!(stage.core.snapshot().totals, Totals::default());
     assert_eq!(stage.core.snapshot().unwritten, 1);
     stage.check(recorded(1), NOTHING);
-    let once = Totals {
-        answered: 1,
-        failed: 0,
-        prompt_tokens: 42,
-        completion_tokens: 100,
-        adjusted_tokens: JOB_TOKENS,
-    };
+    let once =
+        Totals { answered: 1, failed: 0, prompt_tokens: 42, completion_tokens: 100, adjusted_tokens: JOB_TOKENS };
     assert_eq!((stage.core.snapshot().totals, stage.core.snapshot().unwritten), (once, 0));
     // The ledger's answer counts once, however often it comes.
     stage.check(recorded(1), NOTHING);
@@ -118,6 +112,24 @@ fn a_job_that_ends_after_its_lane_still_counts() {
 }
 
 #[test]
+fn a_worker_that_reports_about_lanes_of_the_one_before_is_not_believed() {
+    let mut stage = Stage::ready();
+    stage.feed(hung_up(0));
+    stage.wait(REDIAL);
+    stage.feed(connected(1));
+    stage.feed(hears(1, FromWorker::LaneReady { lane: LaneId(1), proxy: report(1) }));
+    stage.feed(recorded(1));
+    stage.feed(exited(1));
+    stage.wait(RESTART_FIRST);
+    stage.serve(2);
+    for lane in [0, 1] {
+        stage.check(hears(2, done(lane, job(1))), NOTHING);
+        stage.check(hears(2, payment(lane, signed(1, 100))), NOTHING);
+    }
+    assert_eq!(stage.refused(), 4);
+}
+
+#[test]
 fn what_a_worker_says_while_it_is_ended_still_counts() {
     let mut stage = Stage::ready();
     stage.feed(wants(Target::Yield));
@@ -167,6 +179,30 @@ fn a_proxy_that_credits_another_number_than_was_counted_is_noticed() {
         stage.check(hears(1, closing(1)), NOTHING);
         assert_eq!(stage.refused(), noticed);
     }
+}
+
+#[test]
+fn jobs_that_run_are_shown_with_what_is_known_of_them() {
+    let mut stage = Stage::ready();
+    let progress = |number, prompt_tokens, completion_tokens| {
+        hears(1, FromWorker::JobProgress { id: JobId([number; 32]), prompt_tokens, completion_tokens })
+    };
+    let shown = |stage: &Stage| {
+        let running = stage.core.snapshot().running;
+        running.iter().map(|job| (job.id.0[0], job.prompt_tokens, job.completion_tokens)).collect::<Vec<_>>()
+    };
+    stage.feed(hears(1, FromWorker::JobStarted { lane: LANE, active: 2 }));
+    stage.check(progress(9, 42, 0), NOTHING);
+    stage.later(SECOND).check(progress(3, 7, 0), NOTHING);
+    stage.later(SECOND).check(progress(9, 42, 30), NOTHING);
+    assert_eq!(shown(&stage), [(9, Some(42), Some(30)), (3, Some(7), Some(0))], "the oldest first");
+    assert_eq!(stage.core.snapshot().last_job_unix_ms, None);
+    stage.feed(hears(1, FromWorker::JobDone { lane: LANE, record: job(9), active: 1 }));
+    assert_eq!(shown(&stage), [(3, Some(7), Some(0))]);
+    assert_eq!(stage.core.snapshot().last_job_unix_ms, Some(unix_ms(2 * SECOND)));
+    // Without the worker nothing runs.
+    stage.feed(exited(1));
+    assert_eq!(shown(&stage), []);
 }
 
 #[test]

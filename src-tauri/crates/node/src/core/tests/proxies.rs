@@ -4,7 +4,6 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
-const MOMENT: Duration = Duration::from_millis(1);
 
 #[test]
 fn nobody_is_dialled_before_the_worker_serves() {
@@ -28,7 +27,7 @@ fn one_proxy_is_drawn_each_second_until_there_are_enough() {
         assert_eq!(first.len(), 1, "the first one at once");
         let mut all = first;
         for second in 1..60 {
-            let before = stage.wait(SECOND - MOMENT);
+            let before = stage.wait(just_before(SECOND));
             assert_eq!(before, NOTHING, "no draw between seconds");
             let more = dialled(&stage.wait(MOMENT));
             assert!(more.len() <= 1, "one draw at second {second}: {more:?}");
@@ -64,7 +63,7 @@ fn a_proxy_that_cannot_be_reached_is_dialled_again_after_a_pause() {
     for lane in 0..3 {
         stage.check(unreachable(lane), NOTHING);
         stage.assert_logged(LogLevel::Warn, "connection refused");
-        assert_eq!(stage.wait(REDIAL - MOMENT), NOTHING);
+        assert_eq!(stage.wait(just_before(REDIAL)), NOTHING);
         assert_eq!(stage.wait(MOMENT), [dial(lane + 1, 1)]);
     }
 }
@@ -75,9 +74,9 @@ fn a_proxy_that_hangs_up_is_told_to_the_worker_and_dialled_again_after_a_pause()
     stage.check(hung_up(0), [tell_closed(0)]);
     stage.check(hung_up(0), NOTHING);
     assert!(!stage.core.snapshot().proxies[0].ready);
-    assert_eq!(stage.wait(REDIAL - MOMENT), NOTHING);
+    assert_eq!(stage.wait(just_before(REDIAL)), NOTHING);
     assert_eq!(stage.wait(MOMENT), [dial(1, 1)]);
-    stage.check(connected(1), [open(1, Some(public_key(1)))]);
+    stage.check(connected(1), [open(1, Some(public_key(1)), stage.now)]);
     let at = stage.now;
     let again = FromWorker::LaneReady { lane: LaneId(1), proxy: report(1) };
     stage.check(hears(1, again), [write_proxy(1, pinned(1, at))]);
@@ -93,7 +92,7 @@ fn a_lane_that_the_worker_gives_up_is_hung_up_and_dialled_again_after_a_pause() 
         (LaneEnd::Silent, "silent"),
     ] {
         let mut stage = Stage::serving(settings(1, 1), Remembered::default());
-        stage.check(connected(0), [open(0, None)]);
+        stage.check(connected(0), [open(0, None, stage.now)]);
         let end = FromWorker::LaneEnded { lane: LANE, why };
         stage.check(hears(1, end.clone()), [close(0)]);
         stage.assert_logged(LogLevel::Warn, text);
@@ -109,9 +108,9 @@ fn a_proxy_that_is_not_ready_for_five_minutes_is_given_up_and_another_may_be_dra
         let mut stage = Stage::serving(settings(1, 1), Remembered::default());
         if greets {
             stage.later(SECOND).feed(connected(0));
-            stage.later(5 * MINUTE - SECOND - MOMENT).check(Input::Tick, NOTHING);
+            stage.later(just_before(4 * MINUTE + 59 * SECOND)).check(Input::Tick, NOTHING);
         } else {
-            stage.later(5 * MINUTE - MOMENT).check(Input::Tick, NOTHING);
+            stage.later(just_before(5 * MINUTE)).check(Input::Tick, NOTHING);
         }
         // Only one is registered, so it is drawn again.
         let expected: Vec<Effect> = goodbye.into_iter().chain([dial(1, 1)]).collect();
@@ -148,7 +147,7 @@ fn a_ready_proxy_keeps_its_place_however_quiet_it_is() {
     // Its five minutes begin when it is lost.
     stage.check(hung_up(0), [tell_closed(0)]);
     assert_eq!(stage.wait(REDIAL), [dial(1, 1)]);
-    assert_eq!(stage.wait(5 * MINUTE - REDIAL - MOMENT), NOTHING);
+    assert_eq!(stage.wait(just_before(4 * MINUTE + 50 * SECOND)), NOTHING);
     assert_eq!(stage.wait(MOMENT), [close(1), dial(2, 1)]);
 }
 
@@ -171,6 +170,17 @@ fn a_lost_worker_closes_every_lane_and_the_next_one_dials_them_at_once() {
     stage.feed(hears(2, hello()));
     let dials = dialled(&stage.feed(hears(2, FromWorker::Ready(facts()))));
     assert_eq!(dials.iter().map(|(lane, _)| *lane).collect::<Vec<_>>(), [3, 4, 5], "names are not used again");
+}
+
+#[test]
+fn a_pause_before_a_redial_outlives_the_worker() {
+    let mut stage = Stage::serving(settings(1, 1), Remembered::default());
+    stage.check(unreachable(0), NOTHING);
+    stage.check(exited(1), NOTHING);
+    assert_eq!(stage.wait(RESTART_FIRST), [start(2)]);
+    stage.serve(2);
+    assert_eq!(stage.wait(just_before(9 * SECOND)), NOTHING);
+    assert_eq!(stage.wait(MOMENT), [dial(1, 1)]);
 }
 
 #[test]
@@ -205,12 +215,14 @@ fn a_connection_that_was_called_off_is_closed() {
 #[test]
 fn the_worker_is_told_the_key_that_an_earlier_run_wrote_down() {
     let elsewhere = Address { workchain: -1, hash: [0x79; 32] };
-    for (pin, told) in
-        [(known_key(1), Some(public_key(1))), (PinnedKey { root: elsewhere, ..known_key(1) }, None), (known_key(2), None)]
-    {
+    for (pin, told) in [
+        (known_key(1), Some(public_key(1))),
+        (PinnedKey { root: elsewhere, ..known_key(1) }, None),
+        (known_key(2), None),
+    ] {
         let remembered = Remembered { proxies: vec![pin], ..Remembered::default() };
         let mut stage = Stage::serving(settings(1, 1), remembered);
-        stage.check(connected(0), [open(0, told)]);
+        stage.check(connected(0), [open(0, told, stage.now)]);
     }
 }
 
@@ -224,7 +236,7 @@ fn a_proxy_whose_key_changed_is_refused() {
     let mut stage = Stage::ready();
     stage.feed(hung_up(0));
     stage.wait(REDIAL);
-    stage.check(connected(1), [open(1, Some(public_key(1)))]);
+    stage.check(connected(1), [open(1, Some(public_key(1)), stage.now)]);
     let changed = report_of(public_key(9), report(1).owner);
     let ready = FromWorker::LaneReady { lane: LaneId(1), proxy: changed };
     stage.check(hears(1, ready), [close(1), tell_closed(1)]);
@@ -239,22 +251,24 @@ fn a_proxy_whose_key_changed_is_refused() {
 
 #[test]
 fn a_worker_that_reports_the_key_of_another_proxy_is_not_believed() {
-    let remembered = || Remembered { proxies: vec![known_key(2)], ..Remembered::default() };
-    let mut settings = settings(2, 1);
-    // Only the first is dialled here; the second is registered and known.
-    settings.configuration.proxy_connections = 1;
-    let seed = (0..)
-        .find(|seed| {
-            let mut stage = Stage::with(settings.clone(), remembered(), *seed);
-            stage.feed(Input::Tick);
-            stage.serve(1);
-            stage.core.snapshot().proxies[0].endpoint == endpoint(1)
-        })
-        .unwrap();
-    let mut stage = Stage::with(settings, remembered(), seed);
-    stage.feed(Input::Tick);
-    stage.serve(1);
-    check_refused(stage, report(2), "10.0.0.2:11001");
+    // Two are registered, the second one is known, and the first one is drawn.
+    let mut stages = (0..100).map(|seed| {
+        let remembered = Remembered { proxies: vec![known_key(2)], ..Remembered::default() };
+        let mut stage = Stage::with(settings(2, 1), remembered, seed);
+        stage.feed(Input::Tick);
+        stage.serve(1);
+        stage
+    });
+    let first = |stage: &Stage| stage.core.snapshot().proxies[0].endpoint == endpoint(1);
+    check_refused(stages.find(first).unwrap(), report(2), "10.0.0.2:11001");
+}
+
+#[test]
+fn a_proxy_may_move_to_another_place_once_its_old_one_is_not_registered() {
+    let moved = PinnedKey { endpoint: endpoint(9), ..known_key(1) };
+    let mut stage = Stage::ready_with(Remembered { proxies: vec![moved], ..Remembered::default() });
+    assert!(stage.core.snapshot().proxies[0].ready);
+    stage.check(hears(1, payment(0, signed(1, 5))), [write_payment(1, 5, Duration::ZERO)]);
 }
 
 #[test]
@@ -266,11 +280,7 @@ fn a_worker_that_reports_other_contracts_than_follow_is_not_believed() {
         (ProxyReport { proxy_contract: other.proxy_contract, ..report(1) }, "its contract does not follow"),
         (ProxyReport { worker_contract: other.worker_contract, ..report(1) }, "our contract there does not follow"),
         (
-            ProxyReport {
-                proxy_contract: other.proxy_contract,
-                worker_contract: other.worker_contract,
-                ..report(1)
-            },
+            ProxyReport { proxy_contract: other.proxy_contract, worker_contract: other.worker_contract, ..report(1) },
             "its contract does not follow",
         ),
     ] {
@@ -315,12 +325,12 @@ fn check_refused(mut stage: Stage, lie: ProxyReport, why: &str) {
     stage.check(hears(1, payment(0, boc)), NOTHING);
     assert_eq!(stage.refused(), 3);
     let shown = stage.core.snapshot();
-    assert_eq!((shown.unwritten, shown.signed_tokens, shown.totals), (0, 0, jobs::Totals::default()));
+    assert_eq!((shown.unwritten, shown.signed_tokens, shown.totals), (0, 0, Totals::default()));
     // It is dialled again, and the key it lied with is not remembered.
     let dials = dialled(&stage.wait(REDIAL));
     assert_eq!(dials, [(1, shown.proxies[0].endpoint)]);
     let opened = stage.feed(connected(1));
-    assert!(!opened.contains(&open(1, Some(key))), "{opened:?}");
+    assert!(!opened.contains(&open(1, Some(key), stage.now)), "{opened:?}");
 }
 
 fn dialled(effects: &[Effect]) -> Vec<(u32, SocketAddrV4)> {

@@ -2,7 +2,6 @@ use super::*;
 
 const HALF: Duration = Duration::from_millis(500);
 const HOUR: Duration = Duration::from_hours(1);
-const MOMENT: Duration = Duration::from_millis(1);
 const NOW: Duration = Duration::ZERO;
 
 #[test]
@@ -15,7 +14,7 @@ fn a_worker_takes_no_jobs_while_the_ledger_cannot_write() {
     assert_eq!((shown.unwritten, shown.ledger_fails.as_deref()), (1, Some("the disk is full")));
     assert_eq!(shown.totals.answered, 0);
     // It is tried again, and once it is written the worker goes on.
-    assert_eq!(stage.wait(HALF - MOMENT), NOTHING);
+    assert_eq!(stage.wait(just_before(HALF)), NOTHING);
     assert_eq!(stage.wait(MOMENT), [write_job(1, job(1))]);
     stage.check(recorded(1), [enable(true)]);
     let shown = stage.core.snapshot();
@@ -28,7 +27,7 @@ fn what_could_not_be_written_is_tried_again_after_a_doubling_pause() {
     stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
     stage.check(not_recorded(1), [enable(false)]);
     for halves in [1, 2, 4, 8, 16, 32, 60, 60] {
-        assert_eq!(stage.wait(halves * HALF - MOMENT), NOTHING);
+        assert_eq!(stage.wait(just_before(halves * HALF)), NOTHING);
         assert_eq!(stage.wait(MOMENT), [write_job(1, job(1))]);
         stage.check(not_recorded(1), NOTHING);
     }
@@ -91,6 +90,20 @@ fn what_the_ledger_refuses_in_the_end_does_not_hold_up_the_rest() {
 }
 
 #[test]
+fn a_ledger_that_refuses_all_that_was_left_is_in_no_trouble_any_more() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(hears(1, done(0, job(2))), [write_job(2, job(2))]);
+    stage.check(not_recorded(1), [enable(false)]);
+    assert_eq!(stage.wait(HALF), [write_job(1, job(1))]);
+    // Both are under way now, and neither is taken.
+    stage.check(refused(2), NOTHING);
+    stage.check(refused(1), [enable(true)]);
+    assert_eq!(stage.core.snapshot().ledger_fails, None);
+    assert_eq!(stage.core.next_deadline(), None);
+}
+
+#[test]
 fn a_payment_that_waits_is_replaced_by_a_higher_one() {
     let mut stage = Stage::ready();
     stage.check(hears(1, payment(0, signed(1, 10))), [write_payment(1, 10, NOW)]);
@@ -100,6 +113,27 @@ fn a_payment_that_waits_is_replaced_by_a_higher_one() {
     assert_eq!(stage.wait(HALF), [write_payment(2, 12, NOW)]);
     stage.check(recorded(2), [enable(true)]);
     assert_eq!(stage.core.snapshot().signed_tokens, 12);
+}
+
+#[test]
+fn payments_of_several_proxies_wait_beside_each_other() {
+    let mut stage = Stage::serving(settings(2, 2), Remembered::default());
+    stage.wait(Duration::from_mins(1));
+    for (lane, shown) in (0_u32..).zip(stage.core.snapshot().proxies) {
+        let number = if shown.endpoint == endpoint(1) { 1 } else { 2 };
+        stage.feed(connected(lane));
+        stage.feed(hears(1, FromWorker::LaneReady { lane: LaneId(lane), proxy: report(number) }));
+        // The first record that fails is a proxy's.
+        stage.feed(not_recorded(0));
+        stage.feed(hears(1, payment(lane, signed(number, 10))));
+        stage.feed(hears(1, payment(lane, signed(number, 12))));
+    }
+    // Of each proxy its key and its higher payment.
+    assert_eq!(stage.core.snapshot().unwritten, 4);
+    assert_eq!(stage.wait(HALF).len(), 1);
+    assert_eq!(stage.feed(recorded(0)).len(), 4, "three more, and the worker is enabled");
+    (1..10).for_each(|entry| drop(stage.feed(recorded(entry))));
+    assert_eq!(stage.core.snapshot().signed_tokens, 24);
 }
 
 #[test]
@@ -130,6 +164,13 @@ fn a_worker_that_reports_more_than_can_be_kept_is_stopped() {
     stage.assert_logged(LogLevel::Error, "the worker is stopped");
     assert_eq!(stage.core.snapshot().unwritten, 4_097, "what is kept is kept");
     assert_eq!(stage.state(), WorkerState::Ending);
+    // No other one is started until there is room.
+    stage.check(exited(1), [close(0)]);
+    assert_eq!(stage.wait(HALF), [write_job(1, job(1))]);
+    assert_eq!(stage.wait(HOUR), NOTHING);
+    assert_eq!(stage.state(), WorkerState::Gone);
+    let rest = stage.feed(recorded(1));
+    assert_eq!((rest.len(), rest.last()), (4_097, Some(&start(2))));
 }
 
 #[test]

@@ -2,7 +2,6 @@ use super::*;
 use crate::core::workers::Freed;
 
 const HOUR: Duration = Duration::from_hours(1);
-const MOMENT: Duration = Duration::from_millis(1);
 
 #[test]
 fn the_worker_is_shown_as_gone_only_when_nothing_of_it_is_left() {
@@ -28,7 +27,7 @@ fn a_worker_that_does_not_yield_in_time_is_killed_at_the_deadline() {
     let mut stage = Stage::ready();
     stage.later(HOUR).check(wants(Target::Yield), yielding());
     assert_eq!(stage.core.next_deadline(), Some(HOUR + YIELD_WITHIN));
-    stage.later(YIELD_WITHIN - MOMENT).check(Input::Tick, NOTHING);
+    stage.later(just_before(YIELD_WITHIN)).check(Input::Tick, NOTHING);
     stage.later(MOMENT).check(Input::Tick, [kill(1)]);
     stage.assert_logged(LogLevel::Warn, "in time");
     stage.check(hears(1, FromWorker::Yielded), NOTHING);

@@ -2,7 +2,6 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
-const MOMENT: Duration = Duration::from_millis(1);
 
 #[test]
 fn a_worker_is_started_greeted_configured_and_opens_its_lane() {
@@ -14,17 +13,14 @@ fn a_worker_is_started_greeted_configured_and_opens_its_lane() {
     let configuration = Configuration { unix_ms: unix_ms(at), ..settings(1, 1).configuration };
     stage.later(at).check(
         started(1),
-        [
-            say(ToWorker::Hello { build: BUILD.to_owned() }),
-            say(ToWorker::Configure(Box::new(configuration))),
-        ],
+        [say(ToWorker::Hello { build: BUILD.to_owned() }), say(ToWorker::Configure(Box::new(configuration)))],
     );
     stage.check(hears(1, hello()), NOTHING);
     assert_eq!(stage.state(), WorkerState::Starting, "a greeting is no model");
     stage.check(hears(1, FromWorker::Ready(facts())), [dial(0, 1)]);
     assert_eq!(stage.state(), WorkerState::Serving { enabled: true });
     assert_eq!(stage.core.snapshot().model, Some(facts()));
-    stage.check(connected(0), [open(0, None)]);
+    stage.check(connected(0), [open(0, None, at)]);
     assert!(!stage.core.snapshot().proxies[0].ready);
     let ready = FromWorker::LaneReady { lane: LANE, proxy: report(1) };
     stage.check(hears(1, ready), [write_proxy(0, pinned(1, at))]);
@@ -72,7 +68,7 @@ fn a_worker_that_does_not_greet_in_time_is_killed_and_another_one_started() {
     let mut stage = Stage::new();
     stage.check(Input::Tick, [start(1)]);
     stage.feed(started(1));
-    stage.later(30 * SECOND - MOMENT).check(Input::Tick, NOTHING);
+    stage.later(just_before(30 * SECOND)).check(Input::Tick, NOTHING);
     assert_eq!(stage.core.next_deadline(), Some(30 * SECOND));
     stage.later(MOMENT).check(Input::Tick, [kill(1)]);
     stage.assert_logged(LogLevel::Error, "too long");
@@ -86,7 +82,7 @@ fn a_worker_that_does_not_load_its_model_in_time_is_killed_and_another_one_start
     stage.check(Input::Tick, [start(1)]);
     stage.feed(started(1));
     stage.later(29 * SECOND).check(hears(1, hello()), NOTHING);
-    stage.later(30 * MINUTE - MOMENT).check(Input::Tick, NOTHING);
+    stage.later(just_before(30 * MINUTE)).check(Input::Tick, NOTHING);
     stage.later(MOMENT).check(Input::Tick, [kill(1)]);
     // It was just too late.
     stage.check(hears(1, FromWorker::Ready(facts())), NOTHING);
@@ -132,7 +128,7 @@ fn a_worker_that_crashes_is_started_again_after_a_doubling_pause() {
         stage.check(exited(generation), NOTHING);
         let pause = seconds * SECOND;
         assert_eq!(stage.state(), WorkerState::Waiting { until: stage.now + pause });
-        stage.later(pause - MOMENT).check(Input::Tick, NOTHING);
+        stage.later(just_before(pause)).check(Input::Tick, NOTHING);
         stage.later(MOMENT).check(Input::Tick, [start(generation + 1)]);
     }
     stage.assert_logged(LogLevel::Warn, "signal 9");
@@ -146,7 +142,7 @@ fn a_program_that_does_not_start_is_tried_again_after_the_same_pauses() {
     for (generation, seconds) in [(1, 1), (2, 2), (3, 4)] {
         stage.check(not_started(generation), NOTHING);
         stage.check(not_started(generation), NOTHING);
-        assert_eq!(stage.wait(seconds * SECOND - MOMENT), NOTHING);
+        assert_eq!(stage.wait(just_before(seconds * SECOND)), NOTHING);
         assert_eq!(stage.wait(MOMENT), [start(generation + 1)]);
     }
     stage.assert_logged(LogLevel::Error, "no such file");
@@ -154,7 +150,7 @@ fn a_program_that_does_not_start_is_tried_again_after_the_same_pauses() {
 
 #[test]
 fn only_a_worker_that_served_for_a_minute_makes_the_next_pause_short_again() {
-    for (served, pause) in [(MINUTE - MOMENT, 4 * SECOND), (MINUTE, SECOND)] {
+    for (served, pause) in [(just_before(MINUTE), 4 * SECOND), (MINUTE, SECOND)] {
         let mut stage = Stage::new();
         stage.check(Input::Tick, [start(1)]);
         stage.check(exited(1), NOTHING);
@@ -231,6 +227,23 @@ fn a_worker_killed_before_it_ran_is_killed_again_once_it_runs() {
     stage.check(started(1), [kill(1)]);
     stage.check(exited(1), NOTHING);
     assert_eq!(stage.state(), WorkerState::Gone);
+}
+
+#[test]
+fn how_it_ended_unasked_and_when_it_is_started_again_is_shown() {
+    let mut stage = Stage::ready();
+    let shown = |stage: &Stage| (stage.core.snapshot().last_end, stage.core.snapshot().restart_unix_ms);
+    assert_eq!(shown(&stage), (None, None));
+    stage.later(MINUTE).feed(exited(1));
+    let end = Some("signal 9".to_owned());
+    assert_eq!(shown(&stage), (end.clone(), Some(unix_ms(MINUTE + RESTART_FIRST))));
+    stage.wait(RESTART_FIRST);
+    assert_eq!(shown(&stage), (end, None), "it was started again");
+    // That it ends when it is asked to is no news.
+    let mut stage = Stage::ready();
+    stage.feed(wants(Target::Yield));
+    stage.feed(exited(1));
+    assert_eq!(shown(&stage), (None, None));
 }
 
 #[test]
