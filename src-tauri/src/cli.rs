@@ -36,6 +36,16 @@ pub(crate) enum Command {
     /// Serve an open network without a window
     #[command(after_help = EXIT_CODES)]
     Headless(HeadlessArguments),
+    /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
+    #[command(after_help = EXIT_CODES)]
+    Detect(DetectArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct DetectArguments {
+    /// Print one JSON object; what is unknown is null
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

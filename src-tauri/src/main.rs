@@ -1,12 +1,14 @@
 //! The program `chrysalis`: its command line. Decides nothing: `node` does.
 //!
 //! - [`cli`]: the words it understands and its exit codes.
+//! - [`detect`]: what this machine and its cards are.
 //! - [`headless`]: serve an open network without a window.
 //! - [`practice`]: a whole network on this machine, and the app serving it.
 //! - [`provider`]: what both need to start a node.
 //! - [`report`]: what practice prints.
 
 mod cli;
+mod detect;
 mod headless;
 mod practice;
 mod provider;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
         |runtime| match cli.command {
+            cli::Command::Detect(arguments) => detect::run(arguments.json),
             cli::Command::Practice(arguments) => runtime.block_on(practice::run(arguments)),
             cli::Command::Headless(arguments) => runtime.block_on(headless::run(arguments)),
         },
