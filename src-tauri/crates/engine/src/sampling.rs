@@ -50,7 +50,8 @@ impl Candidates {
         let mut line = f32::NEG_INFINITY;
         for (id, logit) in (0..).zip(logits.clone()) {
             // Written so that a logit that is no number falls out.
-            if !(logit > line) {
+            let above = logit > line;
+            if !above {
                 continue;
             }
             let at = likeliest.partition_point(|&(_, other)| other >= logit);
@@ -84,7 +85,8 @@ impl Sampling {
     /// Whether the likeliest token is always the one, so that nothing else need be known.
     pub fn is_greedy(&self) -> bool {
         // Written so that a temperature that is no number is greedy as well.
-        !(self.temperature > 0.0)
+        let random = self.temperature > 0.0;
+        !random
     }
 
     /// What to take off which logit, given what was generated so far. No token comes twice.

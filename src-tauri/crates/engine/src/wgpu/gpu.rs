@@ -24,7 +24,7 @@ pub(super) struct Gpu {
     pub(super) about: Adapter,
     pub(super) limits: wgpu::Limits,
     trouble: Arc<Mutex<Option<Trouble>>>,
-    deadline: Duration,
+    deadline: Mutex<Duration>,
 }
 
 /// All cards, in the order of their numbers.
@@ -126,7 +126,7 @@ impl Gpu {
             // Whatever was complained about before was its first sign.
             *lock(&noted) = Some(Trouble::Lost(message));
         });
-        Ok(Self { device, queue, about, limits, trouble, deadline })
+        Ok(Self { device, queue, about, limits, trouble, deadline: Mutex::new(deadline) })
     }
 
     /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.
@@ -196,14 +196,24 @@ impl Gpu {
 
     /// Waits until the card has done what it was told, but not for ever.
     pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), DeviceFault> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(self.deadline) };
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(deadline) };
         let waited = self.device.poll(wait);
         self.check()?;
         match waited {
             Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => Err(DeviceFault::Hung { seconds: self.deadline.as_secs() }),
-            Err(error) => Err(DeviceFault::Refused { reason: error.to_string() }),
+            Err(wgpu::PollError::Timeout) => Err(DeviceFault::Hung { seconds: deadline.as_secs() }),
+            // Orders to a card that is gone are dropped in silence, and the last one is then unknown.
+            Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
+                Err(DeviceFault::Lost { reason: "it takes no more orders".to_owned() })
+            }
         }
+    }
+
+    /// Waits no longer than this from now on.
+    #[cfg(test)]
+    pub(super) fn set_deadline(&self, deadline: Duration) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
 
     /// What the driver complained about since the last look.

@@ -219,6 +219,7 @@ pub(super) enum Then<'a> {
 }
 
 /// What is done to activations before they take the form of a matrix.
+#[derive(Clone, Copy)]
 pub(super) enum First<'a> {
     Norm(&'a wgpu::Buffer),
     Gate,
@@ -363,7 +364,7 @@ impl<'a> Builder<'a> {
         let (in_tile, tiles) = (shape.rows, shape.workgroup / shape.lanes);
         for piece in &matrix.pieces {
             let groups = piece.rows.div_ceil(in_tile * tiles);
-            let count = if over == Over::Results { 1 } else { 0 };
+            let count = u32::from(over == Over::Results);
             let across = groups.min(self.across());
             let mut buffers = vec![
                 (1, self.scratch.step.clone()),

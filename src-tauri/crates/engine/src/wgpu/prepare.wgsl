@@ -25,21 +25,21 @@ struct Op {
 var<workgroup> partial: array<f32, {WORKGROUP}>;
 //# end
 
-fn value(at: u32, column: u32, scale: f32) -> f32 {
-    if column >= op.columns {
-        return 0.0;
-    }
+// One way through, without a return in the middle: this is written out 32 times, and some compilers take minutes for branches.
+fn value(at: u32, wanted: u32, scale: f32) -> f32 {
+    let column = min(wanted, op.columns - 1u);
     //# if NORM
-    return source[at + column] * scale * weights[column];
+    let found = source[at + column] * scale * weights[column];
     //# end
     //# if GATE
     // Gates come first, and then as many values that they let through.
     let gate = source[at * 2u + column];
-    return gate / (1.0 + exp(-gate)) * source[at * 2u + op.columns + column];
+    let found = gate / (1.0 + exp(-gate)) * source[at * 2u + op.columns + column];
     //# end
     //# if PLAIN
-    return source[at + column];
+    let found = source[at + column];
     //# end
+    return select(0.0, found, wanted < op.columns);
 }
 
 fn four(at: u32, column: u32, scale: f32) -> vec4<f32> {

