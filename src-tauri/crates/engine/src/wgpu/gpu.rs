@@ -211,7 +211,6 @@ impl Gpu {
     }
 
     /// Waits no longer than this from now on.
-    #[cfg(test)]
     pub(super) fn set_deadline(&self, deadline: Duration) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }

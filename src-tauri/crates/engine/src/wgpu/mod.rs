@@ -58,7 +58,9 @@ pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
 /// Brings a model to a card: the one of that name or number, or the best.
 pub(crate) fn start(model: Model, options: &Options, adapter: Option<&str>) -> Result<Box<dyn Backend>, StartError> {
     let wish = Wish { adapter: adapter.map(str::to_owned), software: true };
-    Ok(Box::new(Wgpu::new(model, options, &wish, &Tuning::default())?))
+    let mut card = Wgpu::new(model, options, &wish, &Tuning::default())?;
+    card.warm_up()?;
+    Ok(Box::new(card))
 }
 
 /// What tests set otherwise.
@@ -69,8 +71,8 @@ struct Tuning {
     memory_bytes: Option<u64>,
     /// How kernels are cut; `None`: as suits the card.
     shape: Option<Shape>,
-    /// After this long without an answer the card counts as hung. Windows resets a card after two seconds; software on a busy
-    /// machine may need longer for its first step.
+    /// After this long without an answer the card counts as hung. Windows resets a card after two seconds by itself; software shares
+    /// the processor with everything else.
     deadline: Duration,
     /// Text before every kernel.
     preamble: &'static str,
@@ -78,7 +80,7 @@ struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { binding_bytes: None, memory_bytes: None, shape: None, deadline: Duration::from_secs(20), preamble: "" }
+        Self { binding_bytes: None, memory_bytes: None, shape: None, deadline: Duration::from_secs(30), preamble: "" }
     }
 }
 
@@ -193,7 +195,7 @@ impl Wgpu {
         if used > 0 {
             let refused = |error: &dyn std::fmt::Display| DeviceFault::Refused { reason: error.to_string() };
             let view = self.readback.get_mapped_range(0..used).map_err(|error| refused(&error))?;
-            part.take(&view, &read, self.results as usize, found);
+            part.take(&view, &read, found);
             drop(view);
             self.readback.unmap();
         }
@@ -308,7 +310,7 @@ impl Part<'_> {
     }
 
     /// Takes results out of what was read back.
-    fn take(&self, view: &[u8], copies: &[Copy], _results: usize, found: &mut Vec<Found>) {
+    fn take(&self, view: &[u8], copies: &[Copy], found: &mut Vec<Found>) {
         let word = |at: usize| -> u32 {
             let bytes = view.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
             bytes.map_or(0, u32::from_le_bytes)
@@ -422,7 +424,31 @@ impl Backend for Wgpu {
     }
 }
 
+/// How long the first steps may take, in which drivers compile for good what they have only taken note of before.
+const WARM_UP: Duration = Duration::from_mins(3);
+
 impl Wgpu {
+    /// Runs every kernel once, so that no customer waits for a compiler and none is taken for a hung card.
+    fn warm_up(&mut self) -> Result<(), DeviceFault> {
+        self.gpu.set_deadline(WARM_UP);
+        for count in self.kernels.shape.tokens.clone() {
+            let Some(pages) = self.reserve(count as usize) else { continue };
+            let rows: Vec<Row> = (0..count)
+                .map(|position| {
+                    let wanted = if position == 0 { Wanted::Candidates } else { Wanted::Nothing };
+                    Row { token: 0, position, sequence: 0, wanted }
+                })
+                .collect();
+            let penalties = [Penalty { row: 0, token: 0, amount: 0.0 }];
+            let done = self.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties });
+            self.release(pages);
+            done?;
+        }
+        self.gpu.set_deadline(Tuning::default().deadline);
+        self.chunk = FIRST_CHUNK;
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
     /// Only tests want logits, so there is no room for them beforehand.
     fn room_for_logits(&mut self, rows: usize) -> Result<(), DeviceFault> {
         let row = self.parameters.vocabulary as u64 * 4;
