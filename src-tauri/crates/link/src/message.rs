@@ -27,10 +27,17 @@ pub enum PeerPolicy {
 }
 
 /// Which device runs the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BackendKind {
     /// The processor.
     Cpu,
+    /// A graphics card, or nothing.
+    Wgpu {
+        /// Part of its name or its number, as `chrysalis-worker adapters` lists them; `None`: the best one.
+        adapter: Option<String>,
+    },
+    /// The best graphics card there is, software ones included; where there is none the processor.
+    Auto,
 }
 
 /// Everything the worker must know before it serves; sent once, right after the greetings. Holds no secret.
@@ -173,6 +180,23 @@ pub enum LogLevel {
     Debug,
 }
 
+/// What is wrong with a graphics card: each kind has another cure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceTrouble {
+    /// There is none that may be used, or none of the name asked for.
+    NoAdapter,
+    /// It was there and is gone: unplugged, reset, or its driver updated.
+    Lost,
+    /// Its memory does not suffice.
+    OutOfMemory,
+    /// Its driver does not accept a kernel.
+    Pipeline,
+    /// It did not finish its work in time.
+    Hung,
+    /// Its driver refused something else.
+    Refused,
+}
+
 /// Why the worker cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
@@ -180,6 +204,13 @@ pub enum Failure {
     Model(String),
     /// The configuration contradicts itself.
     Configuration(String),
+    /// The graphics card cannot go on, or never began. Another start may help, and the processor always does.
+    Device {
+        /// What kind of trouble.
+        kind: DeviceTrouble,
+        /// The whole sentence.
+        text: String,
+    },
     /// The two programs are of different builds.
     Build {
         /// The worker's.
@@ -318,6 +349,7 @@ mod tests {
                 backend: "cpu".to_owned(),
                 adapter: Some("one".to_owned()),
             }),
+            FromWorker::Failed(Failure::Device { kind: DeviceTrouble::Hung, text: "it hangs".to_owned() }),
             FromWorker::Failed(Failure::Build { worker: "a".to_owned(), app: "b".to_owned() }),
             FromWorker::LaneReady {
                 lane,

@@ -1,20 +1,27 @@
 //! The subcommands for developers. They run outside of the box and read the model by name.
 
+mod adapters;
+
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use engine::backend::Work;
 use engine::gguf::Limits;
-use engine::{Engine, Model, Options, Request, Sampling};
+use engine::{Device, Engine, Model, Options, Request, Sampling};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+
+pub use adapters::adapters;
 
 /// What `generate` is asked for.
 pub struct Generate<'a> {
     /// The model's file.
     pub model: &'a Path,
+    /// Where the model runs.
+    pub device: Device,
     /// Text to continue.
     pub prompt: &'a str,
     /// Most tokens of the continuation.
@@ -31,6 +38,8 @@ pub struct Generate<'a> {
 pub struct Bench<'a> {
     /// The model's file.
     pub model: &'a Path,
+    /// Where the model runs.
+    pub device: Device,
     /// Tokens of the prompt, at least 1.
     pub prompt: u32,
     /// Tokens to generate, at least 2: the first one belongs to the prompt.
@@ -46,7 +55,7 @@ pub fn generate(wanted: &Generate<'_>, out: &mut dyn Write) -> anyhow::Result<()
     let model = read(wanted.model)?;
     let tokenizer = model.tokenizer();
     let prompt = tokenizer.encode_prompt(wanted.prompt, true);
-    let mut engine = start(model, prompt.len(), wanted.tokens, wanted.threads)?;
+    let mut engine = start(model, &wanted.device, prompt.len(), wanted.tokens, wanted.threads)?;
     engine
         .add(Request {
             prompt: prompt.clone(),
@@ -68,9 +77,17 @@ pub fn generate(wanted: &Generate<'_>, out: &mut dyn Write) -> anyhow::Result<()
             text.extend_from_slice(&output.text);
         }
     }
+    check(&engine)?;
     let text = String::from_utf8_lossy(&text);
     if wanted.json {
-        writeln!(out, "{}", json!({"prompt_tokens": prompt, "tokens": tokens, "text": text}))?;
+        writeln!(
+            out,
+            "{}",
+            json!({
+                "backend": engine.backend(), "adapter": engine.adapter(),
+                "prompt_tokens": prompt, "tokens": tokens, "text": text,
+            })
+        )?;
     } else {
         writeln!(out, "{text}")?;
     }
@@ -84,7 +101,7 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
     let (name, quantisation) = (model.name().map(str::to_owned), model.quantisation());
     let tokenizer = model.tokenizer();
     let vocabulary = tokenizer.vocabulary_size();
-    let mut engine = start(model, wanted.prompt as usize, wanted.generate, wanted.threads)?;
+    let mut engine = start(model, &wanted.device, wanted.prompt as usize, wanted.generate, wanted.threads)?;
     let load_seconds = before.elapsed().as_secs_f64();
 
     // Tokens that a text could have, spread over the vocabulary by a fixed stride, so that every run reads the same.
@@ -98,6 +115,7 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut decoded = 0u64;
     let mut decode_seconds = 0.0;
     let mut prompt_seconds = None;
+    let mut work = Work::default();
     // A model that ends its answer early is asked again; only the first prompt is counted.
     while generated < u64::from(wanted.generate) {
         engine
@@ -112,13 +130,19 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut first = None;
         let mut tokens = 0u64;
         while engine.running() > 0 {
+            let decodes = first.is_some();
             for output in engine.step() {
                 if output.token.is_some() {
                     tokens += 1;
                     first.get_or_insert_with(Instant::now);
                 }
             }
+            if let Some(step) = engine.work().filter(|_| decodes) {
+                work.dispatches += step.dispatches;
+                work.bytes_bound += step.bytes_bound;
+            }
         }
+        check(&engine)?;
         let Some(first) = first else {
             bail!("the engine gave no token");
         };
@@ -130,23 +154,31 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
     let prompt_seconds = prompt_seconds.unwrap_or(f64::NAN);
     let prompt_rate = f64::from(wanted.prompt) / prompt_seconds;
     let rate = (decoded > 0).then(|| decoded as f64 / decode_seconds);
+    // What each token cost a graphics card; nothing on the processor.
+    let work = engine.work().is_some().then_some(work).filter(|_| decoded > 0);
+    let per_token = |count: fn(Work) -> u64| work.map(|work| count(work) / decoded);
+    let (dispatches, bytes) = (per_token(|work| work.dispatches), per_token(|work| work.bytes_bound));
     if wanted.json {
         let figures = json!({
             "model": name, "quantisation": quantisation, "backend": engine.backend(), "adapter": engine.adapter(),
             "threads": wanted.threads, "load_seconds": load_seconds,
             "prompt_tokens": wanted.prompt, "prompt_seconds": prompt_seconds, "prompt_tokens_per_second": prompt_rate,
             "generated_tokens": generated, "decoded_tokens": decoded, "decode_seconds": decode_seconds,
-            "tokens_per_second": rate,
+            "tokens_per_second": rate, "dispatches_per_token": dispatches, "bytes_bound_per_token": bytes,
         });
         writeln!(out, "{figures}")?;
     } else {
         let name = name.as_deref().unwrap_or("unnamed model");
-        writeln!(out, "{name}, {quantisation}, backend {}", engine.backend())?;
+        let adapter = engine.adapter().map_or_else(String::new, |adapter| format!(" on {adapter}"));
+        writeln!(out, "{name}, {quantisation}, backend {}{adapter}", engine.backend())?;
         writeln!(out, "loading: {load_seconds:.2} s")?;
         writeln!(out, "prompt: {} tokens in {prompt_seconds:.3} s, {prompt_rate:.1} tokens/s", wanted.prompt)?;
         match rate {
             Some(rate) => writeln!(out, "generating: {decoded} tokens in {decode_seconds:.3} s, {rate:.1} tokens/s")?,
             None => writeln!(out, "generating: every answer ended at its first token, so there is no rate")?,
+        }
+        if let (Some(dispatches), Some(bytes)) = (dispatches, bytes) {
+            writeln!(out, "each token: {dispatches} dispatches, {bytes} bytes bound")?;
         }
     }
     Ok(())
@@ -158,7 +190,20 @@ fn read(path: &Path) -> anyhow::Result<Model> {
         .with_context(|| format!("cannot use the model {}", path.display()))
 }
 
-fn start(model: Model, prompt: usize, generate: u32, threads: Option<usize>) -> anyhow::Result<Engine> {
+fn check(engine: &Engine) -> anyhow::Result<()> {
+    match engine.fault() {
+        None => Ok(()),
+        Some(fault) => Err(fault.clone().into()),
+    }
+}
+
+fn start(
+    model: Model,
+    device: &Device,
+    prompt: usize,
+    generate: u32,
+    threads: Option<usize>,
+) -> anyhow::Result<Engine> {
     let needed = u32::try_from(prompt).unwrap_or(u32::MAX).saturating_add(generate);
     let most = model.context_length();
     if needed > most {
@@ -166,5 +211,5 @@ fn start(model: Model, prompt: usize, generate: u32, threads: Option<usize>) -> 
     }
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     let options = Options { threads: threads.unwrap_or(1), context: needed.max(1), max_sequences: 1 };
-    Engine::new(model, options).context("cannot start the engine")
+    Engine::on(device, model, options).context("cannot start the engine")
 }

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel};
 
 use engine::gguf::Limits;
-use engine::{Engine, Model, Options};
-use link::message::ModelFacts;
+use engine::{Device, DeviceFault, Engine, Model, Options, StartError};
+use link::message::{BackendKind, DeviceTrouble, Failure, ModelFacts};
 use zeroize::Zeroizing;
 
 use crate::completions::{FinishReason, Order, Refusal};
@@ -71,7 +71,9 @@ pub enum Report {
     /// The model is ready.
     Loaded(Box<ModelFacts>),
     /// The model can't be served, with the reason.
-    NotLoaded(String),
+    NotLoaded(Failure),
+    /// The graphics card failed while it served. Nothing runs any more; every task given so far is void.
+    Broken(Failure),
     /// The prompts are understood: their tokens, and with `echo` their texts, one for each prompt.
     Begun {
         /// Which job.
@@ -104,8 +106,12 @@ pub enum Report {
 }
 
 /// What the event loop decides about the threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
+    /// Where the model runs.
+    pub backend: BackendKind,
+    /// Fails in this way after so many steps: for tests of what happens then.
+    pub fails: Option<(u64, DeviceFault)>,
     /// Threads that compute; `None`: two.
     pub threads: Option<usize>,
     /// Most sequences at once; never more than [`MAX_SEQUENCES`].
@@ -145,19 +151,19 @@ fn serve(
 ) -> Result<(), Gone> {
     let send = |report| events.send(Event::Report(report)).map_err(|_| Gone);
     let loaded = Model::read(&mut *model, Limits::default())
-        .map_err(|error| error.to_string())
+        .map_err(|error| Failure::Model(error.to_string()))
         .and_then(|model| Loaded::new(model, setup));
     // The descriptor is closed: weights stay in memory, the file is not needed again.
     drop(model);
     let Loaded { facts, engine, preparer } = match loaded {
         Ok(loaded) => loaded,
-        Err(text) => return send(Report::NotLoaded(text)),
+        Err(failure) => return send(Report::NotLoaded(failure)),
     };
     let (prepared, incoming) = channel();
     let refusals = events.clone();
     let started = threads::spawn("prepare", move || prepare_all(&preparer, &tasks, &prepared, &refusals));
     if let Err(error) = started {
-        return send(Report::NotLoaded(error.to_string()));
+        return send(Report::NotLoaded(Failure::Model(error.to_string())));
     }
     send(Report::Loaded(Box::new(facts)))?;
     generate_all(Batch::new(engine), &incoming, events)
@@ -199,6 +205,33 @@ fn generate_all(mut batch: Batch, prepared: &Receiver<Prepared>, events: &SyncSe
         for report in reports.drain(..) {
             events.send(Event::Report(report)).map_err(|_| Gone)?;
         }
+        if let Some(fault) = batch.fault() {
+            let failure = device_failure(&fault);
+            events.send(Event::Report(Report::Broken(failure))).map_err(|_| Gone)?;
+            // Dropping a hung card means waiting for it. The process ends soon, and that frees everything.
+            std::mem::forget(batch);
+            return Ok(());
+        }
+    }
+}
+
+/// What to tell the app of a card that cannot go on.
+fn device_failure(fault: &DeviceFault) -> Failure {
+    let kind = match fault {
+        DeviceFault::Lost { .. } => DeviceTrouble::Lost,
+        DeviceFault::OutOfMemory { .. } => DeviceTrouble::OutOfMemory,
+        DeviceFault::Pipeline { .. } => DeviceTrouble::Pipeline,
+        DeviceFault::Hung { .. } => DeviceTrouble::Hung,
+        _ => DeviceTrouble::Refused,
+    };
+    Failure::Device { kind, text: fault.to_string() }
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    match error {
+        StartError::Device(fault) => device_failure(fault),
+        StartError::NoAdapter(none) => Failure::Device { kind: DeviceTrouble::NoAdapter, text: none.to_string() },
+        error => Failure::Model(error.to_string()),
     }
 }
 
@@ -210,7 +243,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(model: Model, setup: Setup) -> Result<Self, String> {
+    fn new(model: Model, setup: Setup) -> Result<Self, Failure> {
         let context = model.context_length().min(MAX_CONTEXT);
         let tokenizer = model.tokenizer();
         let template = model.chat_template();
@@ -228,7 +261,15 @@ impl Loaded {
             context,
             max_sequences: setup.max_sequences.clamp(1, MAX_SEQUENCES),
         };
-        let engine = Engine::new(model, options).map_err(|error| error.to_string())?;
+        let device = match setup.backend {
+            BackendKind::Cpu => Device::Cpu,
+            BackendKind::Wgpu { adapter } => Device::Wgpu { adapter },
+            BackendKind::Auto => Device::Auto,
+        };
+        let mut engine = Engine::on(&device, model, options).map_err(|error| start_failure(&error))?;
+        if let Some((steps, fault)) = setup.fails {
+            engine.fail_after(steps, fault);
+        }
         facts.context = engine.context();
         engine.backend().clone_into(&mut facts.backend);
         facts.adapter = engine.adapter();

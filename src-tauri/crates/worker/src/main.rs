@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use engine::{Device, DeviceFault, StartError};
+use link::message::Failure;
 use worker::developer::{self, Bench, Generate};
 use worker::serve::{self, Stopped, World};
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const DEVICE_FAILED: u8 = 3;
 
 /// Runs a language model for chrysalis.
 ///
@@ -20,7 +23,8 @@ const WRONG_USAGE: u8 = 2;
 #[command(
     name = "chrysalis-worker",
     version,
-    after_help = "Exit codes: 0 done; 1 failed, the reason is on standard error; 2 wrong usage.\n\n\
+    after_help = "Exit codes: 0 done; 1 failed, the reason is on standard error; 2 wrong usage; \
+    3 the graphics card failed or there is none.\n\n\
     Example:\n  chrysalis-worker generate --model SmolLM2-135M-Instruct-Q4_1.gguf --prompt \"The capital of France is\" --tokens 8"
 )]
 struct Arguments {
@@ -38,6 +42,9 @@ enum Command {
         /// Where the model runs.
         #[arg(long, value_enum, default_value_t = Backend::Cpu)]
         backend: Backend,
+        /// Which graphics card: part of its name or its number, see the subcommand adapters. Default: the best one.
+        #[arg(long, value_name = "NAME")]
+        adapter: Option<String>,
         /// Tokens of the prompt.
         #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
         prompt: u32,
@@ -51,6 +58,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the graphics cards, what each can do, and which would be chosen and why.
+    Adapters {
+        /// As for bench and generate: part of the name, or the number.
+        #[arg(long, value_name = "NAME")]
+        adapter: Option<String>,
+        /// Write one JSON object instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Continue a text. The text is taken as it is, without the model's chat template.
     Generate {
         /// The model, a GGUF file.
@@ -59,6 +75,9 @@ enum Command {
         /// Where the model runs.
         #[arg(long, value_enum, default_value_t = Backend::Cpu)]
         backend: Backend,
+        /// Which graphics card: part of its name or its number, see the subcommand adapters. Default: the best one.
+        #[arg(long, value_name = "NAME")]
+        adapter: Option<String>,
         /// The text to continue.
         #[arg(long, value_name = "TEXT")]
         prompt: String,
@@ -81,6 +100,17 @@ enum Command {
 enum Backend {
     /// The processor.
     Cpu,
+    /// A graphics card, through Vulkan or DX12.
+    Wgpu,
+}
+
+impl Backend {
+    fn device(self, adapter: Option<String>) -> Device {
+        match self {
+            Self::Cpu => Device::Cpu,
+            Self::Wgpu => Device::Wgpu { adapter },
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -101,14 +131,23 @@ fn main() -> ExitCode {
             complain("a subcommand is needed; see chrysalis-worker --help");
             return ExitCode::from(WRONG_USAGE);
         }
-        Some(Command::Bench { model, backend: Backend::Cpu, prompt, generate, threads, json }) => developer::bench(
-            &Bench { model: &model, prompt, generate, threads: threads.map(usize::from), json },
+        Some(Command::Adapters { adapter, json }) => developer::adapters(adapter.as_deref(), json, &mut out),
+        Some(Command::Bench { model, backend, adapter, prompt, generate, threads, json }) => developer::bench(
+            &Bench {
+                model: &model,
+                device: backend.device(adapter),
+                prompt,
+                generate,
+                threads: threads.map(usize::from),
+                json,
+            },
             &mut out,
         ),
-        Some(Command::Generate { model, backend: Backend::Cpu, prompt, tokens, temperature, threads, json }) => {
+        Some(Command::Generate { model, backend, adapter, prompt, tokens, temperature, threads, json }) => {
             developer::generate(
                 &Generate {
                     model: &model,
+                    device: backend.device(adapter),
                     prompt: &prompt,
                     tokens,
                     temperature,
@@ -123,7 +162,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::from(FAILED)
+            ExitCode::from(if is_of_device(&error) { DEVICE_FAILED } else { FAILED })
         }
     }
 }
@@ -152,14 +191,28 @@ fn boxed() -> ExitCode {
         model: Box::new(model),
         // Whatever runs then runs for nobody.
         on_gone: Arc::new(|| std::process::exit(0)),
+        fails: None,
     });
     match stopped {
         Stopped::AppGone => ExitCode::SUCCESS,
+        Stopped::Failed(Failure::Device { text, .. }) => {
+            complain(&text);
+            // Not by returning: what is left of a card that hangs would be waited for.
+            std::process::exit(i32::from(DEVICE_FAILED));
+        }
         stopped => {
             complain(&stopped.to_string());
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn is_of_device(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let start = cause.downcast_ref::<StartError>();
+        cause.is::<DeviceFault>()
+            || start.is_some_and(|error| matches!(error, StartError::Device(_) | StartError::NoAdapter(_)))
+    })
 }
 
 fn temperature(text: &str) -> Result<f32, String> {

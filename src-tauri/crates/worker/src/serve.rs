@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use accounting::{ModelName, Prices};
+use engine::DeviceFault;
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
 use link::message::{Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport};
@@ -40,6 +41,8 @@ pub struct World {
     pub model: Box<dyn Read + Send>,
     /// Called on any thread when the app is gone.
     pub on_gone: OnGone,
+    /// The graphics card, or what stands in for it, fails in this way after so many steps: for tests.
+    pub fails: Option<(u64, DeviceFault)>,
 }
 
 /// Why the worker stopped.
@@ -77,7 +80,8 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
         Ok(server) => server,
         Err((pipe, failure)) => return Err(fail(&pipe, failure)),
     };
-    server.inference = Some(Inference::start(world.model, server.setup(), server.events.clone())?);
+    let setup = server.setup(world.fails);
+    server.inference = Some(Inference::start(world.model, setup, server.events.clone())?);
     loop {
         let event = match server.next_deadline() {
             None => events.recv().map_err(|_| Stopped::AppGone)?,
@@ -180,8 +184,10 @@ impl Server {
         })
     }
 
-    fn setup(&self) -> Setup {
+    fn setup(&self, fails: Option<(u64, DeviceFault)>) -> Setup {
         Setup {
+            backend: self.configuration.backend.clone(),
+            fails,
             threads: self.configuration.threads.map(|threads| threads as usize),
             max_sequences: self.configuration.max_active_requests as usize,
         }
@@ -258,7 +264,8 @@ impl Server {
                 self.pipe.say(&FromWorker::Ready(*facts));
                 Ok(())
             }
-            Report::NotLoaded(text) => Err(fail(&self.pipe, Failure::Model(text))),
+            Report::NotLoaded(failure) => Err(fail(&self.pipe, failure)),
+            Report::Broken(failure) => Err(self.broken(failure)),
             Report::Begun { key, prompt_tokens, echoes } => {
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.begun(prompt_tokens, &echoes);
@@ -328,6 +335,17 @@ impl Server {
         for key in self.jobs.keys().copied().collect::<Vec<_>>() {
             self.end(key, Ending::Yield);
         }
+    }
+
+    /// The card failed. Whoever waits for an answer gets one: what there is by now, or that another worker should be asked.
+    fn broken(&mut self, failure: Failure) -> Stopped {
+        self.loaded = false;
+        self.announce();
+        self.pipe.say(&FromWorker::Enabled(false));
+        for key in self.jobs.keys().copied().collect::<Vec<_>>() {
+            self.end(key, Ending::Yield);
+        }
+        fail(&self.pipe, failure)
     }
 
     fn say_yielded(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use engine::{Engine, Finish, Refused, Request, SequenceId};
+use engine::{DeviceFault, Engine, Finish, Refused, Request, SequenceId};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::prepare::Prepared;
@@ -35,6 +35,11 @@ impl Batch {
 
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// Why the graphics card cannot go on. Whatever ran or waited is void.
+    pub(super) fn fault(&self) -> Option<DeviceFault> {
+        self.engine.fault().cloned()
     }
 
     pub(super) fn add(&mut self, mut job: Prepared, reports: &mut Vec<Report>) {
@@ -97,7 +102,7 @@ impl Batch {
                     request.prompt.zeroize();
                     self.running.insert(sequence, origin);
                 }
-                Err(Refused::Full) if !self.running.is_empty() => {
+                Err(Refused::Full) if !self.running.is_empty() || self.engine.fault().is_some() => {
                     self.waiting.push_front(Waiting { origin, request });
                     return;
                 }

@@ -19,6 +19,7 @@ use protocol::client::{self, ClientRequest};
 use protocol::http::{Request, ResponseHead};
 use protocol::proxy::{self, Accounts, ClientFunds, Core, Side, Signer};
 use ratls::{Evidence, Identity, Policy, ServerChannel, State, tls};
+use engine::DeviceFault;
 use serde_json::Value;
 use ton::{Address, Nanoton, RootConfig};
 use worker::randomness::SystemRandomness;
@@ -115,6 +116,27 @@ impl Rig {
 
     /// A worker that nobody has spoken to.
     pub(crate) fn silent(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
+        Self::silent_to_fail(None, model, adjust)
+    }
+
+    /// A connected worker whose device fails in this way after so many steps.
+    pub(crate) fn connected_to_fail(steps: u64, fault: DeviceFault) -> Self {
+        let model = Box::new(std::io::Cursor::new(tiny_model()));
+        let mut rig = Self::silent_to_fail(Some((steps, fault)), model, |_| {});
+        let configuration = rig.configuration.clone();
+        rig.say(&ToWorker::Hello { build: BUILD.to_owned() });
+        rig.say(&ToWorker::Configure(Box::new(configuration)));
+        rig.until("the model is ready", |rig| rig.said.iter().any(|said| matches!(said, FromWorker::Ready(_))));
+        rig.open(None);
+        rig.until("the lane is ready", |rig| rig.lane_ready().is_some() && rig.client_ready);
+        rig
+    }
+
+    fn silent_to_fail(
+        fails: Option<(u64, DeviceFault)>,
+        model: Box<dyn Read + Send>,
+        adjust: impl FnOnce(&mut Configuration),
+    ) -> Self {
         let (worker_reads, to_worker) = std::io::pipe().unwrap();
         let (from_worker, worker_writes) = std::io::pipe().unwrap();
         let worker = std::thread::spawn(move || {
@@ -123,6 +145,7 @@ impl Rig {
                 writer: Box::new(worker_writes),
                 model,
                 on_gone: Arc::new(|| {}),
+                fails,
             })
         });
         let root = Arc::new(root());

@@ -71,11 +71,35 @@ fn bench_reports_what_it_measured() {
 }
 
 #[test]
+fn adapters_lists_what_there_is_and_says_which_would_be_chosen() {
+    let listed = json(&worker(&["adapters", "--json"]));
+    let count = listed["adapters"].as_array().unwrap().len();
+    assert!(!listed["why"].as_str().unwrap().is_empty());
+    assert_eq!(listed["chosen"].is_u64(), count > 0, "{listed}");
+    let none = json(&worker(&["adapters", "--adapter", "no such card", "--json"]));
+    assert!(none["chosen"].is_null() && none["why"].as_str().unwrap().contains("--backend cpu"), "{none}");
+    with_model(|model| {
+        let wanted = ["generate", "--model", model, "--prompt", "x", "--backend", "wgpu", "--adapter", "no such card"];
+        check_fails(&wanted, 3, "--backend cpu");
+        if count == 0 {
+            println!("skipped: no Vulkan adapter");
+            return;
+        }
+        let arguments = ["bench", "--model", model, "--backend", "wgpu", "--prompt", "8", "--generate", "4", "--json"];
+        let figures = json(&worker(&arguments));
+        assert_eq!(figures["backend"], "wgpu");
+        assert!(figures["adapter"].is_string());
+        assert!(figures["dispatches_per_token"].as_u64().unwrap() >= 9);
+        assert!(figures["bytes_bound_per_token"].as_u64().unwrap() > 0);
+    });
+}
+
+#[test]
 fn help_is_for_strangers_and_names_the_exit_codes() {
     let output = worker(&["--help"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    for word in ["bench", "generate", "Exit codes", "inherited descriptors"] {
+    for word in ["bench", "generate", "adapters", "Exit codes", "inherited descriptors"] {
         assert!(text.contains(word), "{word}");
     }
     for command in ["bench", "generate"] {

@@ -1,4 +1,5 @@
 //! The worker from outside.
+#![allow(clippy::print_stdout, reason = "a test says what it skipped")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 /// What a request may hold, row by row, and what is said to the others.
@@ -12,6 +13,9 @@ mod serving;
 
 /// The app's and the proxy's side for `serving`.
 mod app;
+
+/// Graphics cards: serving on one, having none, and one that fails.
+mod devices;
 
 /// The program with its subcommands.
 mod developer;

@@ -1,0 +1,46 @@
+//! `adapters`: the graphics cards of this machine, and which one a model would run on.
+
+use std::io::Write;
+
+use engine::adapter::{self, Adapter, Wish};
+use serde_json::json;
+
+/// Lists the cards and says which would be chosen, and why. A machine without any is no failure: its list is empty.
+pub fn adapters(wanted: Option<&str>, as_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let found = adapter::adapters();
+    let wish = Wish { adapter: wanted.map(str::to_owned), ..Wish::default() };
+    let (chosen, why) = match adapter::choose(&found, &wish) {
+        Ok(chosen) => (Some(chosen.index), chosen.why),
+        Err(none) => (None, none.to_string()),
+    };
+    if as_json {
+        let list: Vec<serde_json::Value> = found.iter().enumerate().map(|(index, one)| facts(index, one)).collect();
+        writeln!(out, "{}", json!({"adapters": list, "chosen": chosen, "why": why}))?;
+        return Ok(());
+    }
+    for (index, adapter) in found.iter().enumerate() {
+        let mark = if chosen == Some(index) { '*' } else { ' ' };
+        writeln!(out, "{mark} {index}: {}, {}, {}", adapter.describe(), adapter.kind.name(), adapter.api)?;
+    }
+    writeln!(out, "{why}")?;
+    Ok(())
+}
+
+fn facts(index: usize, adapter: &Adapter) -> serde_json::Value {
+    json!({
+        "index": index,
+        "name": adapter.name,
+        "driver": adapter.driver,
+        "api": adapter.api,
+        "kind": adapter.kind.name(),
+        "vendor": adapter.vendor_name(),
+        "vendor_id": adapter.vendor,
+        "device_id": adapter.device,
+        "pci": adapter.pci,
+        "max_binding_bytes": adapter.binding_bytes,
+        "max_buffer_bytes": adapter.buffer_bytes,
+        "half_floats": adapter.half_floats,
+        "subgroup_sizes": adapter.subgroup.map(|(least, most)| [least, most]),
+        "unusable": adapter.unusable,
+    })
+}

@@ -1,0 +1,74 @@
+use engine::DeviceFault;
+use link::FromWorker;
+use link::message::{BackendKind, DeviceTrouble, Failure};
+use serde_json::json;
+use worker::serve::Stopped;
+
+use crate::app::{MODEL, Rig, tiny_model};
+
+const RAW: &str = "/v1/completions";
+
+/// Whether this machine has a graphics card that can be used, software ones included.
+fn has_adapter() -> bool {
+    let has = !engine::adapter::adapters().is_empty();
+    if !has {
+        assert!(std::env::var_os("CHRYSALIS_REQUIRE_GPU").is_none(), "there must be a Vulkan adapter here");
+        println!("skipped: no Vulkan adapter");
+    }
+    has
+}
+
+#[test]
+fn a_card_that_fails_ends_running_jobs_with_an_ordinary_answer_and_is_told_by_name() {
+    for (fault, kind) in [
+        (DeviceFault::Hung { seconds: 20 }, DeviceTrouble::Hung),
+        (DeviceFault::Lost { reason: "unplugged".to_owned() }, DeviceTrouble::Lost),
+        (DeviceFault::OutOfMemory { what: "a game", wanted: 9, limit: None }, DeviceTrouble::OutOfMemory),
+        (DeviceFault::Pipeline { kernel: "product".to_owned(), reason: "no".to_owned() }, DeviceTrouble::Pipeline),
+    ] {
+        let text = fault.to_string();
+        let mut rig = Rig::connected_to_fail(7, fault);
+        let long = json!({"model": MODEL, "prompt": "hello", "max_tokens": 500, "temperature": 0});
+        let asked: Vec<_> = (0..6).map(|_| rig.ask(RAW, &long)).collect();
+        let failure = FromWorker::Failed(Failure::Device { kind, text });
+        rig.until("the fault is told", |rig| rig.said.contains(&failure));
+        assert_eq!(rig.records().len(), 6, "nothing runs on");
+        let statuses: Vec<i32> = asked.iter().map(|id| rig.answers[id].status()).collect();
+        assert!(asked.iter().all(|id| rig.answers[id].over), "an answer does not end");
+        assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+        assert!(statuses.contains(&503), "those who had nothing yet are sent elsewhere");
+        let (stopped, said) = rig.ended();
+        assert!(matches!(stopped, Stopped::Failed(Failure::Device { kind: named, .. }) if named == kind));
+        assert!(said.contains(&FromWorker::Enabled(false)));
+    }
+}
+
+#[test]
+fn a_card_that_is_not_there_is_told_and_the_processor_offered() {
+    let rig = Rig::greeted(Box::new(std::io::Cursor::new(tiny_model())), |configuration| {
+        configuration.backend = BackendKind::Wgpu { adapter: Some("no such card".to_owned()) };
+    });
+    let (stopped, _) = rig.ended();
+    let Stopped::Failed(Failure::Device { kind, text }) = stopped else { panic!("{stopped}") };
+    assert_eq!(kind, DeviceTrouble::NoAdapter);
+    assert!(text.contains("--backend cpu"), "{text}");
+}
+
+#[test]
+fn a_card_serves_and_ready_names_it() {
+    if !has_adapter() {
+        return;
+    }
+    for backend in [BackendKind::Auto, BackendKind::Wgpu { adapter: None }] {
+        let mut rig = Rig::connected(|configuration| configuration.backend = backend);
+        let facts = rig.said.iter().find_map(|said| match said {
+            FromWorker::Ready(facts) => Some(facts.clone()),
+            _ => None,
+        });
+        let facts = facts.unwrap();
+        assert_eq!(facts.backend, "wgpu");
+        assert!(facts.adapter.is_some_and(|adapter| !adapter.is_empty()));
+        let answer = rig.answer(RAW, &json!({"model": MODEL, "prompt": "hello", "max_tokens": 4, "temperature": 0}));
+        assert_eq!(answer.json()["usage"]["completion_tokens"], 4);
+    }
+}
