@@ -19,13 +19,15 @@ Everything but results goes to standard error; the environment variable CHRYSALI
 /// Rent out your graphics card to networks that speak the protocol of Cocoon.
 ///
 /// Cocoon's main network takes only servers with Intel TDX and NVIDIA cards of the H100 class; no home PC can join it today. What
-/// this program does today: `practice` runs a whole network on this machine, with practice money that is worth nothing; `headless`
+/// this program does today: without a command it shows its window and an icon in the tray and practises on this machine; `practice` runs a whole network on this machine, with practice money that is worth nothing; `headless`
 /// serves an open network whose operator accepts home PCs.
 #[derive(Parser)]
-#[command(name = "chrysalis", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+#[command(name = "chrysalis", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) app: AppArguments,
 }
 
 #[derive(Subcommand)]
@@ -39,6 +41,34 @@ pub(crate) enum Command {
     /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
     #[command(after_help = EXIT_CODES)]
     Detect(DetectArguments),
+    /// The window's own process; started by the app
+    #[command(hide = true)]
+    Window,
+}
+
+/// The app itself: an icon in the tray, a window, practice on this machine. All of it has defaults.
+#[derive(Args)]
+pub(crate) struct AppArguments {
+    /// Start in the tray, without showing the window
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    /// Begin to work at once
+    #[arg(long)]
+    pub(crate) start: bool,
+    /// The GGUF file to serve [default: the practice model, where `cargo xtask model` keeps it]
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) model: Option<PathBuf>,
+    /// Folder for the ledger and the practice network [default: chrysalis/practice in your data folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How many simulated customers ask
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) customers: u32,
+    /// Decides who asks what when
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
 }
 
 #[derive(Args)]
@@ -117,11 +147,15 @@ pub(crate) struct HeadlessArguments {
     pub(crate) device: DeviceArguments,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct DeviceArguments {
-    /// Where the model runs
-    #[arg(long, value_enum, default_value_t = BackendWord::Cpu)]
+    /// Where the model runs: wgpu on a graphics card (Vulkan, on Windows also DirectX 12), cpu on the processor, auto on the best
+    /// graphics card there is, software ones included, else on the processor
+    #[arg(long, value_enum, default_value_t = BackendWord::Auto)]
     pub(crate) backend: BackendWord,
+    /// The graphics card: a part of its name or its number, as `chrysalis-worker adapters` lists them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
     /// Threads of the processor, 1 or 2 [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2))]
     pub(crate) threads: Option<u32>,
@@ -162,13 +196,19 @@ impl From<EvidenceWord> for EvidenceKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum BackendWord {
+    Auto,
     Cpu,
+    Wgpu,
 }
 
-impl From<BackendWord> for BackendKind {
-    fn from(word: BackendWord) -> Self {
-        match word {
-            BackendWord::Cpu => Self::Cpu,
+impl DeviceArguments {
+    /// What the worker is told.
+    pub(crate) fn backend(&self) -> BackendKind {
+        match self.backend {
+            // Who names a card wants that one or none.
+            BackendWord::Auto if self.adapter.is_none() => BackendKind::Auto,
+            BackendWord::Cpu => BackendKind::Cpu,
+            BackendWord::Auto | BackendWord::Wgpu => BackendKind::Wgpu { adapter: self.adapter.clone() },
         }
     }
 }
@@ -192,23 +232,31 @@ mod tests {
     fn the_words_of_readme_are_understood() {
         let words = "x headless --data d --network n --model m --served-as a@b:c --owner o --coefficient 500 --max-active 3 \
                      --policy fake_tdx --evidence fake_tdx --backend cpu --stats 127.0.0.1:0";
-        let Command::Headless(arguments) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command else {
+        let Some(Command::Headless(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
+        else {
             panic!("not headless");
         };
         assert_eq!((arguments.coefficient, arguments.max_active), (500, 3));
         assert_eq!((arguments.policy, arguments.evidence), (PolicyWord::FakeTdx, EvidenceWord::FakeTdx));
         let words = "x practice --jobs 5 --json";
-        let Command::Practice(arguments) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command else {
+        let Some(Command::Practice(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
+        else {
             panic!("not practice");
         };
         assert_eq!((arguments.jobs, arguments.json), (Some(5), true));
+        let cli = Cli::try_parse_from("x --hidden --start --customers 0".split_whitespace()).ok().unwrap();
+        assert!(cli.command.is_none() && cli.app.hidden && cli.app.start && cli.app.customers == 0);
     }
 
     #[test]
     fn wrong_words_are_refused() {
-        for words in
-            ["x", "x practice --jobs 0", "x headless --data d", "x practice --backend abacus", "x practice --threads 0"]
-        {
+        for words in [
+            "x --nonsense",
+            "x practice --jobs 0",
+            "x headless --data d",
+            "x practice --backend abacus",
+            "x practice --threads 0",
+        ] {
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{words}");
         }
     }

@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     let folder = Folder::take(&arguments.data)?;
     let model = ModelFile::open(&arguments.model)?;
     let service = Service {
-        folder: &folder,
+        ledger: folder.ledger(),
         network: &arguments.network,
         root_contract,
         model,

@@ -1,18 +1,31 @@
-//! The program `chrysalis`: its command line. Decides nothing: `node` does.
+//! The program `chrysalis`: the app in the tray with its window, and its command line. Decides nothing: `node` does.
 //!
 //! - [`cli`]: the words it understands and its exit codes.
+//! - [`app`]: the process in the tray; [`tray`] its icon, [`window`] the process with the page, [`wire`] what the two say, [`view`]
+//!   what the page shows, [`cards`] the devices.
 //! - [`detect`]: what this machine and its cards are.
 //! - [`headless`]: serve an open network without a window.
-//! - [`practice`]: a whole network on this machine, and the app serving it.
-//! - [`provider`]: what both need to start a node.
+//! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
+//! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
 
+// Without this, Windows shows a console behind the window. What the command line prints still reaches a terminal or a pipe that
+// started it.
+#![cfg_attr(all(windows, not(debug_assertions)), windows_subsystem = "windows")]
+
+mod app;
+mod cards;
 mod cli;
 mod detect;
 mod headless;
 mod practice;
+mod practice_network;
 mod provider;
 mod report;
+mod tray;
+mod view;
+mod window;
+mod wire;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -37,9 +50,11 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
         |runtime| match cli.command {
-            cli::Command::Detect(arguments) => detect::run(arguments.json),
-            cli::Command::Practice(arguments) => runtime.block_on(practice::run(arguments)),
-            cli::Command::Headless(arguments) => runtime.block_on(headless::run(arguments)),
+            None => runtime.block_on(app::run(cli.app)),
+            Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
+            Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
+            Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::Window) => window::run(),
         },
     );
     match ended {

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use accounting::ModelName;
@@ -13,29 +12,24 @@ use node::model_file::ModelFile;
 use node::run::Node;
 use node::snapshot::Snapshot;
 use node::{EvidenceKind, PeerPolicy};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
 use ton::{Address, AddressText, RootConfig};
 
 use crate::cli::PracticeArguments;
-use crate::provider::{Asked, Service, check, program};
+use crate::practice_network::PracticeNetwork;
+use crate::provider::{Asked, Service, check};
 use crate::report;
 
 /// Practice money goes to nobody's account: there is no key to this address, and no chain that knows it.
-const PRACTICE_OWNER: Address = Address { workchain: 0, hash: *b"chrysalis practice owner, no key" };
+pub(crate) const PRACTICE_OWNER: Address = Address { workchain: 0, hash: *b"chrysalis practice owner, no key" };
 /// The practice model's file, where `cargo xtask model` keeps it.
 const PRACTICE_MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 /// Names the folder in which models are kept, instead of the user's cache folder.
 const MODELS_VARIABLE: &str = "MODELS";
-const MAX_ACTIVE: u32 = 4;
+pub(crate) const MAX_ACTIVE: u32 = 4;
 /// The practice proxy is on this machine; nobody is spared by waiting longer.
-const REDIAL: Duration = Duration::from_secs(1);
-/// How long the practice network may take to say that it is ready.
-const NETWORK_PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const REDIAL: Duration = Duration::from_secs(1);
 /// How long running answers and the last signed payment may take at the end.
 const ENDING_PATIENCE: Duration = Duration::from_mins(3);
-/// How long the practice network may take to end by itself.
-const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
@@ -52,10 +46,11 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     let served_as = name_of(&path, &model)?;
     let say = |text: &str| say(arguments.json, text);
     say("Practice: simulated customers and practice prices, all on this machine. The money is worth nothing.")?;
-    let mut network = PracticeNetwork::start(&folder.path().join("network"), &served_as, &arguments).await?;
+    let mut network =
+        PracticeNetwork::start(&folder.path().join("network"), &served_as, arguments.customers, arguments.seed).await?;
     let service = Service {
-        folder: &folder,
-        network: &network.file,
+        ledger: folder.ledger(),
+        network: network.file(),
         root_contract: None,
         model,
         served_as: served_as.clone(),
@@ -117,7 +112,7 @@ async fn serve(
                 node.want(Target::Drain).await;
             }
             changed = snapshots.changed() => changed.context("the node ended by itself")?,
-            status = network.child.wait() => bail!("the practice network ended by itself: {}", status?),
+            status = network.ended() => bail!("the practice network ended by itself: {}", status?),
             _ = ticks.tick() => {
                 let line = report::line(&snapshot, begin.elapsed());
                 // The time alone is no news.
@@ -171,7 +166,7 @@ fn say(json: bool, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn practice_model() -> Result<PathBuf> {
+pub(crate) fn practice_model() -> Result<PathBuf> {
     let folder = match std::env::var_os(MODELS_VARIABLE).filter(|value| !value.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => directories::BaseDirs::new()
@@ -190,60 +185,15 @@ fn practice_model() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn own_folder() -> Result<PathBuf> {
+pub(crate) fn own_folder() -> Result<PathBuf> {
     let folders = directories::BaseDirs::new().context("this user has no home folder; name a folder with --data")?;
     Ok(folders.data_local_dir().join("chrysalis").join("practice"))
 }
 
 /// On networks of ours the name carries the quantisation, which the file's name does, and the file's hash.
-fn name_of(path: &Path, model: &ModelFile) -> Result<ModelName> {
+pub(crate) fn name_of(path: &Path, model: &ModelFile) -> Result<ModelName> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().replace(['@', ':'], "-");
     Ok(format!("{stem}@practice:{}", hex::encode(model.sha256())).parse()?)
-}
-
-/// The process with proxy, gateway and customers. It ends with us: its standard input is ours to close.
-struct PracticeNetwork {
-    child: Child,
-    /// Kept apart from the child: waiting for that would close it.
-    stdin: Option<ChildStdin>,
-    file: PathBuf,
-}
-
-impl PracticeNetwork {
-    async fn start(data: &Path, served_as: &ModelName, arguments: &PracticeArguments) -> Result<Self> {
-        let mut child = Command::new(program("chrysalis-network")?)
-            .arg("practice")
-            .arg("--data")
-            .arg(data)
-            .args(["--model", &served_as.to_string()])
-            .args(["--customers", &arguments.customers.to_string()])
-            .args(["--seed", &arguments.seed.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("the practice network does not start")?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("the practice network has no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let line = tokio::time::timeout(NETWORK_PATIENCE, lines.next_line())
-            .await
-            .context("the practice network does not say that it is ready")??
-            .context("the practice network did not start; its reason is above")?;
-        let ready: serde_json::Value =
-            serde_json::from_str(&line).context("the practice network says something unexpected")?;
-        let file =
-            ready["ready"]["network_file"].as_str().context("the practice network names no network file")?.into();
-        Ok(Self { child, stdin, file })
-    }
-
-    /// Asks it to end, and sees to it.
-    async fn stop(mut self) {
-        drop(self.stdin.take());
-        if tokio::time::timeout(LEAVING_PATIENCE, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
-    }
 }
 
 #[cfg(test)]

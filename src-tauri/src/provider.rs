@@ -8,7 +8,6 @@ use accounting::ModelName;
 use anyhow::{Context as _, Result, bail};
 use node::core::Settings;
 use node::core::workers::WorkerState;
-use node::folder::Folder;
 use node::model_file::ModelFile;
 use node::run::{Node, World};
 use node::snapshot::Snapshot;
@@ -28,8 +27,8 @@ const MAX_NETWORK_FILE: u64 = 4 << 20;
 
 /// What is served, to whom, and who is paid.
 pub(crate) struct Service<'a> {
-    /// The data folder, which is ours.
-    pub(crate) folder: &'a Folder,
+    /// The ledger's file, in a data folder that is ours.
+    pub(crate) ledger: PathBuf,
     /// The network's root configuration.
     pub(crate) network: &'a Path,
     /// Address of its root contract, where the file does not name it.
@@ -92,7 +91,7 @@ impl Service<'_> {
                 root_contract,
                 evidence: self.evidence,
                 policy: self.policy,
-                backend: self.device.backend.into(),
+                backend: self.device.backend(),
                 threads: self.device.threads,
                 max_pow_difficulty: MAX_POW_DIFFICULTY,
                 unix_ms: 0,
@@ -110,10 +109,16 @@ impl Service<'_> {
             settings,
             worker: program("chrysalis-worker")?,
             model: self.model.into_file(),
-            ledger: self.folder.ledger(),
+            ledger: self.ledger,
         };
         Ok((node::run::start(world)?, root))
     }
+}
+
+/// The machine's clock, Unix time in milliseconds; 0 when it stands before 1970.
+pub(crate) fn unix_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Reads a root configuration, bounded.

@@ -72,12 +72,12 @@ pub(crate) fn line(snapshot: &Snapshot, since: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use node::core::Target;
     use node::core::jobs::Totals;
 
-    fn snapshot(adjusted_tokens: i64, signed: Option<Nanoton>) -> Snapshot {
+    pub(crate) fn snapshot(adjusted_tokens: i64, signed: Option<Nanoton>) -> Snapshot {
         Snapshot {
             target: Target::Serve,
             worker: WorkerState::Gone,
@@ -94,6 +94,11 @@ mod tests {
             ledger_fails: None,
             refused_reports: 0,
             busy: Duration::from_secs(4),
+            running: Vec::new(),
+            last_job_unix_ms: None,
+            restart_unix_ms: None,
+            last_end: None,
+            fallback: None,
         }
     }
 

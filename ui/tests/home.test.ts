@@ -56,7 +56,7 @@ describe('Home in practice', () => {
   it('never shows money', async () => {
     const { container } = await show('practice', (fake) => {
       const much = { nanoton: '987654321000', kind: 'paid' as const };
-      fake.home_ = { ...fake.home_, signed_last_hour: much, today: { ...fake.home_.today, counted: much, signed: much }, month: { ...fake.home_.month, counted: much, signed: much } };
+      fake.home_ = { ...fake.home_, signed_last_hour: much, today: { ...fake.home_.today!, counted: much, signed: much }, month: { ...fake.home_.month!, counted: much, signed: much } };
     });
     expect(words(container)).not.toMatch(/\bTON\b|987/);
     expect(words(container)).not.toMatch(/\bpaid\b|\bsigned\b/i);

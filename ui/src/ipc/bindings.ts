@@ -167,9 +167,9 @@ export type Home_Deserialize = {
 	/**  What was signed in the last hour, if anything was served for ten minutes of it. */
 	signed_last_hour?: Money | null,
 	/**  Since midnight, local time. */
-	today: Sums,
+	today: Sums | null,
 	/**  Since the first of the month, local time. */
-	month: Sums,
+	month: Sums | null,
 	/**  Where the model runs: `wgpu`, `cpu`; none while nothing runs. */
 	backend?: string | null,
 	/**  The adapter, where it is not the processor. */
@@ -195,9 +195,9 @@ export type Home_Serialize = {
 	/**  What was signed in the last hour, if anything was served for ten minutes of it. */
 	signed_last_hour: Money | null,
 	/**  Since midnight, local time. */
-	today: Sums,
+	today: Sums | null,
 	/**  Since the first of the month, local time. */
-	month: Sums,
+	month: Sums | null,
 	/**  Where the model runs: `wgpu`, `cpu`; none while nothing runs. */
 	backend: string | null,
 	/**  The adapter, where it is not the processor. */

@@ -11,7 +11,7 @@ export type ErrorCode = ApiError['code'];
 export type Home = Data<'home'>;
 export type Status = Home['status'];
 export type Network = Home['network'];
-export type Sums = Home['today'];
+export type Sums = NonNullable<Home['today']>;
 export type Money = Sums['counted'];
 export type Kind = Money['kind'];
 

@@ -1,6 +1,6 @@
 //! What the two processes say to each other.
 
-use accounting::JobRecord;
+use accounting::{JobId, JobRecord};
 use serde::{Deserialize, Serialize};
 use ton::{Address, RootConfig};
 
@@ -255,6 +255,15 @@ pub enum FromWorker {
         /// How many run now.
         active: u32,
     },
+    /// How far a running job is; said at its start and then at most once a second.
+    JobProgress {
+        /// The proxy's id of it.
+        id: JobId,
+        /// Tokens of its prompt, of all its prompts together.
+        prompt_tokens: u64,
+        /// Tokens of its answers so far.
+        completion_tokens: u64,
+    },
     /// A job ended; counts are the engine's own. Also said of a job that was refused at once, without a `JobStarted` before it.
     JobDone {
         /// From which proxy.
@@ -290,7 +299,7 @@ pub enum FromWorker {
 
 #[cfg(test)]
 mod tests {
-    use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, TokenUsage};
+    use accounting::{AdjustedUsage, Endpoint, JobOutcome, TokenUsage};
 
     use super::*;
     use crate::frame::{Decoder, Frame, encode_control};

@@ -346,7 +346,7 @@ impl Core {
             last_job_unix_ms: self.jobs.last_end_unix_ms(),
             restart_unix_ms: self.workers.restart_unix_ms(),
             last_end: self.workers.last_end().map(str::to_owned),
-            fallback: None,
+            fallback: self.workers.fallback().map(str::to_owned),
         }
     }
 

@@ -20,7 +20,7 @@ use accounting::signed_payment::{PaymentKind, UnsignedPayment};
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, Prices, TokenUsage};
 use ed25519_dalek::SigningKey;
 use link::BUILD;
-use link::message::{BackendKind, EvidenceKind, Failure, LaneEnd, ModelFacts, PeerPolicy, ProxyReport};
+use link::message::{BackendKind, DeviceTrouble, EvidenceKind, Failure, LaneEnd, ModelFacts, PeerPolicy, ProxyReport};
 use ton::AddressText;
 
 use super::jobs::Totals;

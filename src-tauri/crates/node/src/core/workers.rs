@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
-use link::message::{Failure, LogLevel, ModelFacts};
+use link::message::{BackendKind, DeviceTrouble, Failure, LogLevel, ModelFacts};
 use link::{BUILD, FromWorker, ToWorker};
 
 use super::backoff::Backoff;
@@ -19,6 +19,8 @@ const LOADING_PATIENCE: Duration = Duration::from_mins(30);
 const GOOD_RUN: Duration = Duration::from_mins(1);
 /// Longest sentence of the worker's that goes into the log, in characters.
 const LOG_LINE: usize = 500;
+/// After so many failures of the graphics card in a row the processor takes over.
+const DEVICE_TRIES: u32 = 3;
 
 /// What is known of the worker process. The fact; the wish is [`Target`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,10 @@ pub(super) struct Workers {
     /// How it ended when nobody had asked for that.
     last_end: Option<String>,
     restart_unix_ms: Option<i64>,
+    /// How often in a row the graphics card failed.
+    device_failures: u32,
+    /// Why the processor is used although the card was wanted.
+    fallback: Option<String>,
 }
 
 impl Workers {
@@ -90,6 +96,8 @@ impl Workers {
             freed: None,
             last_end: None,
             restart_unix_ms: None,
+            device_failures: 0,
+            fallback: None,
         }
     }
 
@@ -117,6 +125,11 @@ impl Workers {
     /// Why the process ended the last time that nobody had asked for it.
     pub(super) fn last_end(&self) -> Option<&str> {
         self.last_end.as_deref()
+    }
+
+    /// Why the processor is used although the card was wanted.
+    pub(super) fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// When it is started again, Unix time in milliseconds, while that is waited for.
@@ -185,8 +198,11 @@ impl Workers {
         self.pid = Some(pid);
         if self.state == WorkerState::Starting {
             out.send(ToWorker::Hello { build: BUILD.to_owned() });
-            let configuration =
+            let mut configuration =
                 link::message::Configuration { unix_ms: out.now.unix_ms, ..settings.configuration.clone() };
+            if self.fallback.is_some() {
+                configuration.backend = BackendKind::Cpu;
+            }
             out.send(ToWorker::Configure(Box::new(configuration)));
         } else {
             // Killed before it ran; there was nothing to kill then.
@@ -289,6 +305,11 @@ impl Workers {
                 out.log(LogLevel::Error, "the worker reads a model twice");
                 self.kill_now(out);
             }
+            FromWorker::Failed(Failure::Device { kind, text })
+                if self.is_running() && kind != DeviceTrouble::NoAdapter =>
+            {
+                self.device_failed(text, out);
+            }
             FromWorker::Failed(failure) if self.is_running() => self.give_up(sentence(&failure), out),
             FromWorker::Enabled(enabled) => {
                 if let WorkerState::Serving { enabled: fact } = &mut self.state {
@@ -334,6 +355,18 @@ impl Workers {
         }
     }
 
+    /// The card failed. It is tried again after a pause; after the third time in a row the processor takes over.
+    fn device_failed(&mut self, text: String, out: &mut Out<'_>) {
+        self.device_failures = self.device_failures.saturating_add(1);
+        out.log(LogLevel::Error, format!("the graphics card failed ({} in a row): {text}", self.device_failures));
+        self.last_end = Some(text.clone());
+        if self.device_failures >= DEVICE_TRIES && self.fallback.is_none() {
+            out.log(LogLevel::Error, "the processor takes over until this is started anew");
+            self.fallback = Some(text);
+        }
+        self.kill_now(out);
+    }
+
     /// Only the owner can help.
     fn give_up(&mut self, why: String, out: &mut Out<'_>) {
         out.log(LogLevel::Error, why.clone());
@@ -348,6 +381,7 @@ impl Workers {
         self.deadline = None;
         if self.ready_at.take().is_some_and(|ready| now.saturating_sub(ready) >= GOOD_RUN) {
             self.backoff.reset();
+            self.device_failures = 0;
         }
         let asked = self.asked_to_yield.take();
         if let Some(asked) = asked {

@@ -291,3 +291,47 @@ fn check_given_up(mut stage: Stage, why: &str) {
     assert_eq!(stage.wait(1_000 * MINUTE), NOTHING);
     assert!(stage.core.is_at_rest());
 }
+
+#[test]
+fn after_three_failures_of_the_card_in_a_row_the_processor_takes_over() {
+    let mut settings = settings(1, 1);
+    settings.configuration.backend = BackendKind::Auto;
+    let mut stage = Stage::with(settings, Remembered::default(), 0);
+    stage.feed(Input::Tick);
+    for generation in 1..=4 {
+        let told = stage.feed(started(generation));
+        let backend = told.iter().find_map(|effect| match effect {
+            Effect::Send(ToWorker::Configure(configuration)) => Some(configuration.backend.clone()),
+            _ => None,
+        });
+        assert_eq!(
+            backend,
+            Some(if generation < 4 { BackendKind::Auto } else { BackendKind::Cpu }),
+            "start {generation}"
+        );
+        stage.feed(hears(generation, hello()));
+        if generation < 4 {
+            let failure = Failure::Device { kind: DeviceTrouble::Lost, text: "the card is gone".to_owned() };
+            stage.check(hears(generation, FromWorker::Failed(failure)), [kill(generation)]);
+            stage.feed(exited(generation));
+            assert!(matches!(stage.state(), WorkerState::Waiting { .. }));
+            stage.wait(RESTART_MOST);
+        }
+    }
+    assert_eq!(stage.core.snapshot().fallback.as_deref(), Some("the card is gone"));
+}
+
+#[test]
+fn a_card_that_is_not_there_is_no_reason_to_try_again() {
+    let mut stage = Stage::new();
+    stage.feed(Input::Tick);
+    stage.feed(started(1));
+    stage.feed(hears(1, hello()));
+    let text = "there is no such card; use --backend cpu".to_owned();
+    stage.check(
+        hears(1, FromWorker::Failed(Failure::Device { kind: DeviceTrouble::NoAdapter, text: text.clone() })),
+        [kill(1)],
+    );
+    stage.feed(exited(1));
+    assert_eq!(stage.state(), WorkerState::Failed(text));
+}

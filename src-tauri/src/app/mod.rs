@@ -1,0 +1,456 @@
+//! `chrysalis` itself: the process in the tray. It owns the ledger's folder, the provider while there is one, the icon, and the window's process.
+//!
+//! One loop takes [`Input`]s, one after another. What the owner wants over time is decided in [`node::owner`], what is shown in
+//! [`home`]; here it is only passed on.
+//!
+//! - [`home`]: what the page Home shows, made of facts.
+//! - [`session`]: starting and stopping a provider with its practice network.
+//! - [`meter`]: speed over the last minutes.
+//! - [`window`]: the window's process.
+//! - [`knock`]: a second start shows the window of the first.
+
+mod calendar;
+mod home;
+mod jobs;
+mod knock;
+mod meter;
+mod session;
+mod window;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use node::core::Target;
+use node::folder::{Folder, FolderError};
+use node::history::History;
+use node::owner::{Moment, Order, Owner, Progress, Stage, Wish};
+use node::snapshot::Snapshot;
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::AppArguments;
+use crate::practice;
+use crate::provider::{Asked, unix_ms};
+use crate::report;
+use crate::tray::{Action, Face, PauseFor, Tray};
+use crate::view::{self, ApiError, Card, ErrorCode, Event, Page};
+use crate::wire::{Answer, Question, ToApp, ToWindow};
+use home::Facts;
+use meter::Meter;
+use session::{Session, Wanted};
+use window::WindowProcess;
+
+/// How often numbers are brought up to date.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long the end may take: running answers, the last records, the processes.
+const ENDING_PATIENCE: Duration = Duration::from_secs(30);
+/// Things that happened and wait to be looked at.
+const WAITING_INPUTS: usize = 64;
+
+/// Everything that can happen to the app.
+enum Input {
+    /// Time has passed.
+    Beat,
+    /// The owner chose something in the tray.
+    Tray(Action),
+    /// The window of that number says something.
+    Window(u64, ToApp),
+    /// The window of that number is closed.
+    WindowGone(u64),
+    /// Somebody started the app a second time.
+    Knocked,
+    /// The provider shows something new.
+    Shown(Box<Snapshot>),
+    /// A provider was started, or not.
+    Started(Result<Box<Session>>),
+    /// It is gone; its last facts.
+    Stopped(Box<Snapshot>),
+    /// Readings of the devices.
+    Cards(Vec<Card>),
+    /// The system wants the app to end.
+    AskedToEnd,
+}
+
+/// Runs until the owner quits.
+pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
+    let path = match &arguments.data {
+        Some(path) => path.clone(),
+        None => practice::own_folder()?,
+    };
+    let folder = match Folder::take(&path) {
+        Err(FolderError::InUse { .. }) => return knock::knock(&path).await,
+        other => other?,
+    };
+    if !window::there_is_a_display() {
+        bail!(
+            "there is no display to show a window on; use `chrysalis practice` or `chrysalis headless` in a terminal"
+        );
+    }
+    let model = match &arguments.model {
+        Some(path) => path.clone(),
+        None => practice::practice_model()?,
+    };
+    let mut asked = Asked::listen()?;
+    let (sender, mut inputs) = mpsc::channel(WAITING_INPUTS);
+    let history = History::open(&folder.ledger(), unix_ms()).context("the ledger can't be read")?;
+    let tray = start_tray(&sender).await;
+    forward(&sender, move |sender| async move {
+        loop {
+            asked.wait().await;
+            if sender.send(Input::AskedToEnd).await.is_err() {
+                return;
+            }
+        }
+    });
+    knock::listen(folder.path(), sender.clone());
+    let (worker, worker_pid) = watch::channel(None);
+    crate::cards::watch(sender.clone(), Input::Cards, worker_pid);
+    let wanted = Wanted {
+        data: folder.path().to_owned(),
+        ledger: folder.ledger(),
+        model,
+        customers: arguments.customers,
+        seed: arguments.seed,
+        device: arguments.device.clone(),
+    };
+    let first = if arguments.start { Wish::Work } else { Wish::Pause { until_unix_ms: None } };
+    let mut app = App {
+        owner: Owner::new(first),
+        wanted: Arc::new(wanted),
+        history,
+        inputs: sender.clone(),
+        tray,
+        window: None,
+        windows: 0,
+        session: None,
+        facts: Facts::default(),
+        snapshot: None,
+        meter: Meter::default(),
+        cards: Vec::new(),
+        worker,
+        started: Instant::now(),
+        quitting: None,
+    };
+    if !arguments.hidden {
+        app.open(Page::Home);
+    }
+    let beats = sender;
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(BEAT);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if beats.send(Input::Beat).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(input) = inputs.recv().await {
+        app.take(input).await;
+        if app.has_ended() {
+            break;
+        }
+    }
+    app.end().await;
+    Ok(())
+}
+
+async fn start_tray(sender: &mpsc::Sender<Input>) -> Option<Tray> {
+    let (actions, mut chosen) = mpsc::unbounded_channel();
+    forward(sender, move |sender| async move {
+        while let Some(action) = chosen.recv().await {
+            if sender.send(Input::Tray(action)).await.is_err() {
+                return;
+            }
+        }
+    });
+    match Tray::start(actions).await {
+        Ok(tray) => Some(tray),
+        Err(why) => {
+            tracing::warn!(why, "no icon in the tray; start chrysalis again to see its window");
+            None
+        }
+    }
+}
+
+fn forward<F: Future<Output = ()> + Send + 'static>(
+    sender: &mpsc::Sender<Input>,
+    task: impl FnOnce(mpsc::Sender<Input>) -> F,
+) {
+    tokio::spawn(task(sender.clone()));
+}
+
+struct App {
+    owner: Owner,
+    wanted: Arc<Wanted>,
+    history: History,
+    inputs: mpsc::Sender<Input>,
+    tray: Option<Tray>,
+    window: Option<WindowProcess>,
+    /// Numbers windows.
+    windows: u64,
+    session: Option<Session>,
+    facts: Facts,
+    /// What the running provider shows.
+    snapshot: Option<Box<Snapshot>>,
+    meter: Meter,
+    cards: Vec<Card>,
+    /// Process id of the worker, for whoever reads the cards.
+    worker: watch::Sender<Option<u32>>,
+    started: Instant,
+    quitting: Option<Instant>,
+}
+
+impl App {
+    fn now(&self) -> Moment {
+        Moment { mono: self.started.elapsed(), unix_ms: unix_ms() }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.quitting.is_some_and(|since| self.owner.stage() == Stage::Resting || since.elapsed() > ENDING_PATIENCE)
+    }
+
+    async fn take(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Beat => {
+                let order = self.beat(now);
+                self.obey(order).await;
+                self.tell().await;
+                return;
+            }
+            Input::Cards(cards) => {
+                self.cards = cards;
+                return;
+            }
+            Input::Tray(Action::Open(page)) => return self.open(page),
+            Input::Knocked => return self.open(Page::Home),
+            Input::Tray(Action::Quit) | Input::AskedToEnd => self.quit(now).await,
+            Input::Tray(Action::Start) => self.want(Wish::Work, now).await,
+            Input::Tray(Action::FinishAndPause) => self.want(Wish::FinishAndPause, now).await,
+            Input::Tray(Action::Pause(how)) => {
+                let until_unix_ms = match how {
+                    PauseFor::Minutes(minutes) => Some(now.unix_ms + i64::from(minutes) * 60_000),
+                    PauseFor::UntilTomorrow => calendar::tomorrow_at_eight(now.unix_ms),
+                    PauseFor::UntilISaySo => None,
+                };
+                self.want(Wish::Pause { until_unix_ms }, now).await;
+            }
+            Input::Window(number, ToApp::Ask { id, question }) => {
+                let answer = self.answer(question).await;
+                if let Some(window) = self.window.as_ref().filter(|window| window.number() == number) {
+                    window.say(&ToWindow::Answer { id, answer });
+                }
+                return;
+            }
+            Input::WindowGone(number) => {
+                self.window.take_if(|window| window.number() == number);
+                return;
+            }
+            Input::Shown(snapshot) => {
+                let jobs_changed = self.snapshot.as_ref().is_none_or(|old| {
+                    old.totals != snapshot.totals
+                        || old.active != snapshot.active
+                        || old.signed_tokens != snapshot.signed_tokens
+                });
+                self.worker.send_replace(snapshot.worker_pid);
+                self.snapshot = Some(snapshot);
+                let order = self.progress(now);
+                self.obey(order).await;
+                if jobs_changed {
+                    self.say(&ToWindow::Event(Event::JobsChanged));
+                }
+            }
+            Input::Started(Ok(session)) => {
+                self.snapshot = Some(Box::new(session.snapshots().borrow().clone()));
+                self.watch(&session);
+                self.facts.network = Some(session.network());
+                self.session = Some(*session);
+                self.meter = Meter::default();
+                let order = self.owner.started(now);
+                self.obey(order).await;
+            }
+            Input::Started(Err(error)) => {
+                let why = format!("{error:#}");
+                tracing::error!(why, "practice does not start");
+                self.owner.not_started(why);
+            }
+            Input::Stopped(last) => {
+                self.facts.freed_in_ms = last.freed.map(|freed| freed.took.as_millis() as f64);
+                self.snapshot = None;
+                self.worker.send_replace(None);
+                let order = self.owner.stopped(now);
+                self.obey(order).await;
+                self.say(&ToWindow::Event(Event::JobsChanged));
+            }
+        }
+        self.tell().await;
+    }
+
+    fn beat(&mut self, now: Moment) -> Option<Order> {
+        if let Some(snapshot) = &self.snapshot {
+            self.meter.add(now.mono, snapshot);
+        }
+        if let Some(session) = &mut self.session
+            && session.network_has_ended()
+            && self.owner.stage() == Stage::Running
+        {
+            // The wish to work stays, so it begins anew once it is stopped.
+            tracing::error!("the practice network ended by itself; starting anew");
+            let pause = self.owner.wants(Wish::Pause { until_unix_ms: None }, now);
+            let work = self.owner.wants(Wish::Work, now);
+            return pause.or(work);
+        }
+        self.owner.tick(now).or_else(|| self.progress(now))
+    }
+
+    fn progress(&mut self, now: Moment) -> Option<Order> {
+        let (Some(snapshot), Some(session)) = (&self.snapshot, &self.session) else { return None };
+        let progress = Progress {
+            active: snapshot.active,
+            covered: report::is_covered(snapshot, session.root()),
+            stuck: matches!(snapshot.worker, node::core::workers::WorkerState::Failed(_)),
+        };
+        self.owner.progress(progress, now)
+    }
+
+    async fn want(&mut self, wish: Wish, now: Moment) {
+        if self.quitting.is_none() {
+            let order = self.owner.wants(wish, now);
+            self.obey(order).await;
+        }
+    }
+
+    async fn quit(&mut self, now: Moment) {
+        if self.quitting.is_none() {
+            let order = self.owner.wants(Wish::Pause { until_unix_ms: None }, now);
+            self.obey(order).await;
+            self.quitting = Some(Instant::now());
+        }
+    }
+
+    async fn obey(&mut self, order: Option<Order>) {
+        match order {
+            None => {}
+            Some(Order::Start) => {
+                let wanted = Arc::clone(&self.wanted);
+                forward(&self.inputs, |sender| async move {
+                    let started = session::start(&wanted).await.map(Box::new);
+                    let _ = sender.send(Input::Started(started)).await;
+                });
+            }
+            Some(Order::Drain) => self.target(Target::Drain).await,
+            Some(Order::Resume) => self.target(Target::Serve).await,
+            Some(Order::Stop) => {
+                let Some(session) = self.session.take() else {
+                    // Nothing can be stopped that was never started.
+                    return;
+                };
+                forward(&self.inputs, |sender| async move {
+                    let last = session.stop().await;
+                    let _ = sender.send(Input::Stopped(Box::new(last))).await;
+                });
+            }
+        }
+    }
+
+    async fn target(&self, target: Target) {
+        if let Some(session) = &self.session {
+            session.want(target).await;
+        }
+    }
+
+    fn watch(&self, session: &Session) {
+        let mut snapshots = session.snapshots();
+        forward(&self.inputs, |sender| async move {
+            while snapshots.changed().await.is_ok() {
+                let snapshot = Box::new(snapshots.borrow_and_update().clone());
+                if sender.send(Input::Shown(snapshot)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Brings tray and window up to date.
+    async fn tell(&mut self) {
+        let home = self.home();
+        let cards = self.cards();
+        if let Some(tray) = &self.tray {
+            tray.show(Face::of(&home, &cards)).await;
+        }
+        if self.window.is_some() {
+            self.say(&ToWindow::Event(Event::Home(Box::new(home))));
+            self.say(&ToWindow::Event(Event::Cards(cards)));
+        }
+    }
+
+    fn say(&self, message: &ToWindow) {
+        if let Some(window) = &self.window {
+            window.say(message);
+        }
+    }
+
+    fn home(&mut self) -> view::Home {
+        let now = self.now();
+        let speed = self.meter.tokens_per_second(now.mono, meter::LONG);
+        self.facts.refresh(&self.history, self.snapshot.as_deref(), now);
+        home::home(&self.facts, &self.owner, self.snapshot.as_deref(), &self.wanted, speed, now)
+    }
+
+    fn cards(&self) -> Vec<Card> {
+        let now = self.now();
+        let speed = self.meter.tokens_per_second(now.mono, meter::SHORT);
+        crate::cards::with_work(self.cards.clone(), self.snapshot.as_deref(), speed)
+    }
+
+    async fn answer(&mut self, question: Question) -> Result<Answer, ApiError> {
+        match question {
+            Question::Home => Ok(Answer::Home(Box::new(self.home()))),
+            Question::Cards => Ok(Answer::Cards(self.cards())),
+            Question::Jobs(query) => jobs::page(&self.history, self.snapshot.as_deref(), &query).map(Answer::Jobs),
+            Question::SetWish(wish) => {
+                let now = self.now();
+                let wish = match wish {
+                    view::Wish::Work => Wish::Work,
+                    view::Wish::FinishAndPause => Wish::FinishAndPause,
+                    view::Wish::Pause { until: None } => Wish::Pause { until_unix_ms: None },
+                    view::Wish::Pause { until: Some(until) } if until.is_finite() && until > 0.0 => {
+                        Wish::Pause { until_unix_ms: Some(until as i64) }
+                    }
+                    view::Wish::Pause { .. } => {
+                        let message = "a pause needs a time to end, or none".to_owned();
+                        return Err(ApiError { code: ErrorCode::Request, message });
+                    }
+                };
+                self.want(wish, now).await;
+                self.tell().await;
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn open(&mut self, page: Page) {
+        if let Some(window) = &self.window {
+            window.say(&ToWindow::Event(Event::Show { page }));
+            window.say(&ToWindow::Raise);
+            return;
+        }
+        self.windows += 1;
+        let inputs = self.inputs.clone();
+        match WindowProcess::start(self.windows, inputs) {
+            Ok(window) => self.window = Some(window),
+            Err(error) => tracing::error!(%error, "the window does not open"),
+        }
+    }
+
+    async fn end(&mut self) {
+        if self.owner.stage() != Stage::Resting {
+            tracing::error!("the end took too long; what still ran is cut off");
+        }
+        drop(self.window.take());
+        if let Some(tray) = self.tray.take() {
+            tray.stop().await;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A provider with its practice network: started for work, stopped for a pause.
+
+use std::path::PathBuf;
+
+use accounting::ModelName;
+use anyhow::Result;
+use node::core::Target;
+use node::model_file::ModelFile;
+use node::run::Node;
+use node::snapshot::Snapshot;
+use node::{EvidenceKind, PeerPolicy};
+use tokio::sync::watch;
+use ton::{AddressText, RootConfig};
+
+use crate::cli::DeviceArguments;
+use crate::practice::{self, MAX_ACTIVE, PRACTICE_OWNER, REDIAL};
+use crate::practice_network::PracticeNetwork;
+use crate::provider::Service;
+use crate::view::{Network, NetworkKind};
+
+/// What a session is made of.
+pub(crate) struct Wanted {
+    /// The data folder, which is ours.
+    pub(crate) data: PathBuf,
+    /// The ledger in it.
+    pub(crate) ledger: PathBuf,
+    /// The model's file.
+    pub(crate) model: PathBuf,
+    /// Simulated customers.
+    pub(crate) customers: u32,
+    /// Decides who asks what.
+    pub(crate) seed: u64,
+    /// Where the model runs.
+    pub(crate) device: DeviceArguments,
+}
+
+impl Wanted {
+    /// The network before anything was started.
+    pub(crate) fn network(&self) -> Network {
+        let model = self.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Network { kind: NetworkKind::Practice, pays_nothing: true, model }
+    }
+}
+
+/// What runs.
+pub(crate) struct Session {
+    node: Node,
+    network: PracticeNetwork,
+    root: RootConfig,
+    served_as: ModelName,
+}
+
+/// Starts both. Nothing is left behind if it fails.
+pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
+    let path = wanted.model.clone();
+    // Hashing a model takes seconds.
+    let model = tokio::task::spawn_blocking(move || ModelFile::open(&path)).await??;
+    let served_as = practice::name_of(&wanted.model, &model)?;
+    let network =
+        PracticeNetwork::start(&wanted.data.join("network"), &served_as, wanted.customers, wanted.seed).await?;
+    let service = Service {
+        ledger: wanted.ledger.clone(),
+        network: network.file(),
+        root_contract: None,
+        model,
+        served_as: served_as.clone(),
+        test_claim: false,
+        owner: AddressText { address: PRACTICE_OWNER, bounceable: false, testnet: false },
+        coefficient: 1000,
+        max_active: MAX_ACTIVE,
+        proxy_connections: 1,
+        policy: PeerPolicy::Any,
+        evidence: EvidenceKind::None,
+        redial: REDIAL,
+        device: &wanted.device,
+    };
+    match service.start() {
+        Ok((node, root)) => Ok(Session { node, network, root, served_as }),
+        Err(error) => {
+            network.stop().await;
+            Err(error)
+        }
+    }
+}
+
+impl Session {
+    /// What the provider shows.
+    pub(crate) fn snapshots(&self) -> watch::Receiver<Snapshot> {
+        self.node.snapshots()
+    }
+
+    /// The network's parameters.
+    pub(crate) fn root(&self) -> &RootConfig {
+        &self.root
+    }
+
+    /// What is served where.
+    pub(crate) fn network(&self) -> Network {
+        Network { kind: NetworkKind::Practice, pays_nothing: true, model: self.served_as.base.clone() }
+    }
+
+    /// Whether the practice network has ended by itself.
+    pub(crate) fn network_has_ended(&mut self) -> bool {
+        self.network.has_ended()
+    }
+
+    /// Changes what the provider is to do.
+    pub(crate) async fn want(&self, target: Target) {
+        self.node.want(target).await;
+    }
+
+    /// Frees the card politely and ends both. Gives the last facts.
+    pub(crate) async fn stop(self) -> Snapshot {
+        let last = self.node.stop().await;
+        if last.unwritten > 0 {
+            tracing::error!(records = last.unwritten, "some records could not be written down before the end");
+        }
+        self.network.stop().await;
+        last
+    }
+}

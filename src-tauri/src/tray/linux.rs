@@ -1,0 +1,140 @@
+//! The tray on Linux: a StatusNotifierItem and its menu, spoken over D-Bus without a toolkit, so that the app behind it stays small.
+
+use ksni::menu::{MenuItem, StandardItem, SubMenu};
+use ksni::{Category, Handle, Icon, Status, ToolTip, TrayMethods as _};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Action, Face, Glance, PauseFor, pictures};
+use crate::view::Page;
+
+/// The icon, while it is there.
+pub(crate) struct Tray(Handle<Item>);
+
+impl Tray {
+    /// Puts the icon there. A tray host that comes later is served too; `Err`: there is no session bus at all.
+    pub(crate) async fn start(actions: UnboundedSender<Action>) -> Result<Self, String> {
+        let item = Item { face: Face::blank(), actions };
+        item.assume_sni_available(true).spawn().await.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Shows this from now on.
+    pub(crate) async fn show(&self, face: Face) {
+        self.0
+            .update(|item| {
+                if item.face != face {
+                    item.face = face;
+                }
+            })
+            .await;
+    }
+
+    /// Takes the icon away.
+    pub(crate) async fn stop(self) {
+        self.0.shutdown().await;
+    }
+}
+
+struct Item {
+    face: Face,
+    actions: UnboundedSender<Action>,
+}
+
+impl Item {
+    fn choose(&self, action: Action) {
+        // Fails only when the app ends.
+        let _ = self.actions.send(action);
+    }
+}
+
+impl ksni::Tray for Item {
+    fn id(&self) -> String {
+        "chrysalis".to_owned()
+    }
+
+    fn category(&self) -> Category {
+        Category::ApplicationStatus
+    }
+
+    fn title(&self) -> String {
+        "Chrysalis".to_owned()
+    }
+
+    fn status(&self) -> Status {
+        match self.face.glance {
+            Glance::Paused | Glance::Waiting | Glance::Working => Status::Active,
+            Glance::Attention | Glance::Problem => Status::NeedsAttention,
+        }
+    }
+
+    fn icon_pixmap(&self) -> Vec<Icon> {
+        icons(self.face.glance)
+    }
+
+    fn attention_icon_pixmap(&self) -> Vec<Icon> {
+        icons(self.face.glance)
+    }
+
+    fn tool_tip(&self) -> ToolTip {
+        let lines: Vec<&str> = self.face.lines.iter().map(|(line, _)| line.as_str()).collect();
+        ToolTip { title: self.face.title.clone(), description: lines.join("\n"), ..ToolTip::default() }
+    }
+
+    fn activate(&mut self, _x: i32, _y: i32) {
+        self.choose(Action::Open(Page::Home));
+    }
+
+    fn menu(&self) -> Vec<MenuItem<Self>> {
+        let mut menu =
+            vec![StandardItem { label: self.face.title.clone(), enabled: false, ..StandardItem::default() }.into()];
+        for (line, page) in &self.face.lines {
+            menu.push(item(line, true, Action::Open(*page)));
+        }
+        menu.push(MenuItem::Separator);
+        menu.push(item("Start", self.face.can_start, Action::Start));
+        let pause = |label: &str, how| item(label, true, Action::Pause(how));
+        menu.push(
+            SubMenu {
+                label: "Pause".to_owned(),
+                enabled: self.face.can_pause,
+                submenu: vec![
+                    pause("15 minutes", PauseFor::Minutes(15)),
+                    pause("1 hour", PauseFor::Minutes(60)),
+                    pause("Until tomorrow 08:00", PauseFor::UntilTomorrow),
+                    pause("Until I say so", PauseFor::UntilISaySo),
+                ],
+                ..SubMenu::default()
+            }
+            .into(),
+        );
+        menu.push(item("Finish and pause", self.face.can_pause, Action::FinishAndPause));
+        menu.push(MenuItem::Separator);
+        menu.push(item("Open", true, Action::Open(Page::Home)));
+        menu.push(item("Quit", true, Action::Quit));
+        menu
+    }
+}
+
+fn item(label: &str, enabled: bool, action: Action) -> MenuItem<Item> {
+    StandardItem {
+        // An underscore would mark the next letter as a shortcut.
+        label: label.replace('_', "__"),
+        enabled,
+        activate: Box::new(move |item: &mut Item| item.choose(action)),
+        ..StandardItem::default()
+    }
+    .into()
+}
+
+/// D-Bus wants alpha, red, green, blue.
+fn icons(glance: Glance) -> Vec<Icon> {
+    pictures(glance)
+        .into_iter()
+        .map(|picture| {
+            let mut data = picture.rgba;
+            for pixel in data.as_chunks_mut::<4>().0 {
+                pixel.rotate_right(1);
+            }
+            Icon { width: picture.edge.cast_signed(), height: picture.edge.cast_signed(), data }
+        })
+        .collect()
+}
