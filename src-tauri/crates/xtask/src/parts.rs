@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the parts in their order, stopping at the first failure, with the minutes each took.
 
-use crate::{model, system};
+use crate::{model, page, system};
 use anyhow::{Result, bail};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ struct Part {
 
 /// Runs everything; `Some` exit code other than success only where something may not be installed.
 pub(crate) fn test(full: bool) -> Result<ExitCode> {
-    let needed: Vec<system::Needed> = system::BUILD.into_iter().chain(system::MODEL).chain(system::TEST).collect();
+    let needed: Vec<system::Needed> =
+        system::BUILD.into_iter().chain(system::VULKAN).chain(system::MODEL).chain(system::TEST).collect();
     let mut parts = Vec::new();
     let mut code = None;
     part(&mut parts, "packages", || {
@@ -31,15 +32,18 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         folder = model::fetch()?.parent().map(std::path::Path::to_owned);
         Ok(())
     })?;
+    part(&mut parts, "page", page::test)?;
     part(&mut parts, "format", || system::run_cargo(&["fmt", "--all", "--check"]))?;
     part(&mut parts, "lints", || {
         system::run_cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
     })?;
-    part(&mut parts, "build", || system::run_cargo(&["build", "--workspace", "--bins"]))?;
-    part(&mut parts, "build of tests", || system::run_cargo(&["test", "--workspace", "--no-run", "--quiet"]))?;
+    // Programs and tests in one go: on their own, the programs would be built with fewer features, and so twice.
+    part(&mut parts, "build", || system::run_cargo(&["build", "--workspace", "--all-targets", "--quiet"]))?;
     part(&mut parts, "tests", || {
         let mut command = system::cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).env("CHRYSALIS_TEST_PROGRAMS", programs()?);
+        // What was installed above must be used: nothing is skipped.
+        command.env("CHRYSALIS_REQUIRE_DISPLAY", "1").env("CHRYSALIS_REQUIRE_GPU", "1");
         if let Some(folder) = &folder {
             command.env("MODELS", folder);
         }

