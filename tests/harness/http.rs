@@ -26,6 +26,13 @@ impl Answer {
         lines.filter(|line| *line != "[DONE]").map(|line| serde_json::from_str(line).expect("a JSON event")).collect()
     }
 
+    /// Why each of the answers ended, in the order in which they did.
+    pub fn finish_reasons(&self) -> Vec<String> {
+        let events = if self.body.starts_with(b"data:") { self.events() } else { vec![self.json()] };
+        let choices = events.iter().flat_map(|event| event["choices"].as_array().cloned().unwrap_or_default());
+        choices.filter_map(|choice| choice["finish_reason"].as_str().map(str::to_owned)).collect()
+    }
+
     /// The text of a streamed or whole chat answer.
     pub fn text(&self) -> String {
         let events = if self.body.starts_with(b"data:") { self.events() } else { vec![self.json()] };
@@ -89,9 +96,35 @@ pub fn post_bytes(path: &str, body: &Value) -> Vec<u8> {
 /// Sends bytes and reads the head of the answer.
 pub fn start(port: u16, request: &[u8]) -> io::Result<Coming> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     stream.write_all(request)?;
+    read_head(stream)
+}
+
+/// A customer who has asked and reads nothing. The system keeps as little for him as it can.
+pub struct Unread(TcpStream);
+
+/// Asks, and leaves the answer alone.
+pub fn ask_and_not_read(port: u16, path: &str, body: &Value) -> io::Result<Unread> {
+    use rustix::net::{AddressFamily, SocketAddrV4, SocketType, sockopt};
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    // Must be said before the connection is made, or a larger window is agreed on.
+    sockopt::set_socket_recv_buffer_size(&socket, 4096)?;
+    rustix::net::connect(&socket, &SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, port))?;
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(&post_bytes(path, body))?;
+    Ok(Unread(stream))
+}
+
+impl Unread {
+    /// Now reads after all, beginning with the head.
+    pub fn read(self) -> io::Result<Coming> {
+        read_head(self.0)
+    }
+}
+
+fn read_head(stream: TcpStream) -> io::Result<Coming> {
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -152,11 +185,21 @@ impl Coming {
     }
 
     /// Everything that is still to come.
-    pub fn rest(mut self) -> io::Result<Answer> {
+    pub fn rest(self) -> io::Result<Answer> {
+        let (answer, whole) = self.as_far_as_it_goes();
+        whole.map(|()| answer)
+    }
+
+    /// Everything that still comes, and whether that was all of it.
+    pub fn as_far_as_it_goes(mut self) -> (Answer, io::Result<()>) {
         let mut body = Vec::new();
-        while let Some((piece, _)) = self.piece()? {
-            body.extend(piece);
-        }
-        Ok(Answer { status: self.status, headers: self.headers, body })
+        let whole = loop {
+            match self.piece() {
+                Ok(Some((piece, _))) => body.extend(piece),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        (Answer { status: self.status, headers: self.headers, body }, whole)
     }
 }

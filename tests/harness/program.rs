@@ -2,7 +2,7 @@
 
 use crate::PATIENCE;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -109,6 +109,11 @@ impl Running {
         send(self.pid(), rustix::process::Signal::TERM);
     }
 
+    /// Waits until it has written something to standard error that contains these words.
+    pub fn until_it_says(&self, words: &str) {
+        crate::until(&format!("{} to say {words:?}", self.name), || self.errors().contains(words).then_some(()));
+    }
+
     /// Waits for its end; gives its status and the lines it still printed.
     pub fn wait(&mut self) -> (ExitStatus, Vec<String>) {
         let begin = Instant::now();
@@ -166,6 +171,15 @@ pub fn name_of(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
+/// How long it has computed so far, all its threads together.
+pub fn computed(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: user and system time are the 12th and 13th, in the hundredths that Linux shows.
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Its living children.
 pub fn children_of(pid: u32) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -176,20 +190,42 @@ pub fn children_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// Its children, their children and so on.
+pub fn descendants_of(pid: u32) -> Vec<u32> {
+    children_of(pid).into_iter().flat_map(|child| [vec![child], descendants_of(child)].concat()).collect()
+}
+
 /// Its parent.
 pub fn parent_of(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What its descriptors point at.
-pub fn descriptors_of(pid: u32) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
-    entries
-        .filter_map(Result::ok)
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .map(|target| target.to_string_lossy().into_owned())
-        .collect()
+/// What its descriptors point at. An error when this user may not look into the process.
+pub fn descriptors_of(pid: u32) -> io::Result<Vec<String>> {
+    let mut targets = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that is closed meanwhile points at nothing.
+        match std::fs::read_link(entry?.path()) {
+            Ok(target) => targets.push(target.to_string_lossy().into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(targets)
+}
+
+/// What was read of the worker, or `None`, said aloud, where the system keeps it from this user: the worker hides itself from all
+/// but root. Whatever else went wrong is a failure.
+pub fn unless_hidden<T>(what: &str, read: io::Result<T>) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root() => {
+            println!("skipped: needs root to look into the worker ({what})");
+            None
+        }
+        Err(error) => panic!("{what}: {error}"),
+    }
 }
 
 /// First file of that name below a folder.

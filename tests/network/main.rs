@@ -2,9 +2,12 @@
 //!
 //! - [`practice`]: the main job, with its report.
 //! - [`processes`]: who runs where, and what the app's process never holds.
-//! - [`faults`]: processes killed, ports taken, bytes garbled, customers gone.
+//! - [`faults`]: processes killed or stopped, bytes garbled, customers gone.
+//! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
+//! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`commands`]: wrong input at the command line.
 //! - [`streams`]: what an OpenAI client sees.
+//! - [`open`]: a network of two programs, for the tests that practice is too simple for.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +18,9 @@
 
 mod commands;
 mod faults;
+mod flags;
+mod open;
 mod practice;
 mod processes;
 mod streams;
+mod wrongdoing;

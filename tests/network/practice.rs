@@ -4,26 +4,43 @@ use serde_json::Value;
 use std::path::Path;
 use system_tests::{practice_model, program, tiny_model};
 
+/// Set by `cargo xtask test`, which installs a driver: then there must be a graphics card, if only a software one.
+const GPU_REQUIRED: &str = "CHRYSALIS_REQUIRE_GPU";
+
 /// The practice network's fee in nanotons for one adjusted token, as README says it.
-const FEE: i64 = 1_000_000;
+pub(crate) const FEE: u64 = 1_000_000;
 
 #[test]
 fn every_answered_job_is_covered_by_a_signed_payment() {
-    check(&tiny_model(), 3);
+    check(&tiny_model(), 3, "cpu");
+}
+
+#[test]
+fn practice_runs_on_a_graphics_card_where_there_is_one_and_says_which() {
+    let report = check(&tiny_model(), 3, "auto");
+    if report["backend"] == "cpu" {
+        assert!(std::env::var_os(GPU_REQUIRED).is_none(), "no graphics card was found: {report}");
+        assert!(report["adapter"].is_null(), "{report}");
+        println!("skipped: no Vulkan adapter; practice ran on the processor and said so");
+        return;
+    }
+    assert_eq!(report["backend"], "wgpu");
+    assert!(report["adapter"].as_str().is_some_and(|name| !name.is_empty()), "{report}");
 }
 
 #[test]
 fn the_practice_model_answers_real_questions_and_every_answer_is_paid() {
     match practice_model() {
-        Some(model) => check(&model, 3),
+        Some(model) => drop(check(&model, 3, "cpu")),
         None => println!("skipped: no practice model (run `cargo xtask model`)"),
     }
 }
 
-fn check(model: &Path, jobs: i64) {
+fn check(model: &Path, jobs: i64, backend: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let (data, jobs_text) = (folder.path().to_str().unwrap(), jobs.to_string());
-    let words = ["practice", "--jobs", &jobs_text, "--json", "--data", data, "--model", model.to_str().unwrap()];
+    let model = model.to_str().unwrap();
+    let words = ["practice", "--jobs", &jobs_text, "--json", "--data", data, "--model", model, "--backend", backend];
     let (code, out, errors) = program::run("chrysalis", &words);
     assert_eq!(code, Some(0), "{errors}");
     let report: Value = serde_json::from_str(out.lines().last().expect("a last line")).expect("one JSON object");
@@ -31,12 +48,14 @@ fn check(model: &Path, jobs: i64) {
     assert!(number("jobs") >= jobs, "{report}");
     assert_eq!(number("failed"), 0, "{report}");
     assert!(number("prompt_tokens") > 0 && number("completion_tokens") > 0, "{report}");
-    assert_eq!(number("signed_nanoton"), number("adjusted_tokens") * FEE, "{report}");
+    assert_eq!(number("signed_nanoton"), number("adjusted_tokens") * i64::try_from(FEE).unwrap(), "{report}");
     // Practice multipliers and coefficient are 1, so the adjusted count is the plain sum.
     assert_eq!(number("adjusted_tokens"), number("prompt_tokens") + number("completion_tokens"), "{report}");
     assert!(report["tokens_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");
-    assert_eq!(report["backend"], "cpu");
-    assert!(report["adapter"].is_null());
+    if backend == "cpu" {
+        assert_eq!(report["backend"], "cpu");
+        assert!(report["adapter"].is_null());
+    }
     let ledger = report["ledger"].as_str().expect("the ledger's path");
     assert!(Path::new(ledger).exists(), "{ledger}");
     // The ledger says the same as the report.
@@ -44,4 +63,5 @@ fn check(model: &Path, jobs: i64) {
     let totals = connection.totals_of_latest_session().expect("totals");
     assert_eq!(i64::try_from(totals.answered).unwrap(), number("jobs"));
     assert_eq!(totals.adjusted_tokens, number("adjusted_tokens"));
+    report
 }

@@ -1,13 +1,17 @@
 //! The model's own chat template: Jinja, as Hugging Face's libraries run it.
 //!
 //! A template comes with the model file, so it is treated as hostile: it can include nothing, knows no clock and no files, and
-//! its work, depth and memory are bounded. What it says in an error may quote a conversation, so errors carry places only.
+//! its work, depth and memory are bounded ([`guard`], [`builtins`]). What it says in an error may quote a conversation, so errors carry places only.
+
+mod builtins;
+mod guard;
 
 use std::collections::BTreeMap;
 
+use minijinja::machinery::{self, CodeGenerator, ast::Stmt};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 
 /// Why a template could not be used. No variant carries text of a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -51,20 +55,23 @@ pub struct RenderOptions {
     pub variables: BTreeMap<String, serde_json::Value>,
 }
 
-/// Steps of one rendering. The engine counts one for each instruction and one for every 64 bytes that a template creates, so
-/// this bounds the memory as well (to about 64 MB), with one gap in minijinja 3.1: a list doubled dozens of times with `+` is
-/// not charged for. There the memory limit of the process is what holds.
-const FUEL: u64 = 1_000_000;
-const MAX_DEPTH: usize = 64;
-const MAX_SOURCE: usize = 1 << 20;
-const MAX_OUTPUT: usize = 8 << 20;
+/// Steps of one rendering, counted by the engine: one for each instruction, and one for every 64 bytes of text or two places of a list
+/// that a template makes, so that this bounds the memory of all values together to 32 MB. How large a single value may become
+/// as text is judged by [`guard`].
+const FUEL: u64 = 500_000;
+/// How deep macros call each other.
+const MAX_CALLS: usize = 64;
+const MAX_SOURCE: usize = 128 << 10;
+const MAX_OUTPUT: usize = 4 << 20;
 const NAME: &str = "chat";
 /// Begins the message of errors raised by templates themselves, so that they can be told from others.
 const RAISED: &str = "raised by the template";
 
-/// A chat template, parsed.
+/// A chat template that parses.
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    syntax: SyntaxConfig,
+    source: String,
     bos: Option<String>,
     eos: Option<String>,
 }
@@ -77,18 +84,28 @@ impl ChatTemplate {
         }
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(MAX_DEPTH);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|_| TemplateError::LimitExceeded)?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |_message: String| -> Result<Value, Error> {
+        environment.set_recursion_limit(MAX_CALLS);
+        environment.add_function("raise_exception", |_message: Value| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, RAISED))
         });
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| match error.kind() {
+        builtins::install(&mut environment);
+        guard::install(&mut environment);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        let syntax = syntax.map_err(|_| TemplateError::LimitExceeded)?;
+        if !guard::is_shallow(source, syntax.clone()) {
+            return Err(TemplateError::LimitExceeded);
+        }
+        machinery::parse(source, NAME, syntax.clone()).map_err(|error| match error.kind() {
             ErrorKind::SyntaxError => TemplateError::Syntax { line: error.line().unwrap_or(0) },
             _ => TemplateError::Failed { line: error.line().unwrap_or(0) },
         })?;
-        Ok(Self { environment, bos: bos.map(str::to_owned), eos: eos.map(str::to_owned) })
+        Ok(Self {
+            environment,
+            syntax,
+            source: source.to_owned(),
+            bos: bos.map(str::to_owned),
+            eos: eos.map(str::to_owned),
+        })
     }
 
     /// The prompt text of a conversation.
@@ -98,30 +115,6 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
-        let messages: Value = messages
-            .iter()
-            .map(|message| {
-                let fields = [("role", &message.role), ("content", &message.content)];
-                let fields: BTreeMap<&str, Value> =
-                    fields.map(|(name, text)| (name, Value::from(text.as_str()))).into();
-                Value::from(fields)
-            })
-            .collect::<Vec<Value>>()
-            .into();
-        let mut variables: BTreeMap<String, Value> =
-            options.variables.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value)))).collect();
-        let mut set = |name: &str, value: Value| variables.insert(name.to_owned(), value);
-        set("messages", messages);
-        set("add_generation_prompt", add_generation_prompt.into());
-        if let Some(bos) = &self.bos {
-            set("bos_token", bos.as_str().into());
-        }
-        if let Some(eos) = &self.eos {
-            set("eos_token", eos.as_str().into());
-        }
-        if let Some(thinking) = options.enable_thinking {
-            set("enable_thinking", thinking.into());
-        }
         let failed = |error: Error| {
             // An error inside of a macro or loop carries the first one as its cause.
             let mut cause = Some(&error as &dyn std::error::Error);
@@ -140,9 +133,55 @@ impl ChatTemplate {
             }
             TemplateError::Failed { line: error.line().unwrap_or(0) }
         };
-        let template = self.environment.get_template(NAME).map_err(failed)?;
-        let text = template.render(Value::from(variables)).map_err(failed)?;
+        let variables = self.variables(messages, add_generation_prompt, options);
+        let text = self.run(variables).map_err(failed)?;
         if text.len() > MAX_OUTPUT { Err(TemplateError::LimitExceeded) } else { Ok(text) }
+    }
+
+    fn variables(&self, messages: &[Message], add_generation_prompt: bool, options: &RenderOptions) -> Value {
+        let messages: Value = messages
+            .iter()
+            .map(|message| {
+                let fields = [("role", &message.role), ("content", &message.content)];
+                let fields: BTreeMap<Value, Value> =
+                    fields.map(|(name, text)| (Value::from(name), Value::from(text.as_str()))).into();
+                // The kind of dictionary that templates make too.
+                Value::from_object(fields)
+            })
+            .collect::<Vec<Value>>()
+            .into();
+        let mut variables: BTreeMap<String, Value> =
+            options.variables.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value)))).collect();
+        let mut set = |name: &str, value: Value| variables.insert(name.to_owned(), value);
+        set("messages", messages);
+        set("add_generation_prompt", add_generation_prompt.into());
+        if let Some(bos) = &self.bos {
+            set("bos_token", bos.as_str().into());
+        }
+        if let Some(eos) = &self.eos {
+            set("eos_token", eos.as_str().into());
+        }
+        if let Some(thinking) = options.enable_thinking {
+            set("enable_thinking", thinking.into());
+        }
+        Value::from(variables)
+    }
+
+    /// Parsed anew each time: what is compiled borrows from the source, and a template is short.
+    fn run(&self, variables: Value) -> Result<String, Error> {
+        let template = machinery::parse(&self.source, NAME, self.syntax.clone())?;
+        self.evaluate(&guard::guarded(&template), variables)
+    }
+
+    fn evaluate(&self, template: &Stmt<'_>, variables: Value) -> Result<String, Error> {
+        let mut compiler = CodeGenerator::new(NAME, &self.source);
+        compiler.compile_stmt(template);
+        let (instructions, blocks) = compiler.finish();
+        let mut text = String::new();
+        let mut output = machinery::make_string_output(&mut text);
+        machinery::eval(&self.environment, &instructions, variables, &blocks, &mut output, AutoEscape::None)?;
+        drop(output);
+        Ok(text)
     }
 }
 

@@ -81,10 +81,6 @@ fn detokenized<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
 pub fn chat_template(data: &[u8]) {
     let mut parts = data.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let source = parts.next().unwrap_or_default();
-    // A gap that is known, see README.md of src-tauri/fuzz: a repeated list costs no fuel until it has become text.
-    if source.contains('*') {
-        return;
-    }
     let Ok(template) = ChatTemplate::new(&source, Some("<s>"), Some("</s>")) else { return };
     let roles = ["system", "user", "assistant"].into_iter().cycle();
     let messages: Vec<Message> = parts

@@ -1,21 +1,33 @@
 //! Time in the box: the app's clock whenever it says what that shows, our own in between.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::Now;
 
+/// Time since any fixed start; never goes back.
+pub type Ticks = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// The machine's.
+pub fn machine_ticks() -> Ticks {
+    let started = Instant::now();
+    Arc::new(move || started.elapsed())
+}
+
 /// Unix time advanced by a monotonic clock, so that no system clock has to be reached from the box. The monotonic clock stands
 /// still while the machine sleeps; that is why the app's is set anew with every lane.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Clock {
-    started: Instant,
+    ticks: Ticks,
     unix_at_start_ms: i64,
 }
 
 impl Clock {
     /// A clock that reads `unix_ms` now.
-    pub fn starting_at(unix_ms: i64) -> Self {
-        Self { started: Instant::now(), unix_at_start_ms: unix_ms }
+    pub fn new(ticks: Ticks, unix_ms: i64) -> Self {
+        let mut clock = Self { ticks, unix_at_start_ms: 0 };
+        clock.set(unix_ms);
+        clock
     }
 
     /// The app's clock reads `unix_ms` now. What [`Self::mono`] counts goes on as before.
@@ -24,9 +36,9 @@ impl Clock {
         self.unix_at_start_ms = unix_ms.saturating_sub(elapsed);
     }
 
-    /// Time since the start.
+    /// Time since the start of its ticks.
     pub fn mono(&self) -> Duration {
-        self.started.elapsed()
+        (self.ticks)()
     }
 
     /// Unix time in milliseconds.
@@ -53,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_goes_on_from_there_and_never_back_in_its_own_time() {
-        let mut clock = Clock::starting_at(1_000_000);
+        let mut clock = Clock::new(machine_ticks(), 1_000_000);
         let before = clock.mono();
         // The machine slept for a day.
         clock.set(87_400_000);

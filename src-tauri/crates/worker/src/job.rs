@@ -1,5 +1,7 @@
 //! One running job: what is known of it, what is owed for it, how it ends.
 
+use std::time::Duration;
+
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
 use link::LaneId;
 
@@ -67,6 +69,8 @@ pub struct Running {
     pub head_sent: bool,
     /// Tells the model's threads to stop.
     pub cancel: Cancel,
+    /// When the app was told how far it is.
+    pub told: Option<Duration>,
     n: usize,
     prompt_tokens: Vec<u64>,
     completion_tokens: Vec<u64>,
@@ -80,6 +84,7 @@ impl Running {
             answer,
             head_sent: false,
             cancel,
+            told: None,
             n: n.max(1),
             prompt_tokens: vec![0; prompts],
             completion_tokens: vec![0; prompts * n.max(1)],
@@ -110,6 +115,11 @@ impl Running {
     /// Has the model produced anything?
     pub fn has_tokens(&self) -> bool {
         self.completion_tokens.iter().any(|count| *count > 0)
+    }
+
+    /// Tokens of its prompts and of its answers so far, for whoever watches; [`Self::usage`] is what counts.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.prompt_tokens.iter().sum(), self.completion_tokens.iter().sum())
     }
 
     /// The engine's own counts: every generated token, and each prompt once if any of its answers has begun.

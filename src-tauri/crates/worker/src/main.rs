@@ -189,6 +189,7 @@ fn boxed() -> ExitCode {
         reader: Box::new(channel.reader),
         writer: Box::new(channel.writer),
         model: Box::new(model),
+        ticks: worker::clock::machine_ticks(),
         // Whatever runs then runs for nobody.
         on_gone: Arc::new(|| std::process::exit(0)),
         fails: None,

@@ -22,7 +22,7 @@ use ratls::pow::{self, Challenge};
 use ratls::{ClientChannel, Evidence, Identity, PeerIdentity, Policy, tls};
 use ton::{AddressText, RootConfig};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Ticks};
 use crate::event::{self, Event};
 use crate::inference::{Cancel, Inference, JobKey, Report, Setup};
 use crate::job::{Ending, Running};
@@ -39,6 +39,8 @@ pub struct World {
     pub writer: Box<dyn Write + Send>,
     /// The model's bytes, from the first one on.
     pub model: Box<dyn Read + Send>,
+    /// Time.
+    pub ticks: Ticks,
     /// Called on any thread when the app is gone.
     pub on_gone: OnGone,
     /// The graphics card, or what stands in for it, fails in this way after so many steps: for tests.
@@ -76,7 +78,7 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
     pipe.say(&FromWorker::Hello { build: BUILD.to_owned() });
     let mut greeting = Greeting::new();
     let configuration = configured(&events, &mut greeting, &pipe)?;
-    let mut server = match Server::new(configuration, pipe, sender) {
+    let mut server = match Server::new(configuration, world.ticks, pipe, sender) {
         Ok(server) => server,
         Err((pipe, failure)) => return Err(fail(&pipe, failure)),
     };
@@ -159,7 +161,12 @@ pub(crate) enum Yielding {
 }
 
 impl Server {
-    fn new(configuration: Box<Configuration>, pipe: Pipe, events: SyncSender<Event>) -> Result<Self, (Pipe, Failure)> {
+    fn new(
+        configuration: Box<Configuration>,
+        ticks: Ticks,
+        pipe: Pipe,
+        events: SyncSender<Event>,
+    ) -> Result<Self, (Pipe, Failure)> {
         let configuration = *configuration;
         let model = match check(&configuration) {
             Ok(model) => model,
@@ -168,7 +175,7 @@ impl Server {
         Ok(Self {
             prices: Prices::from(&configuration.root),
             root: Arc::new(configuration.root.clone()),
-            clock: Clock::starting_at(configuration.unix_ms),
+            clock: Clock::new(ticks, configuration.unix_ms),
             configuration,
             model,
             pipe,
@@ -270,6 +277,7 @@ impl Server {
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.begun(prompt_tokens, &echoes);
                 }
+                self.tell_progress(key);
                 Ok(())
             }
             Report::Refused { key, refusal } => {
@@ -285,6 +293,7 @@ impl Server {
                     self.end(key, Ending::Complete);
                 } else {
                     self.send_text(key);
+                    self.tell_progress(key);
                 }
                 Ok(())
             }
@@ -378,10 +387,10 @@ impl Server {
             PeerPolicy::FakeTdx => Policy::FakeTdx { image_hashes: self.configuration.root.proxy_hashes.clone() },
         };
         let untrusted = |text: String| LaneEnd::Untrusted(text);
-        let clock = self.clock;
+        let clock = self.clock.clone();
         // A key of its own for every lane: it lives as long as the connection.
         let identity =
-            Identity::generate(evidence, clock.unix_seconds()).map_err(|error| untrusted(error.to_string()))?;
+            Identity::generate(evidence, self.clock.unix_seconds()).map_err(|error| untrusted(error.to_string()))?;
         let config = tls::client_config(&identity, policy, Arc::new(move || clock.unix_seconds()))
             .map_err(|error| untrusted(error.to_string()))?;
         let channel =
@@ -403,7 +412,7 @@ impl Server {
                 totals: Totals::default(),
             }),
         };
-        Ok(Lane::new(id, channel, configuration, Box::new(SystemRandomness), clock.now()))
+        Ok(Lane::new(id, channel, configuration, Box::new(SystemRandomness), self.clock.now()))
     }
 
     fn close(&mut self, id: LaneId) {

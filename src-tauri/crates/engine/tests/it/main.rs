@@ -8,5 +8,7 @@ mod answers;
 mod hostile;
 /// The same tokens as llama.cpp.
 mod parity;
+/// Templates out to exhaust the machine.
+mod templates;
 /// The tiny model made from nothing.
 mod tiny;

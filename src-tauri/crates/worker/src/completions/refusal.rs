@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-/// Why a request is refused or failed, as the customer sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a request is refused or failed, as the customer sees it. May hold names of fields that the customer chose, so it can't be
+/// printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     status: u16,
     message: String,

@@ -1,6 +1,8 @@
 //! Jobs in the event loop: from the proxy's request to the last byte and the record.
 
-use accounting::{AdjustedUsage, Endpoint, JobOutcome, TokenUsage};
+use std::time::Duration;
+
+use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, TokenUsage};
 use link::{FromWorker, LaneId};
 use protocol::http::ResponseHead;
 use protocol::worker::Job;
@@ -10,6 +12,9 @@ use super::{Server, Yielding};
 use crate::completions::{self, Answer, Costs, Opening, Order, Refusal};
 use crate::inference::{Cancel, JobKey, Task};
 use crate::job::{Ending, Facts, Running};
+
+/// Between two reports of how far a job is.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Server {
     /// A proxy sent a job.
@@ -67,6 +72,21 @@ impl Server {
         if !self.inference.as_ref().is_some_and(|inference| inference.run(task)) {
             self.refuse(key, &Refusal::internal("the model is not running"));
         }
+    }
+
+    /// Tells the app how far a job is, at most once a second.
+    pub(super) fn tell_progress(&mut self, key: JobKey) {
+        let now = self.clock.mono();
+        let Some(job) = self.jobs.get_mut(&key) else {
+            return;
+        };
+        if job.told.is_some_and(|told| now.saturating_sub(told) < PROGRESS_PAUSE) {
+            return;
+        }
+        job.told = Some(now);
+        let (prompt_tokens, completion_tokens) = job.progress();
+        let id = JobId(job.facts.id);
+        self.pipe.say(&FromWorker::JobProgress { id, prompt_tokens, completion_tokens });
     }
 
     /// Sends the text that has come, if the proxy reads what we send.

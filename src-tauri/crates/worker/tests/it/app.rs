@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use accounting::JobRecord;
 use accounting::signed_payment::{SignedPayment, UnsignedPayment};
 use ed25519_dalek::SigningKey;
+use engine::DeviceFault;
 use link::flow::{LaneReceiver, LaneSender};
 use link::frame::{Decoder, Frame, encode_control, encode_credit, encode_data};
 use link::message::{BackendKind, Configuration, EvidenceKind, PeerPolicy, ProxyReport};
@@ -19,9 +21,9 @@ use protocol::client::{self, ClientRequest};
 use protocol::http::{Request, ResponseHead};
 use protocol::proxy::{self, Accounts, ClientFunds, Core, Side, Signer};
 use ratls::{Evidence, Identity, Policy, ServerChannel, State, tls};
-use engine::DeviceFault;
 use serde_json::Value;
 use ton::{Address, Nanoton, RootConfig};
+use worker::clock::{Ticks, machine_ticks};
 use worker::randomness::SystemRandomness;
 use worker::serve::{self, Stopped, World};
 
@@ -58,6 +60,20 @@ impl Answered {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body()).expect("a JSON body")
+    }
+}
+
+/// Time that goes on only when it is told to.
+#[derive(Default)]
+pub(crate) struct StoppedClock(AtomicU64);
+
+impl StoppedClock {
+    pub(crate) fn goes_on(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn reads(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -100,39 +116,39 @@ pub(crate) fn tiny_model() -> Vec<u8> {
 impl Rig {
     /// A worker that has said `Ready`.
     pub(crate) fn start(adjust: impl FnOnce(&mut Configuration)) -> Self {
-        let mut rig = Self::greeted(Box::new(std::io::Cursor::new(tiny_model())), adjust);
-        rig.until("the model is ready", |rig| rig.said.iter().any(|said| matches!(said, FromWorker::Ready(_))));
-        rig
+        Self::greeted(Box::new(std::io::Cursor::new(tiny_model())), adjust).ready()
     }
 
     /// A worker that was greeted and configured.
     pub(crate) fn greeted(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
-        let mut rig = Self::silent(model, adjust);
-        let configuration = rig.configuration.clone();
-        rig.say(&ToWorker::Hello { build: BUILD.to_owned() });
-        rig.say(&ToWorker::Configure(Box::new(configuration)));
-        rig
+        Self::silent(model, adjust).greet()
+    }
+
+    fn greet(mut self) -> Self {
+        let configuration = self.configuration.clone();
+        self.say(&ToWorker::Hello { build: BUILD.to_owned() });
+        self.say(&ToWorker::Configure(Box::new(configuration)));
+        self
+    }
+
+    fn ready(mut self) -> Self {
+        self.until("the model is ready", |rig| rig.said.iter().any(|said| matches!(said, FromWorker::Ready(_))));
+        self
     }
 
     /// A worker that nobody has spoken to.
     pub(crate) fn silent(model: Box<dyn Read + Send>, adjust: impl FnOnce(&mut Configuration)) -> Self {
-        Self::silent_to_fail(None, model, adjust)
+        Self::silent_by(machine_ticks(), None, model, adjust)
     }
 
     /// A connected worker whose device fails in this way after so many steps.
     pub(crate) fn connected_to_fail(steps: u64, fault: DeviceFault) -> Self {
         let model = Box::new(std::io::Cursor::new(tiny_model()));
-        let mut rig = Self::silent_to_fail(Some((steps, fault)), model, |_| {});
-        let configuration = rig.configuration.clone();
-        rig.say(&ToWorker::Hello { build: BUILD.to_owned() });
-        rig.say(&ToWorker::Configure(Box::new(configuration)));
-        rig.until("the model is ready", |rig| rig.said.iter().any(|said| matches!(said, FromWorker::Ready(_))));
-        rig.open(None);
-        rig.until("the lane is ready", |rig| rig.lane_ready().is_some() && rig.client_ready);
-        rig
+        Self::silent_by(machine_ticks(), Some((steps, fault)), model, |_| {}).greet().ready().connect()
     }
 
-    fn silent_to_fail(
+    fn silent_by(
+        ticks: Ticks,
         fails: Option<(u64, DeviceFault)>,
         model: Box<dyn Read + Send>,
         adjust: impl FnOnce(&mut Configuration),
@@ -144,6 +160,7 @@ impl Rig {
                 reader: Box::new(worker_reads),
                 writer: Box::new(worker_writes),
                 model,
+                ticks,
                 on_gone: Arc::new(|| {}),
                 fails,
             })
@@ -225,10 +242,22 @@ impl Rig {
 
     /// A worker that takes jobs from the proxy.
     pub(crate) fn connected(adjust: impl FnOnce(&mut Configuration)) -> Self {
-        let mut rig = Self::start(adjust);
-        rig.open(None);
-        rig.until("the lane is ready", |rig| rig.lane_ready().is_some() && rig.client_ready);
-        rig
+        Self::start(adjust).connect()
+    }
+
+    /// The same, with a worker whose time stands still but for what it is told.
+    pub(crate) fn connected_without_time() -> (Self, Arc<StoppedClock>) {
+        let clock = Arc::new(StoppedClock::default());
+        let reads = Arc::clone(&clock);
+        let ticks: Ticks = Arc::new(move || reads.reads());
+        let model = Box::new(std::io::Cursor::new(tiny_model()));
+        (Self::silent_by(ticks, None, model, |_| {}).greet().ready().connect(), clock)
+    }
+
+    fn connect(mut self) -> Self {
+        self.open(None);
+        self.until("the lane is ready", |rig| rig.lane_ready().is_some() && rig.client_ready);
+        self
     }
 
     pub(crate) fn lane_ready(&self) -> Option<&ProxyReport> {

@@ -79,6 +79,7 @@ fn a_result_depends_neither_on_the_batch_nor_on_the_chunks_nor_on_the_pages_nor_
         for chunk in [[1, 3, 2], [9, 1, 1], [1, 1, 30], [20, 10, 1], [9, 5, 0]] {
             let mut rows = Vec::new();
             for sequence in [2, 1, 0] {
+                #[allow(clippy::needless_range_loop, reason = "a position names more than an index")]
                 for position in done[sequence]..done[sequence] + chunk[sequence] {
                     let token = if sequence == 0 { tokens[position] } else { 7 * position as u32 + 5 };
                     rows.push(row(token, position, sequence));

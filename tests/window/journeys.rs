@@ -1,0 +1,103 @@
+//! What an owner does in the window.
+
+use crate::{Setting, window_of, worker_of};
+use system_tests::program::{is_alive, path};
+use system_tests::until;
+
+#[test]
+fn an_owner_starts_sees_work_looks_at_jobs_and_pauses() {
+    let Some(setting) = Setting::start() else { return };
+    let driver = setting.desk.drive(&path("chrysalis"), &setting.words(&["--customers", "2"]));
+    driver.until_it_shows("Practice");
+    driver.until_it_shows("pays nothing");
+    driver.picture("home-paused");
+    let app = setting.app();
+    assert!(worker_of(app).is_none(), "nothing runs before the owner wants it");
+
+    driver.click_button("Start practising");
+    until("a worker", || worker_of(app));
+    until("answered questions", || (setting.answered() >= 3).then_some(()));
+    driver.until_it_shows("measured");
+    driver.picture("home-working");
+    setting.desk.picture("screen-working");
+    assert!(!driver.text().contains("NaN") && !driver.text().contains("undefined"), "{}", driver.text());
+
+    driver.click_button("Jobs");
+    driver.until_it_shows("Done");
+    driver.click("button.open-job");
+    driver.until_it_shows("How this was priced");
+    driver.picture("jobs-priced");
+
+    driver.click_button("Home");
+    driver.click_button("Pause");
+    // The fact, not the wish: the window says so when the process is gone.
+    driver.until_it_shows("Paused");
+    assert!(worker_of(app).is_none(), "the window says paused while the worker is there");
+    driver.picture("home-paused-again");
+    assert!(is_alive(app) && window_of(app).is_some());
+}
+
+#[test]
+fn closing_the_window_leaves_it_at_work_and_a_second_start_shows_it_again() {
+    let Some(setting) = Setting::start() else { return };
+    let words = setting.words(&["--start"]);
+    let mut app = setting.desk.command(path("chrysalis")).args(&words).spawn().unwrap();
+    let pid = app.id();
+    let first = until("a window", || window_of(pid));
+    until("the window on the screen", || setting.desk.windows().iter().any(|it| it == "Chrysalis").then_some(()));
+    until("an answered question", || (setting.ledger().exists() && setting.answered() > 0).then_some(()));
+    setting.desk.close_window();
+    until("the window's process to end", || (!is_alive(first)).then_some(()));
+    let before = setting.answered();
+    until("more answers without a window", || (setting.answered() > before).then_some(()));
+    assert!(is_alive(pid) && worker_of(pid).is_some());
+
+    let again = setting.desk.command(path("chrysalis")).args(&words).status().unwrap();
+    assert!(again.success(), "a second start ends well");
+    let second = until("the window again", || window_of(pid));
+    assert_ne!(first, second);
+    system_tests::program::send(pid, rustix::process::Signal::TERM);
+    assert!(app.wait().unwrap().success());
+    until("the window to end with the app", || (!is_alive(second)).then_some(()));
+}
+
+#[test]
+fn a_window_that_is_killed_harms_no_work() {
+    let Some(setting) = Setting::start() else { return };
+    let words = setting.words(&["--start"]);
+    let mut app = setting.desk.command(path("chrysalis")).args(&words).spawn().unwrap();
+    let window = until("a window", || window_of(app.id()));
+    until("an answered question", || (setting.ledger().exists() && setting.answered() > 0).then_some(()));
+    system_tests::program::send(window, rustix::process::Signal::KILL);
+    let before = setting.answered();
+    until("more answers", || (setting.answered() > before).then_some(()));
+    system_tests::program::send(app.id(), rustix::process::Signal::TERM);
+    assert!(app.wait().unwrap().success());
+}
+
+#[test]
+fn what_cannot_work_says_why_in_the_window() {
+    let Some(setting) = Setting::start() else { return };
+    let broken = setting.folder.path().join("broken.gguf");
+    std::fs::write(&broken, b"GGUF, but not really").unwrap();
+    let data = setting.folder.path().join("data");
+    let words = ["--data", data.to_str().unwrap(), "--model", broken.to_str().unwrap(), "--start", "--backend", "cpu"];
+    let driver = setting.desk.drive(&path("chrysalis"), &words);
+    driver.until_it_shows("model");
+    driver.until_it_shows("can't");
+    driver.picture("home-failed");
+}
+
+#[test]
+fn without_a_display_it_says_what_to_do_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = std::process::Command::new(path("chrysalis"))
+        .args(["--data", folder.path().to_str().unwrap()])
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(errors.contains("display") && errors.contains("chrysalis practice"), "{errors}");
+}
