@@ -32,7 +32,7 @@ describe('Home on a network that pays', () => {
 
   it('shows an amount that is not known as no data yet, and a true zero as 0', async () => {
     const { container } = await show('open', (fake) => {
-      fake.home_ = { ...fake.home_, signed_last_hour: null, tokens_per_second: null, today: { ...fake.home_.today, signed: { nanoton: '0', kind: 'signed' } } };
+      fake.home_ = { ...fake.home_, signed_last_hour: null, tokens_per_second: null, today: { ...fake.home_.today!, signed: { nanoton: '0', kind: 'signed' } } };
     });
     const [now, today, , speed] = cells(container);
     expect(now).toBe('Earning now no data yet comes after 10 min of work');

@@ -5,13 +5,13 @@ import * as __TAURI_EVENT from "@tauri-apps/api/event";
 
 /** Commands */
 export const commands = {
-	/**  What the page Home shows now, apart from the cards. */
+	/**  The page Home, apart from the cards. */
 	home: () => typedError<Home_Serialize, ApiError>(__TAURI_INVOKE("home")),
-	/**  The cards and their readings now. */
+	/**  The devices, their readings and their lines. */
 	cards: () => typedError<Card_Serialize[], ApiError>(__TAURI_INVOKE("cards")),
-	/**  Some jobs, the newest first, and those that run. */
+	/**  Jobs that run, and some of those that are over. */
 	jobs: (query: JobQuery_Deserialize) => typedError<JobPage_Serialize, ApiError>(__TAURI_INVOKE("jobs", { query })),
-	/**  What the owner wants. */
+	/**  The owner wants something. What becomes of it shows in the events that follow. */
 	setWish: (wish: Wish_Deserialize) => typedError<null, ApiError>(__TAURI_INVOKE("set_wish", { wish })),
 };
 
@@ -166,10 +166,10 @@ export type Home_Deserialize = {
 	tokens_per_second?: number | null,
 	/**  What was signed in the last hour, if anything was served for ten minutes of it. */
 	signed_last_hour?: Money | null,
-	/**  Since midnight, local time. */
-	today: Sums | null,
-	/**  Since the first of the month, local time. */
-	month: Sums | null,
+	/**  Since midnight, local time; none while the ledger can't be read. */
+	today?: Sums | null,
+	/**  Since the first of the month, local time; none while the ledger can't be read. */
+	month?: Sums | null,
 	/**  Where the model runs: `wgpu`, `cpu`; none while nothing runs. */
 	backend?: string | null,
 	/**  The adapter, where it is not the processor. */
@@ -194,9 +194,9 @@ export type Home_Serialize = {
 	tokens_per_second: number | null,
 	/**  What was signed in the last hour, if anything was served for ten minutes of it. */
 	signed_last_hour: Money | null,
-	/**  Since midnight, local time. */
+	/**  Since midnight, local time; none while the ledger can't be read. */
 	today: Sums | null,
-	/**  Since the first of the month, local time. */
+	/**  Since the first of the month, local time; none while the ledger can't be read. */
 	month: Sums | null,
 	/**  Where the model runs: `wgpu`, `cpu`; none while nothing runs. */
 	backend: string | null,
@@ -402,7 +402,7 @@ export type PricedTokens = PricedTokens_Serialize | PricedTokens_Deserialize;
 export type PricedTokens_Deserialize = {
 	/**  How many. */
 	count: number | null,
-	/**  What one counts, thousandths of thousandths: coefficient times multiplier; none where it was not written down. */
+	/**  What one counts, in millionths (1,000,000: one for one); none where it was not written down. */
 	weight?: number | null,
 	/**  What they count. */
 	counted: number | null,
@@ -412,7 +412,7 @@ export type PricedTokens_Deserialize = {
 export type PricedTokens_Serialize = {
 	/**  How many. */
 	count: number | null,
-	/**  What one counts, thousandths of thousandths: coefficient times multiplier; none where it was not written down. */
+	/**  What one counts, in millionths (1,000,000: one for one); none where it was not written down. */
 	weight: number | null,
 	/**  What they count. */
 	counted: number | null,

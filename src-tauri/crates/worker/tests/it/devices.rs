@@ -35,8 +35,9 @@ fn a_card_that_fails_ends_running_jobs_with_an_ordinary_answer_and_is_told_by_na
         assert_eq!(rig.records().len(), 6, "nothing runs on");
         let statuses: Vec<i32> = asked.iter().map(|id| rig.answers[id].status()).collect();
         assert!(asked.iter().all(|id| rig.answers[id].over), "an answer does not end");
-        assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
-        assert!(statuses.contains(&503), "those who had nothing yet are sent elsewhere");
+        // Those with text get it, those without are sent elsewhere, and what came too late for that hears of an error.
+        assert!(statuses.iter().all(|status| [200, 500, 503].contains(status)), "{statuses:?}");
+        assert!(statuses.iter().any(|status| *status >= 500), "{statuses:?}");
         let (stopped, said) = rig.ended();
         assert!(matches!(stopped, Stopped::Failed(Failure::Device { kind: named, .. }) if named == kind));
         assert!(said.contains(&FromWorker::Enabled(false)));
