@@ -16,8 +16,13 @@ struct Part {
 
 /// Runs everything; `Some` exit code other than success only where something may not be installed.
 pub(crate) fn test(full: bool) -> Result<ExitCode> {
-    let needed: Vec<system::Needed> =
-        system::BUILD.into_iter().chain(system::VULKAN).chain(system::MODEL).chain(system::TEST).collect();
+    let needed: Vec<system::Needed> = system::BUILD
+        .into_iter()
+        .chain(system::VULKAN)
+        .chain(system::MODEL)
+        .chain(system::TEST)
+        .chain(system::is_debian().then_some(system::SECOND_CARD))
+        .collect();
     let mut parts = Vec::new();
     let mut code = None;
     part(&mut parts, "packages", || {
@@ -44,6 +49,9 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         command.args(["test", "--workspace", "--no-fail-fast"]).env("CHRYSALIS_TEST_PROGRAMS", programs()?);
         // What was installed above must be used: nothing is skipped.
         command.env("CHRYSALIS_REQUIRE_DISPLAY", "1").env("CHRYSALIS_REQUIRE_GPU", "1");
+        if system::is_debian() {
+            command.env("CHRYSALIS_REQUIRE_SECOND_GPU", "1");
+        }
         if let Some(folder) = &folder {
             command.env("MODELS", folder);
         }
