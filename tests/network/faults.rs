@@ -33,7 +33,7 @@ fn a_worker_killed_in_mid_answer_is_replaced_and_the_next_question_is_answered()
 }
 
 /// Decides about the moments of the kills.
-const SEED: u64 = 20_26;
+const SEED: u64 = 2_026;
 /// Customers who ask one short question after the other while the app is killed.
 const CUSTOMERS: usize = 2;
 

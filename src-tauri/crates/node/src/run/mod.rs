@@ -1,7 +1,7 @@
 //! Does what the core decides: one task owns the core, feeds it and executes its effects. It decides nothing itself.
 //!
 //! Walk-through: `Loop::run` waits for an input, a deadline, or nothing more to do. A worker process and its pipe live in
-//! [`process`], connections to proxies in [`relay`], the ledger on a thread of its own in [`book`].
+//! `process`, connections to proxies in `relay`, the ledger on a thread of its own in `book`.
 
 mod book;
 mod clock;
