@@ -200,12 +200,13 @@ impl Core {
         let Some(job) = self.work.job_mut(key) else {
             return;
         };
+        job.answer_bytes = job.answer_bytes.saturating_add(answer.len() as u64);
         let charged = match &report {
             Some(report) if report.tokens.total_tokens_used < 0 => {
                 return self.fail(key, code::PROTOCOL, "negative token counts", now, out);
             }
-            // The genuine proxy charges whatever the worker says. What was held back is what the client agreed to.
-            Some(report) => Some(report.tokens.total_tokens_used.min(job.reserve)),
+            // The genuine proxy charges whatever the worker says.
+            Some(report) => Some(report.tokens.total_tokens_used.min(job.ceiling(&self.prices))),
             None => None,
         };
         job.answered = true;

@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use accounting::adjusted;
+use accounting::Prices;
 use tl::Boxed;
 use ton::Address;
 
 use super::choice::{Choice, choose};
 use super::client_side::ClientFacts;
+use super::cost::Asked;
 use super::{Action, Core, FinishedJob, Outcome, Role, Side, code};
 use crate::handshake::text;
 use crate::{Now, earlier, timeout_from_wire};
 
-/// A multiplier of one, in ten thousandths.
-const MULTIPLIER_ONE: u32 = 10_000;
 /// Tokens that a client may use when they cost nothing.
 const FREE_TOKENS: i128 = 1_000_000_000_000;
 /// The worker gets this share of the proxy's time.
@@ -90,7 +89,11 @@ pub(super) struct Job {
     /// Kept only as long as it may have to be sent again.
     query: Vec<u8>,
     max_coefficient: i32,
+    /// What the request asks for, as far as that has a price.
+    asked: Asked,
     pub(super) reserve: i64,
+    /// Bytes of the answer that were passed on.
+    pub(super) answer_bytes: u64,
     pub(super) debug: bool,
     pub(super) started: Now,
     deadline: Duration,
@@ -104,6 +107,13 @@ pub(super) struct Job {
     /// Whether the client has seen the head.
     pub(super) answered: bool,
     last_worker: Option<(Address, [u8; 32])>,
+}
+
+impl Job {
+    /// Adjusted tokens that may be charged for what has been passed on.
+    pub(super) fn ceiling(&self, prices: &Prices) -> i64 {
+        self.asked.ceiling(self.reserve, self.answer_bytes, self.max_coefficient, prices)
+    }
 }
 
 /// All jobs.
@@ -166,8 +176,8 @@ impl Core {
             return;
         }
         match self.admit(&client, &wanted) {
-            Ok((reserve, worker)) => {
-                let key = self.begin(conn, client, wanted, reserve, now);
+            Ok((asked, reserve, worker)) => {
+                let key = self.begin(conn, client, wanted, asked, reserve, now);
                 self.give(key, worker, now, out);
             }
             Err((code, words)) => {
@@ -182,8 +192,8 @@ impl Core {
         }
     }
 
-    /// What to hold back and whom to ask, or code and words of the refusal.
-    fn admit(&self, client: &ClientFacts, wanted: &Wanted) -> Result<(i64, u64), (i32, String)> {
+    /// What is asked for, what to hold back for it and whom to ask, or code and words of the refusal.
+    fn admit(&self, client: &ClientFacts, wanted: &Wanted) -> Result<(Asked, i64, u64), (i32, String)> {
         if wanted.max_tokens < 0 || wanted.max_coefficient < 0 {
             return Err((code::PROTOCOL, "negative limits".to_owned()));
         }
@@ -201,15 +211,14 @@ impl Core {
             let words = "active config version is too low".to_owned();
             return Err((code::ERROR, words));
         }
-        let length = i64::try_from(wanted.query.len()).unwrap_or(i64::MAX);
-        let reserve =
-            adjusted(i64::from(wanted.max_tokens).saturating_add(length), wanted.max_coefficient, MULTIPLIER_ONE);
+        let asked = Asked::read(&wanted.query);
+        let reserve = asked.reserve(wanted.max_tokens, wanted.max_coefficient, &self.prices);
         if i128::from(reserve) > available {
             return Err((code::NOT_READY, "balance is too low".to_owned()));
         }
         let model = &wanted.model;
         match self.choose(model, wanted.max_coefficient, None) {
-            Choice::Take(worker) => Ok((reserve, worker)),
+            Choice::Take(worker) => Ok((asked, reserve, worker)),
             Choice::Nobody if self.work.models.contains(model) => {
                 Err((code::NOT_READY, format!("no workers for model {model}")))
             }
@@ -243,7 +252,15 @@ impl Core {
         choose(candidates, max_coefficient)
     }
 
-    fn begin(&mut self, conn: u64, client: ClientFacts, wanted: Wanted, reserve: i64, now: Now) -> u64 {
+    fn begin(
+        &mut self,
+        conn: u64,
+        client: ClientFacts,
+        wanted: Wanted,
+        asked: Asked,
+        reserve: i64,
+        now: Now,
+    ) -> u64 {
         self.books.reserve(&client.owner, reserve);
         let key = self.work.next;
         self.work.next += 1;
@@ -257,7 +274,9 @@ impl Core {
                 model: wanted.model,
                 query: wanted.query,
                 max_coefficient: wanted.max_coefficient,
+                asked,
                 reserve,
+                answer_bytes: 0,
                 debug: wanted.debug,
                 started: now,
                 deadline: now.mono.saturating_add(timeout),

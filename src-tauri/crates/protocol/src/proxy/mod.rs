@@ -8,6 +8,7 @@ mod accounts;
 mod answers;
 mod choice;
 mod client_side;
+mod cost;
 mod jobs;
 mod worker_side;
 

@@ -1,0 +1,291 @@
+//! What a request can cost at most, read from the request itself.
+//!
+//! A genuine proxy holds back `max_tokens` and a token for every byte of the query, and charges whatever the worker says. We cut
+//! what a worker says, so the limit must be one that no honest worker reaches: a client states `max_tokens` for one answer, but may
+//! ask for several, and a body without a limit is answered for as long as the model has something to say.
+
+use std::fmt;
+
+use accounting::{Prices, adjusted};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::http::Request;
+
+/// More answers to one request are not believed; workers refuse long before.
+const MOST_ANSWERS: u64 = 128;
+
+/// What matters of a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Bytes of the whole query: no tokeniser makes more tokens than bytes.
+    bytes: i64,
+    /// Prompts times answers for each.
+    answers: i64,
+    /// Whether the body states how long an answer may be. A body that can't be read is none that a worker answers at length.
+    limited: bool,
+}
+
+impl Asked {
+    /// Reads a boxed `http.request`.
+    pub(super) fn read(query: &[u8]) -> Self {
+        let bytes = i64::try_from(query.len()).unwrap_or(i64::MAX);
+        let body = Request::decode(query).ok().and_then(|request| serde_json::from_slice::<Body>(&request.body).ok());
+        match body {
+            None => Self { bytes, answers: 1, limited: true },
+            Some(body) => Self {
+                bytes,
+                answers: body.prompts.saturating_mul(body.n).clamp(1, MOST_ANSWERS).cast_signed(),
+                limited: body.limited,
+            },
+        }
+    }
+
+    /// Adjusted tokens to hold back for a client who agreed to `max_tokens` an answer and to this coefficient.
+    pub(super) fn reserve(&self, max_tokens: i32, max_coefficient: i32, prices: &Prices) -> i64 {
+        self.most(i64::from(max_tokens).saturating_mul(self.answers), max_coefficient, prices)
+    }
+
+    /// Adjusted tokens that may be charged, after an answer of so many bytes: what was held back, and if no limit was stated, a
+    /// token for every byte.
+    pub(super) fn ceiling(&self, reserve: i64, answer_bytes: u64, max_coefficient: i32, prices: &Prices) -> i64 {
+        if self.limited {
+            return reserve;
+        }
+        let bytes = i64::try_from(answer_bytes).unwrap_or(i64::MAX);
+        reserve.max(self.most(bytes, max_coefficient, prices))
+    }
+
+    /// As dear as the network's dearest kind of token; never cheaper than a genuine proxy reckons.
+    fn most(&self, answers: i64, max_coefficient: i32, prices: &Prices) -> i64 {
+        const ONE: u32 = 10_000;
+        let multipliers = [
+            prices.prompt_multiplier,
+            prices.cached_multiplier,
+            prices.completion_multiplier,
+            prices.reasoning_multiplier,
+        ];
+        let dearest = multipliers.into_iter().fold(ONE, u32::max);
+        adjusted(answers.saturating_add(self.bytes), max_coefficient, dearest)
+    }
+}
+
+/// Read leniently: what is of the wrong type counts as not said, and the worker refuses it.
+struct Body {
+    n: u64,
+    prompts: u64,
+    limited: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    N,
+    Prompt,
+    MaxTokens,
+    MaxCompletionTokens,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BodyVisitor)
+    }
+}
+
+struct BodyVisitor;
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = Body;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body, A::Error> {
+        let (mut n, mut prompts) = (1, 1);
+        let (mut max_tokens, mut max_completion_tokens) = (false, false);
+        while let Some(field) = map.next_key::<Field>()? {
+            match field {
+                Field::N => n = map.next_value::<Shape>()?.number().unwrap_or(1),
+                Field::Prompt => prompts = map.next_value::<Shape>()?.prompts(),
+                Field::MaxTokens => max_tokens = map.next_value::<Shape>()?.number().is_some(),
+                Field::MaxCompletionTokens => max_completion_tokens = map.next_value::<Shape>()?.number().is_some(),
+                Field::Other => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Body { n, prompts, limited: max_tokens || max_completion_tokens })
+    }
+}
+
+/// What kind of value there is, without keeping it.
+#[derive(Clone, Copy)]
+enum Shape {
+    Number(Option<u64>),
+    /// So many members, and whether all are numbers.
+    Array(u64, bool),
+    Other,
+}
+
+impl Shape {
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::Number(number) => number,
+            Self::Array(..) | Self::Other => None,
+        }
+    }
+
+    /// How many prompts a `prompt` is: a text, several texts, the tokens of one, or those of several.
+    fn prompts(self) -> u64 {
+        match self {
+            Self::Array(members, false) => members,
+            Self::Array(_, true) | Self::Number(_) | Self::Other => 1,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ShapeSeed.deserialize(deserializer)
+    }
+}
+
+struct ShapeSeed;
+
+impl<'de> DeserializeSeed<'de> for ShapeSeed {
+    type Value = Shape;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ShapeSeed {
+    type Value = Shape;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("anything")
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Shape, E> {
+        Ok(Shape::Number(Some(value)))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Number(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Number(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Shape::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Shape, A::Error> {
+        let (mut count, mut all_numbers) = (0u64, true);
+        while let Some(member) = members.next_element::<Shape>()? {
+            count += 1;
+            all_numbers &= matches!(member, Shape::Number(_));
+        }
+        Ok(Shape::Array(count, all_numbers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ton::Nanoton;
+
+    use super::*;
+
+    const PRICES: Prices = Prices {
+        fee_per_token: Nanoton(1),
+        price_per_token: Nanoton(2),
+        prompt_multiplier: 10_000,
+        cached_multiplier: 1_000,
+        completion_multiplier: 10_000,
+        reasoning_multiplier: 10_000,
+    };
+
+    fn query(body: &str) -> Vec<u8> {
+        Request {
+            method: "POST".to_owned(),
+            url: "/v1/completions".to_owned(),
+            version: "HTTP/1.1".to_owned(),
+            headers: Vec::new(),
+            body: body.as_bytes().to_vec(),
+        }
+        .encode()
+    }
+
+    fn asked(body: &str) -> (i64, bool) {
+        let query = query(body);
+        let asked = Asked::read(&query);
+        assert_eq!(asked.bytes, query.len() as i64);
+        (asked.answers, asked.limited)
+    }
+
+    #[test]
+    fn answers_are_counted_as_workers_count_them() {
+        for (body, expected) in [
+            (r#"{"model":"m","messages":[{"n":7}]}"#, (1, false)),
+            (r#"{"n":16,"max_tokens":5}"#, (16, true)),
+            (r#"{"n":3,"prompt":"one","max_completion_tokens":5}"#, (3, true)),
+            (r#"{"prompt":["a","b"],"n":4}"#, (8, false)),
+            (r#"{"prompt":[1,2,3],"n":2}"#, (2, false)),
+            (r#"{"prompt":[[1,2],[3]]}"#, (2, false)),
+            (r#"{"prompt":[]}"#, (1, false)),
+            (r#"{"n":0}"#, (1, false)),
+            (r#"{"n":18446744073709551615,"prompt":["a","b"]}"#, (128, false)),
+            (r#"{"n":"2","max_tokens":null}"#, (1, false)),
+            (r#"{"n":-2,"max_tokens":1.5}"#, (1, false)),
+            (r#"{"n":2,"n":3}"#, (3, false)),
+            ("[]", (1, true)),
+            ("nonsense", (1, true)),
+            ("", (1, true)),
+        ] {
+            assert_eq!(asked(body), expected, "{body}");
+        }
+        assert_eq!(Asked::read(b"none"), Asked { bytes: 4, answers: 1, limited: true });
+        let deep = format!(r#"{{"prompt":{}}}"#, "[".repeat(100_000));
+        assert_eq!(asked(&deep), (1, true), "nested too deep to be read");
+    }
+
+    #[test]
+    fn one_limited_answer_is_reckoned_as_a_genuine_proxy_does() {
+        let query = query(r#"{"max_tokens":10}"#);
+        let asked = Asked::read(&query);
+        let reserve = asked.reserve(10, 4_000, &PRICES);
+        assert_eq!(reserve, (10 + query.len() as i64) * 4);
+        assert_eq!(asked.ceiling(reserve, 1_000_000, 4_000, &PRICES), reserve);
+    }
+
+    #[test]
+    fn several_answers_dear_tokens_and_no_limit_are_reckoned_with() {
+        let query = query(r#"{"n":16,"max_tokens":1000}"#);
+        let bytes = query.len() as i64;
+        assert_eq!(Asked::read(&query).reserve(1_000, 1_000, &PRICES), 16_000 + bytes);
+        let dear = Prices { completion_multiplier: 80_000, ..PRICES };
+        assert_eq!(Asked::read(&query).reserve(1_000, 1_000, &dear), (16_000 + bytes) * 8);
+        let unlimited = Asked { limited: false, answers: 1, bytes: 50 };
+        let reserve = unlimited.reserve(1_000, 1_000, &PRICES);
+        assert_eq!(unlimited.ceiling(reserve, 10, 1_000, &PRICES), reserve);
+        assert_eq!(unlimited.ceiling(reserve, 9_000, 1_000, &PRICES), 9_050);
+        assert!(unlimited.ceiling(reserve, u64::MAX, i32::MAX, &PRICES) >= reserve, "no overflow");
+    }
+}
