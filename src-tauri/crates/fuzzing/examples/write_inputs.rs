@@ -46,7 +46,7 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
         ToWorker::SetEnabled(true),
         ToWorker::SetCoefficient(-1),
         ToWorker::LaneClosed { lane },
-        ToWorker::Yield { within_ms: 300 },
+        ToWorker::Yield,
     ];
     let from = [
         FromWorker::Hello { build: link::BUILD.to_owned() },

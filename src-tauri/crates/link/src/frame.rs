@@ -232,7 +232,7 @@ mod tests {
             Frame::Control(ToWorker::Hello { build: "1".to_owned() }),
             Frame::Data { lane: LaneId(7), bytes: vec![9; MAX_DATA] },
             Frame::Credit { lane: LaneId(u32::MAX), bytes: 1 },
-            Frame::Control(ToWorker::Yield { within_ms: 300 }),
+            Frame::Control(ToWorker::Yield),
             Frame::Data { lane: LaneId(0), bytes: vec![0] },
         ]
     }

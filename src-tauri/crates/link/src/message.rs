@@ -107,10 +107,7 @@ pub enum ToWorker {
     SetCoefficient(i32),
     /// The owner wants the card: announce disabled, end running jobs with an ordinary answer and honest counts, flush, say
     /// [`FromWorker::Yielded`]. The app kills the process at the deadline, come what may.
-    Yield {
-        /// Milliseconds until the kill.
-        within_ms: u32,
-    },
+    Yield,
 }
 
 /// What the worker found when it read the model.
@@ -328,7 +325,7 @@ mod tests {
             ToWorker::LaneClosed { lane },
             ToWorker::SetEnabled(false),
             ToWorker::SetCoefficient(-1),
-            ToWorker::Yield { within_ms: 300 },
+            ToWorker::Yield,
         ]);
     }
 

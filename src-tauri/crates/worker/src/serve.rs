@@ -257,7 +257,7 @@ impl Server {
                     self.pipe.say(&FromWorker::Enabled(!self.is_disabled()));
                 }
                 ToWorker::SetCoefficient(coefficient) => self.set_coefficient(coefficient),
-                ToWorker::Yield { .. } => self.give_up_the_card(),
+                ToWorker::Yield => self.give_up_the_card(),
             },
         }
         Ok(())

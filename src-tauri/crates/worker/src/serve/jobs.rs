@@ -70,7 +70,8 @@ impl Server {
         self.pipe.say(&FromWorker::JobStarted { lane: facts.lane, active: self.jobs.len() as u32 });
         let task = Task { key, request_id: facts.id, order, cancel };
         if !self.inference.as_ref().is_some_and(|inference| inference.run(task)) {
-            self.refuse(key, &Refusal::internal("the model is not running"));
+            // Its thread is gone, and soon this process: another worker can do it.
+            self.refuse(key, &Refusal::unavailable());
         }
     }
 

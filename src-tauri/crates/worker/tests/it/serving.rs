@@ -202,7 +202,7 @@ fn yield_ends_running_jobs_with_what_there_is_and_honest_counts() {
     // More than can run at once: some are in the middle, some have not begun.
     let asked: Vec<_> = (0..6).map(|_| rig.ask(RAW, &streamed(endless()))).collect();
     rig.until("text arrives", |rig| rig.answers.values().any(|answer| !answer.parts.is_empty()));
-    rig.say(&ToWorker::Yield { within_ms: 300 });
+    rig.say(&ToWorker::Yield);
     rig.until("the worker has yielded", |rig| rig.said.contains(&FromWorker::Yielded));
     let position = |wanted: &FromWorker| rig.said.iter().position(|said| said == wanted).unwrap();
     assert!(position(&FromWorker::Enabled(false)) < position(&FromWorker::Yielded));
@@ -245,7 +245,7 @@ fn endless() -> Value {
 fn yield_with_nothing_running_is_confirmed_at_once_even_before_the_model_is_there() {
     let (_keep, model) = slow_model();
     let mut rig = Rig::greeted(Box::new(model), |_| {});
-    rig.say(&ToWorker::Yield { within_ms: 300 });
+    rig.say(&ToWorker::Yield);
     rig.until("the worker has yielded", |rig| rig.said.contains(&FromWorker::Yielded));
 }
 
@@ -296,7 +296,7 @@ fn a_lost_lane_cancels_its_jobs() {
     let lost = rig.records().iter().filter(|record| record.outcome == JobOutcome::Failed { code: 653 }).count();
     assert!(lost > 0, "all were done before the lane was lost");
     assert!(matches!(rig.said.last(), Some(FromWorker::JobDone { active: 0, .. })));
-    rig.say(&ToWorker::Yield { within_ms: 300 });
+    rig.say(&ToWorker::Yield);
     rig.until("the worker lives", |rig| rig.said.contains(&FromWorker::Yielded));
 }
 
