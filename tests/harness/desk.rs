@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use zbus::blocking::{Connection, Proxy, connection};
 use zbus::zvariant::OwnedValue;
 
+use crate::program::{children_of, send};
 use crate::{free_port, http, root, until};
 
 /// Set by `cargo xtask test`, which installs what the desk needs: then nothing may be skipped.
@@ -397,6 +398,10 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        // The app lives on in the tray, whoever started it.
+        for app in children_of(self.child.id()) {
+            send(app, rustix::process::Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -126,9 +126,9 @@ pub fn own(pid: u32) -> Option<u64> {
     kilobytes(&format!("/proc/{pid}/status"), "RssAnon:")
 }
 
-/// What the machine has to give, in bytes.
-pub fn available() -> u64 {
-    kilobytes("/proc/meminfo", "MemAvailable:").expect("MemAvailable")
+/// What the machine has in all, in bytes.
+pub fn installed() -> u64 {
+    kilobytes("/proc/meminfo", "MemTotal:").expect("MemTotal")
 }
 
 /// The line `NAME   123 kB` of a file, in bytes.

@@ -43,6 +43,16 @@ fn wrong_words_end_with_code_2() {
 }
 
 #[test]
+fn a_window_without_a_display_ends_with_a_sentence() {
+    let mut command = std::process::Command::new(program::path("chrysalis"));
+    command.arg("window").env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").stdin(std::process::Stdio::null());
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("is there a display?") && !errors.contains("panicked"), "{errors}");
+}
+
+#[test]
 fn a_model_file_with_another_hash_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let network = network_file(folder.path(), 1);

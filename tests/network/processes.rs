@@ -195,7 +195,6 @@ fn yielding_ends_a_running_job_with_an_ordinary_answer_and_frees_the_memory() {
     let held = memory::resident(worker).expect("the worker's memory");
     let model = std::fs::metadata(tiny_model()).unwrap().len();
     assert!(held > model, "a worker with the model holds {held} bytes, less than the model's file");
-    let available = memory::available();
 
     let wish = Instant::now();
     stage.app.terminate();
@@ -216,8 +215,7 @@ fn yielding_ends_a_running_job_with_an_ordinary_answer_and_frees_the_memory() {
     let (ended, freed) = ((last - wish).as_millis(), milliseconds_to_free(&stage.app.errors()));
     println!(
         "asked to give up the card: the answer of {tokens} tokens ended after {ended} ms, the worker with its {held} bytes was gone \
-         after {freed} ms; the machine had {available} bytes to give before and {} after",
-        memory::available()
+         after {freed} ms"
     );
     // The promise is 300 ms for the answer; the test leaves room for a machine that is busy with other tests.
     assert!(ended < 3_000 && freed < 3_000, "ended after {ended} ms, freed after {freed} ms");
@@ -253,7 +251,11 @@ fn what_yielding_freed_is_measured_and_told_in_the_statistics() {
     println!("the statistics say {freed}");
     assert!(number("milliseconds") < 3_000, "{freed}");
     assert!(number("worker_held_bytes") >= held / 2, "{freed}, but {held} bytes were seen");
-    assert!(number("available_bytes_before") > 0 && number("available_bytes_after") > 0, "{freed}");
+    // How much more the machine has to give depends on what else runs; that it is known, and plausible, does not.
+    let installed = memory::installed();
+    for known in ["available_bytes_before", "available_bytes_after"] {
+        assert!((1..=installed).contains(&number(known)), "{freed}, of {installed} bytes");
+    }
     // The customer gets the end of his answer as soon as the proxy reads it.
     let answer = coming.rest().expect("the answer ends in an ordinary way");
     let tokens = assert_cut_short(&answer, before["model"]["context"].as_u64().unwrap());

@@ -1,7 +1,8 @@
 //! What an OpenAI client sees.
 
 use serde_json::json;
-use system_tests::{Stage, http};
+use system_tests::books::Books;
+use system_tests::{Stage, http, until};
 
 #[test]
 fn a_streamed_answer_arrives_token_by_token_as_events() {
@@ -50,4 +51,27 @@ fn what_the_network_does_not_offer_is_an_ordinary_http_answer() {
     assert!(String::from_utf8_lossy(&unknown_field.body).contains("tools"));
     let models = http::get(stage.http_port, "/v1/models").unwrap();
     assert_eq!(models.json()["object"], "list");
+}
+
+#[test]
+fn several_answers_to_one_request_are_paid_for_to_the_last_token() {
+    let stage = Stage::start();
+    let body = json!({"model": stage.base, "prompt": ["Once upon", "Name a"], "n": 8, "max_tokens": 60, "seed": 4});
+    let answer = http::post(stage.http_port, "/v1/completions", &body).unwrap();
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(answer.json()["choices"].as_array().map(Vec::len), Some(16));
+    let count = answer.usage()["total_tokens"].as_i64().unwrap();
+    let (agreed_for_one, bytes) = (60, 400);
+    assert!(count > agreed_for_one + bytes, "{count} tokens are no more than one answer may cost");
+    until("a payment for all of it", || {
+        let totals = stage.ledger().all_time_totals().unwrap();
+        assert!(totals.adjusted_tokens <= count);
+        (totals.adjusted_tokens == count && Books::read(&stage.ledger()).signed_tokens() == count as u64).then_some(())
+    });
+    // And without a word about length an answer goes on until the model has said all, or has no room; that is paid too.
+    let body = json!({"model": stage.base, "messages": [{"role": "user", "content": "Go on."}], "n": 4});
+    let answer = http::post(stage.http_port, "/v1/chat/completions", &body).unwrap();
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let count = count + answer.usage()["total_tokens"].as_i64().unwrap();
+    until("a payment for that too", || (Books::read(&stage.ledger()).signed_tokens() == count as u64).then_some(()));
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tauri::{Manager as _, WebviewWindowBuilder};
 use tauri_specta::Event as _;
 use tokio::sync::oneshot;
@@ -70,22 +70,31 @@ pub(crate) fn run() -> Result<()> {
     let line = app.clone();
     let builder = commands::builder();
     let handler = builder.invoke_handler();
-    let tauri = tauri::Builder::default()
-        .manage(app)
-        .invoke_handler(handler)
-        .setup(move |tauri| {
-            builder.mount_events(tauri);
-            let config = tauri.config().app.windows.iter().find(|window| window.label == LABEL);
-            let config = config.context("tauri.conf.json names no window `main`")?.clone();
-            WebviewWindowBuilder::from_config(tauri.handle(), &config)?.build()?;
-            let handle = tauri.handle().clone();
-            std::thread::Builder::new().name("app".to_owned()).spawn(move || listen(&handle, &line))?;
-            Ok(())
-        })
-        .build(tauri::generate_context!("tauri.conf.json"))
+    let builder = tauri::Builder::default().manage(app).invoke_handler(handler).setup(move |tauri| {
+        builder.mount_events(tauri);
+        let config = tauri.config().app.windows.iter().find(|window| window.label == LABEL);
+        let config = config.context("tauri.conf.json names no window `main`")?.clone();
+        WebviewWindowBuilder::from_config(tauri.handle(), &config)?.build()?;
+        let handle = tauri.handle().clone();
+        std::thread::Builder::new().name("app".to_owned()).spawn(move || listen(&handle, &line))?;
+        Ok(())
+    });
+    let tauri = without_panic(|| builder.build(tauri::generate_context!("tauri.conf.json")))
         .context("the window can't be shown; is there a display?")?;
     tauri.run(|_, _| {});
     Ok(())
+}
+
+/// The window's library panics where there is no display; whoever reads the log is owed a sentence instead.
+fn without_panic<T, E: Into<anyhow::Error>>(build: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build));
+    std::panic::set_hook(usual);
+    match built {
+        Ok(built) => built.map_err(Into::into),
+        Err(_) => bail!("the windowing system does not answer"),
+    }
 }
 
 /// Hears what the app says, until it is gone; the window goes with it.

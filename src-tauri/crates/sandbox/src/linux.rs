@@ -189,8 +189,21 @@ pub(crate) fn memory(pid: u32) -> Option<u64> {
     kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
+/// `MemAvailable` and what lies free in the lists of the processors: since Linux 6.7 these keep hundreds of megabytes of a process
+/// that has just ended, and the system does not count them as free.
 pub(crate) fn available_memory() -> Option<u64> {
-    kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+    let available = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
+    let lists = std::fs::read_to_string("/proc/zoneinfo").map_or(0, |zones| pages_in_lists(&zones));
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    lists.checked_mul(page)?.checked_add(available)
+}
+
+/// The sum of the lines `count: 123` of `/proc/zoneinfo`, in pages.
+fn pages_in_lists(zones: &str) -> u64 {
+    zones
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("count:")?.trim().parse::<u64>().ok())
+        .fold(0, u64::saturating_add)
 }
 
 /// The line `NAME   123 kB`, in bytes.
@@ -209,6 +222,14 @@ mod tests {
         assert_eq!(kilobytes("VmRSS:\tmany\n", "VmRSS:"), None);
         assert!(available_memory().unwrap() > 1 << 20);
         assert!(memory(std::process::id()).unwrap() > 1 << 16);
+    }
+
+    #[test]
+    fn pages_that_wait_in_the_lists_of_processors_are_free_too() {
+        let zones = "Node 0, zone   Normal\n  pages free     9\n  pagesets\n    cpu: 0\n              count:    1358\n              \
+                     high:     1444\n    cpu: 1\n              count:    18\n              count: many\n";
+        assert_eq!(pages_in_lists(zones), 1376);
+        assert_eq!(pages_in_lists(""), 0);
     }
 
     #[test]

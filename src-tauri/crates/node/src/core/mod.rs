@@ -11,6 +11,7 @@ pub mod proxies;
 pub mod records;
 pub mod workers;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +172,12 @@ pub enum Effect {
         /// Which.
         lane: LaneId,
     },
+    /// One job of this lane is written down, or can't be: the bytes that end it may leave for the proxy. Comes once for every
+    /// [`FromWorker::JobDone`].
+    ReleaseLane {
+        /// Which.
+        lane: LaneId,
+    },
     /// Write a job down.
     RecordJob {
         /// Its name in the answer.
@@ -244,6 +251,8 @@ pub struct Core {
     jobs: Jobs,
     payments: Payments,
     records: Records,
+    /// Jobs that are being written down, and the lane that waits for that.
+    held: BTreeMap<EntryId, LaneId>,
     /// Last value of `SetEnabled` that the worker was told; it starts enabled.
     told_enabled: bool,
 }
@@ -277,6 +286,7 @@ impl Core {
             jobs: Jobs::new(&settings.root),
             payments: Payments::new(settings.root.worker_fee_per_token, remembered.payments),
             records: Records::default(),
+            held: BTreeMap::new(),
             target: Target::default(),
             told_enabled: true,
             settings,
@@ -304,11 +314,13 @@ impl Core {
             Input::ConnectFailed { lane, why } => self.proxies.connect_failed(lane, &why, &mut out),
             Input::LaneClosed { lane } => self.proxies.closed_by_proxy(lane, &mut out),
             Input::Recorded { entry, new } => {
+                self.release(entry, &mut out);
                 if let Some(record) = self.records.recorded(entry) {
                     self.written(&record, new, &mut out);
                 }
             }
             Input::RecordFailed { entry, why, refused } => {
+                self.release(entry, &mut out);
                 self.records.failed(entry, &why, refused, &self.payments, &mut out);
             }
         }
@@ -391,17 +403,27 @@ impl Core {
 
     fn worker_said(&mut self, generation: Generation, message: FromWorker, out: &mut Out<'_>) {
         let served = self.workers.serves();
+        let waiting = match &message {
+            FromWorker::JobDone { lane, .. } => Some(*lane),
+            _ => None,
+        };
         let message = self.workers.heard(generation, message, &self.settings, out);
         if self.workers.serves() && !served {
             self.proxies.worker_serves(out.now.mono);
         }
-        let Some(message) = message else { return };
+        let Some(message) = message else {
+            out.effects.extend(waiting.map(|lane| Effect::ReleaseLane { lane }));
+            return;
+        };
         match message {
             FromWorker::LaneReady { lane, proxy } => {
                 if let Some((pin, payment)) = self.proxies.ready(lane, &proxy, &self.settings, out) {
                     self.records.add(Record::Proxy(pin), out);
                     if let Some(boc) = payment {
                         self.paid(lane, boc, None, out);
+                    }
+                    if let Some(session) = self.proxies.last_session_of(lane) {
+                        self.payments.greeted(session);
                     }
                 }
             }
@@ -416,8 +438,15 @@ impl Core {
                 // A lane that closed a moment ago may still have jobs that end.
                 let proxy = self.proxies.last_session_of(lane).cloned();
                 let job = self.jobs.done(record, active, proxy.as_ref(), out);
-                if let Some(job) = job {
-                    self.records.add(Record::Job(job), out);
+                if let Some(job) = &job {
+                    self.payments.worked_for(&job.proxy);
+                }
+                match job.map(|job| self.records.add(Record::Job(job), out)) {
+                    Some(Some(entry)) => {
+                        self.held.insert(entry, lane);
+                    }
+                    // Nothing to write, or nothing can be written now; the customer is not to suffer for that.
+                    Some(None) | None => out.push(Effect::ReleaseLane { lane }),
                 }
             }
             FromWorker::Payment { lane, boc, request, .. } => match self.proxies.presented(lane) {
@@ -451,6 +480,13 @@ impl Core {
     fn lose_worker(&mut self, out: &mut Out<'_>) {
         self.proxies.lose_all(out);
         self.jobs.lose_running(out.now.mono);
+    }
+
+    /// The ledger has dealt with something: an answer that waited for it may leave.
+    fn release(&mut self, entry: EntryId, out: &mut Out<'_>) {
+        if let Some(lane) = self.held.remove(&entry) {
+            out.push(Effect::ReleaseLane { lane });
+        }
     }
 
     fn written(&mut self, record: &Record, new: bool, out: &mut Out<'_>) {

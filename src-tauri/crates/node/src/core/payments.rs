@@ -13,8 +13,10 @@ use super::records::{KnownPayment, SignedRecord};
 
 #[derive(Default)]
 struct Account {
-    /// Signed before this session began.
+    /// Signed for what was done before this session.
     before: u64,
+    /// A job of this session was done for it.
+    worked: bool,
     /// Highest total that was checked.
     best: u64,
     /// Highest total that is written down.
@@ -34,7 +36,7 @@ impl Payments {
         for payment in remembered {
             let account = accounts.entry(payment.worker_contract).or_default();
             let best = account.best.max(payment.tokens);
-            *account = Account { before: best, best, written: best };
+            *account = Account { before: best, best, written: best, worked: false };
         }
         Self { fee, accounts, refused: 0 }
     }
@@ -58,6 +60,19 @@ impl Payments {
     pub(super) fn unknown_lane(&mut self, out: &mut Out<'_>) {
         self.refused = self.refused.saturating_add(1);
         out.log(LogLevel::Error, "the worker reports a payment of a proxy that was never connected: not counted");
+    }
+
+    /// A handshake is over. What was signed when no job of this session was done is for jobs of earlier ones, though it comes only
+    /// now: the app was killed before the proxy's last word reached it.
+    pub(super) fn greeted(&mut self, session: &Session) {
+        if let Some(account) = self.accounts.get_mut(&session.worker_contract).filter(|account| !account.worked) {
+            account.before = account.best;
+        }
+    }
+
+    /// A job was done for this proxy.
+    pub(super) fn worked_for(&mut self, session: &Session) {
+        self.accounts.entry(session.worker_contract).or_default().worked = true;
     }
 
     /// A payment, the worker says. What comes back is good, higher than all before, and to be written down.

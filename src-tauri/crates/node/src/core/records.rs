@@ -139,7 +139,8 @@ impl Records {
         self.retry_at
     }
 
-    pub(super) fn add(&mut self, record: Record, out: &mut Out<'_>) {
+    /// `Some`: the name under which it is being written down now. `None`: it waits until the ledger can write again.
+    pub(super) fn add(&mut self, record: Record, out: &mut Out<'_>) -> Option<EntryId> {
         let entry = EntryId(self.next);
         self.next = self.next.saturating_add(1);
         // While it is known to fail, only the retries try.
@@ -148,6 +149,7 @@ impl Records {
             out.push(effect(entry, &record));
         }
         self.waiting.insert(entry, Waiting { record, under_way });
+        under_way.then_some(entry)
     }
 
     /// A payment replaces lower ones of its contract that wait for another try: it says all that they say.

@@ -46,6 +46,8 @@ struct Stage {
     core: Core,
     now: Duration,
     log: Vec<(LogLevel, String)>,
+    /// Lanes whose answers may leave, since somebody looked last.
+    released: Vec<LaneId>,
 }
 
 impl Stage {
@@ -55,7 +57,7 @@ impl Stage {
     }
 
     fn with(settings: Settings, remembered: Remembered, seed: u64) -> Self {
-        Self { core: Core::new(settings, remembered, seed), now: Duration::ZERO, log: Vec::new() }
+        Self { core: Core::new(settings, remembered, seed), now: Duration::ZERO, log: Vec::new(), released: Vec::new() }
     }
 
     /// The first worker serves, and the lanes to all registered proxies are dialled.
@@ -92,7 +94,7 @@ impl Stage {
         self
     }
 
-    /// Effects of one input, less the log and the note that there is something to publish.
+    /// Effects of one input, less the log, the note that there is something to publish, and which lanes may go on.
     #[track_caller]
     fn feed(&mut self, input: Input) -> Vec<Effect> {
         let what = format!("{input:?}");
@@ -110,6 +112,10 @@ impl Stage {
                 false
             }
             Effect::Publish => false,
+            Effect::ReleaseLane { lane } => {
+                self.released.push(*lane);
+                false
+            }
             _ => true,
         });
         effects

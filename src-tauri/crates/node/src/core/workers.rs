@@ -252,7 +252,7 @@ impl Workers {
                 self.state = WorkerState::Yielding;
                 self.deadline = Some(out.now.mono.saturating_add(within));
                 out.send(ToWorker::SetEnabled(false));
-                out.send(ToWorker::Yield { within_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX) });
+                out.send(ToWorker::Yield);
                 true
             }
             WorkerState::Starting => {

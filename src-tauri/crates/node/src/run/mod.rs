@@ -183,6 +183,7 @@ impl Loop {
                 }
             }
             Effect::CloseLane { lane } => relay::order(&self.lanes, lane, relay::Order::Close),
+            Effect::ReleaseLane { lane } => relay::order(&self.lanes, lane, relay::Order::Release),
             Effect::RecordJob { entry, job } => self.book.job(entry, *job),
             Effect::RecordPayment { entry, payment } => self.book.payment(entry, *payment),
             Effect::RecordProxy { entry, proxy } => self.book.proxy(entry, *proxy),

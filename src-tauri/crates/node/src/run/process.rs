@@ -164,6 +164,10 @@ fn read_all(
         while let Some(frame) = decoder.next().map_err(|error| error.to_string())? {
             match frame {
                 Frame::Control(message) => {
+                    // Said here and not by the core, because the bytes that end the job are next in this pipe.
+                    if let FromWorker::JobDone { lane, .. } = &message {
+                        relay::order(lanes, *lane, Order::Hold);
+                    }
                     let message = Box::new(message);
                     if inputs.blocking_send(Input::Worker { generation, message }).is_err() {
                         return Ok(());

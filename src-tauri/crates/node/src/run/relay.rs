@@ -11,7 +11,7 @@ use link::flow::{FlowError, LaneReceiver, LaneSender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::process::Pipe;
 use super::{LAST_BYTES, lane_entry};
@@ -31,6 +31,11 @@ pub(super) enum Order {
     Data(Vec<u8>),
     /// The worker took so many bytes.
     Credit(u32),
+    /// A job ended, and the bytes that end it follow: nothing more leaves for the proxy until this was answered with
+    /// [`Order::Release`]. So a proxy can't pay for a job that is not written down.
+    Hold,
+    /// One job that was waited for is written down, or can't be.
+    Release,
     /// Write what is left, hang up. A proxy that does not take it within [`LAST_BYTES`] loses it.
     Close,
 }
@@ -117,6 +122,8 @@ struct Relay {
     orders: mpsc::UnboundedReceiver<Order>,
     sender: LaneSender,
     to_proxy: VecDeque<u8>,
+    /// Jobs that are to be written down before more leaves.
+    held: u32,
     opened: bool,
     closing: bool,
 }
@@ -140,6 +147,7 @@ impl Relay {
             orders,
             sender: LaneSender::new(),
             to_proxy: VecDeque::new(),
+            held: 0,
             opened: false,
             closing: false,
         }
@@ -156,7 +164,7 @@ impl Relay {
             biased;
             order = self.orders.recv() => return Err(match order {
                 Some(Order::Close) | None => Over::CalledOff,
-                Some(Order::Opened | Order::Data(_) | Order::Credit(_)) => {
+                Some(Order::Opened | Order::Data(_) | Order::Credit(_) | Order::Hold | Order::Release) => {
                     Over::Garbled("it speaks on a lane that is not open".to_owned())
                 }
             }),
@@ -183,7 +191,7 @@ impl Relay {
                     Some(Err(broken)) => return broken.into(),
                     None => return Over::CalledOff,
                 },
-                written = writing.write(front), if !front.is_empty() => match written {
+                written = writing.write(front), if !front.is_empty() && self.held == 0 => match written {
                     Ok(length) if length > 0 => {
                         self.to_proxy.drain(..length);
                         self.took(length);
@@ -199,6 +207,11 @@ impl Relay {
                 },
             }
         }
+        let end = Instant::now() + LAST_BYTES;
+        // The last answers wait for the ledger too; what is not written down by then is not sent.
+        if timeout_at(end, self.released()).await.is_err() {
+            return Over::CalledOff;
+        }
         // What the worker may still say is for nobody.
         self.forget();
         let front = self.to_proxy.make_contiguous();
@@ -210,8 +223,19 @@ impl Relay {
         // What the proxy still says is read away: to close with bytes unread would reset the connection, and the proxy might lose
         // the last we said.
         let rest = async { while reading.read(&mut buffer).await.is_ok_and(|length| length > 0) {} };
-        let _ = timeout(LAST_BYTES, async { tokio::join!(last, rest) }).await;
+        let _ = timeout_at(end, async { tokio::join!(last, rest) }).await;
         Over::CalledOff
+    }
+
+    /// Waits until all jobs that ended are written down. Bytes that came before the end were taken in already.
+    async fn released(&mut self) {
+        while self.held > 0 {
+            match self.orders.recv().await {
+                Some(Order::Release) => self.held -= 1,
+                Some(_) => {}
+                None => return,
+            }
+        }
     }
 
     /// The proxy hung up: hands over what it said before.
@@ -238,6 +262,8 @@ impl Relay {
             Order::Data(bytes) => self.to_proxy.extend(bytes),
             Order::Credit(bytes) => self.sender.granted(bytes)?,
             Order::Close => self.closing = true,
+            Order::Hold => self.held = self.held.saturating_add(1),
+            Order::Release => self.held = self.held.saturating_sub(1),
         }
         self.pass_on();
         Ok(())

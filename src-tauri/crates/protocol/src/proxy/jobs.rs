@@ -252,15 +252,7 @@ impl Core {
         choose(candidates, max_coefficient)
     }
 
-    fn begin(
-        &mut self,
-        conn: u64,
-        client: ClientFacts,
-        wanted: Wanted,
-        asked: Asked,
-        reserve: i64,
-        now: Now,
-    ) -> u64 {
+    fn begin(&mut self, conn: u64, client: ClientFacts, wanted: Wanted, asked: Asked, reserve: i64, now: Now) -> u64 {
         self.books.reserve(&client.owner, reserve);
         let key = self.work.next;
         self.work.next += 1;

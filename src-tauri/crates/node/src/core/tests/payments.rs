@@ -116,7 +116,7 @@ fn a_payment_that_arrives_after_its_lane_ended_counts() {
 }
 
 #[test]
-fn what_a_proxy_presents_in_its_handshake_counts_once_it_is_known_who_it_is() {
+fn what_a_proxy_presents_in_its_handshake_counts_for_earlier_sessions_once_it_is_known_who_it_is() {
     let mut stage = Stage::serving(settings(1, 1), Remembered::default());
     stage.feed(connected(0));
     stage.check(hears(1, payment(0, signed(1, 90))), NOTHING);
@@ -125,7 +125,21 @@ fn what_a_proxy_presents_in_its_handshake_counts_once_it_is_known_who_it_is() {
     stage.check(hears(1, ready), [write_proxy(0, pinned(1, NOW)), write_payment(1, 100, NOW)]);
     assert_eq!(stage.refused(), 0);
     stage.feed(recorded(1));
-    check_signed(&stage, 100);
+    // It pays for jobs of earlier sessions, whose last payment was lost with the app that did them.
+    check_signed(&stage, 0);
+    stage.feed(hears(1, done(0, job(1))));
+    stage.feed(recorded(2));
+    stage.feed(hears(1, payment(0, signed(1, 100 + JOB_TOKENS as u64))));
+    stage.feed(recorded(3));
+    check_signed(&stage, JOB_TOKENS);
+    // Another handshake with the same proxy changes nothing of that.
+    stage.feed(hung_up(0));
+    stage.later(Duration::from_hours(1)).feed(Input::Tick);
+    stage.feed(connected(1));
+    stage.feed(hears(1, payment(1, signed(1, 150 + JOB_TOKENS as u64))));
+    stage.feed(hears(1, FromWorker::LaneReady { lane: LaneId(1), proxy: report(1) }));
+    stage.feed(recorded(5));
+    check_signed(&stage, 50 + JOB_TOKENS);
 }
 
 #[test]

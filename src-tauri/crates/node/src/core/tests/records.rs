@@ -22,6 +22,42 @@ fn a_worker_takes_no_jobs_while_the_ledger_cannot_write() {
 }
 
 #[test]
+fn the_end_of_an_answer_leaves_when_its_job_is_written_down_or_cannot_be() {
+    let released = |stage: &mut Stage| std::mem::take(&mut stage.released);
+    let mut stage = Stage::ready();
+    stage.feed(hears(1, done(0, job(1))));
+    assert_eq!(released(&mut stage), []);
+    stage.feed(recorded(1));
+    assert_eq!(released(&mut stage), [LANE]);
+    stage.feed(recorded(1));
+    assert_eq!(released(&mut stage), [], "once");
+    // A job that the ledger has already, or will never have.
+    for answer in [known as fn(u64) -> Input, refused] {
+        let mut stage = Stage::ready();
+        stage.feed(hears(1, done(0, job(2))));
+        stage.feed(answer(1));
+        assert_eq!(released(&mut stage), [LANE]);
+    }
+    // The disk is full: no new jobs, but the customers who wait get what they are owed.
+    stage.feed(hears(1, done(0, job(3))));
+    stage.feed(hears(1, done(0, job(4))));
+    stage.feed(not_recorded(2));
+    assert_eq!(released(&mut stage), [LANE]);
+    stage.feed(not_recorded(3));
+    stage.feed(hears(1, done(0, job(5))));
+    assert_eq!(released(&mut stage), [LANE; 2]);
+    stage.wait(HALF);
+    stage.feed(recorded(2));
+    stage.feed(recorded(3));
+    stage.feed(recorded(4));
+    assert_eq!(released(&mut stage), [], "they left before");
+    // Whoever is not believed is not held up either.
+    stage.feed(hears(1, done(9, job(6))));
+    stage.feed(hears(0, done(7, job(6))));
+    assert_eq!(released(&mut stage), [LaneId(9), LaneId(7)]);
+}
+
+#[test]
 fn what_could_not_be_written_is_tried_again_after_a_doubling_pause() {
     let mut stage = Stage::ready();
     stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);

@@ -212,5 +212,5 @@ fn a_worker_that_failed_stays_failed_whatever_is_wanted() {
 }
 
 fn yielding() -> [Effect; 2] {
-    [enable(false), say(ToWorker::Yield { within_ms: 3_000 })]
+    [enable(false), say(ToWorker::Yield)]
 }

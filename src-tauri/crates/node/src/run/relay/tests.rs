@@ -241,6 +241,56 @@ async fn a_closed_lane_writes_what_was_queued_before_it_hangs_up() {
 }
 
 #[tokio::test]
+async fn what_ends_a_job_waits_until_it_is_written_down() {
+    let (worker, pipe) = Worker::new();
+    let (mut relay, stream, mut proxy) = worker.connected(pipe).await;
+    let mut byte = [0; 1];
+    during(&mut relay, stream, async {
+        for order in [Order::Data(vec![1]), Order::Hold, Order::Hold] {
+            sleep(QUIET / 10).await;
+            worker.order(order);
+        }
+        worker.order(Order::Data(vec![2]));
+        worker.order(Order::Release);
+        assert_eq!(proxy.read_exact(&mut byte).await.unwrap(), 1);
+        assert_eq!(byte, [1]);
+        assert!(timeout(QUIET, proxy.read_exact(&mut byte)).await.is_err(), "one of two is not written down");
+        worker.order(Order::Release);
+        proxy.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, [2]);
+        // One word too many is no debt.
+        worker.order(Order::Release);
+        worker.order(Order::Hold);
+        worker.order(Order::Data(vec![3]));
+        assert!(timeout(QUIET, proxy.read_exact(&mut byte)).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_lane_waits_for_the_ledger_too_and_sends_nothing_that_is_not_written_down() {
+    for released in [true, false] {
+        let (worker, pipe) = Worker::new();
+        let (mut relay, stream, mut proxy) = worker.connected(pipe).await;
+        for order in [Order::Hold, Order::Data(vec![7; 10]), Order::Close] {
+            worker.order(order);
+        }
+        let mut got = Vec::new();
+        let (over, ()) = tokio::join!(relay.turn(stream), async {
+            sleep(QUIET).await;
+            assert!(worker.knows_the_lane(), "or the word would not reach it");
+            if released {
+                worker.order(Order::Release);
+            }
+            let _ = proxy.read_to_end(&mut got).await;
+            drop(proxy);
+        });
+        assert_eq!(over, Over::CalledOff);
+        assert_eq!(got, if released { vec![7; 10] } else { Vec::new() });
+    }
+}
+
+#[tokio::test]
 async fn a_closed_lane_to_a_proxy_that_does_not_read_is_over_in_time() {
     let (worker, pipe) = Worker::new();
     let (mut relay, stream, proxy) = worker.connected(pipe).await;
