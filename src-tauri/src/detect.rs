@@ -111,7 +111,8 @@ fn as_object(machine: &Machine, cards: &[(Card, Sample)]) -> Value {
 fn write(out: &mut impl Write, machine: &Machine, cards: &[(Card, Sample)]) -> io::Result<()> {
     write_machine(out, machine)?;
     if cards.is_empty() {
-        writeln!(out, "\nNo graphics card was found. Models run on the processor.")?;
+        let instead = "Models run on the processor, or on a graphics driver in software if one is installed.";
+        writeln!(out, "\nNo graphics card was found. {instead}")?;
     }
     for (card, sample) in cards {
         writeln!(out)?;
