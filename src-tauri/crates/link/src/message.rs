@@ -262,6 +262,7 @@ pub enum FromWorker {
         completion_tokens: u64,
     },
     /// A job ended; counts are the engine's own. Also said of a job that was refused at once, without a `JobStarted` before it.
+    /// Comes before the lane's bytes that end the answer: the app lets these pass only when the job is written down.
     JobDone {
         /// From which proxy.
         lane: LaneId,
@@ -292,6 +293,17 @@ pub enum FromWorker {
         /// Constant text.
         message: String,
     },
+}
+
+impl FromWorker {
+    /// The lane whose next bytes end a job that costs something, if this says so. Whoever holds these back until the job is written
+    /// down and whoever lets them go must agree on which they are.
+    pub fn ends_a_paid_job(&self) -> Option<LaneId> {
+        match self {
+            Self::JobDone { lane, record, .. } if record.adjusted.total > 0 => Some(*lane),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

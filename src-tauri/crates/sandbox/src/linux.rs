@@ -193,7 +193,7 @@ pub(crate) fn memory(pid: u32) -> Option<u64> {
 /// that has just ended, and the system does not count them as free.
 pub(crate) fn available_memory() -> Option<u64> {
     let available = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    let lists = std::fs::read_to_string("/proc/zoneinfo").map_or(0, |zones| pages_in_lists(&zones));
+    let lists = pages_in_lists(&std::fs::read_to_string("/proc/zoneinfo").ok()?);
     let page = u64::try_from(rustix::param::page_size()).ok()?;
     lists.checked_mul(page)?.checked_add(available)
 }

@@ -1,4 +1,4 @@
-//! One helper thread, for splitting work in two.
+//! One partner thread, for splitting work in two.
 
 #![expect(unsafe_code, reason = "a borrowed closure is lent to a thread that outlives it, and waited for")]
 
@@ -7,12 +7,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Runs two closures at a time; without a helper, one after the other.
+/// Runs two closures at a time; without a partner, one after the other.
 pub(super) struct Pool {
-    helper: Option<Helper>,
+    partner: Option<Partner>,
 }
 
-struct Helper {
+struct Partner {
     slot: Arc<Slot>,
     /// Says that there may be something in the slot. Dropped to end the thread.
     bell: Option<SyncSender<()>>,
@@ -20,7 +20,7 @@ struct Helper {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Where a job lies until someone takes it: the helper, or, if that has not come around to it, whoever put it there.
+/// Where a job lies until someone takes it: the partner, or, if that has not come around to it, whoever put it there.
 type Slot = Mutex<Option<Job>>;
 
 struct Job(&'static mut (dyn FnMut() + Send));
@@ -33,7 +33,7 @@ impl Pool {
     /// A pool for one or two threads. If no thread is to be had, it does with one.
     pub(super) fn new(threads: usize) -> Self {
         if threads < 2 {
-            return Self { helper: None };
+            return Self { partner: None };
         }
         let slot = Arc::new(Slot::default());
         let (bell, rung) = sync_channel(1);
@@ -50,7 +50,7 @@ impl Pool {
         };
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(run).ok();
         Self {
-            helper: thread.map(|thread| Helper {
+            partner: thread.map(|thread| Partner {
                 slot,
                 bell: Some(bell),
                 done: Mutex::new(done),
@@ -61,7 +61,8 @@ impl Pool {
 
     /// Runs both closures and returns when both are through.
     pub(super) fn join(&self, here: impl FnOnce(), there: impl FnOnce() + Send) {
-        let Some((helper, bell)) = self.helper.as_ref().and_then(|helper| Some((helper, helper.bell.as_ref()?))) else {
+        let Some((partner, bell)) = self.partner.as_ref().and_then(|partner| Some((partner, partner.bell.as_ref()?)))
+        else {
             here();
             there();
             return;
@@ -73,16 +74,16 @@ impl Pool {
             }
         };
         let lent: &mut (dyn FnMut() + Send) = &mut call;
-        // SAFETY: the lifetime is only claimed to be static. The helper uses the closure between taking it from the slot and
+        // SAFETY: the lifetime is only claimed to be static. The partner uses the closure between taking it from the slot and
         // reporting, and `Waiting` does not let this frame end, not even by a panic of `here`, before the closure is back out of
         // the slot or the report is in.
         let lent: &'static mut (dyn FnMut() + Send) = unsafe { std::mem::transmute(lent) };
-        *lock(&helper.slot) = Some(Job(lent));
-        let waiting = Waiting(helper);
-        // Full means that the bell rings already; a helper that is gone takes nothing, and then it is done here.
+        *lock(&partner.slot) = Some(Job(lent));
+        let waiting = Waiting(partner);
+        // Full means that the bell rings already; a partner that is gone takes nothing, and then it is done here.
         let _ = bell.try_send(());
         here();
-        if let Some(job) = take(&helper.slot) {
+        if let Some(job) = take(&partner.slot) {
             std::mem::forget(waiting);
             (job.0)();
         }
@@ -91,9 +92,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(helper) = &mut self.helper {
-            helper.bell = None;
-            if let Some(thread) = helper.thread.take() {
+        if let Some(partner) = &mut self.partner {
+            partner.bell = None;
+            if let Some(thread) = partner.thread.take() {
                 // It ends when its bell is gone; it has reported its panics with the jobs they belong to.
                 let _ = thread.join();
             }
@@ -102,7 +103,7 @@ impl Drop for Pool {
 }
 
 /// Ends when the job is nobody's any more.
-struct Waiting<'a>(&'a Helper);
+struct Waiting<'a>(&'a Partner);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -110,7 +111,7 @@ impl Drop for Waiting<'_> {
             return;
         }
         let whole = receive(&lock(&self.0.done)).unwrap_or(false);
-        assert!(whole || thread::panicking(), "the helper thread panicked");
+        assert!(whole || thread::panicking(), "the partner thread panicked");
     }
 }
 
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_halves_run_with_and_without_a_helper() {
+    fn both_halves_run_with_and_without_a_partner() {
         for threads in [1, 2] {
             let pool = Pool::new(threads);
             let mut numbers = vec![0_u64; 1000];

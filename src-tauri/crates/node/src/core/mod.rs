@@ -11,7 +11,7 @@ pub mod proxies;
 pub mod records;
 pub mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ use proxies::Proxies;
 use records::Records;
 pub use records::{EntryId, KnownPayment, PinnedKey, PinnedProxy, Record, SignedRecord};
 use workers::Workers;
+
+/// How long the end of an answer waits for the ledger; a disk that wakes up takes less.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(8);
 
 /// The moment an input is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +176,7 @@ pub enum Effect {
         lane: LaneId,
     },
     /// One job of this lane is written down, or can't be: the bytes that end it may leave for the proxy. Comes once for every
-    /// [`FromWorker::JobDone`].
+    /// message of which [`FromWorker::ends_a_paid_job`].
     ReleaseLane {
         /// Which.
         lane: LaneId,
@@ -252,9 +255,18 @@ pub struct Core {
     payments: Payments,
     records: Records,
     /// Jobs that are being written down, and the lane that waits for that.
-    held: BTreeMap<EntryId, LaneId>,
+    held: BTreeMap<EntryId, Held>,
+    /// Jobs whose answers left because the ledger did not answer in time.
+    late: BTreeSet<EntryId>,
     /// Last value of `SetEnabled` that the worker was told; it starts enabled.
     told_enabled: bool,
+}
+
+/// The end of an answer that waits for the ledger.
+struct Held {
+    lane: LaneId,
+    /// When it waits no longer.
+    until: Duration,
 }
 
 /// Where decisions go; keeps the parts of the core from needing each other.
@@ -272,6 +284,10 @@ impl Out<'_> {
         self.push(Effect::Send(message));
     }
 
+    fn release(&mut self, lane: Option<LaneId>) {
+        self.effects.extend(lane.map(|lane| Effect::ReleaseLane { lane }));
+    }
+
     pub(crate) fn log(&mut self, level: LogLevel, message: impl Into<String>) {
         self.push(Effect::Log { level, message: message.into() });
     }
@@ -287,6 +303,7 @@ impl Core {
             payments: Payments::new(settings.root.worker_fee_per_token, remembered.payments),
             records: Records::default(),
             held: BTreeMap::new(),
+            late: BTreeSet::new(),
             target: Target::default(),
             told_enabled: true,
             settings,
@@ -333,7 +350,8 @@ impl Core {
     /// When [`Input::Tick`] is due at the latest; `None`: nothing is waited for.
     pub fn next_deadline(&self) -> Option<Duration> {
         let proxies = if self.workers.serves() { self.proxies.next_deadline() } else { None };
-        [self.workers.next_deadline(), proxies, self.records.next_deadline()].into_iter().flatten().min()
+        let held = self.held.values().map(|held| held.until).min();
+        [self.workers.next_deadline(), proxies, self.records.next_deadline(), held].into_iter().flatten().min()
     }
 
     /// What there is to show.
@@ -351,7 +369,7 @@ impl Core {
             signed_tokens: self.payments.signed_this_session(),
             signed_nanoton: self.payments.earned_this_session(),
             unwritten: self.records.waiting(),
-            ledger_fails: self.records.trouble().map(str::to_owned),
+            ledger_fails: self.ledger_fails(),
             refused_reports: self.payments.refused() + self.jobs.corrected() + self.proxies.refused(),
             busy: self.jobs.busy(),
             running: self.jobs.running(),
@@ -360,6 +378,11 @@ impl Core {
             last_end: self.workers.last_end().map(str::to_owned),
             fallback: self.workers.fallback().map(str::to_owned),
         }
+    }
+
+    fn ledger_fails(&self) -> Option<String> {
+        let silent = || (!self.late.is_empty()).then_some("it does not answer");
+        self.records.trouble().or_else(silent).map(str::to_owned)
     }
 
     /// Whether nothing is left to do: no worker, nothing unwritten.
@@ -377,6 +400,7 @@ impl Core {
     /// What time and state ask for, after every input.
     fn go_on(&mut self, out: &mut Out<'_>) {
         self.records.retry(out);
+        self.release_late(out);
         let mut target = self.target;
         if self.records.overflows() {
             if self.workers.is_running() {
@@ -393,7 +417,7 @@ impl Core {
             return;
         }
         // Work that can't be written down is not taken.
-        let enabled = self.target == Target::Serve && self.records.trouble().is_none();
+        let enabled = self.target == Target::Serve && self.records.trouble().is_none() && self.late.is_empty();
         if enabled != self.told_enabled {
             self.told_enabled = enabled;
             out.send(ToWorker::SetEnabled(enabled));
@@ -403,16 +427,13 @@ impl Core {
 
     fn worker_said(&mut self, generation: Generation, message: FromWorker, out: &mut Out<'_>) {
         let served = self.workers.serves();
-        let waiting = match &message {
-            FromWorker::JobDone { lane, .. } => Some(*lane),
-            _ => None,
-        };
+        let waiting = message.ends_a_paid_job();
         let message = self.workers.heard(generation, message, &self.settings, out);
         if self.workers.serves() && !served {
             self.proxies.worker_serves(out.now.mono);
         }
         let Some(message) = message else {
-            out.effects.extend(waiting.map(|lane| Effect::ReleaseLane { lane }));
+            out.release(waiting);
             return;
         };
         match message {
@@ -421,9 +442,6 @@ impl Core {
                     self.records.add(Record::Proxy(pin), out);
                     if let Some(boc) = payment {
                         self.paid(lane, boc, None, out);
-                    }
-                    if let Some(session) = self.proxies.last_session_of(lane) {
-                        self.payments.greeted(session);
                     }
                 }
             }
@@ -438,15 +456,18 @@ impl Core {
                 // A lane that closed a moment ago may still have jobs that end.
                 let proxy = self.proxies.last_session_of(lane).cloned();
                 let job = self.jobs.done(record, active, proxy.as_ref(), out);
-                if let Some(job) = &job {
+                if let Some(job) = job.as_ref().filter(|job| job.record.adjusted.total > 0) {
                     self.payments.worked_for(&job.proxy);
                 }
-                match job.map(|job| self.records.add(Record::Job(job), out)) {
-                    Some(Some(entry)) => {
-                        self.held.insert(entry, lane);
+                let entry = job.and_then(|job| self.records.add(Record::Job(job), out));
+                match (entry, waiting) {
+                    (Some(entry), Some(lane)) => {
+                        let until = out.now.mono.saturating_add(LEDGER_PATIENCE);
+                        self.held.insert(entry, Held { lane, until });
                     }
                     // Nothing to write, or nothing can be written now; the customer is not to suffer for that.
-                    Some(None) | None => out.push(Effect::ReleaseLane { lane }),
+                    (None, waiting) => out.release(waiting),
+                    (Some(_), None) => {}
                 }
             }
             FromWorker::Payment { lane, boc, request, .. } => match self.proxies.presented(lane) {
@@ -484,8 +505,19 @@ impl Core {
 
     /// The ledger has dealt with something: an answer that waited for it may leave.
     fn release(&mut self, entry: EntryId, out: &mut Out<'_>) {
-        if let Some(lane) = self.held.remove(&entry) {
-            out.push(Effect::ReleaseLane { lane });
+        self.late.remove(&entry);
+        out.release(self.held.remove(&entry).map(|held| held.lane));
+    }
+
+    /// Lets go what the ledger keeps waiting too long; until it has dealt with that, no new work is taken.
+    fn release_late(&mut self, out: &mut Out<'_>) {
+        let now = out.now.mono;
+        for (entry, held) in self.held.extract_if(.., |_, held| held.until <= now) {
+            if self.late.is_empty() {
+                out.log(LogLevel::Error, "the ledger does not answer: no new work until it does");
+            }
+            self.late.insert(entry);
+            out.release(Some(held.lane));
         }
     }
 

@@ -62,14 +62,6 @@ impl Payments {
         out.log(LogLevel::Error, "the worker reports a payment of a proxy that was never connected: not counted");
     }
 
-    /// A handshake is over. What was signed when no job of this session was done is for jobs of earlier ones, though it comes only
-    /// now: the app was killed before the proxy's last word reached it.
-    pub(super) fn greeted(&mut self, session: &Session) {
-        if let Some(account) = self.accounts.get_mut(&session.worker_contract).filter(|account| !account.worked) {
-            account.before = account.best;
-        }
-    }
-
     /// A job was done for this proxy.
     pub(super) fn worked_for(&mut self, session: &Session) {
         self.accounts.entry(session.worker_contract).or_default().worked = true;
@@ -101,6 +93,10 @@ impl Payments {
             return None;
         }
         account.best = tokens;
+        if !account.worked {
+            // For jobs of earlier sessions, though it comes only now: the app was killed before the proxy's last word reached it.
+            account.before = tokens;
+        }
         Some(SignedRecord { proxy: session.clone(), tokens, boc, received_unix_ms: out.now.unix_ms })
     }
 

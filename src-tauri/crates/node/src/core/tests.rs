@@ -81,6 +81,14 @@ impl Stage {
         stage
     }
 
+    /// A job of this session was done for the first two proxies, so that what they sign pays this session.
+    fn after_work(mut self) -> Self {
+        for number in [1, 2] {
+            self.core.payments.worked_for(&session(number));
+        }
+        self
+    }
+
     /// This worker, which was asked for, starts and serves.
     fn serve(&mut self, generation: u64) {
         self.feed(started(generation));

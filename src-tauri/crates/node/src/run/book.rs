@@ -23,6 +23,7 @@ enum Order {
 /// Takes what is to be written down; answers come as inputs.
 pub(super) struct Book {
     orders: Sender<(EntryId, Order)>,
+    answers: mpsc::Sender<Input>,
     last_tries: u32,
 }
 
@@ -55,11 +56,12 @@ impl Book {
             })
             .map_err(failed)?;
         let (sender, orders) = channel();
+        let answers = inputs.clone();
         std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || write_all(&mut ledger, session, &orders, &inputs))
             .map_err(|error| StartError::System(error.to_string()))?;
-        Ok((Self { orders: sender, last_tries: 0 }, remembered))
+        Ok((Self { orders: sender, answers, last_tries: 0 }, remembered))
     }
 
     pub(super) fn job(&self, entry: EntryId, job: JobEntry) {
@@ -83,8 +85,11 @@ impl Book {
     }
 
     fn order(&self, entry: EntryId, order: Order) {
-        // The thread ends only with this value.
-        let _ = self.orders.send((entry, order));
+        if self.orders.send((entry, order)).is_err() {
+            let why = "the thread that writes it has ended; start again".to_owned();
+            // The core is busy with this very effect; a full queue has more of the kind.
+            let _ = self.answers.try_send(Input::RecordFailed { entry, why, refused: false });
+        }
     }
 }
 

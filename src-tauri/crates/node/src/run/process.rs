@@ -165,8 +165,8 @@ fn read_all(
             match frame {
                 Frame::Control(message) => {
                     // Said here and not by the core, because the bytes that end the job are next in this pipe.
-                    if let FromWorker::JobDone { lane, .. } = &message {
-                        relay::order(lanes, *lane, Order::Hold);
+                    if let Some(lane) = message.ends_a_paid_job() {
+                        relay::order(lanes, lane, Order::Hold);
                     }
                     let message = Box::new(message);
                     if inputs.blocking_send(Input::Worker { generation, message }).is_err() {

@@ -31,8 +31,8 @@ pub(super) enum Order {
     Data(Vec<u8>),
     /// The worker took so many bytes.
     Credit(u32),
-    /// A job ended, and the bytes that end it follow: nothing more leaves for the proxy until this was answered with
-    /// [`Order::Release`]. So a proxy can't pay for a job that is not written down.
+    /// A job ended, and the bytes that end it follow: they and what comes behind them do not leave for the proxy until this was
+    /// answered with [`Order::Release`]. So a proxy does not pay for a job that is not written down.
     Hold,
     /// One job that was waited for is written down, or can't be.
     Release,
@@ -124,6 +124,8 @@ struct Relay {
     to_proxy: VecDeque<u8>,
     /// Jobs that are to be written down before more leaves.
     held: u32,
+    /// Bytes at the front of `to_proxy` that came before the first of these jobs ended.
+    free: usize,
     opened: bool,
     closing: bool,
 }
@@ -148,6 +150,7 @@ impl Relay {
             sender: LaneSender::new(),
             to_proxy: VecDeque::new(),
             held: 0,
+            free: 0,
             opened: false,
             closing: false,
         }
@@ -185,15 +188,17 @@ impl Relay {
             // Without credit nothing is read: TCP makes the proxy wait.
             let room = (self.sender.credit() as usize).saturating_sub(self.sender.queued()).min(READ_AT_ONCE);
             let (front, _) = self.to_proxy.as_slices();
+            let front = if self.held == 0 { front } else { front.get(..self.free).unwrap_or(front) };
             tokio::select! {
                 order = self.orders.recv() => match order.map(|order| self.obey(order)) {
                     Some(Ok(())) => {}
                     Some(Err(broken)) => return broken.into(),
                     None => return Over::CalledOff,
                 },
-                written = writing.write(front), if !front.is_empty() && self.held == 0 => match written {
+                written = writing.write(front), if !front.is_empty() => match written {
                     Ok(length) if length > 0 => {
                         self.to_proxy.drain(..length);
+                        self.free = self.free.saturating_sub(length);
                         self.took(length);
                     }
                     _ => return Over::HungUp,
@@ -231,8 +236,9 @@ impl Relay {
     async fn released(&mut self) {
         while self.held > 0 {
             match self.orders.recv().await {
+                Some(Order::Hold) => self.held = self.held.saturating_add(1),
                 Some(Order::Release) => self.held -= 1,
-                Some(_) => {}
+                Some(Order::Opened | Order::Data(_) | Order::Credit(_) | Order::Close) => {}
                 None => return,
             }
         }
@@ -262,7 +268,12 @@ impl Relay {
             Order::Data(bytes) => self.to_proxy.extend(bytes),
             Order::Credit(bytes) => self.sender.granted(bytes)?,
             Order::Close => self.closing = true,
-            Order::Hold => self.held = self.held.saturating_add(1),
+            Order::Hold => {
+                if self.held == 0 {
+                    self.free = self.to_proxy.len();
+                }
+                self.held = self.held.saturating_add(1);
+            }
             Order::Release => self.held = self.held.saturating_sub(1),
         }
         self.pass_on();

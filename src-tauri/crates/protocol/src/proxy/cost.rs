@@ -1,8 +1,9 @@
 //! What a request can cost at most, read from the request itself.
 //!
-//! A genuine proxy holds back `max_tokens` and a token for every byte of the query, and charges whatever the worker says. We cut
-//! what a worker says, so the limit must be one that no honest worker reaches: a client states `max_tokens` for one answer, but may
-//! ask for several, and a body without a limit is answered for as long as the model has something to say.
+//! A genuine proxy holds back `max_tokens` and a token for every byte of the query, and charges whatever the worker says (document,
+//! 4.4). We cut what a worker says, so the limit must be one that no honest worker reaches: a client states `max_tokens` for one
+//! answer, but may ask for several; workers go by the number in the body, which they see, not by the one beside it, which they
+//! don't (4.3); and a body without one is answered for as long as the model has something to say.
 
 use std::fmt;
 
@@ -12,18 +13,30 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use crate::http::Request;
 
-/// More answers to one request are not believed; workers refuse long before.
-const MOST_ANSWERS: u64 = 128;
+/// More answers to one request are not reckoned with; workers of ours refuse long before.
+const MOST_ANSWERS: u64 = 4096;
+/// Tokens that a model's chat template may add of its own, a default system prompt for example.
+const TEMPLATE_TOKENS: i64 = 1024;
 
 /// What matters of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// Bytes of the whole query: no tokeniser makes more tokens than bytes.
+    /// Bytes of the whole query: a text has no more tokens than bytes.
     bytes: i64,
     /// Prompts times answers for each.
     answers: i64,
-    /// Whether the body states how long an answer may be. A body that can't be read is none that a worker answers at length.
-    limited: bool,
+    limit: Limit,
+}
+
+/// How long one answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// So many tokens, the body says.
+    Stated(i64),
+    /// The body does not say.
+    None,
+    /// The body can't be read, and no worker answers that at length.
+    Unread,
 }
 
 impl Asked {
@@ -32,32 +45,44 @@ impl Asked {
         let bytes = i64::try_from(query.len()).unwrap_or(i64::MAX);
         let body = Request::decode(query).ok().and_then(|request| serde_json::from_slice::<Body>(&request.body).ok());
         match body {
-            None => Self { bytes, answers: 1, limited: true },
+            None => Self { bytes, answers: 1, limit: Limit::Unread },
             Some(body) => Self {
                 bytes,
                 answers: body.prompts.saturating_mul(body.n).clamp(1, MOST_ANSWERS).cast_signed(),
-                limited: body.limited,
+                limit: body
+                    .max_completion_tokens
+                    .or(body.max_tokens)
+                    .map_or(Limit::None, |tokens| Limit::Stated(i64::from(u32::try_from(tokens).unwrap_or(u32::MAX)))),
             },
         }
     }
 
-    /// Adjusted tokens to hold back for a client who agreed to `max_tokens` an answer and to this coefficient.
+    /// Adjusted tokens to hold back for a client who says `max_tokens` an answer and agrees to this coefficient.
     pub(super) fn reserve(&self, max_tokens: i32, max_coefficient: i32, prices: &Prices) -> i64 {
-        self.most(i64::from(max_tokens).saturating_mul(self.answers), max_coefficient, prices)
+        self.adjusted(self.answer_tokens(max_tokens), max_coefficient, prices)
     }
 
-    /// Adjusted tokens that may be charged, after an answer of so many bytes: what was held back, and if no limit was stated, a
-    /// token for every byte.
-    pub(super) fn ceiling(&self, reserve: i64, answer_bytes: u64, max_coefficient: i32, prices: &Prices) -> i64 {
-        if self.limited {
-            return reserve;
-        }
-        let bytes = i64::try_from(answer_bytes).unwrap_or(i64::MAX);
-        reserve.max(self.most(bytes, max_coefficient, prices))
+    /// Adjusted tokens that a worker of this coefficient may be credited for an answer of so many bytes. A body without a limit may
+    /// cost more than was held back: a token for every byte.
+    pub(super) fn ceiling(&self, max_tokens: i32, answer_bytes: u64, coefficient: i32, prices: &Prices) -> i64 {
+        let agreed = self.answer_tokens(max_tokens);
+        let tokens = match self.limit {
+            Limit::Stated(_) | Limit::Unread => agreed,
+            Limit::None => agreed.max(i64::try_from(answer_bytes).unwrap_or(i64::MAX)),
+        };
+        self.adjusted(tokens.saturating_add(TEMPLATE_TOKENS), coefficient, prices)
+    }
+
+    fn answer_tokens(&self, max_tokens: i32) -> i64 {
+        let one = match self.limit {
+            Limit::Stated(tokens) => tokens.max(i64::from(max_tokens)),
+            Limit::None | Limit::Unread => i64::from(max_tokens),
+        };
+        one.saturating_mul(self.answers)
     }
 
     /// As dear as the network's dearest kind of token; never cheaper than a genuine proxy reckons.
-    fn most(&self, answers: i64, max_coefficient: i32, prices: &Prices) -> i64 {
+    fn adjusted(&self, tokens: i64, coefficient: i32, prices: &Prices) -> i64 {
         const ONE: u32 = 10_000;
         let multipliers = [
             prices.prompt_multiplier,
@@ -66,7 +91,7 @@ impl Asked {
             prices.reasoning_multiplier,
         ];
         let dearest = multipliers.into_iter().fold(ONE, u32::max);
-        adjusted(answers.saturating_add(self.bytes), max_coefficient, dearest)
+        adjusted(tokens.saturating_add(self.bytes), coefficient, dearest)
     }
 }
 
@@ -74,7 +99,8 @@ impl Asked {
 struct Body {
     n: u64,
     prompts: u64,
-    limited: bool,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -104,18 +130,17 @@ impl<'de> Visitor<'de> for BodyVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body, A::Error> {
-        let (mut n, mut prompts) = (1, 1);
-        let (mut max_tokens, mut max_completion_tokens) = (false, false);
+        let mut body = Body { n: 1, prompts: 1, max_tokens: None, max_completion_tokens: None };
         while let Some(field) = map.next_key::<Field>()? {
             match field {
-                Field::N => n = map.next_value::<Shape>()?.number().unwrap_or(1),
-                Field::Prompt => prompts = map.next_value::<Shape>()?.prompts(),
-                Field::MaxTokens => max_tokens = map.next_value::<Shape>()?.number().is_some(),
-                Field::MaxCompletionTokens => max_completion_tokens = map.next_value::<Shape>()?.number().is_some(),
+                Field::N => body.n = map.next_value::<Shape>()?.number().unwrap_or(1),
+                Field::Prompt => body.prompts = map.next_value::<Shape>()?.prompts(),
+                Field::MaxTokens => body.max_tokens = map.next_value::<Shape>()?.number(),
+                Field::MaxCompletionTokens => body.max_completion_tokens = map.next_value::<Shape>()?.number(),
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Body { n, prompts, limited: max_tokens || max_completion_tokens })
+        Ok(body)
     }
 }
 
@@ -233,46 +258,60 @@ mod tests {
         .encode()
     }
 
-    fn asked(body: &str) -> (i64, bool) {
+    fn asked(body: &str) -> (i64, Limit) {
         let query = query(body);
         let asked = Asked::read(&query);
         assert_eq!(asked.bytes, query.len() as i64);
-        (asked.answers, asked.limited)
+        (asked.answers, asked.limit)
     }
 
     #[test]
     fn answers_are_counted_as_workers_count_them() {
+        use Limit::{None, Stated, Unread};
         for (body, expected) in [
-            (r#"{"model":"m","messages":[{"n":7}]}"#, (1, false)),
-            (r#"{"n":16,"max_tokens":5}"#, (16, true)),
-            (r#"{"n":3,"prompt":"one","max_completion_tokens":5}"#, (3, true)),
-            (r#"{"prompt":["a","b"],"n":4}"#, (8, false)),
-            (r#"{"prompt":[1,2,3],"n":2}"#, (2, false)),
-            (r#"{"prompt":[[1,2],[3]]}"#, (2, false)),
-            (r#"{"prompt":[]}"#, (1, false)),
-            (r#"{"n":0}"#, (1, false)),
-            (r#"{"n":18446744073709551615,"prompt":["a","b"]}"#, (128, false)),
-            (r#"{"n":"2","max_tokens":null}"#, (1, false)),
-            (r#"{"n":-2,"max_tokens":1.5}"#, (1, false)),
-            (r#"{"n":2,"n":3}"#, (3, false)),
-            ("[]", (1, true)),
-            ("nonsense", (1, true)),
-            ("", (1, true)),
+            (r#"{"model":"m","messages":[{"n":7}]}"#, (1, None)),
+            (r#"{"n":16,"max_tokens":5}"#, (16, Stated(5))),
+            (r#"{"n":3,"prompt":"one","max_completion_tokens":5,"max_tokens":9}"#, (3, Stated(5))),
+            (r#"{"prompt":["a","b"],"n":4}"#, (8, None)),
+            (r#"{"prompt":[1,2,3],"n":2}"#, (2, None)),
+            (r#"{"prompt":[[1,2],[3]]}"#, (2, None)),
+            (r#"{"prompt":[]}"#, (1, None)),
+            (r#"{"n":0}"#, (1, None)),
+            (r#"{"n":18446744073709551615,"prompt":["a","b"]}"#, (4096, None)),
+            (r#"{"max_tokens":18446744073709551615}"#, (1, Stated(4_294_967_295))),
+            (r#"{"n":"2","max_tokens":null}"#, (1, None)),
+            (r#"{"n":-2,"max_tokens":1.5}"#, (1, None)),
+            (r#"{"n":2,"n":3}"#, (3, None)),
+            ("[]", (1, Unread)),
+            ("nonsense", (1, Unread)),
+            ("", (1, Unread)),
         ] {
-            assert_eq!(asked(body), expected, "{body}");
+            assert!(asked(body) == expected, "{body}");
         }
-        assert_eq!(Asked::read(b"none"), Asked { bytes: 4, answers: 1, limited: true });
+        assert_eq!(Asked::read(b"none"), Asked { bytes: 4, answers: 1, limit: Unread });
         let deep = format!(r#"{{"prompt":{}}}"#, "[".repeat(100_000));
-        assert_eq!(asked(&deep), (1, true), "nested too deep to be read");
+        assert_eq!(asked(&deep), (1, Unread), "nested too deep to be read");
     }
 
     #[test]
     fn one_limited_answer_is_reckoned_as_a_genuine_proxy_does() {
         let query = query(r#"{"max_tokens":10}"#);
         let asked = Asked::read(&query);
-        let reserve = asked.reserve(10, 4_000, &PRICES);
-        assert_eq!(reserve, (10 + query.len() as i64) * 4);
-        assert_eq!(asked.ceiling(reserve, 1_000_000, 4_000, &PRICES), reserve);
+        assert_eq!(asked.reserve(10, 4_000, &PRICES), (10 + query.len() as i64) * 4);
+        // A cheap worker may not charge what a dear one might have.
+        assert_eq!(asked.ceiling(10, 1_000_000, 1_000, &PRICES), 10 + query.len() as i64 + TEMPLATE_TOKENS);
+    }
+
+    #[test]
+    fn a_client_who_says_less_than_its_body_is_held_to_the_body() {
+        let query = query(r#"{"max_tokens":100000}"#);
+        let bytes = query.len() as i64;
+        for beside in [0, 5] {
+            let asked = Asked::read(&query);
+            assert_eq!(asked.reserve(beside, 1_000, &PRICES), 100_000 + bytes);
+            assert_eq!(asked.ceiling(beside, 0, 1_000, &PRICES), 100_000 + bytes + TEMPLATE_TOKENS);
+        }
+        assert_eq!(Asked::read(&query).reserve(200_000, 1_000, &PRICES), 200_000 + bytes, "the genuine proxy's number");
     }
 
     #[test]
@@ -282,10 +321,10 @@ mod tests {
         assert_eq!(Asked::read(&query).reserve(1_000, 1_000, &PRICES), 16_000 + bytes);
         let dear = Prices { completion_multiplier: 80_000, ..PRICES };
         assert_eq!(Asked::read(&query).reserve(1_000, 1_000, &dear), (16_000 + bytes) * 8);
-        let unlimited = Asked { limited: false, answers: 1, bytes: 50 };
-        let reserve = unlimited.reserve(1_000, 1_000, &PRICES);
-        assert_eq!(unlimited.ceiling(reserve, 10, 1_000, &PRICES), reserve);
-        assert_eq!(unlimited.ceiling(reserve, 9_000, 1_000, &PRICES), 9_050);
-        assert!(unlimited.ceiling(reserve, u64::MAX, i32::MAX, &PRICES) >= reserve, "no overflow");
+        let unlimited = Asked { limit: Limit::None, answers: 1, bytes: 50 };
+        assert_eq!(unlimited.reserve(1_000, 1_000, &PRICES), 1_050);
+        assert_eq!(unlimited.ceiling(1_000, 10, 1_000, &PRICES), 1_050 + TEMPLATE_TOKENS);
+        assert_eq!(unlimited.ceiling(1_000, 9_000, 1_000, &PRICES), 9_050 + TEMPLATE_TOKENS);
+        assert!(unlimited.ceiling(i32::MAX, u64::MAX, i32::MAX, &PRICES) > 0, "no overflow");
     }
 }

@@ -71,6 +71,8 @@ impl From<tl::client::RunQuery> for Wanted {
 pub(super) struct Attempt {
     pub(super) conn: u64,
     pub(super) worker: Address,
+    /// The worker's when it got the job, thousandths.
+    coefficient: i32,
     pub(super) id: [u8; 32],
     began: Duration,
     /// When the worker's head came, Unix seconds.
@@ -91,6 +93,7 @@ pub(super) struct Job {
     max_coefficient: i32,
     /// What the request asks for, as far as that has a price.
     asked: Asked,
+    max_tokens: i32,
     pub(super) reserve: i64,
     /// Bytes of the answer that were passed on.
     pub(super) answer_bytes: u64,
@@ -112,7 +115,9 @@ pub(super) struct Job {
 impl Job {
     /// Adjusted tokens that may be charged for what has been passed on.
     pub(super) fn ceiling(&self, prices: &Prices) -> i64 {
-        self.asked.ceiling(self.reserve, self.answer_bytes, self.max_coefficient, prices)
+        // The worker's own coefficient, never above what the client agreed to.
+        let coefficient = self.attempt.as_ref().map_or(self.max_coefficient, |attempt| attempt.coefficient);
+        self.asked.ceiling(self.max_tokens, self.answer_bytes, coefficient, prices)
     }
 }
 
@@ -267,6 +272,7 @@ impl Core {
                 query: wanted.query,
                 max_coefficient: wanted.max_coefficient,
                 asked,
+                max_tokens: wanted.max_tokens,
                 reserve,
                 answer_bytes: 0,
                 debug: wanted.debug,
@@ -307,7 +313,15 @@ impl Core {
         };
         job.attempts += 1;
         job.last_worker = Some((facts.owner, id));
-        job.attempt = Some(Attempt { conn, worker: facts.owner, id, began: now.mono, head_at: None, held: None });
+        job.attempt = Some(Attempt {
+            conn,
+            worker: facts.owner,
+            coefficient: facts.coefficient,
+            id,
+            began: now.mono,
+            head_at: None,
+            held: None,
+        });
         self.work.by_worker_id.insert(id, key);
         if let Some(worker) = self.worker_mut(conn) {
             worker.job_begins();

@@ -196,6 +196,7 @@ impl Server {
             .flatten()
         });
         let adjusted = adjusted.unwrap_or_else(|| self.nothing(facts));
+        // In this order: the app writes the job down before it lets these bytes pass.
         self.done(facts, outcome, usage, adjusted);
         self.pump(facts.lane);
     }

@@ -402,6 +402,9 @@ impl Rig {
                     self.held.extend(bytes);
                 } else {
                     self.take(&bytes);
+                    // The app holds back what comes behind, so that no answer ends unwritten.
+                    let whole = self.answers.values().filter(|answer| answer.over && answer.failed.is_none()).count();
+                    assert!(whole <= self.records().len(), "an answer ended before its job was said to be done");
                 }
             }
             Frame::Credit { .. } | Frame::Data { .. } => panic!("a lane that nobody opened"),

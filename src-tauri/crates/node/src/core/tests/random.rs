@@ -255,7 +255,7 @@ impl World {
 
     fn feed(&mut self, input: Input) {
         if let Input::Worker { message, .. } = &input
-            && let FromWorker::JobDone { lane, .. } = **message
+            && let Some(lane) = message.ends_a_paid_job()
         {
             *self.held.entry(lane).or_default() += 1;
         }

@@ -58,6 +58,38 @@ fn the_end_of_an_answer_leaves_when_its_job_is_written_down_or_cannot_be() {
 }
 
 #[test]
+fn a_ledger_that_says_nothing_does_not_hold_an_answer_for_ever() {
+    let mut stage = Stage::ready();
+    stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(hears(1, done(0, job(2))), [write_job(2, job(2))]);
+    assert_eq!(stage.wait(just_before(LEDGER_PATIENCE)), NOTHING);
+    assert_eq!(stage.released, []);
+    assert_eq!(stage.wait(MOMENT), [enable(false)]);
+    assert_eq!(std::mem::take(&mut stage.released), [LANE; 2]);
+    stage.assert_logged(LogLevel::Error, "does not answer");
+    assert_eq!(stage.core.snapshot().ledger_fails.as_deref(), Some("it does not answer"));
+    // It was only slow.
+    stage.check(recorded(1), NOTHING);
+    stage.check(recorded(2), [enable(true)]);
+    assert_eq!((stage.released.len(), stage.core.snapshot().totals.answered), (0, 2));
+    assert_eq!(stage.core.snapshot().ledger_fails, None);
+}
+
+#[test]
+fn an_answer_that_costs_nothing_waits_for_nothing() {
+    let mut stage = Stage::ready();
+    let free = JobRecord {
+        outcome: JobOutcome::Refused { status: 400 },
+        usage: TokenUsage::default(),
+        adjusted: AdjustedUsage::default(),
+        ..job(1)
+    };
+    stage.check(hears(1, done(0, free.clone())), [write_job(1, free)]);
+    stage.check(recorded(1), NOTHING);
+    assert_eq!(stage.released, []);
+}
+
+#[test]
 fn what_could_not_be_written_is_tried_again_after_a_doubling_pause() {
     let mut stage = Stage::ready();
     stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
@@ -141,7 +173,7 @@ fn a_ledger_that_refuses_all_that_was_left_is_in_no_trouble_any_more() {
 
 #[test]
 fn a_payment_that_waits_is_replaced_by_a_higher_one() {
-    let mut stage = Stage::ready();
+    let mut stage = Stage::ready().after_work();
     stage.check(hears(1, payment(0, signed(1, 10))), [write_payment(1, 10, NOW)]);
     stage.check(not_recorded(1), [enable(false)]);
     stage.check(hears(1, payment(0, signed(1, 12))), NOTHING);
@@ -153,7 +185,7 @@ fn a_payment_that_waits_is_replaced_by_a_higher_one() {
 
 #[test]
 fn payments_of_several_proxies_wait_beside_each_other() {
-    let mut stage = Stage::serving(settings(2, 2), Remembered::default());
+    let mut stage = Stage::serving(settings(2, 2), Remembered::default()).after_work();
     stage.wait(Duration::from_mins(1));
     for (lane, shown) in (0_u32..).zip(stage.core.snapshot().proxies) {
         let number = if shown.endpoint == endpoint(1) { 1 } else { 2 };
@@ -174,7 +206,7 @@ fn payments_of_several_proxies_wait_beside_each_other() {
 
 #[test]
 fn a_payment_that_fails_after_a_higher_one_came_is_dropped_and_the_higher_one_written() {
-    let mut stage = Stage::ready();
+    let mut stage = Stage::ready().after_work();
     stage.check(hears(1, payment(0, signed(1, 10))), [write_payment(1, 10, NOW)]);
     stage.check(not_recorded(1), [enable(false)]);
     assert_eq!(stage.wait(HALF), [write_payment(1, 10, NOW)]);

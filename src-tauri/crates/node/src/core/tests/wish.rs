@@ -151,6 +151,7 @@ fn draining_announces_disabled_and_goes_on() {
     assert_eq!(stage.state(), WorkerState::Serving { enabled: false });
     stage.check(wants(Target::Drain), NOTHING);
     stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
+    stage.check(recorded(1), NOTHING);
     assert_eq!(stage.wait(HOUR), NOTHING, "the lane stays");
     assert!(stage.core.snapshot().proxies[0].ready);
     stage.check(wants(Target::Serve), [enable(true)]);

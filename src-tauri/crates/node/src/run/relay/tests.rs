@@ -246,11 +246,9 @@ async fn what_ends_a_job_waits_until_it_is_written_down() {
     let (mut relay, stream, mut proxy) = worker.connected(pipe).await;
     let mut byte = [0; 1];
     during(&mut relay, stream, async {
-        for order in [Order::Data(vec![1]), Order::Hold, Order::Hold] {
-            sleep(QUIET / 10).await;
+        for order in [Order::Data(vec![1]), Order::Hold, Order::Data(vec![2]), Order::Hold] {
             worker.order(order);
         }
-        worker.order(Order::Data(vec![2]));
         worker.order(Order::Release);
         assert_eq!(proxy.read_exact(&mut byte).await.unwrap(), 1);
         assert_eq!(byte, [1]);

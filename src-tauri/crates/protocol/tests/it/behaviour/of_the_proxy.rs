@@ -228,17 +228,48 @@ fn error(id: [u8; 32], code: i32) -> QueryAnswerEx {
     QueryAnswerEx::Error { request_id: id, error_code: code, error: "no".to_owned(), flags: 0, final_info: None }
 }
 
+/// What one answer to [`request`] may cost at a worker of coefficient 1,000: its limit, the bytes, and what a template adds.
+fn agreed(query: &RunQueryEx) -> i64 {
+    1_000 + query.query.len() as i64 + 1_024
+}
+
 #[test]
-fn a_total_above_the_reservation_is_cut_to_it() {
+fn a_total_above_what_was_agreed_is_cut_to_it() {
     let (mut stage, worker, client, id, query) = one_job(proxy_config(false));
-    let reserved = stage.account(Side::Client).reserved;
-    assert!(reserved > 0);
+    assert!(stage.account(Side::Client).reserved > 0);
+    let agreed = agreed(&query);
     say(&mut stage, worker, &whole(query.request_id, 2_000_000));
-    assert_eq!(payment(&mut stage, worker), (reserved, reserved));
-    assert_eq!(stage.got(client, id).done.unwrap().tokens.unwrap().total, reserved);
+    assert_eq!(payment(&mut stage, worker), (agreed, agreed));
+    assert_eq!(stage.got(client, id).done.unwrap().tokens.unwrap().total, agreed);
     let account = stage.account(Side::Client);
-    assert_eq!((account.known, account.reserved), (reserved, 0));
-    assert_eq!(stage.finished[0].tokens, reserved);
+    assert_eq!((account.known, account.reserved), (agreed, 0));
+    assert_eq!(stage.finished[0].tokens, agreed);
+}
+
+#[test]
+fn an_answer_without_a_limit_may_cost_a_token_for_every_byte_and_no_more() {
+    for (said, paid) in [(4_000, Some(4_000)), (9_000_000, None)] {
+        let (mut stage, worker, _, _, query) = one_job(proxy_config(false));
+        say(&mut stage, worker, &head(query.request_id, 200));
+        for _ in 0..1_000 {
+            say(&mut stage, worker, &part(query.request_id));
+        }
+        let last = QueryAnswerEx::Part {
+            request_id: query.request_id,
+            answer: Vec::new(),
+            flags: 1,
+            final_info: Some(info(said)),
+        };
+        say(&mut stage, worker, &last);
+        let (tokens, _) = payment(&mut stage, worker);
+        // The head counts as well, with what the proxy adds to it.
+        let most = 4_000 + query.query.len() as i64 + 1_024;
+        match paid {
+            Some(paid) => assert_eq!(tokens, paid),
+            None => assert!((most..most + 300).contains(&tokens), "{tokens} of {most}"),
+        }
+        assert_eq!(stage.account(Side::Client).reserved, 0);
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub(crate) const CASES: [Case; 41] = [
             NO_WORKER,
             With(
                 "worker's frames from recording 72; one reading of the clock where head and last part are one message; \
-                 case K with its total cut to the reservation",
+                 case K with its total cut to what was agreed",
             ),
             Replayed,
         ],

@@ -388,7 +388,7 @@ impl Replay {
         Ok(())
     }
 
-    /// The recorded payload as a machine with one reading of the clock per step must send it, and without tokens above a reservation.
+    /// The recorded payload as a machine with one reading of the clock per step must send it, and without tokens above what was agreed.
     fn wanted(&mut self, payload: &[u8]) -> Vec<u8> {
         let Some(data) = inner(payload) else {
             return payload.to_vec();
@@ -445,9 +445,9 @@ impl Replay {
                 info.proxy_debug = Some(text);
             }
             let tokens = &mut info.tokens_used.total_tokens_used;
-            if *tokens == ABOVE_RESERVATION {
-                self.below = ABOVE_RESERVATION - RESERVED;
-                *tokens = RESERVED;
+            if *tokens == ABOVE_AGREED {
+                self.below = ABOVE_AGREED - AGREED;
+                *tokens = AGREED;
             }
         }
         answer
@@ -455,9 +455,9 @@ impl Replay {
 }
 
 /// Case K of recording 72b: a worker reports this many tokens ...
-const ABOVE_RESERVATION: i64 = 2_000_000;
-/// ... for a request that had this many reserved: 10 and the query's 296 bytes, at coefficient 4000.
-const RESERVED: i64 = (10 + 296) * 4;
+const ABOVE_AGREED: i64 = 2_000_000;
+/// ... for a request that may cost this many: 10, the query's 296 bytes, and what a template may add, at the worker's coefficient.
+const AGREED: i64 = 10 + 296 + 1024;
 
 /// Ids of the recorded payments by kind (worker's?) and total.
 fn payment_ids(frames: &[Frame]) -> BTreeMap<(bool, u64), u64> {
