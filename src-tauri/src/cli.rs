@@ -80,7 +80,7 @@ pub(crate) struct DetectArguments {
 
 #[derive(Args)]
 pub(crate) struct PracticeArguments {
-    /// End after this many answered questions, each covered by a signed payment; without it, go on until Ctrl-C
+    /// End after at least this many answered questions, each covered by a signed payment; without it, go on until Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) jobs: Option<u64>,
     /// Print one JSON object as the last line of standard output, everything else on standard error

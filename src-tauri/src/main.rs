@@ -60,8 +60,33 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "chrysalis: {error:#}");
+            let _ = writeln!(std::io::stderr(), "chrysalis: {}", sentence(&error));
             ExitCode::from(1)
         }
+    }
+}
+
+/// The error and its causes in one line, each said once: many sentences already hold their cause where it reads best.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match said.as_str() {
+            "" => cause,
+            earlier if earlier.contains(&cause) => said,
+            earlier => format!("{earlier}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || Err::<(), _>(anyhow::anyhow!("no such file"));
+        let told = |context: &'static str| super::sentence(&cause().context(context).context("sorry").unwrap_err());
+        assert_eq!(told("the model can't be read"), "sorry: the model can't be read: no such file");
+        assert_eq!(told("no such file; name one"), "sorry: no such file; name one");
     }
 }

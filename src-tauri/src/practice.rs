@@ -33,6 +33,10 @@ const ENDING_PATIENCE: Duration = Duration::from_mins(3);
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
+    anyhow::ensure!(
+        arguments.jobs.is_none() || arguments.customers > 0,
+        "without customers nobody asks, so --jobs would wait for ever: leave out --customers 0, or --jobs"
+    );
     let mut asked = Asked::listen()?;
     let path = match &arguments.model {
         Some(path) => path.clone(),
@@ -148,10 +152,12 @@ fn finish(
         writeln!(out, "{}", report::json(last, served_as, ledger))?;
         out.flush()?;
     }
-    // Who ended in the middle may have ended before the last payment was signed; nobody promised otherwise.
-    if arguments.jobs.is_some() && !report::is_covered(last, root) {
+    if !report::is_covered(last, root) {
         let owed = report::owed(last, root).map_or_else(|| "unknown".to_owned(), |amount| amount.to_string());
-        bail!("{signed} is signed, but adjusted tokens times the fee is {owed}");
+        bail!(
+            "{signed} is signed, but adjusted tokens times the fee is {owed}: it was ended before the proxy had signed the rest, \
+             which it does when practice begins again"
+        );
     }
     Ok(())
 }

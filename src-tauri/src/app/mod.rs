@@ -271,7 +271,7 @@ impl App {
                 self.obey(order).await;
             }
             Input::Started(Err(error)) => {
-                let why = format!("{error:#}");
+                let why = crate::sentence(&error);
                 tracing::error!(why, "practice does not start");
                 self.owner.not_started(why);
             }

@@ -20,7 +20,21 @@ export function ending(result: JobResult): Ending {
     case 'refused':
       return { word: m.result_refused(), more: m.result_refused_more({ status: result.status }), mark: 'cross', tone: 'no' };
     case 'failed':
-      return { word: m.result_failed(), more: m.result_failed_more({ code: String(result.code).replace('-', '−') }), mark: 'cross', tone: 'no' };
+      return { word: m.result_failed(), more: failure(result.code), mark: 'cross', tone: 'no' };
+  }
+}
+
+/** The codes that are written down for jobs without an answer: the protocol's. */
+function failure(code: number): string {
+  switch (code) {
+    case 651:
+      return m.result_failed_worker();
+    case 652:
+      return m.result_failed_time();
+    case 653:
+      return m.result_failed_proxy();
+    default:
+      return m.result_failed_more({ code: String(code).replace('-', '−') });
   }
 }
 

@@ -17,7 +17,13 @@ const test: Partial<Home> = { network: { kind: 'open', pays_nothing: true, model
 describe('the status sentence', () => {
   it('paused', () => {
     expect(say({ state: 'paused', until: null, freed_in_ms: null }, PAUSE)).toMatchObject({
-      word: 'Paused', dot: 'paused', title: 'Paused because you want it so.', details: ['It goes on when you say so.'], offers: ['start'], pending: false,
+      word: 'Paused', dot: 'paused', title: 'Not working yet.', details: ['It begins when you say so.'], offers: ['start'], pending: false,
+    });
+  });
+
+  it('paused after work, which was over at once', () => {
+    expect(say({ state: 'paused', until: null, freed_in_ms: 27 }, PAUSE)).toMatchObject({
+      title: 'Paused because you want it so.', details: ['The memory was free within a tenth of a second.', 'It goes on when you say so.'],
     });
   });
 

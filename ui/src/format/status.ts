@@ -33,6 +33,15 @@ export interface Known {
   now: number;
 }
 
+/** One sentence, whoever wrote the reason. */
+export const reason = (why: string) => m.reason({ why: why.replace(/[.\s]+$/, '') });
+
+function freedIn(ms: number | null | undefined): string | null {
+  const time = duration(ms);
+  if (!time) return null;
+  return (ms ?? 0) < 100 ? m.freed_at_once() : m.freed_in({ time });
+}
+
 export function plainError(error: ApiError): string {
   switch (error.code) {
     case 'app_gone':
@@ -93,12 +102,14 @@ function factOf(home: Home, cards: readonly Card[] | null, now: number): Fact {
   switch (status.state) {
     case 'paused': {
       const until = moment(status.until, now);
-      const freed = duration(status.freed_in_ms);
+      const freed = freedIn(status.freed_in_ms);
+      // Nothing was ended yet: this is how the app begins.
+      const never = !until && !freed;
       return {
         word: m.word_paused(),
         dot: 'paused',
-        title: until ? m.paused_until({ time: until }) : m.paused(),
-        details: [...(freed ? [m.freed_in({ time: freed })] : []), until ? m.goes_on_by_itself() : m.goes_on_when_you_say()],
+        title: until ? m.paused_until({ time: until }) : never ? m.not_started() : m.paused(),
+        details: [...(freed ? [freed] : []), until ? m.goes_on_by_itself() : never ? m.begins_when_you_say() : m.goes_on_when_you_say()],
         offers: ['start'],
       };
     }
@@ -153,7 +164,7 @@ function factOf(home: Home, cards: readonly Card[] | null, now: number): Fact {
         dot: 'attention',
         title: at ? m.restarting_at({ time: at }) : m.restarting(),
         details: [
-          ...(status.why ? [m.reason({ why: status.why })] : []),
+          ...(status.why ? [reason(status.why)] : []),
           m.started_times({ count: status.starts ?? 0, text: count(status.starts) ?? '0' }),
         ],
         offers: ['pause'],
@@ -164,11 +175,11 @@ function factOf(home: Home, cards: readonly Card[] | null, now: number): Fact {
         word: m.word_problem(),
         dot: 'problem',
         title: m.ledger_fails(),
-        details: [m.reason({ why: status.why }), m.ledger_fails_more()],
+        details: [reason(status.why), m.ledger_fails_more()],
         offers: ['pause'],
       };
     case 'failed':
-      return { word: m.word_problem(), dot: 'problem', title: m.failed(), details: [m.reason({ why: status.why })], offers: ['try_again', 'pause'] };
+      return { word: m.word_problem(), dot: 'problem', title: m.failed(), details: [reason(status.why)], offers: ['try_again', 'pause'] };
   }
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use accounting::{Endpoint, JobId};
 use fuzzing::tiny::{Tiny, byte_tokens};
 use link::frame::{encode_control, encode_credit, encode_data};
+use link::message::StartedJob;
 use link::{FromWorker, LaneId, ToWorker};
 
 const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + \
@@ -48,10 +50,17 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
         ToWorker::LaneClosed { lane },
         ToWorker::Yield,
     ];
+    let started = StartedJob {
+        id: JobId([2; 32]),
+        endpoint: Endpoint::Chat,
+        streamed: true,
+        coefficient: 1_000,
+        started_unix_ms: 1_795_000_000_000,
+    };
     let from = [
         FromWorker::Hello { build: link::BUILD.to_owned() },
         FromWorker::Enabled(false),
-        FromWorker::JobStarted { lane, active: 1 },
+        FromWorker::JobStarted { lane, job: started, active: 1 },
         FromWorker::Payment { lane, boc: vec![1; 180], db_tokens: -5, max_tokens: 9, request: Some(([2; 32], 134)) },
         FromWorker::Yielded,
     ];

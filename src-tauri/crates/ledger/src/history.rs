@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use accounting::JobRecord;
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 use ton::Nanoton;
 
 use crate::read::JobCursor;
@@ -143,31 +143,67 @@ impl Ledger {
             filter.since_unix_ms.unwrap_or(i64::MIN),
             limit + 1,
         );
-        let rows = query.query_map(parameters, |row| Ok((row.get::<_, [u8; 32]>("proxy_key")?, priced(row)?)))?;
-        let mut rows: Vec<([u8; 32], PricedJob)> = rows.collect::<Result<_, _>>()?;
+        let rows = query.query_map(parameters, |row| {
+            Ok((Payer { session: row.get("session")?, proxy_key: row.get("proxy_key")? }, priced(row)?))
+        })?;
+        let mut rows: Vec<(Payer, PricedJob)> = rows.collect::<Result<_, _>>()?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
-        // Per proxy: the job looked at last, and what the running total must reach to cover it and all before it.
-        let mut needed: BTreeMap<[u8; 32], (i64, i64)> = BTreeMap::new();
-        let mut counted = reading.prepare_cached(
-            "SELECT coalesce(sum(max(adjusted_total, 0)), 0) FROM job WHERE proxy_key = ? AND seq > ? AND seq <= ?",
-        )?;
-        let mut covered =
-            reading.prepare_cached("SELECT min(received_unix_ms) FROM payment WHERE proxy_key = ? AND tokens >= ?")?;
-        for (key, job) in &mut rows {
-            let seq = job.cursor.0;
-            let total = match needed.get(key) {
-                Some((newer, total)) => total - counted.query_row((&*key, seq, newer), |row| row.get::<_, i64>(0))?,
-                None => counted.query_row((&*key, i64::MIN, seq), |row| row.get(0))?,
-            };
-            needed.insert(*key, (seq, total));
-            if job.job.adjusted.total > 0 {
-                job.signed_unix_ms = covered.query_row((&*key, total), |row| row.get(0))?;
-            }
-        }
+        sign(&reading, &mut rows)?;
         let next = rows.last().filter(|_| more).map(|(_, job)| job.cursor);
         Ok(PricedPage { jobs: rows.into_iter().map(|(_, job)| job).collect(), next })
     }
+}
+
+/// Who pays for a job: a proxy, for one session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Payer {
+    session: i64,
+    proxy_key: [u8; 32],
+}
+
+/// Says of every job when it was signed, newest first.
+///
+/// A proxy signs running totals, and what it had signed before the first job of a session is for others: for earlier sessions, for
+/// another ledger. So a session's jobs are covered by what comes on top of that, and by nothing that is signed once the next session
+/// has done a job.
+fn sign(reading: &Connection, rows: &mut [(Payer, PricedJob)]) -> Result<(), LedgerError> {
+    let mut bounds = reading.prepare_cached(
+        "WITH began(session, at) AS (
+             SELECT session, min(finished_unix_ms) FROM job WHERE proxy_key = ?1 AND adjusted_total > 0 GROUP BY session)
+         SELECT coalesce((SELECT max(tokens) FROM payment WHERE proxy_key = ?1
+                          AND received_unix_ms < (SELECT at FROM began WHERE session = ?2)), 0),
+                coalesce((SELECT min(at) FROM began WHERE session > ?2), 9223372036854775807)",
+    )?;
+    let mut counted = reading.prepare_cached(
+        "SELECT coalesce(sum(max(adjusted_total, 0)), 0) FROM job
+         WHERE proxy_key = ? AND session = ? AND seq > ? AND seq <= ?",
+    )?;
+    let mut covered = reading.prepare_cached(
+        "SELECT min(received_unix_ms) FROM payment WHERE proxy_key = ? AND tokens >= ? AND received_unix_ms < ?",
+    )?;
+    // The job looked at last, what the running total must reach to cover it and all before it, and until when.
+    let mut needed: BTreeMap<Payer, (i64, i64, i64)> = BTreeMap::new();
+    for (payer, job) in rows {
+        let (key, session, seq) = (&payer.proxy_key, payer.session, job.cursor.0);
+        let (total, end) = match needed.get(payer) {
+            Some((newer, total, end)) => {
+                let since = counted.query_row((key, session, seq, newer), |row| row.get::<_, i64>(0))?;
+                (total.saturating_sub(since), *end)
+            }
+            None => {
+                let all = counted.query_row((key, session, i64::MIN, seq), |row| row.get::<_, i64>(0))?;
+                let (before, end): (i64, i64) =
+                    bounds.query_row((key, session), |row| Ok((row.get(0)?, row.get(1)?)))?;
+                (before.saturating_add(all), end)
+            }
+        };
+        needed.insert(*payer, (seq, total, end));
+        if job.job.adjusted.total > 0 {
+            job.signed_unix_ms = covered.query_row((key, total, end), |row| row.get(0))?;
+        }
+    }
+    Ok(())
 }
 
 fn priced(row: &Row<'_>) -> rusqlite::Result<PricedJob> {

@@ -1,6 +1,6 @@
 //! What the two processes say to each other.
 
-use accounting::{JobId, JobRecord};
+use accounting::{Endpoint, JobId, JobRecord};
 use serde::{Deserialize, Serialize};
 use ton::{Address, RootConfig};
 
@@ -217,6 +217,21 @@ pub enum Failure {
     },
 }
 
+/// What is known of a job when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedJob {
+    /// The proxy's id of it.
+    pub id: JobId,
+    /// Which URL.
+    pub endpoint: Endpoint,
+    /// Events, or one body?
+    pub streamed: bool,
+    /// Coefficient to account with, thousandths.
+    pub coefficient: i32,
+    /// When it came, on the app's clock.
+    pub started_unix_ms: i64,
+}
+
 /// What the worker says to the app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
@@ -249,6 +264,8 @@ pub enum FromWorker {
     JobStarted {
         /// From which proxy.
         lane: LaneId,
+        /// What is known of it: the app writes it down as failed if the worker does not live to say how it ended.
+        job: StartedJob,
         /// How many run now.
         active: u32,
     },
@@ -308,7 +325,7 @@ impl FromWorker {
 
 #[cfg(test)]
 mod tests {
-    use accounting::{AdjustedUsage, Endpoint, JobOutcome, TokenUsage};
+    use accounting::{AdjustedUsage, JobOutcome, TokenUsage};
 
     use super::*;
     use crate::frame::{Decoder, Frame, encode_control};
@@ -384,7 +401,17 @@ mod tests {
             FromWorker::LaneEnded { lane, why: LaneEnd::ProofOfWorkTooHard { asked: 30 } },
             FromWorker::LaneEnded { lane, why: LaneEnd::Silent },
             FromWorker::Enabled(true),
-            FromWorker::JobStarted { lane, active: 1 },
+            FromWorker::JobStarted {
+                lane,
+                job: StartedJob {
+                    id: JobId([4; 32]),
+                    endpoint: Endpoint::Chat,
+                    streamed: true,
+                    coefficient: 1000,
+                    started_unix_ms: -1,
+                },
+                active: 1,
+            },
             FromWorker::JobDone { lane, record, active: 0 },
             FromWorker::Payment { lane, boc: vec![0; 300], db_tokens: 1, max_tokens: 2, request: Some(([3; 32], -4)) },
             FromWorker::Yielded,

@@ -26,7 +26,7 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
             (Some(code), _) => write!(f, "exit code {code}"),
-            (None, Some(signal)) => write!(f, "signal {signal}"),
+            (None, Some(signal)) => write!(f, "it was killed (signal {signal})"),
             (None, None) => f.write_str("an unknown cause"),
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
 use link::LaneId;
+use link::message::StartedJob;
 
 use crate::completions::{Answer, FinishReason};
 use crate::inference::Cancel;
@@ -37,6 +38,17 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// What the app is told when it begins.
+    pub fn started(&self) -> StartedJob {
+        StartedJob {
+            id: JobId(self.id),
+            endpoint: self.endpoint,
+            streamed: self.streamed,
+            coefficient: self.coefficient,
+            started_unix_ms: self.started_unix_ms,
+        }
+    }
+
     /// What the ledger keeps of it. Holds no text.
     pub fn record(
         &self,

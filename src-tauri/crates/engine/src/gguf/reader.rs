@@ -20,7 +20,7 @@ pub enum Error {
         section: &'static str,
     },
     /// The file does not begin like a GGUF file.
-    #[error("not a GGUF file (it begins with {magic:02x?})")]
+    #[error("it is no GGUF file: such a file begins with the letters GGUF")]
     NotGguf {
         /// Its first bytes.
         magic: [u8; 4],

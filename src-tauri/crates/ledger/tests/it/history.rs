@@ -59,6 +59,35 @@ fn a_job_is_signed_once_a_running_total_covers_it_and_all_before_it() {
 }
 
 #[test]
+fn what_was_signed_before_a_session_or_after_it_does_not_cover_its_jobs() {
+    let (mut ledger, session) = fresh();
+    // Another ledger's work, or that of an app long ago.
+    sign(&mut ledger, session, 5_000, 10);
+    for number in 0..3 {
+        ledger.record_job(session, &KEY, &ended(number, 100 + number as i64)).unwrap();
+    }
+    let signed = |ledger: &Ledger| -> Vec<Option<i64>> {
+        let page = ledger.priced_jobs(JobFilter::default(), None, 10).unwrap();
+        page.jobs.iter().map(|job| job.signed_unix_ms).collect()
+    };
+    assert_eq!(signed(&ledger), [None; 3]);
+    sign(&mut ledger, session, 5_000 + 2 * 134, 200);
+    assert_eq!(signed(&ledger), [None, Some(200), Some(200)], "the third never left: the app was killed");
+    // The next session's jobs are signed, and that says nothing about the one that was lost.
+    let next = begin(&mut ledger);
+    ledger.record_job(next, &KEY, &ended(3, 300)).unwrap();
+    assert_eq!(signed(&ledger), [None, None, Some(200), Some(200)]);
+    sign(&mut ledger, next, 5_000 + 3 * 134, 310);
+    assert_eq!(signed(&ledger), [Some(310), None, Some(200), Some(200)]);
+    // What an earlier session is still owed comes before the next one has done a job.
+    let last = begin(&mut ledger);
+    ledger.record_job(next, &KEY, &ended(4, 320)).unwrap();
+    sign(&mut ledger, last, 5_000 + 4 * 134, 330);
+    ledger.record_job(last, &KEY, &ended(5, 340)).unwrap();
+    assert_eq!(signed(&ledger)[..2], [None, Some(330)]);
+}
+
+#[test]
 fn pages_go_down_to_the_first_job_and_carry_prices() {
     let (mut ledger, session) = fresh();
     let other = begin(&mut ledger);

@@ -1,9 +1,10 @@
 //! A whole practice network in one process: a proxy, a gateway that reaches it over loopback TCP with proof of work and TLS, and
 //! simulated customers. The worker is not here: it is the owner's own app.
 //!
-//! Keys are fresh in every run, prices are practice prices, nothing here is worth anything.
+//! Prices are practice prices, nothing here is worth anything; who is who stays the same from run to run, see [`identity`].
 
 mod customers;
+mod identity;
 mod questions;
 
 use std::net::SocketAddr;
@@ -19,12 +20,11 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use ton::{Address, AddressText, RootConfig};
 
-use crate::clock::random_bytes;
 use crate::config::Network;
-use crate::keys::SigningKey;
 use crate::misbehaviour::Misbehaviour;
 use crate::{gateway, proxy};
 use customers::Diary;
+use identity::Identity;
 
 /// Bits of proof of work: about 65,000 hashes, a twentieth of a second. Enough to be real, little enough that an app which is
 /// restarted again and again in tests spends its time on something else. Open networks ask for 20.
@@ -110,35 +110,25 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         move |source| StartError::File { path, source }
     };
     std::fs::create_dir_all(&settings.data).map_err(failed(&settings.data))?;
-    let accounts = settings.data.join("practice-proxy.sqlite");
-    // Accounts of an earlier run belong to a key that is gone.
-    for name in ["practice-proxy.sqlite", "practice-proxy.sqlite-wal", "practice-proxy.sqlite-shm"] {
-        let path = settings.data.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&path)(error)),
-            _ => {}
+    let mut identity = Identity::take(&settings.data).map_err(failed(&settings.data))?;
+    let proxy = match start_proxy(&settings, &identity).await {
+        // Made by another version of this program, or damaged. It holds nothing of worth.
+        Err(StartError::Proxy(proxy::StartError::Store(error))) => {
+            tracing::warn!(%error, "practice begins with new accounts");
+            identity = Identity::renew(&settings.data).map_err(failed(&settings.data))?;
+            start_proxy(&settings, &identity).await?
         }
-    }
-
-    let fresh = || Address { workchain: 0, hash: random_bytes() };
-    let (owner, root_contract) = (fresh(), fresh());
+        other => other?,
+    };
     let model = settings.model.as_ref();
-    // Addresses of contracts do not depend on ports, so the proxy can find its ports first.
-    let before = network(&network_json(model, &owner, &root_contract, None), root_contract)?;
-    let mut of_proxy = proxy::Settings::new(before, owner, SigningKey::generate(), accounts);
-    of_proxy.pow_difficulty = settings.pow_difficulty;
-    of_proxy.commit_pause = COMMIT_PAUSE;
-    of_proxy.retry = true;
-    of_proxy.practice = true;
-    of_proxy.misbehaviour = settings.misbehaviour;
-    let proxy = proxy::start(of_proxy).await?;
+    let Identity { owner, root_contract, client, .. } = identity;
 
     let text = network_json(model, &owner, &root_contract, Some((proxy.workers(), proxy.clients())));
     let network_file = settings.data.join("network.json");
     std::fs::write(&network_file, format!("{text:#}\n")).map_err(failed(&network_file))?;
 
     let diary = Arc::new(Diary::default());
-    let mut of_gateway = gateway::Settings::new(network(&text, root_contract)?, fresh());
+    let mut of_gateway = gateway::Settings::new(network(&text, root_contract)?, client);
     of_gateway.http_port = settings.http_port;
     let page = Arc::clone(&diary);
     of_gateway.practice = Some(Arc::new(move || practice_page(&page)));
@@ -149,6 +139,19 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let base = model.map(|model| model.base.as_str());
     let customers = customers::start(settings.customers, settings.seed, gateway.http(), base, &diary);
     Ok(Running { proxy, gateway, customers, diary, network_file })
+}
+
+async fn start_proxy(settings: &Settings, identity: &Identity) -> Result<proxy::Running, StartError> {
+    let (owner, root_contract) = (identity.owner, identity.root_contract);
+    // Addresses of contracts do not depend on ports, so the proxy can find its ports first.
+    let before = network(&network_json(settings.model.as_ref(), &owner, &root_contract, None), root_contract)?;
+    let mut of_proxy = proxy::Settings::new(before, owner, identity.key(), identity::accounts(&settings.data));
+    of_proxy.pow_difficulty = settings.pow_difficulty;
+    of_proxy.commit_pause = COMMIT_PAUSE;
+    of_proxy.retry = true;
+    of_proxy.practice = true;
+    of_proxy.misbehaviour = settings.misbehaviour;
+    Ok(proxy::start(of_proxy).await?)
 }
 
 fn practice_page(diary: &Diary) -> Value {

@@ -54,15 +54,22 @@ async fn customers_ask_varied_questions_until_they_are_sent_home() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_are_fresh_in_every_run_and_old_practice_accounts_are_in_nobodys_way() {
+async fn practice_goes_on_where_it_was_and_begins_anew_where_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    let mut keys = Vec::new();
-    for _ in 0..2 {
+    let start = async || {
         let mut settings = practice::Settings::new(folder.path().to_owned());
         settings.customers = 0;
         let running = practice::start(settings).await.unwrap();
-        keys.push(running.proxy().public_key());
+        let key = running.proxy().public_key();
         running.stop().await;
-    }
-    assert_ne!(keys[0], keys[1]);
+        key
+    };
+    let first = start().await;
+    assert_eq!(start().await, first);
+    // Accounts of another proxy, or none at all.
+    std::fs::write(folder.path().join("practice-proxy.sqlite"), b"this is no database, but long enough for one")
+        .unwrap();
+    let second = start().await;
+    assert_ne!(second, first);
+    assert_eq!(start().await, second);
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use accounting::{AdjustedUsage, JobId, JobOutcome, JobRecord, Prices};
-use link::message::LogLevel;
+use accounting::{AdjustedUsage, JobId, JobOutcome, JobRecord, Prices, TokenUsage};
+use link::message::{LogLevel, StartedJob};
 use ton::RootConfig;
 
 use super::Out;
@@ -15,6 +15,10 @@ use super::records::JobEntry;
 const AWAITED: usize = 1024;
 /// Running jobs that are shown one by one; more are only counted.
 const MOST_SHOWN: usize = 256;
+/// Jobs that may run at once without one being forgotten if the worker dies; far above what any owner allows.
+const MOST_OPEN: usize = 4096;
+/// The protocol's code with which a proxy reports jobs of a worker that was lost.
+const WORKER_LOST: i32 = 651;
 
 /// Jobs of this session that are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +55,8 @@ pub(super) struct Jobs {
     busy_since: Option<Duration>,
     busy: Duration,
     running: BTreeMap<JobId, Running>,
+    /// Jobs that began and did not end, with the proxies they are for.
+    open: BTreeMap<JobId, (StartedJob, Session)>,
     last_end_unix_ms: Option<i64>,
     totals: Totals,
     awaited: VecDeque<(JobId, i64)>,
@@ -65,6 +71,7 @@ impl Jobs {
             busy_since: None,
             busy: Duration::ZERO,
             running: BTreeMap::new(),
+            open: BTreeMap::new(),
             last_end_unix_ms: None,
             totals: Totals::default(),
             awaited: VecDeque::new(),
@@ -115,9 +122,13 @@ impl Jobs {
         self.corrected
     }
 
-    pub(super) fn started(&mut self, known_lane: bool, active: u32, out: &mut Out<'_>) {
-        if !known_lane {
-            out.log(LogLevel::Debug, "a job came from a proxy that is not connected");
+    pub(super) fn started(&mut self, job: StartedJob, proxy: Option<&Session>, active: u32, out: &mut Out<'_>) {
+        match proxy {
+            None => out.log(LogLevel::Debug, "a job came from a proxy that is not connected"),
+            Some(proxy) if self.open.len() < MOST_OPEN => {
+                self.open.insert(job.id, (job, proxy.clone()));
+            }
+            Some(_) => {}
         }
         self.set_active(active, out.now.mono);
     }
@@ -132,6 +143,7 @@ impl Jobs {
     ) -> Option<JobEntry> {
         self.set_active(active, out.now.mono);
         self.running.remove(&record.id);
+        self.open.remove(&record.id);
         self.last_end_unix_ms = Some(out.now.unix_ms);
         let Some(proxy) = proxy else {
             self.corrected = self.corrected.saturating_add(1);
@@ -183,9 +195,30 @@ impl Jobs {
         totals.adjusted_tokens = totals.adjusted_tokens.saturating_add(record.adjusted.total);
     }
 
-    /// The worker is gone, and its jobs with it: nothing of them was finished, so nothing is owed.
-    pub(super) fn lose_running(&mut self, now: Duration) {
-        self.set_active(0, now);
+    /// The worker is gone, and its jobs with it: nothing of them was finished, so nothing is owed. What comes back is to be written
+    /// down.
+    pub(super) fn lose_running(&mut self, now: super::Now) -> Vec<JobEntry> {
+        self.set_active(0, now.mono);
+        let lost = std::mem::take(&mut self.open);
+        if !lost.is_empty() {
+            self.last_end_unix_ms = Some(now.unix_ms);
+        }
+        lost.into_values()
+            .map(|(job, proxy)| JobEntry {
+                record: JobRecord {
+                    id: job.id,
+                    started_unix_ms: job.started_unix_ms,
+                    finished_unix_ms: now.unix_ms,
+                    outcome: JobOutcome::Failed { code: WORKER_LOST },
+                    usage: TokenUsage::default(),
+                    coefficient: job.coefficient,
+                    adjusted: AdjustedUsage::default(),
+                    streamed: job.streamed,
+                    endpoint: job.endpoint,
+                },
+                proxy,
+            })
+            .collect()
     }
 
     fn set_active(&mut self, active: u32, now: Duration) {

@@ -446,8 +446,8 @@ impl Core {
                 }
             }
             FromWorker::LaneEnded { lane, why } => self.proxies.ended_by_worker(lane, &why, out),
-            FromWorker::JobStarted { lane, active } => {
-                self.jobs.started(self.proxies.session_of(lane).is_some(), active, out);
+            FromWorker::JobStarted { lane, job, active } => {
+                self.jobs.started(job, self.proxies.session_of(lane), active, out);
             }
             FromWorker::JobProgress { id, prompt_tokens, completion_tokens } => {
                 self.jobs.progressed(id, prompt_tokens, completion_tokens, out.now);
@@ -500,7 +500,9 @@ impl Core {
     /// The worker is gone, and with it every TLS conversation.
     fn lose_worker(&mut self, out: &mut Out<'_>) {
         self.proxies.lose_all(out);
-        self.jobs.lose_running(out.now.mono);
+        for job in self.jobs.lose_running(out.now) {
+            self.records.add(Record::Job(job), out);
+        }
     }
 
     /// The ledger has dealt with something: an answer that waited for it may leave.

@@ -20,7 +20,9 @@ use accounting::signed_payment::{PaymentKind, UnsignedPayment};
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, Prices, TokenUsage};
 use ed25519_dalek::SigningKey;
 use link::BUILD;
-use link::message::{BackendKind, DeviceTrouble, EvidenceKind, Failure, LaneEnd, ModelFacts, PeerPolicy, ProxyReport};
+use link::message::{
+    BackendKind, DeviceTrouble, EvidenceKind, Failure, LaneEnd, ModelFacts, PeerPolicy, ProxyReport, StartedJob,
+};
 use ton::AddressText;
 
 use super::jobs::Totals;
@@ -319,6 +321,12 @@ fn job(number: u8) -> JobRecord {
 
 /// What [`job`] counts for money.
 const JOB_TOKENS: i64 = 832;
+
+/// [`job`] begins, and so many run now.
+fn began(lane: LaneId, number: u8, active: u32) -> FromWorker {
+    let JobRecord { id, endpoint, streamed, coefficient, started_unix_ms, .. } = job(number);
+    FromWorker::JobStarted { lane, job: StartedJob { id, endpoint, streamed, coefficient, started_unix_ms }, active }
+}
 
 fn done(lane: u32, record: JobRecord) -> FromWorker {
     FromWorker::JobDone { lane: LaneId(lane), record, active: 0 }

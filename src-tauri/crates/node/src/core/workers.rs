@@ -404,7 +404,9 @@ impl Workers {
 
 fn sentence(failure: &Failure) -> String {
     match failure {
-        Failure::Model(text) => format!("the model can't be served: {text}"),
+        Failure::Model(text) => {
+            format!("the model file can't be served: {text}; fetch it again, or name another one with --model")
+        }
         Failure::Device { text, .. } => text.clone(),
         Failure::Configuration(text) => format!("the worker does not accept its configuration: {text}"),
         Failure::Build { worker, .. } => {

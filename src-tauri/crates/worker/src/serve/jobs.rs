@@ -64,10 +64,11 @@ impl Server {
             created: facts.started_unix_ms / 1000,
             choices: prompts * n,
         });
+        let job = facts.started();
         let running = Running::new(facts, answer, cancel.clone(), prompts, n);
         self.jobs.insert(key, running);
         self.keys.insert((facts.lane, facts.id), key);
-        self.pipe.say(&FromWorker::JobStarted { lane: facts.lane, active: self.jobs.len() as u32 });
+        self.pipe.say(&FromWorker::JobStarted { lane: facts.lane, job, active: self.jobs.len() as u32 });
         let task = Task { key, request_id: facts.id, order, cancel };
         if !self.inference.as_ref().is_some_and(|inference| inference.run(task)) {
             // Its thread is gone, and soon this process: another worker can do it.

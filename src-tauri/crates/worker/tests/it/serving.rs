@@ -89,7 +89,13 @@ fn a_chat_streams_token_by_token_and_is_paid_for() {
         _ => None,
     });
     assert_eq!(paid, Some((records[0].id.0, records[0].adjusted.total)));
-    assert!(rig.said.contains(&FromWorker::JobStarted { lane: LANE, active: 1 }));
+    let started = rig.said.iter().find_map(|said| match said {
+        FromWorker::JobStarted { lane: LANE, job, active: 1 } => Some(job),
+        _ => None,
+    });
+    let (started, record) = (started.expect("its beginning is told"), rig.records()[0]);
+    assert_eq!((started.id, started.endpoint, started.streamed), (record.id, record.endpoint, record.streamed));
+    assert_eq!((started.coefficient, started.started_unix_ms), (record.coefficient, record.started_unix_ms));
 }
 
 #[test]
@@ -374,7 +380,11 @@ fn a_job_whose_time_is_up_before_its_first_token_is_refused_and_costs_nothing() 
     rig.until("all others are at work", |rig| others.iter().all(|id| !rig.answers[id].parts.is_empty()));
     let id = rig.ask_for(RAW, &four_thousand(), PATIENCE);
     let active = others.len() as u32 + 1;
-    rig.until("it waits", |rig| rig.said.contains(&FromWorker::JobStarted { lane: LANE, active }));
+    rig.until("it waits", |rig| {
+        rig.said
+            .iter()
+            .any(|said| matches!(said, FromWorker::JobStarted { lane: LANE, active: now, .. } if *now == active))
+    });
     clock.goes_on(TIME_IS_UP);
     rig.until("it is over", |rig| rig.answers[&id].over);
     check_refused(&rig.answers[&id], 504, "time");

@@ -5,7 +5,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_job_counts_once_it_is_written_down() {
     let mut stage = Stage::ready();
-    stage.check(hears(1, FromWorker::JobStarted { lane: LANE, active: 1 }), NOTHING);
+    stage.check(hears(1, began(LANE, 1, 1)), NOTHING);
     stage.check(hears(1, done(0, job(1))), [write_job(1, job(1))]);
     assert_eq!(stage.core.snapshot().totals, Totals::default());
     assert_eq!(stage.core.snapshot().unwritten, 1);
@@ -191,7 +191,7 @@ fn jobs_that_run_are_shown_with_what_is_known_of_them() {
         let running = stage.core.snapshot().running;
         running.iter().map(|job| (job.id.0[0], job.prompt_tokens, job.completion_tokens)).collect::<Vec<_>>()
     };
-    stage.feed(hears(1, FromWorker::JobStarted { lane: LANE, active: 2 }));
+    stage.feed(hears(1, began(LANE, 9, 2)));
     stage.check(progress(9, 42, 0), NOTHING);
     stage.later(SECOND).check(progress(3, 7, 0), NOTHING);
     stage.later(SECOND).check(progress(9, 42, 30), NOTHING);
@@ -208,7 +208,7 @@ fn jobs_that_run_are_shown_with_what_is_known_of_them() {
 #[test]
 fn the_time_in_which_at_least_one_job_ran_is_measured() {
     let mut stage = Stage::ready();
-    let began = |active| hears(1, FromWorker::JobStarted { lane: LANE, active });
+    let began = |active| hears(1, began(LANE, active as u8, active));
     let over = |number, active| hears(1, FromWorker::JobDone { lane: LANE, record: job(number), active });
     stage.feed(began(1));
     stage.later(2 * SECOND).feed(began(2));
@@ -226,4 +226,28 @@ fn the_time_in_which_at_least_one_job_ran_is_measured() {
     stage.feed(recorded(2));
     let speed = stage.core.snapshot().tokens_per_second().unwrap();
     assert!((speed - 200.0 / 7.0).abs() < 1e-9, "{speed}");
+}
+
+#[test]
+fn jobs_that_die_with_the_worker_are_written_down_as_failed() {
+    let mut stage = Stage::ready();
+    stage.feed(hears(1, began(LANE, 1, 1)));
+    stage.feed(hears(1, began(LANE, 2, 2)));
+    stage.feed(hears(1, done(0, job(1))));
+    stage.feed(recorded(1));
+    stage.later(SECOND);
+    let lost = JobRecord {
+        outcome: JobOutcome::Failed { code: 651 },
+        finished_unix_ms: unix_ms(SECOND),
+        usage: TokenUsage::default(),
+        adjusted: AdjustedUsage::default(),
+        ..job(2)
+    };
+    assert!(stage.feed(exited(1)).contains(&write_job(2, lost)));
+    stage.feed(recorded(2));
+    let totals = stage.core.snapshot().totals;
+    assert_eq!((totals.answered, totals.failed, totals.adjusted_tokens), (1, 1, JOB_TOKENS));
+    // Once.
+    assert_eq!(stage.feed(exited(1)), NOTHING);
+    assert_eq!(stage.core.snapshot().unwritten, 0);
 }

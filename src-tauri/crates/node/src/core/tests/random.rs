@@ -227,7 +227,7 @@ impl World {
             Sentence::Plain(message) => *message,
             Sentence::LaneEnded(lane) => FromWorker::LaneEnded { lane: self.lane(lane), why: LaneEnd::Silent },
             Sentence::LaneReady(lane, number) => FromWorker::LaneReady { lane: self.lane(lane), proxy: report(number) },
-            Sentence::JobStarted(lane, active) => FromWorker::JobStarted { lane: self.lane(lane), active },
+            Sentence::JobStarted(lane, active) => began(self.lane(lane), active as u8, active),
             Sentence::JobDone(lane, record) => {
                 FromWorker::JobDone { lane: self.lane(lane), record: *record, active: 0 }
             }

@@ -144,7 +144,7 @@ fn a_change_of_mind_starts_another_worker_once_the_old_one_is_gone() {
 #[test]
 fn draining_announces_disabled_and_goes_on() {
     let mut stage = Stage::ready();
-    stage.feed(hears(1, FromWorker::JobStarted { lane: LANE, active: 1 }));
+    stage.feed(hears(1, began(LANE, 1, 1)));
     stage.check(wants(Target::Drain), [enable(false)]);
     assert_eq!(stage.state(), WorkerState::Serving { enabled: true }, "not announced yet");
     stage.check(hears(1, FromWorker::Enabled(false)), NOTHING);

@@ -190,7 +190,7 @@ fn what_an_old_worker_left_behind_is_ignored() {
         hears(1, FromWorker::Enabled(false)),
         hears(1, FromWorker::Yielded),
         hears(1, FromWorker::LaneEnded { lane: LaneId(1), why: LaneEnd::Silent }),
-        hears(1, FromWorker::JobStarted { lane: LaneId(1), active: 1 }),
+        hears(1, began(LaneId(1), 1, 1)),
         hears(1, done(1, job(1))),
         hears(1, payment(1, signed(1, 100))),
         hears(3, FromWorker::Yielded),
