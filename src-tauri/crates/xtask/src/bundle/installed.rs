@@ -119,3 +119,16 @@ fn run(program: &str, words: &[&std::ffi::OsStr]) -> Result<()> {
     ensure!(status.success(), "{program} failed");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_without_one_of_its_programs_is_noticed() {
+        let all = ["chrysalis", "chrysalis-worker"].map(|name| PathBuf::from(format!("/usr/bin/{name}")));
+        let refused = ensure_whole(&all).unwrap_err().to_string();
+        assert_eq!(refused, "the package has no /usr/bin/chrysalis-network");
+        assert!(ensure_whole(&[]).is_err());
+    }
+}
