@@ -23,8 +23,8 @@ impl Compiler {
     pub(super) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         command.current_dir(system::root()).env("RUSTC", &self.rustc);
-        // Whoever started us may have told which of several compilers to take; this names one already.
-        for name in ["RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTDOC", "CARGO", "LD_LIBRARY_PATH"] {
+        // What the cargo that started us set for its own compiler would mislead another.
+        for name in ["RUSTC_WRAPPER", "RUSTDOC", "CARGO", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
         if let Some(sysroot) = &self.sysroot {
@@ -161,6 +161,6 @@ mod tests {
         assert_eq!(command.get_program(), "/c/cargo");
         assert_eq!(told("RUSTC").unwrap(), "/c/rustc");
         assert_eq!(told("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS").unwrap(), "--sysroot=/std");
-        assert!(command.get_envs().any(|(name, value)| name == "RUSTUP_TOOLCHAIN" && value.is_none()));
+        assert!(command.get_envs().any(|(name, value)| name == "LD_LIBRARY_PATH" && value.is_none()));
     }
 }

@@ -63,7 +63,10 @@ pub(super) fn check(compiler: &Compiler, built: &Built, model: &Path) -> Result<
 /// The same answer to the same text, token for token, as the worker of this system gives.
 fn same_tokens(wine: &Wine, folder: &Path, model: &Path) -> Result<()> {
     let words = ["--prompt", PROMPT, "--tokens", "24", "--temperature", "0", "--backend", "cpu", "--json"];
-    system::run_cargo(&["build", "--bins", "-p", "worker"])?;
+    // Built anew only where there is none: by itself it would be built with fewer features than with the tests, and so twice.
+    if system::program("chrysalis-worker").is_err() {
+        system::run_cargo(&["build", "--bins", "-p", "worker"])?;
+    }
     let here = Command::new(system::program("chrysalis-worker")?)
         .args(["generate", "--model"])
         .arg(model)
