@@ -184,7 +184,8 @@ pub(crate) fn practice_model() -> Result<PathBuf> {
     let path = folder.join(PRACTICE_MODEL);
     if !path.is_file() {
         bail!(
-            "the practice model {} is not there; fetch it with `cargo xtask model`, or name a GGUF file with --model",
+            "the practice model {} is not there; README says where to download it (`cargo xtask model` does, where the sources are), \
+             or name a GGUF file with --model",
             path.display()
         );
     }

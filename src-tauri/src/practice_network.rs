@@ -15,6 +15,8 @@ use crate::provider::program;
 const READY_PATIENCE: Duration = Duration::from_mins(1);
 /// How long it may take to end by itself.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
+#[cfg(windows)]
+const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
 /// A practice network that runs.
 pub(crate) struct PracticeNetwork {
@@ -27,7 +29,11 @@ pub(crate) struct PracticeNetwork {
 impl PracticeNetwork {
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(data: &Path, served_as: &ModelName, customers: u32, seed: u64) -> Result<Self> {
-        let mut child = Command::new(program("chrysalis-network")?)
+        let mut command = Command::new(program("chrysalis-network")?);
+        // The app has no console there, and a program that brings its own would show it.
+        #[cfg(windows)]
+        command.creation_flags(CREATE_NO_WINDOW);
+        let mut child = command
             .arg("practice")
             .arg("--data")
             .arg(data)

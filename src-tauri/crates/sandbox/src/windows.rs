@@ -24,6 +24,7 @@ const MODEL: &str = "CHRYSALIS_MODEL_HANDLE";
 /// Without these, parts of Windows do not load into a process.
 const NEEDED: [&str; 2] = ["SystemRoot", "SystemDrive"];
 const HANDLE_FLAG_INHERIT: u32 = 1;
+const PROCESS_QUERY_LIMITED_INFORMATION: u32 = 0x1000;
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 
@@ -31,6 +32,33 @@ const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 unsafe extern "system" {
     fn SetHandleInformation(object: RawHandle, mask: u32, flags: u32) -> i32;
     fn TerminateProcess(process: RawHandle, exit_code: u32) -> i32;
+    fn OpenProcess(access: u32, inherit: i32, pid: u32) -> RawHandle;
+    fn K32GetProcessMemoryInfo(process: RawHandle, counters: *mut ProcessMemoryCounters, size: u32) -> i32;
+    fn GlobalMemoryStatusEx(status: *mut MemoryStatus) -> i32;
+}
+
+/// `PROCESS_MEMORY_COUNTERS` of Windows.
+#[derive(Default)]
+#[repr(C)]
+struct ProcessMemoryCounters {
+    size: u32,
+    page_faults: u32,
+    most_working_set: usize,
+    working_set: usize,
+    /// Quotas and page file, which nobody asks for here.
+    rest: [usize; 6],
+}
+
+/// `MEMORYSTATUSEX` of Windows.
+#[derive(Default)]
+#[repr(C)]
+struct MemoryStatus {
+    size: u32,
+    load: u32,
+    total: u64,
+    available: u64,
+    /// Page file and address space, which nobody asks for here.
+    rest: [u64; 5],
 }
 
 pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
@@ -99,12 +127,26 @@ pub(crate) fn signal(_: ExitStatus) -> Option<i32> {
     None
 }
 
-/// Not asked yet: unknown.
-pub(crate) fn memory(_: u32) -> Option<u64> {
-    None
+/// What of it is in the machine's memory now.
+pub(crate) fn memory(pid: u32) -> Option<u64> {
+    // SAFETY: no pointer is passed. A process that is gone has no handle.
+    let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
+    if process.is_null() {
+        return None;
+    }
+    // SAFETY: it was just opened for us, and nobody else closes it.
+    let process = unsafe { OwnedHandle::from_raw_handle(process) };
+    let size = u32::try_from(size_of::<ProcessMemoryCounters>()).ok()?;
+    let mut counters = ProcessMemoryCounters { size, ..ProcessMemoryCounters::default() };
+    // SAFETY: the handle is open, and the call writes no more than the size it is told.
+    let known = unsafe { K32GetProcessMemoryInfo(process.as_raw_handle(), &raw mut counters, size) };
+    (known != 0).then_some(counters.working_set as u64)
 }
 
-/// Not asked yet: unknown.
 pub(crate) fn available_memory() -> Option<u64> {
-    None
+    let size = u32::try_from(size_of::<MemoryStatus>()).ok()?;
+    let mut status = MemoryStatus { size, ..MemoryStatus::default() };
+    // SAFETY: the call writes no more than the size it is told.
+    let known = unsafe { GlobalMemoryStatusEx(&raw mut status) };
+    (known != 0).then_some(status.available)
 }

@@ -29,7 +29,7 @@ pub(crate) fn test() -> Result<()> {
 }
 
 /// Fetches the packages of the lock file, unless they are there.
-fn fetch() -> Result<()> {
+pub(crate) fn fetch() -> Result<()> {
     let ui = system::root().join("ui");
     let fetched = modified(&ui.join("node_modules/.package-lock.json"));
     if fetched.is_some() && fetched >= modified(&ui.join("package-lock.json")) {

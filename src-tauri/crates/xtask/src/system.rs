@@ -53,20 +53,39 @@ pub(crate) const TEST: [Needed; 12] = [
 pub(crate) const SECOND_CARD: Needed =
     Needed { program: "/usr/lib/chromium/vk_swiftshader_icd.json", package: "chromium" };
 
+/// For building for Windows: its linker and headers, and what makes a setup.
+pub(crate) const WINDOWS: [Needed; 2] = [
+    Needed { program: "x86_64-w64-mingw32-gcc", package: "gcc-mingw-w64-x86-64" },
+    Needed { program: "makensis", package: "nsis" },
+];
+
+/// For trying what was built for Windows.
+pub(crate) const WINE: [Needed; 2] =
+    [Needed { program: "wine", package: "wine" }, Needed { program: "/usr/lib/wine/wine64", package: "wine64" }];
+
+/// Rust's standard library as source with the compiler of just its version, where rustup can't fetch the compiled one for Windows.
+pub(crate) const RUST_SOURCE: [Needed; 3] = [
+    Needed { program: "/usr/bin/rustc", package: "rustc-web" },
+    Needed { program: "/usr/bin/cargo", package: "cargo-web" },
+    Needed { program: "/usr/lib/rustlib/src/rust", package: "rust-web-src" },
+];
+
 /// Whether this is Debian itself.
 pub(crate) fn is_debian() -> bool {
     std::fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=debian"))
 }
 
 /// Exit code: something is missing that this program may not install by itself.
-const ASKED: u8 = 2;
+pub(crate) const ASKED: u8 = 2;
 
 /// Who runs this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
+    /// Root itself.
     Root,
     /// `sudo` works without a password.
     WithSudo,
+    /// Nobody who may install.
     Plain,
 }
 
@@ -164,6 +183,12 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The folder cargo builds into: two above this program.
+pub(crate) fn target() -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    here.ancestors().nth(2).map(Path::to_owned).context("this program is not where cargo puts it")
+}
+
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).map_or_else(PathBuf::new, Path::to_owned)
@@ -182,7 +207,8 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-fn who() -> Result<Who> {
+/// Asks the system who runs this.
+pub(crate) fn who() -> Result<Who> {
     let out = Command::new("id").arg("-u").output().context("cannot ask who runs this (`id -u`)")?;
     Ok(match out.stdout.trim_ascii() {
         b"0" => Who::Root,

@@ -85,3 +85,14 @@ fn a_model_that_is_not_what_it_should_be_is_never_used() {
     let left = std::fs::read_dir(models.path()).unwrap().count();
     assert_eq!(left, 1, "only the file that was there is left");
 }
+
+#[test]
+fn what_a_setup_for_windows_needs_is_named_before_anything_is_built() {
+    let programs = machine(&[("id", "echo 0")]);
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    let output = Command::new(xtask).args(["bundle", "windows"]).env("PATH", programs.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let packages = "gcc make pkg-config libwebkit2gtk-4.1-dev gcc-mingw-w64-x86-64 nsis";
+    assert_eq!(said(&output), [format!("xtask: please install these first (names of Debian's packages): {packages}")]);
+    assert!(output.stdout.is_empty());
+}

@@ -1,0 +1,166 @@
+//! Who can build for Windows here: a compiler that has Rust's standard library for that target.
+
+use crate::system;
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What we build for: no Windows and nothing of Microsoft's is needed to make it.
+pub(super) const TARGET: &str = "x86_64-pc-windows-gnu";
+
+/// A compiler with its cargo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Compiler {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    /// The folder that holds the target's standard library, where that is not the compiler's own.
+    sysroot: Option<PathBuf>,
+}
+
+impl Compiler {
+    /// Cargo for the target, in the repository's root.
+    pub(super) fn cargo(&self) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.current_dir(system::root()).env("RUSTC", &self.rustc);
+        // What the cargo that started us set for its own compiler would mislead another.
+        for name in ["RUSTC_WRAPPER", "RUSTDOC", "CARGO", "LD_LIBRARY_PATH"] {
+            command.env_remove(name);
+        }
+        if let Some(sysroot) = &self.sysroot {
+            let mut flags = OsString::from("--sysroot=");
+            flags.push(sysroot);
+            command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS", flags);
+        }
+        command
+    }
+}
+
+/// Finds one, and lets rustup or Debian's sources help. `None`: there is none, and what to do has been printed.
+pub(super) fn find() -> Result<Option<Compiler>> {
+    let ours = Compiler {
+        cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into(),
+        rustc: std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()).into(),
+        sysroot: None,
+    };
+    let systems = Compiler { cargo: "/usr/bin/cargo".into(), rustc: "/usr/bin/rustc".into(), sysroot: None };
+    for compiler in [&ours, &systems] {
+        if knows_windows(&compiler.rustc) {
+            return Ok(Some(compiler.clone()));
+        }
+    }
+    if add_by_rustup() && knows_windows(&ours.rustc) {
+        return Ok(Some(ours));
+    }
+    if system::is_debian() {
+        return by_debian(systems);
+    }
+    eprintln!(
+        "xtask: Rust's standard library for {TARGET} is not here. Please run this once, online:\n  rustup target add {TARGET}"
+    );
+    Ok(None)
+}
+
+/// Whether this compiler has the standard library of the target.
+fn knows_windows(rustc: &Path) -> bool {
+    let asked =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).stderr(Stdio::null()).output();
+    asked.is_ok_and(|output| {
+        let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success() && has_std(Path::new(&folder))
+    })
+}
+
+/// Whether this folder holds a compiled standard library.
+fn has_std(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.filter_map(Result::ok).any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("libstd-") && name.ends_with(".rlib")
+    })
+}
+
+fn add_by_rustup() -> bool {
+    eprintln!("xtask: asking rustup for Rust's standard library for Windows");
+    let asked = Command::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::from(std::io::stderr())).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+/// Builds the standard library from Debian's copy of Rust's source, with Debian's compiler of the same version, into the target
+/// folder. For machines that reach Debian's packages but not rustup's server.
+fn by_debian(debian: Compiler) -> Result<Option<Compiler>> {
+    let sysroot = system::target()?.join("windows-sysroot");
+    let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+    let whole = Compiler { sysroot: Some(sysroot.clone()), ..debian };
+    if has_std(&libraries) {
+        return Ok(Some(whole));
+    }
+    if system::install(&system::RUST_SOURCE)?.is_some() {
+        return Ok(None);
+    }
+    eprintln!("xtask: building Rust's standard library for Windows from Debian's sources, once");
+    let package = tempfile::tempdir()?;
+    let manifest =
+        "[package]\nname = \"empty\"\nedition = \"2024\"\n[workspace]\n[profile.release]\npanic = \"unwind\"\n";
+    std::fs::write(package.path().join("Cargo.toml"), manifest)?;
+    std::fs::create_dir(package.path().join("src"))?;
+    std::fs::write(package.path().join("src/lib.rs"), "")?;
+    let built = package.path().join("built");
+    let status = Compiler { sysroot: None, ..whole.clone() }
+        .cargo()
+        .args(["build", "--release", "-Zbuild-std=std,panic_abort,panic_unwind,test", "--target", TARGET])
+        .current_dir(package.path())
+        .env("CARGO_TARGET_DIR", &built)
+        // A stable compiler that may do what only nightly ones offer, for this one package.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()
+        .context("cannot start Debian's cargo")?;
+    if !status.success() {
+        bail!(
+            "Rust's standard library for Windows could not be built; `rustup target add {TARGET}` on a machine that is online brings it"
+        );
+    }
+    std::fs::create_dir_all(&libraries)?;
+    for entry in std::fs::read_dir(built.join(TARGET).join("release/deps"))? {
+        let path = entry?.path();
+        if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|end| end == "rlib")) {
+            std::fs::copy(&path, libraries.join(name))?;
+        }
+    }
+    anyhow::ensure!(has_std(&libraries), "the standard library for Windows was built, but is not where it should be");
+    Ok(Some(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_a_compiled_standard_library_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!has_std(folder.path()));
+        assert!(!has_std(&folder.path().join("nowhere")));
+        std::fs::write(folder.path().join("libstd_detect-1.rlib"), "").unwrap();
+        assert!(!has_std(folder.path()));
+        std::fs::write(folder.path().join("libstd-1.rlib"), "").unwrap();
+        assert!(has_std(folder.path()));
+    }
+
+    #[test]
+    fn a_compiler_that_is_not_there_builds_nothing() {
+        assert!(!knows_windows(Path::new("no-such-compiler")));
+    }
+
+    #[test]
+    fn the_compiler_named_is_the_one_that_compiles() {
+        let compiler = Compiler { cargo: "/c/cargo".into(), rustc: "/c/rustc".into(), sysroot: Some("/std".into()) };
+        let command = compiler.cargo();
+        let told = |name: &str| command.get_envs().find(|(known, _)| *known == name).and_then(|(_, value)| value);
+        assert_eq!(command.get_program(), "/c/cargo");
+        assert_eq!(told("RUSTC").unwrap(), "/c/rustc");
+        assert_eq!(told("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS").unwrap(), "--sysroot=/std");
+        assert!(command.get_envs().any(|(name, value)| name == "LD_LIBRARY_PATH" && value.is_none()));
+    }
+}

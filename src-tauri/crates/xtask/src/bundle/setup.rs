@@ -1,0 +1,137 @@
+//! The three programs for Windows, and the setup that brings them to one user of a PC. What the setup does stands in
+//! installers/windows/setup.nsi.
+
+use super::compiler::{Compiler, TARGET};
+use super::{PROGRAMS, VERSION};
+use crate::system;
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What was built for Windows.
+pub(super) struct Built {
+    /// The setup.
+    pub(super) setup: PathBuf,
+}
+
+/// Builds the programs and the setup.
+pub(super) fn make(compiler: &Compiler) -> Result<Built> {
+    let words = ["build", "--bins", "-p", "desktop", "-p", "worker", "-p", "network"];
+    let status = release(compiler, &words).stdout(Stdio::from(std::io::stderr())).status()?;
+    if !status.success() {
+        bail!("the programs for Windows were not built; the reason is above");
+    }
+    let folder = system::target()?.join(TARGET).join("release");
+    for name in PROGRAMS.map(|name| format!("{name}.exe")).iter().map(String::as_str).chain(["WebView2Loader.dll"]) {
+        if !folder.join(name).is_file() {
+            bail!("{name} was not built into {}", folder.display());
+        }
+    }
+    let setup = folder.join(format!("Chrysalis_{VERSION}_x64-setup.exe"));
+    let status = Command::new("makensis")
+        .args(["-V2", "-WX"])
+        .args(defined(&folder, &setup))
+        .arg(system::root().join(SCRIPT))
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()
+        .context("cannot start makensis")?;
+    if !status.success() {
+        bail!("makensis made no setup; its reason is above");
+    }
+    Ok(Built { setup })
+}
+
+/// Cargo for Windows in the profile of what is shipped.
+pub(super) fn release(compiler: &Compiler, words: &[&str]) -> Command {
+    let mut command = compiler.cargo();
+    command.args(words).args(["--release", "--target", TARGET]);
+    // A standard library that was built on the spot may be without what optimising across crates reads; the programs hardly gain by it.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "false");
+    command
+}
+
+const SCRIPT: &str = "installers/windows/setup.nsi";
+
+/// What the script is told.
+fn defined(folder: &Path, setup: &Path) -> [OsString; 4] {
+    let told = |name: &str, value: &Path| {
+        let mut word = OsString::from(format!("-D{name}="));
+        word.push(value);
+        word
+    };
+    [told("VERSION", Path::new(VERSION)), told("FROM", folder), told("TOP", &system::root()), told("OUT", setup)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn script() -> (String, String) {
+        let text = std::fs::read_to_string(system::root().join(SCRIPT)).unwrap();
+        let (install, remove) = text.split_once("Section \"Uninstall\"").unwrap();
+        (install.to_owned(), remove.to_owned())
+    }
+
+    /// The names in quotes behind lines that begin with one of these, without their folders.
+    fn names(text: &str, begins: &[&str]) -> BTreeSet<String> {
+        let lines = text.lines().map(str::trim).filter(|line| begins.iter().any(|begin| line.starts_with(begin)));
+        let quoted = lines.filter_map(|line| line.split('"').nth(1));
+        quoted
+            .filter_map(|path| path.trim_start_matches("/oname=").rsplit(['\\', '/']).next())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn whatever_the_setup_puts_there_its_uninstaller_takes_away() {
+        let (install, remove) = script();
+        let put = names(&install, &["File ", "WriteUninstaller ", "CreateShortcut "]);
+        assert_eq!(put, names(&remove, &["Delete "]));
+        for program in PROGRAMS {
+            assert!(put.contains(&format!("{program}.exe")), "the setup has no {program}.exe");
+        }
+        assert!(put.contains("LICENSE.txt") && put.contains("WebView2Loader.dll"));
+        // Nothing is removed by what it might contain.
+        assert!(!remove.contains("RMDir /r"));
+    }
+
+    #[test]
+    fn what_the_setup_writes_into_the_registry_goes_as_one_key() {
+        let (install, remove) = script();
+        let writes = install.lines().map(str::trim).filter(|line| line.starts_with("WriteReg"));
+        assert!(writes.clone().count() > 3);
+        for line in writes {
+            assert!(line.contains(" HKCU \"${KEY}\" "), "written elsewhere: {line}");
+        }
+        assert!(remove.contains("DeleteRegKey HKCU \"${KEY}\""));
+    }
+
+    #[test]
+    fn no_administrator_is_asked_for_and_nothing_that_runs_is_ended() {
+        let (install, remove) = script();
+        assert!(install.contains("\nRequestExecutionLevel user\n"));
+        assert!(install.contains("\nInstallDir \"$LOCALAPPDATA\\Programs\\${NAME}\"\n"));
+        for section in [install.split("Section \"${NAME}\"").nth(1).unwrap(), &remove] {
+            let first = section.lines().map(str::trim).find(|line| !line.is_empty()).unwrap();
+            assert_eq!(first, "!insertmacro LeaveAloneWhatRuns");
+        }
+        assert!(!install.contains("taskkill") && !remove.contains("taskkill"));
+        for program in PROGRAMS {
+            assert!(install.contains(&format!("!insertmacro LeaveAloneWhileRunning \"{program}.exe\"")));
+        }
+    }
+
+    #[test]
+    fn the_script_is_told_all_that_it_asks_for() {
+        let (install, remove) = script();
+        let told = defined(Path::new("/built"), Path::new("/built/setup.exe"));
+        for word in &told {
+            let name = word.to_str().unwrap().trim_start_matches("-D").split('=').next().unwrap().to_owned();
+            assert!(install.contains(&format!("${{{name}}}")) || remove.contains(&format!("${{{name}}}")), "{name}");
+        }
+        assert_eq!(told[0].to_str().unwrap(), format!("-DVERSION={VERSION}"));
+    }
+}
