@@ -89,7 +89,7 @@ describe('the cards', () => {
     const card = words(getByRole('region', { name: 'RTX 4090' }));
     expect(card).toContain('Qwen3-8B, 3 jobs running');
     expect(card).toContain('Temperature 67 °C Power 212 W Fan 48% Speed 154 tok/s');
-    expect(card).toContain('17.2 GB used by us 1.1 GB by others, of 24 GB');
+    expect(card).toContain('memory: 17.2 GB used by us 1.1 GB by others, of 24 GB');
     expect(getByRole('img', { name: /^Load of RTX 4090 in the last 10 minutes: between \d+% and \d+%, now 74%\.$/ })).toBeTruthy();
   });
 

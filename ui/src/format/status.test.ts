@@ -75,7 +75,7 @@ describe('the status sentence', () => {
   it('restarting', () => {
     expect(say({ state: 'restarting', at: NOW + 8_000, starts: 2, why: 'the graphics device was lost' })).toMatchObject({
       word: 'Restarting', title: 'The worker stopped and starts again at 22:14:13.',
-      details: ['Reason: the graphics device was lost', 'Started 2 times since the app was opened.'],
+      details: ['Reason: the graphics device was lost.', 'Started 2 times since the app was opened.'],
     });
     expect(say({ state: 'restarting', at: NOW - 1, starts: 1, why: null })).toMatchObject({
       title: 'The worker stopped and is being started again.', details: ['Started 1 time since the app was opened.'],
@@ -90,7 +90,7 @@ describe('the status sentence', () => {
 
   it('failed', () => {
     expect(say({ state: 'failed', why: 'no model' })).toMatchObject({
-      dot: 'problem', title: 'Work has stopped and needs you.', details: ['Reason: no model'], offers: ['try_again', 'pause'],
+      dot: 'problem', title: 'Work has stopped and needs you.', details: ['Reason: no model.'], offers: ['try_again', 'pause'],
     });
   });
 });
