@@ -21,6 +21,8 @@ pub(crate) enum Question {
     Jobs(JobQuery),
     /// The owner wants something.
     SetWish(Wish),
+    /// The owner wants the app to end.
+    Quit,
 }
 
 /// What it gets.

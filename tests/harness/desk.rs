@@ -328,6 +328,11 @@ impl Driver {
         driver
     }
 
+    /// The process that it started.
+    pub fn app(&self) -> Option<u32> {
+        children_of(self.child.id()).first().copied()
+    }
+
     fn call(&self, path: &str, body: &Value) -> Value {
         let answer = http::post(self.port, path, body).unwrap();
         answer.json()["value"].clone()

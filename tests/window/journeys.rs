@@ -76,6 +76,37 @@ fn a_window_that_is_killed_harms_no_work() {
 }
 
 #[test]
+fn the_window_can_end_the_app() {
+    let Some(setting) = Setting::start() else { return };
+    let words = setting.words(&["--start"]);
+    let driver = setting.desk.drive(&path("chrysalis"), &words);
+    let app = until("the app", || driver.app());
+    until("an answered question", || (setting.ledger().exists() && setting.answered() > 0).then_some(()));
+    driver.click_button("Quit Chrysalis");
+    until("the app to end", || (!is_alive(app)).then_some(()));
+}
+
+#[test]
+fn an_app_that_nobody_could_see_ends_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = std::process::Command::new(path("chrysalis"))
+        .args(["--data", folder.path().to_str().unwrap(), "--model", system_tests::tiny_model().to_str().unwrap()])
+        .env("DISPLAY", ":7654")
+        .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/no/such/bus")
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .env_remove("WAYLAND_DISPLAY")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = app.id();
+    until("the app to end", || (!is_alive(pid)).then_some(()));
+    let mut errors = String::new();
+    std::io::Read::read_to_string(&mut app.stderr.take().unwrap(), &mut errors).unwrap();
+    assert_eq!(app.wait().unwrap().code(), Some(1), "{errors}");
+    assert!(errors.contains("neither a window nor an icon"), "{errors}");
+}
+
+#[test]
 fn what_cannot_work_says_why_in_the_window() {
     let Some(setting) = Setting::start() else { return };
     let broken = setting.folder.path().join("broken.gguf");

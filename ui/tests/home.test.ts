@@ -138,6 +138,12 @@ describe('the cards', () => {
   });
 });
 
+it('ends the app when the owner wants that', async () => {
+  const { fake, user, getByRole } = await show('open');
+  await user.click(getByRole('button', { name: 'Quit Chrysalis' }));
+  expect(fake.quits).toBe(1);
+});
+
 describe('pausing', () => {
   it('acts at once on the left side, and greys what is not yet so', async () => {
     const { fake, user, getAllByRole, container } = await show('open');

@@ -56,7 +56,12 @@ enum Input {
     /// The window of that number says something.
     Window(u64, ToApp),
     /// The window of that number is closed.
-    WindowGone(u64),
+    WindowGone {
+        /// Which.
+        number: u64,
+        /// Its process did not end well.
+        failed: bool,
+    },
     /// Somebody started the app a second time.
     Knocked,
     /// The provider shows something new.
@@ -130,6 +135,8 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         worker,
         started: Instant::now(),
         quitting: None,
+        was_seen: false,
+        unseen: false,
     };
     if !arguments.hidden {
         app.open(Page::Home);
@@ -152,6 +159,10 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         }
     }
     app.end().await;
+    anyhow::ensure!(
+        !app.unseen,
+        "neither a window nor an icon in the tray can be shown here; use `chrysalis practice` or `chrysalis headless` in a terminal"
+    );
     Ok(())
 }
 
@@ -199,6 +210,10 @@ struct App {
     worker: watch::Sender<Option<u32>>,
     started: Instant,
     quitting: Option<Instant>,
+    /// A window has been there.
+    was_seen: bool,
+    /// Neither a window nor an icon can be shown, so nobody would know that the app runs.
+    unseen: bool,
 }
 
 impl App {
@@ -237,14 +252,19 @@ impl App {
                 self.want(Wish::Pause { until_unix_ms }, now).await;
             }
             Input::Window(number, ToApp::Ask { id, question }) => {
+                self.was_seen = true;
                 let answer = self.answer(question).await;
                 if let Some(window) = self.window.as_ref().filter(|window| window.number() == number) {
                     window.say(&ToWindow::Answer { id, answer });
                 }
                 return;
             }
-            Input::WindowGone(number) => {
+            Input::WindowGone { number, failed } => {
                 self.window.take_if(|window| window.number() == number);
+                if failed && self.tray.is_none() && !self.was_seen {
+                    self.unseen = true;
+                    self.quit(now).await;
+                }
                 return;
             }
             Input::Shown(snapshot) => {
@@ -409,6 +429,12 @@ impl App {
             Question::Home => Ok(Answer::Home(Box::new(self.home()))),
             Question::Cards => Ok(Answer::Cards(self.cards())),
             Question::Jobs(query) => jobs::page(&self.history, self.snapshot.as_deref(), &query).map(Answer::Jobs),
+            Question::Quit => {
+                let now = self.now();
+                self.quit(now).await;
+                self.tell().await;
+                Ok(Answer::Done)
+            }
             Question::SetWish(wish) => {
                 let now = self.now();
                 let wish = match wish {

@@ -4,6 +4,7 @@ use std::io::BufReader;
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
@@ -13,6 +14,8 @@ use crate::wire::{self, ToApp, ToWindow};
 
 /// Messages that may wait for a window that does not read; further ones are lost, which the next of their kind heals.
 const WAITING: usize = 64;
+/// How long a window may take to end after it has closed its output.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A window that is open, or opening. Dropping it closes it.
 pub(crate) struct WindowProcess {
@@ -46,8 +49,8 @@ impl WindowProcess {
                     break;
                 }
             }
-            end(&mut child);
-            let _ = inputs.blocking_send(Input::WindowGone(number));
+            let failed = end(&mut child);
+            let _ = inputs.blocking_send(Input::WindowGone { number, failed });
         })?;
         Ok(Self { number, lines })
     }
@@ -63,15 +66,24 @@ impl WindowProcess {
     }
 }
 
-/// It has closed its output, so it is ending or does not keep to the form.
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    match child.wait() {
-        Ok(status) if !status.success() && status.code().is_some() => {
-            tracing::warn!(%status, "the window's process failed");
+/// It has closed its output, so it is ending or does not keep to the form. Whether it failed by itself.
+fn end(child: &mut Child) -> bool {
+    let deadline = Instant::now() + LAST_WORDS;
+    // One that fails closes its output a moment before it ends.
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(LAST_WORDS / 20),
+            _ => break None,
         }
-        _ => {}
+    };
+    let _ = child.kill();
+    let _ = child.wait();
+    let failed = status.filter(|status| !status.success() && status.code().is_some());
+    if let Some(status) = failed {
+        tracing::warn!(%status, "the window's process failed");
     }
+    failed.is_some()
 }
 
 /// Whether there is something to show a window on.

@@ -47,9 +47,19 @@ pub(crate) async fn set_wish(app: State<'_, App>, wish: Wish) -> Result<(), ApiE
     }
 }
 
+/// Ends running answers early and then the app, and this window with it.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn quit(app: State<'_, App>) -> Result<(), ApiError> {
+    match app.ask(Question::Quit).await? {
+        Answer::Done => Ok(()),
+        _ => Err(mixed_up()),
+    }
+}
+
 /// All commands and events, as the page knows them.
 pub(crate) fn builder() -> Builder<tauri::Wry> {
-    Builder::new().commands(collect_commands![home, cards, jobs, set_wish]).events(collect_events![Event])
+    Builder::new().commands(collect_commands![home, cards, jobs, set_wish, quit]).events(collect_events![Event])
 }
 
 fn mixed_up() -> ApiError {

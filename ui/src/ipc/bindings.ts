@@ -13,6 +13,8 @@ export const commands = {
 	jobs: (query: JobQuery_Deserialize) => typedError<JobPage_Serialize, ApiError>(__TAURI_INVOKE("jobs", { query })),
 	/**  The owner wants something. What becomes of it shows in the events that follow. */
 	setWish: (wish: Wish_Deserialize) => typedError<null, ApiError>(__TAURI_INVOKE("set_wish", { wish })),
+	/**  Ends running answers early and then the app, and this window with it. */
+	quit: () => typedError<null, ApiError>(__TAURI_INVOKE("quit")),
 };
 
 /** Events */

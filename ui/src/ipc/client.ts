@@ -9,6 +9,7 @@ export interface Transport {
   cards(): Promise<Answer<Card[]>>;
   jobs(query: JobQuery): Promise<Answer<JobPage>>;
   setWish(wish: Wish): Promise<Answer<null>>;
+  quit(): Promise<Answer<null>>;
   /** Hands every event to `on` until the returned function is called. */
   listen(on: (event: AppEvent) => void): Promise<() => void>;
 }
@@ -27,6 +28,7 @@ const app: Transport = {
   cards: () => answered(commands.cards()),
   jobs: (query) => answered(commands.jobs(query)),
   setWish: (wish) => answered(commands.setWish(wish)),
+  quit: () => answered(commands.quit()),
   listen: (on) => events.event.listen((event) => on(event.payload)),
 };
 

@@ -16,6 +16,7 @@ export class Fake implements Transport {
   error: ApiError | null = null;
   /** What was asked, for tests. */
   readonly wishes: Wish[] = [];
+  quits = 0;
   readonly queries: JobQuery[] = [];
   #listeners = new Set<(event: AppEvent) => void>();
 
@@ -49,6 +50,11 @@ export class Fake implements Transport {
     const jobs = fitting.slice(from, from + query.limit);
     const more = from + query.limit < fitting.length;
     return this.#answer({ running: this.running_, jobs, next: more ? (jobs.at(-1)?.key ?? null) : null });
+  }
+
+  quit(): Promise<Answer<null>> {
+    this.quits += 1;
+    return this.#answer(null);
   }
 
   /** Like the app: what is wanted is so at once in `wish`, and a moment later in `status`. */

@@ -86,6 +86,13 @@ export class Store {
     this.#asked = null;
   }
 
+  /** Ends the app, and with it this page. */
+  async quit(): Promise<void> {
+    this.#wishTrouble = null;
+    const answer = await this.#transport.quit();
+    if (answer.status === 'error') this.#wishTrouble = answer.error;
+  }
+
   show(page: Page): void {
     this.#page = page;
   }

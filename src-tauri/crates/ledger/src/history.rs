@@ -186,17 +186,13 @@ fn sign(reading: &Connection, rows: &mut [(Payer, PricedJob)]) -> Result<(), Led
     let mut needed: BTreeMap<Payer, (i64, i64, i64)> = BTreeMap::new();
     for (payer, job) in rows {
         let (key, session, seq) = (&payer.proxy_key, payer.session, job.cursor.0);
-        let (total, end) = match needed.get(payer) {
-            Some((newer, total, end)) => {
-                let since = counted.query_row((key, session, seq, newer), |row| row.get::<_, i64>(0))?;
-                (total.saturating_sub(since), *end)
-            }
-            None => {
-                let all = counted.query_row((key, session, i64::MIN, seq), |row| row.get::<_, i64>(0))?;
-                let (before, end): (i64, i64) =
-                    bounds.query_row((key, session), |row| Ok((row.get(0)?, row.get(1)?)))?;
-                (before.saturating_add(all), end)
-            }
+        let (total, end) = if let Some((newer, total, end)) = needed.get(payer) {
+            let since = counted.query_row((key, session, seq, newer), |row| row.get::<_, i64>(0))?;
+            (total.saturating_sub(since), *end)
+        } else {
+            let all = counted.query_row((key, session, i64::MIN, seq), |row| row.get::<_, i64>(0))?;
+            let (before, end): (i64, i64) = bounds.query_row((key, session), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            (before.saturating_add(all), end)
         };
         needed.insert(*payer, (seq, total, end));
         if job.job.adjusted.total > 0 {
