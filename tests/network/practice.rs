@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::path::Path;
-use system_tests::{practice_model, program, tiny_model};
+use system_tests::{practice_model, program, tiny_model, until};
 
 /// Set by `cargo xtask test`, which installs a driver: then there must be a graphics card, if only a software one.
 const GPU_REQUIRED: &str = "CHRYSALIS_REQUIRE_GPU";
@@ -36,6 +36,50 @@ fn the_practice_model_answers_real_questions_and_every_answer_is_paid() {
     }
 }
 
+/// Ended in the middle, again and again on the same folder: the exit code says whether everything was signed, the next run begins
+/// where the last one ended, and in the end everything is.
+#[test]
+fn the_exit_code_says_whether_everything_is_signed_and_the_next_run_makes_it_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_model();
+    let words = [
+        "practice",
+        "--json",
+        "--backend",
+        "cpu",
+        "--data",
+        folder.path().to_str().unwrap(),
+        "--model",
+        model.to_str().unwrap(),
+    ];
+    let answered = || {
+        let ledger = ledger::Ledger::open(&folder.path().join("ledger.sqlite"), 0).ok()?;
+        Some(ledger.all_time_totals().ok()?.answered)
+    };
+    for pause in [0, 150, 400] {
+        let before = answered().unwrap_or(0);
+        let mut app = program::Running::start("chrysalis", &words);
+        until("answers", || answered().filter(|now| *now > before + 1));
+        app.terminate();
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        app.terminate();
+        let (status, lines) = app.wait();
+        let report: Value = serde_json::from_str(&lines.join("")).expect("one JSON object");
+        let owed = report["adjusted_tokens"].as_u64().unwrap() * FEE;
+        let signed = report["signed_nanoton"].as_u64().unwrap();
+        assert_eq!(status.code(), Some(i32::from(signed != owed)), "{report}\n{}", app.errors());
+        assert!(signed <= owed, "{report}");
+    }
+    let (code, out, errors) = program::run("chrysalis", &[&words[..], &["--jobs", "2"]].concat());
+    assert_eq!(code, Some(0), "{out}\n{errors}");
+    let answers = ledger::Ledger::open(&folder.path().join("ledger.sqlite"), 0).unwrap();
+    let page =
+        answers.priced_jobs(ledger::JobFilter { answered: Some(true), ..Default::default() }, None, 200).unwrap();
+    let unsigned = page.jobs.iter().filter(|job| job.job.adjusted.total > 0 && job.signed_unix_ms.is_none()).count();
+    // Only what was cut off with its network in the middle of a second can be left.
+    assert!(unsigned < page.jobs.len() / 2, "{unsigned} of {} are not signed", page.jobs.len());
+}
+
 fn check(model: &Path, jobs: i64, backend: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let (data, jobs_text) = (folder.path().to_str().unwrap(), jobs.to_string());
@@ -43,7 +87,24 @@ fn check(model: &Path, jobs: i64, backend: &str) -> Value {
     let words = ["practice", "--jobs", &jobs_text, "--json", "--data", data, "--model", model, "--backend", backend];
     let (code, out, errors) = program::run("chrysalis", &words);
     assert_eq!(code, Some(0), "{errors}");
-    let report: Value = serde_json::from_str(out.lines().last().expect("a last line")).expect("one JSON object");
+    // Everything else goes to standard error.
+    let report: Value = serde_json::from_str(&out).expect("one JSON object and nothing besides");
+    let keys: Vec<&str> = report.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut expected = [
+        "jobs",
+        "failed",
+        "prompt_tokens",
+        "completion_tokens",
+        "adjusted_tokens",
+        "signed_nanoton",
+        "tokens_per_second",
+        "backend",
+        "adapter",
+        "model",
+        "ledger",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
     let number = |key: &str| report[key].as_i64().unwrap_or_else(|| panic!("{key} is not a JSON integer in {report}"));
     assert!(number("jobs") >= jobs, "{report}");
     assert_eq!(number("failed"), 0, "{report}");
