@@ -44,6 +44,8 @@ struct Devices {
     probe: Probe,
     /// `None`: the system tells nothing of itself.
     system: Option<System>,
+    /// When the processor's load was read first: it is that of the time between two readings.
+    first: Option<Instant>,
     lines: BTreeMap<String, Line>,
 }
 
@@ -55,6 +57,7 @@ impl Devices {
         Self {
             probe: Probe::new(Roots::of_this_machine()),
             system: System::new_with_specifics(wanted).ok(),
+            first: None,
             lines: BTreeMap::new(),
         }
     }
@@ -63,7 +66,9 @@ impl Devices {
         let ours: BTreeSet<u32> = worker.into_iter().collect();
         let mut cards: Vec<Card> =
             self.probe.cards_and_sample(now, &ours).iter().map(|(card, sample)| graphics(card, sample)).collect();
-        cards.extend(self.processor(worker));
+        let first = *self.first.get_or_insert(now);
+        let known = now.saturating_duration_since(first) >= sysinfo::MINIMUM_CPU_UPDATE_INTERVAL;
+        cards.extend(self.processor(worker, known));
         for card in &mut cards {
             let line = self.lines.entry(card.id.clone()).or_default();
             line.add(card.load_percent, now);
@@ -72,7 +77,7 @@ impl Devices {
         cards
     }
 
-    fn processor(&mut self, worker: Option<u32>) -> Option<Card> {
+    fn processor(&mut self, worker: Option<u32>, load_known: bool) -> Option<Card> {
         let system = self.system.as_mut()?;
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
@@ -96,7 +101,7 @@ impl Devices {
             memory_ours: held.filter(|bytes| *bytes > 0.0),
             celsius: None,
             watts: None,
-            load_percent: Some(f64::from(system.global_cpu_usage())),
+            load_percent: load_known.then(|| f64::from(system.global_cpu_usage())),
             fan_percent: None,
             tokens_per_second: None,
             line: Vec::new(),

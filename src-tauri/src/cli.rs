@@ -43,7 +43,11 @@ pub(crate) enum Command {
     Detect(DetectArguments),
     /// The window's own process; started by the app
     #[command(hide = true)]
-    Window,
+    Window {
+        /// The app's folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }
 
 /// The app itself: an icon in the tray, a window, practice on this machine. All of it has defaults.

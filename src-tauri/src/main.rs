@@ -54,7 +54,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
-            Some(cli::Command::Window) => window::run(),
+            Some(cli::Command::Window { data }) => window::run(&data),
         },
     );
     match ended {

@@ -75,6 +75,12 @@ impl Desk {
         .collect()
     }
 
+    /// What lies in a folder of the owner's home; nothing if it is not there.
+    pub fn home_folders(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.folder.path().join("home").join(folder)) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// A program on this desk.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);

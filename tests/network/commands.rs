@@ -45,11 +45,36 @@ fn wrong_words_end_with_code_2() {
 #[test]
 fn a_window_without_a_display_ends_with_a_sentence() {
     let mut command = std::process::Command::new(program::path("chrysalis"));
-    command.arg("window").env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").stdin(std::process::Stdio::null());
+    command
+        .args(["window", "--data", "."])
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .stdin(std::process::Stdio::null());
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("is there a display?") && !errors.contains("panicked"), "{errors}");
+}
+
+#[test]
+fn detect_prints_one_json_object_in_which_the_unknown_is_null() {
+    let (code, out, errors) = program::run("chrysalis", &["detect", "--json"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("one JSON object and nothing besides");
+    let machine = &report["machine"];
+    assert!(machine["threads"].as_u64().is_some_and(|threads| threads > 0), "{report}");
+    assert!(machine["memory_total"].as_u64().is_some_and(|bytes| bytes > 1 << 28), "{report}");
+    for card in report["cards"].as_array().expect("a list") {
+        assert!(card["name"].is_string() || card["name"].is_null(), "{card}");
+        // 0 degrees and 0 bytes are what unknown readings look like where nobody took care.
+        assert_ne!(card["vram_total"], 0, "{card}");
+    }
+    let networks = &report["networks"];
+    assert_eq!(networks["practice"], true);
+    assert!(networks["cocoon_main"].is_boolean() && networks["cocoon_main_text"].is_string(), "{report}");
+    let (code, text, _) = program::run("chrysalis", &["detect"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("Cocoon's main network takes only machines with Intel TDX"), "{text}");
 }
 
 #[test]

@@ -59,6 +59,8 @@ fn closing_the_window_leaves_it_at_work_and_a_second_start_shows_it_again() {
     system_tests::program::send(pid, rustix::process::Signal::TERM);
     assert!(app.wait().unwrap().success());
     until("the window to end with the app", || (!is_alive(second)).then_some(()));
+    let left = setting.desk.home_folders(".local/share");
+    assert!(!left.iter().any(|name| name.contains("chrysalis.")), "the web view leaves {left:?} behind");
 }
 
 #[test]

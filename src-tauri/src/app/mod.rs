@@ -270,6 +270,7 @@ impl App {
             Input::Shown(snapshot) => {
                 let jobs_changed = self.snapshot.as_ref().is_none_or(|old| {
                     old.totals != snapshot.totals
+                        || old.running != snapshot.running
                         || old.active != snapshot.active
                         || old.signed_tokens != snapshot.signed_tokens
                 });
@@ -287,6 +288,10 @@ impl App {
                 self.facts.network = Some(session.network());
                 self.session = Some(*session);
                 self.meter = Meter::default();
+                if let Some(snapshot) = &self.snapshot {
+                    // The first answer may be there before the next beat.
+                    self.meter.add(now.mono, snapshot);
+                }
                 let order = self.owner.started(now);
                 self.obey(order).await;
             }
@@ -464,7 +469,7 @@ impl App {
         }
         self.windows += 1;
         let inputs = self.inputs.clone();
-        match WindowProcess::start(self.windows, inputs) {
+        match WindowProcess::start(self.windows, &self.wanted.data, inputs) {
             Ok(window) => self.window = Some(window),
             Err(error) => tracing::error!(%error, "the window does not open"),
         }

@@ -2,6 +2,7 @@
 
 use std::io::BufReader;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -24,11 +25,11 @@ pub(crate) struct WindowProcess {
 }
 
 impl WindowProcess {
-    /// Starts it. What it says comes as inputs with its number.
-    pub(crate) fn start(number: u64, inputs: mpsc::Sender<Input>) -> Result<Self> {
+    /// Starts it for the app whose folder this is. What it says comes as inputs with its number.
+    pub(crate) fn start(number: u64, data: &Path, inputs: mpsc::Sender<Input>) -> Result<Self> {
         let program = std::env::current_exe().context("the system does not say where this program is")?;
         let mut command = Command::new(program);
-        command.arg("window").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("window").arg("--data").arg(data).stdin(Stdio::piped()).stdout(Stdio::piped());
         name_a_language(&mut command);
         let mut child = command.spawn().context("its process does not start")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());

@@ -7,6 +7,7 @@ pub(crate) mod commands;
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
@@ -65,7 +66,9 @@ fn gone() -> ApiError {
 }
 
 /// Shows the window until it is closed or the app is gone.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(data: &Path) -> Result<()> {
+    // The web view keeps its caches with the rest of the app's data, and not in a folder of its own that nobody knows of.
+    let web_view = data.join("window");
     let app = App::default();
     let line = app.clone();
     let builder = commands::builder();
@@ -74,7 +77,7 @@ pub(crate) fn run() -> Result<()> {
         builder.mount_events(tauri);
         let config = tauri.config().app.windows.iter().find(|window| window.label == LABEL);
         let config = config.context("tauri.conf.json names no window `main`")?.clone();
-        WebviewWindowBuilder::from_config(tauri.handle(), &config)?.build()?;
+        WebviewWindowBuilder::from_config(tauri.handle(), &config)?.data_directory(web_view).build()?;
         let handle = tauri.handle().clone();
         std::thread::Builder::new().name("app".to_owned()).spawn(move || listen(&handle, &line))?;
         Ok(())

@@ -188,7 +188,9 @@ fn why(adapters: &[Adapter], best: &Adapter) -> String {
         (AdapterKind::Software, 0) => {
             format!("{name} is the only adapter; it is software on the processor, and --backend cpu is faster.")
         }
-        (AdapterKind::Software, _) => format!("{name} was chosen although it is software, and --backend cpu is faster: there is no graphics card."),
+        (AdapterKind::Software, _) => format!(
+            "{name} was chosen although it is software, and --backend cpu is faster: there is no graphics card."
+        ),
         (_, 0) => format!("{name} is the only graphics card."),
         (kind, _) if same => format!("{name} is the first of several {} cards.", kind.name()),
         (kind, _) => format!("{name} is {}, which comes before the other kinds that are here.", kind.name()),

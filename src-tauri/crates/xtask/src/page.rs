@@ -28,6 +28,12 @@ pub(crate) fn test() -> Result<()> {
     Ok(())
 }
 
+/// Looks at the page in a browser, in dark and light and at three widths: accessibility, overflow, keyboard.
+pub(crate) fn screens() -> Result<()> {
+    fetch()?;
+    npm(&["run", "screens"])
+}
+
 /// Fetches the packages of the lock file, unless they are there.
 pub(crate) fn fetch() -> Result<()> {
     let ui = system::root().join("ui");

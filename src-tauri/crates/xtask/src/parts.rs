@@ -73,6 +73,12 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
     })?;
     let mut not_run = Vec::new();
     if full {
+        // The browser came with the second graphics card.
+        if system::is_debian() {
+            part(&mut parts, "screens", page::screens)?;
+        } else {
+            not_run.push("the page in a browser: needs Debian's chromium".to_owned());
+        }
         for (name, system) in [("linux package", bundle::For::Linux), ("windows setup", bundle::For::Windows)] {
             part(&mut parts, name, || {
                 match bundle::make(system, true)? {

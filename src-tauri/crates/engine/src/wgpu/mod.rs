@@ -22,7 +22,7 @@ mod weights;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
@@ -165,10 +165,13 @@ impl Wgpu {
     /// Computes rows that fit into one step.
     fn step(&mut self, part: &Part<'_>, found: &mut Vec<Found>) -> Result<(), DeviceFault> {
         let mut words = part.words();
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * 4));
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
         words.zeroize();
         if bytes.len() as u64 > self.scratch.step.size() {
-            self.scratch.step = self.gpu.storage("numbers of a step", bytes.len() as u64 * 2)?;
+            let larger = self.gpu.storage("numbers of a step", bytes.len() as u64 * 2)?;
+            let smaller = std::mem::replace(&mut self.scratch.step, larger);
+            self.wipe(&smaller);
             self.bind()?;
         }
         let started = Instant::now();
@@ -375,7 +378,7 @@ impl Backend for Wgpu {
     fn release(&mut self, pages: Pages) {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.cache.wipe(&mut encoder, &pages);
-        for buffer in self.scratch.all() {
+        for buffer in self.scratch.all().into_iter().chain([&self.readback]) {
             encoder.clear_buffer(buffer, 0, None);
         }
         self.cache.give_back(pages);
@@ -447,6 +450,13 @@ impl Wgpu {
         self.gpu.set_deadline(Tuning::default().deadline);
         self.chunk = FIRST_CHUNK;
         self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    /// Tokens of a prompt are in it, and it is about to be given back to the driver.
+    fn wipe(&self, buffer: &wgpu::Buffer) {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.clear_buffer(buffer, 0, None);
+        self.gpu.queue.submit([encoder.finish()]);
     }
 
     /// Only tests want logits, so there is no room for them beforehand.

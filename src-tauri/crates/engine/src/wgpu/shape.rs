@@ -48,7 +48,8 @@ impl Shape {
             rows: 4,
             tokens: vec![1, 4, 8],
             threads: 64,
-            subgroups: adapter.subgroup.is_some_and(|(least, _)| least >= 16),
+            // Of one size only: kernels for one token and for eight must add in the same order.
+            subgroups: adapter.subgroup.is_some_and(|(least, most)| least == most && least >= 16),
             integer_dot: true,
             batch: 256,
         }

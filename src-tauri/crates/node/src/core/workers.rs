@@ -78,6 +78,8 @@ pub(super) struct Workers {
     device_failures: u32,
     /// Why the processor is used although the card was wanted.
     fallback: Option<String>,
+    /// The owner lets a graphics card be used.
+    wants_card: bool,
 }
 
 impl Workers {
@@ -98,6 +100,7 @@ impl Workers {
             restart_unix_ms: None,
             device_failures: 0,
             fallback: None,
+            wants_card: settings.configuration.backend != BackendKind::Cpu,
         }
     }
 
@@ -161,7 +164,11 @@ impl Workers {
     pub(super) fn run(&mut self, target: Target, out: &mut Out<'_>) -> bool {
         if self.deadline.is_some_and(|deadline| out.now.mono >= deadline) {
             match self.state {
-                WorkerState::Starting => out.log(LogLevel::Error, "the worker takes too long to start"),
+                WorkerState::Starting => {
+                    out.log(LogLevel::Error, "the worker takes too long to start");
+                    // A driver that hangs says nothing.
+                    self.suspect_device("the worker takes too long to start", out);
+                }
                 WorkerState::Yielding => out.log(LogLevel::Warn, "the worker did not end its jobs in time"),
                 _ => {}
             }
@@ -238,6 +245,8 @@ impl Workers {
         }
         if !matches!(self.state, WorkerState::Ending | WorkerState::Yielding) {
             out.log(LogLevel::Warn, format!("the worker ended by itself: {how}"));
+            // A driver that crashes takes the process with it.
+            self.suspect_device(how, out);
             self.last_end = Some(how.to_owned());
         }
         self.rest(departure, out);
@@ -357,14 +366,26 @@ impl Workers {
 
     /// The card failed. It is tried again after a pause; after the third time in a row the processor takes over.
     fn device_failed(&mut self, text: String, out: &mut Out<'_>) {
-        self.device_failures = self.device_failures.saturating_add(1);
+        self.count_device_failure(&text, out);
         out.log(LogLevel::Error, format!("the graphics card failed ({} in a row): {text}", self.device_failures));
-        self.last_end = Some(text.clone());
+        self.last_end = Some(text);
+        self.kill_now(out);
+    }
+
+    /// A worker that may have used a card ended without a word, so that may have been the card's doing.
+    fn suspect_device(&mut self, how: &str, out: &mut Out<'_>) {
+        let used_card = self.model.as_ref().is_none_or(|model| model.backend != "cpu");
+        if self.wants_card && used_card {
+            self.count_device_failure(how, out);
+        }
+    }
+
+    fn count_device_failure(&mut self, why: &str, out: &mut Out<'_>) {
+        self.device_failures = self.device_failures.saturating_add(1);
         if self.device_failures >= DEVICE_TRIES && self.fallback.is_none() {
             out.log(LogLevel::Error, "the processor takes over until this is started anew");
-            self.fallback = Some(text);
+            self.fallback = Some(why.to_owned());
         }
-        self.kill_now(out);
     }
 
     /// Only the owner can help.

@@ -293,6 +293,29 @@ fn check_given_up(mut stage: Stage, why: &str) {
 }
 
 #[test]
+fn a_driver_that_crashes_or_hangs_counts_as_a_failure_of_the_card() {
+    for (backend, falls_back) in [(BackendKind::Auto, true), (BackendKind::Cpu, false)] {
+        let mut settings = settings(1, 1);
+        settings.configuration.backend = backend;
+        let mut stage = Stage::with(settings, Remembered::default(), 0);
+        stage.feed(Input::Tick);
+        // One that crashes, one that never says that it is ready, and again one that crashes.
+        for generation in 1..=3 {
+            stage.feed(started(generation));
+            stage.feed(hears(generation, hello()));
+            if generation == 2 {
+                assert!(stage.wait(Duration::from_hours(1)).contains(&kill(2)));
+            }
+            assert_eq!(stage.core.snapshot().fallback, None);
+            stage.feed(exited(generation));
+            stage.wait(RESTART_MOST);
+        }
+        let fallback = stage.core.snapshot().fallback;
+        assert_eq!(fallback.as_deref(), falls_back.then_some("signal 9"), "{fallback:?}");
+    }
+}
+
+#[test]
 fn after_three_failures_of_the_card_in_a_row_the_processor_takes_over() {
     let mut settings = settings(1, 1);
     settings.configuration.backend = BackendKind::Auto;
