@@ -107,7 +107,7 @@ impl Rig {
 
     fn read_floats(&self, buffer: &wgpu::Buffer, count: usize) -> Vec<f32> {
         let words = self.read(buffer);
-        assert!(words[count..].iter().all(|&word| word == POISON || word == 0), "something was written behind the end");
+        assert!(words[count..].iter().all(|&word| word == POISON), "something was written behind the end");
         words[..count].iter().map(|&word| f32::from_bits(word)).collect()
     }
 
@@ -335,6 +335,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                             assert_eq!(word, POISON, "written beside its place");
                         }
                     }
+                    let end = tokens * stride as usize;
+                    assert!(words[end..].iter().all(|&word| word == POISON), "written behind the last token");
                     let mut wanted = Vec::new();
                     for activation in activations.chunks(columns) {
                         for row in plain.chunks(columns) {
@@ -346,6 +348,22 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     assert!(error < allowed, "{kind:?} {count}x{columns}, {tokens} tokens: {error}, {shape:?}");
                     let first = alone.get_or_insert_with(|| got[..count].to_vec());
                     assert_eq!(*first, got[..count], "{kind:?}: bits depend on the number of tokens, {shape:?}");
+                    // The same, added to what is there, bit for bit, and nothing besides.
+                    let width = columns.max(count);
+                    rig.poison(&rig.scratch.states);
+                    let before = values(6, tokens * width, 2.0);
+                    rig.write_floats(&rig.scratch.states, &before);
+                    rig.run(&part(&rows, &[&pages]), |builder| {
+                        builder.prepare(First::Nothing, &buffer, columns, &[kind], Over::Tokens).unwrap();
+                        builder.product(&matrix, &Then::Add, Over::Tokens).unwrap();
+                    });
+                    let states = rig.read(&rig.scratch.states);
+                    for (at, (&word, before)) in states.iter().zip(&before).enumerate() {
+                        let (token, row) = (at / width, at % width);
+                        let more = if row < count { got[token * count + row] } else { 0.0 };
+                        assert_eq!(f32::from_bits(word), before + more, "{kind:?} {count}x{columns}, {tokens} tokens");
+                    }
+                    assert!(states[before.len()..].iter().all(|&word| word == POISON), "added behind the last token");
                 }
             }
         }
