@@ -41,6 +41,12 @@ impl Shape {
                 batch: 64,
             };
         }
+        // Of one size only: kernels for one token and for eight must add in the same order.
+        Self::of_card(adapter.subgroup.is_some_and(|(least, most)| least == most && least >= 16))
+    }
+
+    /// What suits a card that is no software.
+    pub(super) fn of_card(subgroups: bool) -> Self {
         Self {
             // All threads read one row side by side, so that memory is read in long pieces.
             workgroup: 64,
@@ -48,8 +54,7 @@ impl Shape {
             rows: 4,
             tokens: vec![1, 4, 8],
             threads: 64,
-            // Of one size only: kernels for one token and for eight must add in the same order.
-            subgroups: adapter.subgroup.is_some_and(|(least, most)| least == most && least >= 16),
+            subgroups,
             integer_dot: true,
             batch: 256,
         }

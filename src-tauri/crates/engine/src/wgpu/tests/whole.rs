@@ -2,11 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::cpu::Cpu;
 use crate::sampling::Sampling;
 use crate::scheduler::{Device, Engine, Request};
+
+/// How the kernels of an adapter may be cut: as they are for it, and as they are for the cards that owners have. Only the first for
+/// SwiftShader, whose compiler takes minutes for the others.
+fn tunings(adapter: usize) -> Vec<Tuning> {
+    let about = gpu::enumerate().swap_remove(adapter).1;
+    let mut tunings = vec![Tuning::default()];
+    if about.half_floats {
+        let subgroups = if about.subgroup.is_some() { vec![false, true] } else { vec![false] };
+        // Software is slow at what suits a card.
+        let deadline = Duration::from_mins(5);
+        let cut = |subgroups| Tuning { shape: Some(Shape::of_card(subgroups)), deadline, ..Tuning::default() };
+        tunings.extend(subgroups.into_iter().map(cut));
+    }
+    tunings
+}
 
 fn logits(backend: &mut dyn Backend, tokens: &[u32]) -> Vec<Vec<f32>> {
     let pages = backend.reserve(tokens.len()).unwrap();
@@ -40,8 +56,8 @@ fn difference(a: &[f32], b: &[f32]) -> (f32, f64) {
 fn the_tiny_models_logits_are_those_of_the_cpu() {
     let tokens: Vec<u32> = (0..70).map(|n| 3 + n * 7 % 500).collect();
     let wanted = logits(&mut Cpu::new(tiny(), 2, 128), &tokens);
-    for adapter in adapters() {
-        let mut card = open(tiny(), adapter, 128, &Tuning::default());
+    for (adapter, tuning) in adapters().into_iter().flat_map(|it| tunings(it).into_iter().map(move |cut| (it, cut))) {
+        let mut card = open(tiny(), adapter, 128, &tuning);
         let got = logits(&mut card, &tokens);
         assert_eq!(got.len(), wanted.len());
         let mut worst = (0.0_f32, 0.0_f64);
@@ -66,8 +82,8 @@ fn row(token: u32, position: usize, sequence: usize) -> Row {
 #[test]
 fn a_result_depends_neither_on_the_batch_nor_on_the_chunks_nor_on_the_pages_nor_on_the_pieces_of_matrices() {
     let tokens: Vec<u32> = (0..40).map(|n| 3 + n * 11 % 500).collect();
-    for adapter in adapters() {
-        let mut card = open(tiny(), adapter, 128, &Tuning::default());
+    for (adapter, tuning) in adapters().into_iter().flat_map(|it| tunings(it).into_iter().map(move |cut| (it, cut))) {
+        let mut card = open(tiny(), adapter, 128, &tuning);
         let alone = bits(&logits(&mut card, &tokens));
         // Among two others, which are elsewhere in their texts, in chunks of their own, on other pages.
         let gap = card.reserve(1).unwrap();
@@ -99,7 +115,7 @@ fn a_result_depends_neither_on_the_batch_nor_on_the_chunks_nor_on_the_pages_nor_
             card.release(pages);
         }
         // Matrices in many pieces.
-        let tuning = Tuning { binding_bytes: Some(8 * 1024), ..Tuning::default() };
+        let tuning = Tuning { binding_bytes: Some(8 * 1024), ..tuning };
         let mut cut = open(tiny(), adapter, 128, &tuning);
         assert!(cut.weights.embedding.pieces.len() > 4 && cut.weights.layers[0].down.pieces.len() > 4);
         assert!(bits(&logits(&mut cut, &tokens)) == alone, "in pieces on {}", card.gpu.about.name);
