@@ -35,7 +35,7 @@ describe('Home on a network that pays', () => {
       fake.home_ = { ...fake.home_, signed_last_hour: null, tokens_per_second: null, today: { ...fake.home_.today!, signed: { nanoton: '0', kind: 'signed' } } };
     });
     const [now, today, , speed] = cells(container);
-    expect(now).toBe('Earning now no data yet comes after 10 min of work');
+    expect(now).toBe('Earning now no data yet not read yet');
     expect(today).toBe('Today 0 TON signed 1,020 jobs');
     expect(speed).toBe('Speed no data yet comes with the first answer');
   });
