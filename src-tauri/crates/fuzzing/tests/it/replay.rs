@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::read_dir;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A single input that takes longer is as good as a hang.
@@ -27,17 +28,30 @@ fn every_committed_input_is_survived_within_its_memory() {
 #[test]
 fn mutants_of_the_committed_inputs_are_survived_within_their_memory() {
     let mutants = std::env::var("CHRYSALIS_MUTANTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_u32);
-    for target in TARGETS {
-        let seeds: Vec<Vec<u8>> = corpus(target).into_iter().map(|(_, input)| input).collect();
-        let seed = target
-            .name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        let mut random = Random::new(seed);
-        for number in 0..mutants {
-            let input = mutant(&seeds, MOST_BYTES, &mut random);
-            run(target, &input, &format!("mutant {number}"));
+    // What is counted and timed belongs to one thread, so targets can run beside each other.
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(target) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run_mutants(target, mutants);
+                }
+            });
         }
+    });
+}
+
+fn run_mutants(target: &Target, mutants: u32) {
+    let seeds: Vec<Vec<u8>> = corpus(target).into_iter().map(|(_, input)| input).collect();
+    let seed = target
+        .name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mut random = Random::new(seed);
+    for number in 0..mutants {
+        let input = mutant(&seeds, MOST_BYTES, &mut random);
+        run(target, &input, &format!("mutant {number}"));
     }
 }
 

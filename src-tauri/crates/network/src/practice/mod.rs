@@ -1,7 +1,7 @@
 //! A whole practice network in one process: a proxy, a gateway that reaches it over loopback TCP with proof of work and TLS, and
 //! simulated customers. The worker is not here: it is the owner's own app.
 //!
-//! Prices are practice prices, nothing here is worth anything; who is who stays the same from run to run, see [`identity`].
+//! Prices are practice prices, nothing here is worth anything; who is who stays the same from run to run (`identity`).
 
 mod customers;
 mod identity;

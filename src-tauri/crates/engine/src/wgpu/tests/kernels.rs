@@ -361,7 +361,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     for (at, (&word, before)) in states.iter().zip(&before).enumerate() {
                         let (token, row) = (at / width, at % width);
                         let more = if row < count { got[token * count + row] } else { 0.0 };
-                        assert_eq!(f32::from_bits(word), before + more, "{kind:?} {count}x{columns}, {tokens} tokens");
+                        assert_eq!(word, (before + more).to_bits(), "{kind:?} {count}x{columns}, {tokens} tokens");
                     }
                     assert!(states[before.len()..].iter().all(|&word| word == POISON), "added behind the last token");
                 }
