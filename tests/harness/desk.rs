@@ -282,10 +282,12 @@ impl TrayHost {
                 .iter()
                 .find_map(|line| if line.label == label { Some(line.clone()) } else { find(&line.children, label) })
         }
-        let line =
-            until(&format!("{label:?} in the menu, enabled"), || find(&self.menu(), label).filter(|line| line.enabled));
-        let data = zbus::zvariant::Value::from(0_i32);
-        let _: () = self.menu_proxy().call("Event", &(line.id, "clicked", data, 0_u32)).unwrap();
+        // Lines get new ids when the menu changes; a host that was told the old ones asks again.
+        until(&format!("{label:?} in the menu, enabled"), || {
+            let line = find(&self.menu(), label).filter(|line| line.enabled)?;
+            let data = zbus::zvariant::Value::from(0_i32);
+            self.menu_proxy().call::<_, _, ()>("Event", &(line.id, "clicked", data, 0_u32)).ok()
+        });
     }
 
     /// Clicks the icon itself.
