@@ -9,7 +9,7 @@ use std::fmt;
 
 use accounting::{Prices, adjusted};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::http::Request;
 
@@ -172,21 +172,13 @@ impl Shape {
 
 impl<'de> Deserialize<'de> for Shape {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ShapeSeed.deserialize(deserializer)
+        deserializer.deserialize_any(ShapeVisitor)
     }
 }
 
-struct ShapeSeed;
+struct ShapeVisitor;
 
-impl<'de> DeserializeSeed<'de> for ShapeSeed {
-    type Value = Shape;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ShapeSeed {
+impl<'de> Visitor<'de> for ShapeVisitor {
     type Value = Shape;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

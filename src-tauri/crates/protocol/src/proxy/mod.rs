@@ -1,7 +1,7 @@
 //! The proxy's side: all conversations of one proxy with its workers and clients, the accounts of both, and the jobs between them.
 //!
 //! What is decided here differently from the genuine proxy, and why, stands in docs/protocol.md: no input aborts it, totals that a
-//! worker reports are cut to the reservation, an answer counts only from the connection that got the query, a worker that is lost
+//! worker reports are cut to what was agreed, an answer counts only from the connection that got the query, a worker that is lost
 //! is noticed at once.
 
 mod accounts;
