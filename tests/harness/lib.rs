@@ -77,6 +77,8 @@ impl Drop for SetAtTheEnd<'_> {
     }
 }
 
+const APP: &str = "chrysalis";
+
 /// What a [`Stage`] is made of.
 pub struct Setting<'a> {
     pub model: PathBuf,
@@ -88,11 +90,13 @@ pub struct Setting<'a> {
     pub network_words: &'a [&'a str],
     /// More words for `chrysalis headless`.
     pub app_words: &'a [&'a str],
+    /// The app: the shipped one, or the path of another.
+    pub app: &'a str,
 }
 
 impl Default for Setting<'_> {
     fn default() -> Self {
-        Self { model: tiny_model(), base: "test/tiny", served_as: None, network_words: &[], app_words: &[] }
+        Self { model: tiny_model(), base: "test/tiny", served_as: None, network_words: &[], app_words: &[], app: APP }
     }
 }
 
@@ -117,7 +121,8 @@ impl Setting<'_> {
         let http_port = port(&ready, "http_port");
         let network_file = PathBuf::from(ready["network_file"].as_str().expect("network_file"));
         let app_words: Vec<String> = self.app_words.iter().map(|word| (*word).to_owned()).collect();
-        let (app, app_ready) = start_app(&folder.path().join("app"), &network_file, &self.model, &name, self.app_words);
+        let app_folder = folder.path().join("app");
+        let (app, app_ready) = start_program(self.app, &app_folder, &network_file, &self.model, &name, self.app_words);
         Stage {
             network,
             app,
@@ -252,13 +257,24 @@ pub fn headless_words<'a>(data: &'a Path, network_file: &'a Path, model: &'a Pat
 
 /// Starts `chrysalis headless` and waits until it is ready; gives what it says then, too.
 pub fn start_app(data: &Path, network_file: &Path, model: &Path, name: &str, more: &[&str]) -> (Running, Value) {
+    start_program(APP, data, network_file, model, name, more)
+}
+
+fn start_program(
+    program: &str,
+    data: &Path,
+    network_file: &Path,
+    model: &Path,
+    name: &str,
+    more: &[&str],
+) -> (Running, Value) {
     let mut words = headless_words(data, network_file, model, name);
     words.extend(more);
     if !more.contains(&"--backend") {
         // The oracle, unless a test is about something else: it is the same on every machine.
         words.extend(["--backend", "cpu"]);
     }
-    let mut app = Running::start("chrysalis", &words);
+    let mut app = Running::start(program, &words);
     let ready = app.ready();
     (app, ready)
 }

@@ -3,6 +3,7 @@
 //! - [`practice`]: the main job, with its report.
 //! - [`processes`]: who runs where, and what the app's process never holds.
 //! - [`faults`]: processes killed or stopped, bytes garbled, customers gone.
+//! - [`trouble`]: a graphics card that fails.
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`commands`]: wrong input at the command line.
@@ -23,4 +24,5 @@ mod open;
 mod practice;
 mod processes;
 mod streams;
+mod trouble;
 mod wrongdoing;

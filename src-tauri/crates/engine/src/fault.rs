@@ -11,12 +11,12 @@ pub enum DeviceFault {
         reason: String,
     },
     /// The card's memory does not suffice.
-    #[error("the graphics card has not enough memory: {wanted} bytes were wanted for {what}{}", most(*.limit))]
+    #[error("the graphics card has not enough memory for {what}{}{}", asked(*.wanted), most(*.limit))]
     OutOfMemory {
         /// What for.
         what: &'static str,
-        /// Bytes that were asked for.
-        wanted: u64,
+        /// Bytes that were asked for, if known.
+        wanted: Option<u64>,
         /// Bytes that there are, if known.
         limit: Option<u64>,
     },
@@ -40,6 +40,10 @@ pub enum DeviceFault {
         /// The complaint.
         reason: String,
     },
+}
+
+fn asked(wanted: Option<u64>) -> String {
+    wanted.map_or_else(String::new, |wanted| format!(": {wanted} bytes were wanted"))
 }
 
 fn most(limit: Option<u64>) -> String {

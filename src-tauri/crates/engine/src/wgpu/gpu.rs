@@ -13,9 +13,17 @@ use crate::fault::DeviceFault;
 #[derive(Clone)]
 enum Trouble {
     Lost(String),
+    /// Lost, because the driver itself had no memory for an order.
+    LostForMemory,
     OutOfMemory,
     Complaint(String),
 }
+
+/// How the library words why it gave a card up; it tells the reason in no other way (`wgpu_hal::DeviceError`).
+const NO_MEMORY: &str = "Out of memory";
+const UNEXPECTED: &str = "Unexpected error variant";
+/// The same when a card could not even be opened (`wgpu_core::device::DeviceError`).
+const NO_MEMORY_LEFT: &str = "Not enough memory left";
 
 /// An open card.
 pub(super) struct Gpu {
@@ -110,7 +118,10 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..wgpu::DeviceDescriptor::default()
         }));
-        let (device, queue) = opened.map_err(|error| DeviceFault::Refused { reason: error.to_string() })?;
+        let (device, queue) = opened.map_err(|error| match error.to_string() {
+            reason if reason.contains(NO_MEMORY_LEFT) => fault(Trouble::OutOfMemory),
+            reason => DeviceFault::Refused { reason },
+        })?;
         let trouble = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&trouble);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -124,7 +135,8 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, message| {
             let message = if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
             // Whatever was complained about before was its first sign.
-            *lock(&noted) = Some(Trouble::Lost(message));
+            let lost = if message == NO_MEMORY { Trouble::LostForMemory } else { Trouble::Lost(message) };
+            *lock(&noted) = Some(lost);
         });
         Ok(Self { device, queue, about, limits, trouble, deadline: Mutex::new(deadline) })
     }
@@ -138,13 +150,19 @@ impl Gpu {
     ) -> Result<wgpu::Buffer, DeviceFault> {
         let size = bytes.next_multiple_of(16).max(16);
         if size > self.limits.max_buffer_size {
-            return Err(DeviceFault::OutOfMemory { what, wanted: size, limit: Some(self.limits.max_buffer_size) });
+            return Err(DeviceFault::OutOfMemory {
+                what,
+                wanted: Some(size),
+                limit: Some(self.limits.max_buffer_size),
+            });
         }
         let buffer =
             self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
         match self.take_trouble() {
             None => Ok(buffer),
-            Some(Trouble::OutOfMemory) => Err(DeviceFault::OutOfMemory { what, wanted: size, limit: None }),
+            Some(Trouble::OutOfMemory | Trouble::LostForMemory) => {
+                Err(DeviceFault::OutOfMemory { what, wanted: Some(size), limit: None })
+            }
             Some(other) => Err(fault(other)),
         }
     }
@@ -153,7 +171,7 @@ impl Gpu {
     pub(super) fn storage(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, DeviceFault> {
         let limit = self.limits.max_storage_buffer_binding_size;
         if bytes.next_multiple_of(16) > limit {
-            return Err(DeviceFault::OutOfMemory { what, wanted: bytes, limit: Some(limit) });
+            return Err(DeviceFault::OutOfMemory { what, wanted: Some(bytes), limit: Some(limit) });
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.buffer(what, bytes, usage)
@@ -166,6 +184,7 @@ impl Gpu {
         source: &str,
         layout: &wgpu::BindGroupLayout,
     ) -> Result<wgpu::ComputePipeline, DeviceFault> {
+        self.check()?;
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Wgsl(source.into()),
@@ -190,6 +209,10 @@ impl Gpu {
         match self.take_trouble() {
             None => Ok(pipeline),
             Some(Trouble::Complaint(reason)) => Err(DeviceFault::Pipeline { kernel: kernel.to_owned(), reason }),
+            // A driver that fails at a kernel in a way of its own: the library gives the card up, the kernel is the cause.
+            Some(Trouble::Lost(reason)) if reason.starts_with(UNEXPECTED) => {
+                Err(DeviceFault::Pipeline { kernel: kernel.to_owned(), reason })
+            }
             Some(other) => Err(fault(other)),
         }
     }
@@ -224,16 +247,23 @@ impl Gpu {
     fn take_trouble(&self) -> Option<Trouble> {
         let mut trouble = lock(&self.trouble);
         match &*trouble {
-            Some(Trouble::Lost(_)) => trouble.clone(),
+            Some(Trouble::Lost(_) | Trouble::LostForMemory) => trouble.clone(),
             _ => trouble.take(),
         }
+    }
+
+    /// Whether the card takes no more orders.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(&*lock(&self.trouble), Some(Trouble::Lost(_) | Trouble::LostForMemory))
     }
 }
 
 fn fault(trouble: Trouble) -> DeviceFault {
     match trouble {
         Trouble::Lost(reason) => DeviceFault::Lost { reason },
-        Trouble::OutOfMemory => DeviceFault::OutOfMemory { what: "the driver's own use", wanted: 0, limit: None },
+        Trouble::OutOfMemory | Trouble::LostForMemory => {
+            DeviceFault::OutOfMemory { what: "the driver's own use", wanted: None, limit: None }
+        }
         Trouble::Complaint(reason) => DeviceFault::Refused { reason },
     }
 }

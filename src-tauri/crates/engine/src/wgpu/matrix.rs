@@ -56,7 +56,7 @@ impl Matrix {
         if most == 0 {
             return Err(DeviceFault::OutOfMemory {
                 what: "two rows of a matrix",
-                wanted: 2 * row_bytes,
+                wanted: Some(2 * row_bytes),
                 limit: Some(limit),
             });
         }

@@ -126,7 +126,7 @@ impl Wgpu {
             + Cache::first_bytes(&parameters, pages);
         if let Some(limit) = tuning.memory_bytes.filter(|&limit| needed > limit) {
             let what = "weights, and what is computed with them";
-            return Err(DeviceFault::OutOfMemory { what, wanted: needed, limit: Some(limit) }.into());
+            return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) }.into());
         }
         let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
         let limit = tuning.binding_bytes.unwrap_or(u64::MAX);
@@ -367,7 +367,8 @@ impl Backend for Wgpu {
             .and_then(|grown| if grown { self.bind().map(|()| true) } else { Ok(false) });
         match grown {
             Ok(true) => self.cache.take(count),
-            Ok(false) | Err(DeviceFault::OutOfMemory { .. }) => None,
+            Ok(false) => None,
+            Err(DeviceFault::OutOfMemory { .. }) if !self.gpu.is_lost() => None,
             Err(fault) => {
                 self.fault = Some(fault);
                 None
