@@ -1,8 +1,10 @@
-//! The icon in the tray: what it shows, and what its menu asks for. Each system has its own file behind [`Tray`]; what is shown is decided here.
+//! The icon in the tray: what it shows, and what its menu asks for. Each system has its own file behind [`Tray`], which only translates;
+//! what is shown is decided in [`face`], what can be chosen in [`menu`].
 
 mod face;
 #[cfg(target_os = "linux")]
 mod linux;
+mod menu;
 #[cfg(windows)]
 mod windows;
 
