@@ -37,7 +37,16 @@ describe('Home on a network that pays', () => {
     const [now, today, , speed] = cells(container);
     expect(now).toBe('Earning now no data yet not read yet');
     expect(today).toBe('Today 0 TON signed 1,020 jobs');
-    expect(speed).toBe('Speed no data yet comes with the first answer');
+    expect(speed).toBe('Speed none lately comes with the next answer');
+  });
+
+  it('does not say that there is no speed yet once something was answered', async () => {
+    const { container, fake } = await show('empty');
+    expect(words(container)).toContain('Speed no data yet comes with the first answer');
+    fake.say({ event: 'home', data: { ...fake.home_, month: { ...fake.home_.month!, answered: 1 } } });
+    await tick();
+    expect(words(container)).toContain('Speed none lately comes with the next answer');
+    expect(words(container)).not.toContain('first answer');
   });
 
   it('shows claims that did not hold', async () => {
@@ -97,7 +106,7 @@ describe('the cards', () => {
     const { getByRole } = await show('unknown');
     const unread = words(getByRole('region', { name: 'Radeon RX 7900 XTX' }));
     expect(unread).not.toMatch(/\b0\b/);
-    expect(unread).toContain('Temperature no reading Power no reading Fan no reading Speed no data yet');
+    expect(unread).toContain('Temperature no reading Power no reading Fan no reading Speed none lately');
     expect(unread).toContain('Memory no reading');
     const asleep = words(getByRole('region', { name: 'Arc A770' }));
     expect(asleep).toContain('Asleep, not woken to be read');
