@@ -189,21 +189,20 @@ describe('pausing', () => {
     expect(getByRole('button', { name: 'Keep working' })).toBeTruthy();
   });
 
-  it('is one key, P, and the same key goes on', async () => {
+  it('is Alt+P, and the same keys go on', async () => {
     const { fake, user } = await show('open');
-    await user.keyboard('p');
-    await user.keyboard('p');
+    await user.keyboard('{Alt>}pp{/Alt}');
     expect(fake.wishes).toEqual([{ wish: 'pause', until: null }]);
     fake.obey();
     await tick();
-    await user.keyboard('P');
+    await user.keyboard('{Alt>}P{/Alt}');
     expect(fake.wishes.at(-1)).toEqual({ wish: 'work' });
   });
 
   it('says it when the wish did not arrive', async () => {
     const { fake, user, container } = await show('open');
     fake.error = { code: 'request', message: 'no' };
-    await user.keyboard('p');
+    await user.keyboard('{Alt>}p{/Alt}');
     expect(words(container.querySelector('.status'))).toContain('That did not arrive: The app did not understand this window.');
   });
 });
@@ -214,7 +213,7 @@ describe('trouble', () => {
     expect(words(getByRole('status'))).toBe('The app behind this window does not answer.');
     expect(words(container)).toContain('Close the window and open Chrysalis again.');
     expect(words(container)).not.toContain('channel');
-    await user.keyboard('p');
+    await user.keyboard('{Alt>}p{/Alt}');
     expect(fake.wishes).toEqual([]);
   });
 
