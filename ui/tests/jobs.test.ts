@@ -134,20 +134,52 @@ describe('How this was priced', () => {
   });
 
   it('works from the keyboard: rows, Enter, Esc', async () => {
-    const { container, user } = await show('open');
+    const { container, user, getByRole } = await show('open');
     const buttons = container.querySelectorAll<HTMLButtonElement>('.open-job');
     buttons[0]!.focus();
     await user.keyboard('{ArrowDown}{ArrowDown}{ArrowUp}{Enter}');
-    expect(document.activeElement).toBe(buttons[1]);
     expect(buttons[1]!.getAttribute('aria-expanded')).toBe('true');
-    expect(container.querySelector('#priced')).toBeTruthy();
-    await user.keyboard('{Escape}');
+    expect(document.activeElement).toBe(getByRole('heading', { name: 'How this was priced' }));
+    await user.keyboard('{Tab}');
+    expect(document.activeElement).toBe(getByRole('button', { name: 'Close' }));
+    await user.keyboard('{Enter}');
+    expect(container.querySelector('#priced')).toBeNull();
+    expect(document.activeElement).toBe(buttons[1]);
+    await user.keyboard('{Enter}{Escape}');
     expect(container.querySelector('#priced')).toBeNull();
     expect(document.activeElement).toBe(buttons[1]);
     await user.keyboard('{End}');
     expect(document.activeElement).toBe(buttons[49]);
     await user.keyboard('{Home}');
     expect(document.activeElement).toBe(buttons[0]);
+  });
+
+  it('takes the focus with every job that is opened, and leaves it alone when the list is read anew', async () => {
+    const { container, user, getByRole, store } = await show('open');
+    const buttons = container.querySelectorAll<HTMLButtonElement>('.open-job');
+    const title = () => getByRole('heading', { name: 'How this was priced' });
+    for (const at of [0, 3, 3]) {
+      buttons[at]!.focus();
+      await user.keyboard('{Enter}');
+      expect(document.activeElement).toBe(title());
+    }
+    getByRole('button', { name: 'Close' }).focus();
+    await store.jobs.refresh();
+    await tick();
+    expect(document.activeElement).toBe(getByRole('button', { name: 'Close' }));
+    await user.keyboard('{Escape}');
+    expect(document.activeElement).toBe(buttons[3]);
+  });
+
+  it('gives the focus to the page where its row is gone', async () => {
+    const { container, user, getByRole, fake, store } = await show('open');
+    await user.click(container.querySelector('.open-job')!);
+    fake.jobs_ = fake.jobs_.slice(60);
+    await store.jobs.refresh();
+    await tick();
+    expect(container.querySelector('#priced')).toBeNull();
+    await user.keyboard('{Escape}');
+    expect(document.activeElement).toBe(getByRole('main'));
   });
 });
 

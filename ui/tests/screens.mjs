@@ -127,6 +127,9 @@ if (!only) {
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
   check('Enter opens the side panel', (await page.locator('#priced').count()) === 1);
+  check('and goes into it', (await page.evaluate(() => document.activeElement.id)) === 'priced-title');
+  const seen = await page.locator('#priced').evaluate((panel) => panel.getBoundingClientRect().top);
+  check('where it can be seen', seen >= 0 && seen < desktop.height, `${seen} px`);
   await page.keyboard.press('Escape');
   check('Esc closes it', (await page.locator('#priced').count()) === 0);
   check('and gives the focus back', (await page.evaluate(() => document.activeElement.className)).includes('open-job'));
