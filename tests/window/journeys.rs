@@ -1,6 +1,7 @@
 //! What an owner does in the window.
 
 use crate::{Setting, window_of, worker_of};
+use system_tests::desk::Driver;
 use system_tests::program::{is_alive, path};
 use system_tests::until;
 
@@ -26,6 +27,7 @@ fn an_owner_starts_sees_work_looks_at_jobs_and_pauses() {
     driver.until_it_shows("Done");
     driver.click("button.open-job");
     driver.until_it_shows("How this was priced");
+    assert_eq!(driver.script("return document.activeElement.id"), "priced-title", "the panel has the focus");
     driver.picture("jobs-priced");
 
     driver.click_button("Home");
@@ -35,6 +37,55 @@ fn an_owner_starts_sees_work_looks_at_jobs_and_pauses() {
     assert!(worker_of(app).is_none(), "the window says paused while the worker is there");
     driver.picture("home-paused-again");
     assert!(is_alive(app) && window_of(app).is_some());
+}
+
+/// What the chart of the first card shows.
+#[derive(Debug)]
+struct Chart {
+    /// Columns of pixels in which its line is drawn, in the colour of what is ours.
+    columns: u64,
+    /// What a screen reader says of it.
+    said: String,
+    /// The latest value, as it stands beside it.
+    latest: String,
+}
+
+fn chart(driver: &Driver) -> Option<Chart> {
+    let script = "const spark = document.querySelector('.gpu .spark[role=img]'); const canvas = spark?.querySelector('canvas'); \
+        if (!canvas?.width || !canvas.height) return null; \
+        const colour = getComputedStyle(spark).getPropertyValue('--chart-1').trim(); \
+        const wanted = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)); \
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); \
+        const columns = new Set(); \
+        for (let at = 0; at < data.length; at += 4) { \
+          const off = wanted.reduce((sum, part, i) => sum + Math.abs(part - data[at + i]), 0); \
+          if (data[at + 3] > 127 && off < 48) columns.add((at / 4) % canvas.width); } \
+        return [columns.size, spark.getAttribute('aria-label'), spark.closest('.gpu').querySelector('.chart-head .num').innerText];";
+    let found = driver.script(script);
+    let text = |at: usize| found[at].as_str().map(str::to_owned);
+    Some(Chart { columns: found[0].as_u64()?, said: text(1)?, latest: text(2)? })
+}
+
+#[test]
+fn the_chart_of_a_card_is_drawn_from_its_readings_while_questions_are_answered() {
+    let Some(setting) = Setting::start() else { return };
+    let driver = setting.desk.drive(&path("chrysalis"), &setting.words(&["--start", "--customers", "2"]));
+    until("an answered question", || (setting.ledger().exists() && setting.answered() > 0).then_some(()));
+    // Two readings make a line; each one more makes it longer.
+    let answered = setting.answered();
+    let first = until("a line in the chart", || chart(&driver).filter(|chart| chart.columns > 0));
+    let later = until("a longer line", || chart(&driver).filter(|chart| chart.columns > first.columns));
+    assert!(setting.answered() > answered, "nothing was answered meanwhile");
+    driver.picture("home-chart");
+    for chart in [first, later] {
+        let percent = chart.latest.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        assert!(percent.is_some_and(|percent| (0.0..=100.0).contains(&percent)), "{chart:?}");
+        assert!(
+            chart.said.starts_with("Load of ") && chart.said.contains(" in the last 10 minutes: between "),
+            "{chart:?}"
+        );
+        assert!(chart.said.ends_with(&format!(", now {}.", chart.latest)), "{chart:?}");
+    }
 }
 
 #[test]

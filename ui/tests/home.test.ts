@@ -37,7 +37,16 @@ describe('Home on a network that pays', () => {
     const [now, today, , speed] = cells(container);
     expect(now).toBe('Earning now no data yet not read yet');
     expect(today).toBe('Today 0 TON signed 1,020 jobs');
-    expect(speed).toBe('Speed no data yet comes with the first answer');
+    expect(speed).toBe('Speed none lately comes with the next answer');
+  });
+
+  it('does not say that there is no speed yet once something was answered', async () => {
+    const { container, fake } = await show('empty');
+    expect(words(container)).toContain('Speed no data yet comes with the first answer');
+    fake.say({ event: 'home', data: { ...fake.home_, month: { ...fake.home_.month!, answered: 1 } } });
+    await tick();
+    expect(words(container)).toContain('Speed none lately comes with the next answer');
+    expect(words(container)).not.toContain('first answer');
   });
 
   it('shows claims that did not hold', async () => {
@@ -97,7 +106,7 @@ describe('the cards', () => {
     const { getByRole } = await show('unknown');
     const unread = words(getByRole('region', { name: 'Radeon RX 7900 XTX' }));
     expect(unread).not.toMatch(/\b0\b/);
-    expect(unread).toContain('Temperature no reading Power no reading Fan no reading Speed no data yet');
+    expect(unread).toContain('Temperature no reading Power no reading Fan no reading Speed none lately');
     expect(unread).toContain('Memory no reading');
     const asleep = words(getByRole('region', { name: 'Arc A770' }));
     expect(asleep).toContain('Asleep, not woken to be read');
@@ -180,21 +189,20 @@ describe('pausing', () => {
     expect(getByRole('button', { name: 'Keep working' })).toBeTruthy();
   });
 
-  it('is one key, P, and the same key goes on', async () => {
+  it('is Alt+P, and the same keys go on', async () => {
     const { fake, user } = await show('open');
-    await user.keyboard('p');
-    await user.keyboard('p');
+    await user.keyboard('{Alt>}pp{/Alt}');
     expect(fake.wishes).toEqual([{ wish: 'pause', until: null }]);
     fake.obey();
     await tick();
-    await user.keyboard('P');
+    await user.keyboard('{Alt>}P{/Alt}');
     expect(fake.wishes.at(-1)).toEqual({ wish: 'work' });
   });
 
   it('says it when the wish did not arrive', async () => {
     const { fake, user, container } = await show('open');
     fake.error = { code: 'request', message: 'no' };
-    await user.keyboard('p');
+    await user.keyboard('{Alt>}p{/Alt}');
     expect(words(container.querySelector('.status'))).toContain('That did not arrive: The app did not understand this window.');
   });
 });
@@ -205,7 +213,7 @@ describe('trouble', () => {
     expect(words(getByRole('status'))).toBe('The app behind this window does not answer.');
     expect(words(container)).toContain('Close the window and open Chrysalis again.');
     expect(words(container)).not.toContain('channel');
-    await user.keyboard('p');
+    await user.keyboard('{Alt>}p{/Alt}');
     expect(fake.wishes).toEqual([]);
   });
 

@@ -10,7 +10,7 @@ afterEach(() => opened?.store.close());
 
 async function show(...args: Parameters<typeof openWindow>) {
   opened = await openWindow(...args);
-  await opened.user.keyboard('2');
+  await opened.user.keyboard('{Alt>}2{/Alt}');
   await opened.findByRole('table');
   await tick();
   return opened;
@@ -134,14 +134,18 @@ describe('How this was priced', () => {
   });
 
   it('works from the keyboard: rows, Enter, Esc', async () => {
-    const { container, user } = await show('open');
+    const { container, user, getByRole } = await show('open');
     const buttons = container.querySelectorAll<HTMLButtonElement>('.open-job');
     buttons[0]!.focus();
     await user.keyboard('{ArrowDown}{ArrowDown}{ArrowUp}{Enter}');
-    expect(document.activeElement).toBe(buttons[1]);
     expect(buttons[1]!.getAttribute('aria-expanded')).toBe('true');
-    expect(container.querySelector('#priced')).toBeTruthy();
-    await user.keyboard('{Escape}');
+    expect(document.activeElement).toBe(getByRole('heading', { name: 'How this was priced' }));
+    await user.keyboard('{Tab}');
+    expect(document.activeElement).toBe(getByRole('button', { name: 'Close' }));
+    await user.keyboard('{Enter}');
+    expect(container.querySelector('#priced')).toBeNull();
+    expect(document.activeElement).toBe(buttons[1]);
+    await user.keyboard('{Enter}{Escape}');
     expect(container.querySelector('#priced')).toBeNull();
     expect(document.activeElement).toBe(buttons[1]);
     await user.keyboard('{End}');
@@ -149,25 +153,68 @@ describe('How this was priced', () => {
     await user.keyboard('{Home}');
     expect(document.activeElement).toBe(buttons[0]);
   });
+
+  it('takes the focus with every job that is opened, and leaves it alone when the list is read anew', async () => {
+    const { container, user, getByRole, store } = await show('open');
+    const buttons = container.querySelectorAll<HTMLButtonElement>('.open-job');
+    const title = () => getByRole('heading', { name: 'How this was priced' });
+    for (const at of [0, 3, 3]) {
+      buttons[at]!.focus();
+      await user.keyboard('{Enter}');
+      expect(document.activeElement).toBe(title());
+    }
+    getByRole('button', { name: 'Close' }).focus();
+    await store.jobs.refresh();
+    await tick();
+    expect(document.activeElement).toBe(getByRole('button', { name: 'Close' }));
+    await user.keyboard('{Escape}');
+    expect(document.activeElement).toBe(buttons[3]);
+  });
+
+  it('gives the focus to the page where its row is gone', async () => {
+    const { container, user, getByRole, fake, store } = await show('open');
+    await user.click(container.querySelector('.open-job')!);
+    fake.jobs_ = fake.jobs_.slice(60);
+    await store.jobs.refresh();
+    await tick();
+    expect(container.querySelector('#priced')).toBeNull();
+    await user.keyboard('{Escape}');
+    expect(document.activeElement).toBe(getByRole('main'));
+  });
 });
 
 describe('getting around', () => {
-  it('changes pages with 1 and 2, tells the title, and moves the focus to the page', async () => {
+  it('changes pages with Alt+1 and Alt+2, tells the title, and moves the focus to the page', async () => {
     const { user, getByRole, container } = await show('open');
     expect(document.title).toBe('Jobs · Chrysalis');
     expect(document.activeElement).toBe(getByRole('main'));
     expect(container.querySelector('[aria-current=page]')?.textContent).toContain('Jobs');
-    await user.keyboard('1');
+    await user.keyboard('{Alt>}1{/Alt}');
     expect(document.title).toBe('Home · Chrysalis');
   });
 
-  it('goes to the filter with /, and leaves the keys of a field to the field', async () => {
-    const { user, getByLabelText, store, fake } = await show('open');
-    await user.keyboard('/');
+  it('goes to the filter with Alt+F', async () => {
+    const { user, getByLabelText } = await show('open');
+    await user.keyboard('{Alt>}f{/Alt}');
     expect(document.activeElement).toBe(getByLabelText('Result'));
-    await user.keyboard('p1');
-    expect(store.page).toBe('jobs');
-    expect(fake.wishes).toEqual([]);
+  });
+
+  it('does nothing by a single letter, digit or sign, wherever the focus is', async () => {
+    const { user, getByLabelText, getByRole, store, fake } = await show('open');
+    for (const place of [getByRole('main'), getByLabelText('Result'), getByLabelText('Day')]) {
+      place.focus();
+      // Shift makes no other key of a letter, and AltGr (Ctrl and Alt) writes signs.
+      await user.keyboard('p1/f{Shift>}P1/F{/Shift}{Control>}{Alt>}p1f{/Alt}{/Control}');
+      expect(store.page).toBe('jobs');
+      expect(fake.wishes).toEqual([]);
+      expect(document.activeElement).toBe(place);
+    }
+  });
+
+  it('names its keys to those who can not see them', async () => {
+    const { container } = await show('open');
+    const keys = [...container.querySelectorAll('[aria-keyshortcuts]')].map((it) => it.getAttribute('aria-keyshortcuts'));
+    expect(new Set(keys)).toEqual(new Set(['Alt+P', 'Alt+1', 'Alt+2', 'Alt+F']));
   });
 
   it('shows only the pages there are', async () => {

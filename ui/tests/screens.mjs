@@ -48,7 +48,7 @@ async function open(context, { scene, page: where, pick, menu, address = '' }) {
   await page.goto(`${base}/?scene=${scene}${address}`);
   await page.waitForSelector('.status h1');
   if (where === 'jobs') {
-    await page.keyboard.press('2');
+    await page.keyboard.press('Alt+2');
     await page.waitForSelector('table.data');
     if (pick) await page.locator('.open-job').nth(2).click();
   }
@@ -119,23 +119,26 @@ if (!only) {
   const page = await open(context, home('open'));
   await page.keyboard.press('Tab');
   check('skip link first', (await page.evaluate(() => document.activeElement.textContent)) === 'Skip to content');
-  await page.keyboard.press('2');
-  check('2 shows Jobs', (await page.locator('h1').textContent()) === 'Jobs');
-  await page.keyboard.press('/');
-  check('/ goes to the filter', (await page.evaluate(() => document.activeElement.tagName)) === 'SELECT');
+  await page.keyboard.press('Alt+2');
+  check('Alt+2 shows Jobs', (await page.locator('h1').textContent()) === 'Jobs');
+  await page.keyboard.press('Alt+f');
+  check('Alt+F goes to the filter', (await page.evaluate(() => document.activeElement.tagName)) === 'SELECT');
   await page.locator('.open-job').first().focus();
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
   check('Enter opens the side panel', (await page.locator('#priced').count()) === 1);
+  check('and goes into it', (await page.evaluate(() => document.activeElement.id)) === 'priced-title');
+  const seen = await page.locator('#priced').evaluate((panel) => panel.getBoundingClientRect().top);
+  check('where it can be seen', seen >= 0 && seen < desktop.height, `${seen} px`);
   await page.keyboard.press('Escape');
   check('Esc closes it', (await page.locator('#priced').count()) === 0);
   check('and gives the focus back', (await page.evaluate(() => document.activeElement.className)).includes('open-job'));
   const before = await page.locator('.open-job').count();
   await page.getByRole('button', { name: 'Show older jobs' }).click();
   check('older jobs follow', (await page.locator('.open-job').count()) > before);
-  await page.keyboard.press('1');
-  await page.keyboard.press('p');
-  check('P pauses', (await page.locator('.status .state').textContent()).includes('Pausing'));
+  await page.keyboard.press('Alt+1');
+  await page.keyboard.press('Alt+p');
+  check('Alt+P pauses', (await page.locator('.status .state').textContent()).includes('Pausing'));
   const calm = await open(context, home('practice'));
   check('Home fits its window', await calm.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${await calm.evaluate(() => document.documentElement.scrollHeight)} px`);
   await calm.close();

@@ -275,6 +275,8 @@ impl App {
                         || old.signed_tokens != snapshot.signed_tokens
                 });
                 self.worker.send_replace(snapshot.worker_pid);
+                // A job that ends shows its speed together with itself, not a beat later.
+                self.meter.add(now.mono, &snapshot);
                 self.snapshot = Some(snapshot);
                 let order = self.progress(now);
                 self.obey(order).await;
@@ -287,7 +289,7 @@ impl App {
                 self.watch(&session);
                 self.facts.network = Some(session.network());
                 self.session = Some(*session);
-                self.meter = Meter::default();
+                self.meter.begin();
                 if let Some(snapshot) = &self.snapshot {
                     // The first answer may be there before the next beat.
                     self.meter.add(now.mono, snapshot);
@@ -301,6 +303,7 @@ impl App {
                 self.owner.not_started(why);
             }
             Input::Stopped(last) => {
+                self.meter.add(now.mono, &last);
                 self.facts.freed_in_ms = last.freed.map(|freed| freed.took.as_millis() as f64);
                 self.snapshot = None;
                 self.worker.send_replace(None);

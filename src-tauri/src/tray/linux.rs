@@ -4,7 +4,8 @@ use ksni::menu::{MenuItem, StandardItem, SubMenu};
 use ksni::{Category, Handle, Icon, Status, ToolTip, TrayMethods as _};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Action, Face, Glance, PauseFor, pictures};
+use super::menu::{self, Entry};
+use super::{Action, Face, Glance, pictures};
 use crate::view::Page;
 
 /// The icon, while it is there.
@@ -84,45 +85,30 @@ impl ksni::Tray for Item {
     }
 
     fn menu(&self) -> Vec<MenuItem<Self>> {
-        let mut menu =
-            vec![StandardItem { label: self.face.title.clone(), enabled: false, ..StandardItem::default() }.into()];
-        for (line, page) in &self.face.lines {
-            menu.push(item(line, true, Action::Open(*page)));
-        }
-        menu.push(MenuItem::Separator);
-        menu.push(item("Start", self.face.can_start, Action::Start));
-        let pause = |label: &str, how| item(label, true, Action::Pause(how));
-        menu.push(
-            SubMenu {
-                label: "Pause".to_owned(),
-                enabled: self.face.can_pause,
-                submenu: vec![
-                    pause("15 minutes", PauseFor::Minutes(15)),
-                    pause("1 hour", PauseFor::Minutes(60)),
-                    pause("Until tomorrow 08:00", PauseFor::UntilTomorrow),
-                    pause("Until I say so", PauseFor::UntilISaySo),
-                ],
-                ..SubMenu::default()
-            }
-            .into(),
-        );
-        menu.push(item("Finish and pause", self.face.can_pause, Action::FinishAndPause));
-        menu.push(MenuItem::Separator);
-        menu.push(item("Open", true, Action::Open(Page::Home)));
-        menu.push(item("Quit", true, Action::Quit));
-        menu
+        menu::menu(&self.face).into_iter().map(translated).collect()
     }
 }
 
-fn item(label: &str, enabled: bool, action: Action) -> MenuItem<Item> {
-    StandardItem {
-        // An underscore would mark the next letter as a shortcut.
-        label: label.replace('_', "__"),
-        enabled,
-        activate: Box::new(move |item: &mut Item| item.choose(action)),
-        ..StandardItem::default()
+fn translated(entry: Entry) -> MenuItem<Item> {
+    let spelled = |label: &str| menu::spelled(label, '_');
+    match entry {
+        Entry::Separator => MenuItem::Separator,
+        Entry::Text(label) => StandardItem { label: spelled(&label), enabled: false, ..StandardItem::default() }.into(),
+        Entry::Choice { label, enabled, action } => StandardItem {
+            label: spelled(&label),
+            enabled,
+            activate: Box::new(move |item: &mut Item| item.choose(action)),
+            ..StandardItem::default()
+        }
+        .into(),
+        Entry::Menu { label, enabled, entries } => SubMenu {
+            label: spelled(&label),
+            enabled,
+            submenu: entries.into_iter().map(translated).collect(),
+            ..SubMenu::default()
+        }
+        .into(),
     }
-    .into()
 }
 
 /// D-Bus wants alpha, red, green, blue.

@@ -1,8 +1,10 @@
-//! The icon in the tray: what it shows, and what its menu asks for. Each system has its own file behind [`Tray`]; what is shown is decided here.
+//! The icon in the tray: what it shows, and what its menu asks for. Each system has its own file behind [`Tray`], which only translates;
+//! what is shown is decided in [`face`], what can be chosen in [`menu`].
 
 mod face;
 #[cfg(target_os = "linux")]
 mod linux;
+mod menu;
 #[cfg(windows)]
 mod windows;
 
@@ -13,12 +15,12 @@ pub(crate) use windows::Tray;
 
 pub(crate) use face::{Action, Face, PauseFor};
 
-/// What the icon says at a glance. Its shape differs too, not only its colour.
+/// What the icon says at a glance. Its shape differs too, not only its colour. The window's dot says the same (`ui/tests/glances.json`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Glance {
     /// Nothing runs, because the owner wants it so.
     Paused,
-    /// Ready, or getting ready.
+    /// Ready, or on the way to something: getting ready, freeing the card.
     Waiting,
     /// Questions are being answered.
     Working,

@@ -10,7 +10,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tray_icon::menu::{IsMenuItem, Menu, MenuEvent, MenuId, MenuItem, PredefinedMenuItem, Submenu};
 use tray_icon::{Icon, MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 
-use super::{Action, Face, PauseFor, pictures};
+use super::menu::{self, Entry};
+use super::{Action, Face, pictures};
 use crate::view::Page;
 
 enum Said {
@@ -131,40 +132,31 @@ impl Shown {
 
     fn menu(&mut self, face: &Face) -> Result<Menu, tray_icon::menu::Error> {
         self.actions.clear();
-        let menu = Menu::new();
-        menu.append(&MenuItem::new(&face.title, false, None))?;
-        for (line, page) in &face.lines {
-            self.item(line, true, Action::Open(*page), |item| menu.append(item))?;
+        let shown = Menu::new();
+        for entry in menu::menu(face) {
+            shown.append(self.translated(entry)?.as_ref())?;
         }
-        menu.append(&PredefinedMenuItem::separator())?;
-        self.item("Start", face.can_start, Action::Start, |item| menu.append(item))?;
-        let pause = Submenu::new("Pause", face.can_pause);
-        for (label, how) in [
-            ("15 minutes", PauseFor::Minutes(15)),
-            ("1 hour", PauseFor::Minutes(60)),
-            ("Until tomorrow 08:00", PauseFor::UntilTomorrow),
-            ("Until I say so", PauseFor::UntilISaySo),
-        ] {
-            self.item(label, true, Action::Pause(how), |item| pause.append(item))?;
-        }
-        menu.append(&pause)?;
-        self.item("Finish and pause", face.can_pause, Action::FinishAndPause, |item| menu.append(item))?;
-        menu.append(&PredefinedMenuItem::separator())?;
-        self.item("Open", true, Action::Open(Page::Home), |item| menu.append(item))?;
-        self.item("Quit", true, Action::Quit, |item| menu.append(item))?;
-        Ok(menu)
+        Ok(shown)
     }
 
-    fn item(
-        &mut self,
-        label: &str,
-        enabled: bool,
-        action: Action,
-        append: impl FnOnce(&dyn IsMenuItem) -> Result<(), tray_icon::menu::Error>,
-    ) -> Result<(), tray_icon::menu::Error> {
-        // An ampersand would mark the next letter as a shortcut.
-        let item = MenuItem::new(label.replace('&', "&&"), enabled, None);
-        self.actions.push((item.id().clone(), action));
-        append(&item)
+    fn translated(&mut self, entry: Entry) -> Result<Box<dyn IsMenuItem>, tray_icon::menu::Error> {
+        let spelled = |label: &str| menu::spelled(label, '&');
+        let item: Box<dyn IsMenuItem> = match entry {
+            Entry::Separator => Box::new(PredefinedMenuItem::separator()),
+            Entry::Text(label) => Box::new(MenuItem::new(spelled(&label), false, None)),
+            Entry::Choice { label, enabled, action } => {
+                let item = MenuItem::new(spelled(&label), enabled, None);
+                self.actions.push((item.id().clone(), action));
+                Box::new(item)
+            }
+            Entry::Menu { label, enabled, entries } => {
+                let inner = Submenu::new(spelled(&label), enabled);
+                for entry in entries {
+                    inner.append(self.translated(entry)?.as_ref())?;
+                }
+                Box::new(inner)
+            }
+        };
+        Ok(item)
     }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fakeCards, fakeHome } from '../ipc/fake-scenes';
 import type { Home, Wish } from '../ipc/view';
+import glances from '../../tests/glances.json';
 import { place, plainError, questionCount, sentence, startWords } from './status';
 
 const NOW = Date.UTC(2026, 4, 21, 22, 14, 5);
@@ -84,7 +85,7 @@ describe('the status sentence', () => {
 
   it('ledger fails', () => {
     expect(say({ state: 'ledger_fails', why: 'disk full' })).toMatchObject({
-      word: 'Needs you', dot: 'problem', title: "Work can't be written down, so none is taken.", offers: ['pause'],
+      word: 'On hold', dot: 'attention', title: "Work can't be written down, so none is taken.", offers: ['pause'],
     });
   });
 
@@ -92,6 +93,27 @@ describe('the status sentence', () => {
     expect(say({ state: 'failed', why: 'no model' })).toMatchObject({
       dot: 'problem', title: 'Work has stopped and needs you.', details: ['Reason: no model.'], offers: ['try_again', 'pause'],
     });
+  });
+});
+
+describe('how grave it is', () => {
+  // Typed by every state there is, so that a new one can't be left out.
+  const states: { [S in Home['status']['state']]: Extract<Home['status'], { state: S }> } = {
+    paused: { state: 'paused', until: null, freed_in_ms: null },
+    loading: { state: 'loading' },
+    connecting: { state: 'connecting' },
+    waiting: { state: 'waiting', last_job: null },
+    working: { state: 'working', questions: 2 },
+    finishing: { state: 'finishing', questions: 1 },
+    freeing: { state: 'freeing' },
+    restarting: { state: 'restarting', at: NOW, starts: 2, why: null },
+    ledger_fails: { state: 'ledger_fails', why: 'disk full' },
+    failed: { state: 'failed', why: 'no model' },
+  };
+
+  it('is said as the icon in the tray says it, whatever is wished', () => {
+    const said = Object.fromEntries(Object.entries(states).map(([name, status]) => [name, say(status, PAUSE).dot]));
+    expect(said).toEqual(glances);
   });
 });
 

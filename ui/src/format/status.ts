@@ -4,6 +4,7 @@ import { m } from '../paraglide/messages.js';
 import { count } from './number';
 import { clock, duration, moment } from './time';
 
+/** How grave it is, the same as at the icon in the tray: a test on either side keeps to `tests/glances.json`. */
 export type Dot = 'working' | 'waiting' | 'paused' | 'attention' | 'problem';
 
 /** What the status panel offers. `pausing` and `starting` are wishes that are not yet facts: shown, but not to press. */
@@ -156,7 +157,7 @@ function factOf(home: Home, cards: readonly Card[] | null, now: number): Fact {
       };
     }
     case 'freeing':
-      return { word: m.word_pausing(), dot: 'paused', title: m.freeing({ where }), details: [m.freeing_more()], offers: ['pausing'] };
+      return { word: m.word_pausing(), dot: 'waiting', title: m.freeing({ where }), details: [m.freeing_more()], offers: ['pausing'] };
     case 'restarting': {
       const at = (status.at ?? 0) > now ? clock(status.at, true) : null;
       return {
@@ -172,8 +173,8 @@ function factOf(home: Home, cards: readonly Card[] | null, now: number): Fact {
     }
     case 'ledger_fails':
       return {
-        word: m.word_problem(),
-        dot: 'problem',
+        word: m.word_on_hold(),
+        dot: 'attention',
         title: m.ledger_fails(),
         details: [reason(status.why), m.ledger_fails_more()],
         offers: ['pause'],
