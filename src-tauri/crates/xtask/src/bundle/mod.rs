@@ -2,11 +2,13 @@
 //!
 //! - [`deb`]: the package for Debian and Ubuntu, made by Tauri's bundler; [`installed`] installs it here, uses it and removes it.
 //! - [`setup`]: the three programs for Windows and the setup around them; [`wine`] tries both without Windows.
+//! - [`deadline`]: programs that must end in time.
 //! - [`compiler`]: who can build for Windows on this machine.
 //!
 //! Nothing here signs anything: there is no key to sign with yet.
 
 mod compiler;
+mod deadline;
 mod deb;
 mod installed;
 mod setup;
