@@ -29,10 +29,9 @@ pub(crate) fn reach_terminal() {
     if found.iter().all(|handle| leads_somewhere(*handle)) {
         return;
     }
-    // SAFETY: no pointer is passed. Fails where nobody has a console, as when the program was opened with the mouse.
-    if unsafe { AttachConsole(ATTACH_PARENT_PROCESS) } == 0 {
-        return;
-    }
+    // SAFETY: no pointer is passed. Fails where it has one already, and where nobody has, as when the program was opened with the mouse:
+    // then the console's files don't open below.
+    let _ = unsafe { AttachConsole(ATTACH_PARENT_PROCESS) };
     for ((which, name), before) in STANDARD.into_iter().zip(found) {
         let handle = if leads_somewhere(before) {
             // Attaching may have put the console in the place of a pipe or a file.

@@ -4,7 +4,7 @@
 use super::compiler::{Compiler, TARGET};
 use super::deadline::{self, Running};
 use super::setup::{self, Built};
-use super::{PROGRAMS, judge_practice};
+use super::{PROGRAMS, VERSION, judge_practice};
 use crate::system;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ struct Wine {
 
 /// Rust's programs take their random numbers from a library that Wine before version 9 does not have. This stands in for it.
 const RANDOM: &str = include_str!("random.c");
+/// Starts a program without standard handles.
+const STARTER: &str = include_str!("starter.c");
 /// How long anything may take that does nothing much.
 const QUICK: Duration = Duration::from_mins(3);
 /// How long anything may take that answers questions or runs tests.
@@ -41,6 +43,7 @@ pub(super) fn check(compiler: &Compiler, built: &Built, model: &Path) -> Result<
     }
     ensure!(wine.knows_key()?, "Windows does not list what was installed");
 
+    speaks_in_a_console(&wine, &folder)?;
     same_tokens(&wine, &folder, model)?;
     let data = practice(&wine, &folder, model)?;
     refuse_while_running(&wine, &folder, &built.setup)?;
@@ -67,6 +70,22 @@ pub(super) fn check(compiler: &Compiler, built: &Built, model: &Path) -> Result<
     wine.tell(&mut tests).env(format!("CARGO_TARGET_{}_RUNNER", TARGET.replace('-', "_").to_uppercase()), "wine");
     let passed = deadline::status(&mut tests, "the run of the ledger's tests under Wine", LONG)?;
     ensure!(passed.success(), "the ledger's tests failed under Wine");
+    Ok(())
+}
+
+/// What the app's commands print reaches the console that started them, though the app brings none and is given no other place.
+fn speaks_in_a_console(wine: &Wine, folder: &Path) -> Result<()> {
+    let starter = wine.compile("starter.exe", STARTER, &[])?;
+    // A terminal of this system is a console to Wine.
+    let mut command = Command::new("script");
+    wine.tell(&mut command).args(["-q", "-e", "-c", "exec wine \"$STARTER\" \"$PROGRAM\" --version", "/dev/null"]);
+    command.env("SHELL", "/bin/sh").env("STARTER", windows_path(&starter)?);
+    command.env("PROGRAM", windows_path(&folder.join("chrysalis.exe"))?);
+    let said = deadline::output(&mut command, "chrysalis.exe --version in a console under Wine", QUICK)?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    ensure!(said.status.success(), "chrysalis.exe --version ended with {} in a console under Wine", said.status);
+    ensure!(text.contains(&format!("chrysalis {VERSION}")), "in a console under Wine, chrysalis.exe says {text:?}");
+    println!("under Wine: chrysalis.exe brings no console and speaks in the one that started it");
     Ok(())
 }
 
@@ -161,18 +180,20 @@ impl Wine {
         wine.server("-w", QUICK)?;
         let random = wine.drive().join("windows/system32/bcryptprimitives.dll");
         if !random.exists() {
-            let source = wine.prefix.path().join("random.c");
-            std::fs::write(&source, RANDOM)?;
-            let status = Command::new("x86_64-w64-mingw32-gcc")
-                .args(["-shared", "-O2", "-o"])
-                .arg(&random)
-                .arg(&source)
-                .arg("-ladvapi32")
-                .status()
-                .context("cannot start the C compiler for Windows")?;
-            ensure!(status.success(), "the library of random numbers for Wine does not build");
+            let made = wine.compile("bcryptprimitives.dll", RANDOM, &["-shared", "-ladvapi32"])?;
+            std::fs::copy(made, random)?;
         }
         Ok(wine)
+    }
+
+    /// Compiles a small program or library for the check, into the folder of this Windows.
+    fn compile(&self, name: &str, text: &str, words: &[&str]) -> Result<PathBuf> {
+        let (source, made) = (self.prefix.path().join(format!("{name}.c")), self.prefix.path().join(name));
+        std::fs::write(&source, text)?;
+        let mut command = Command::new("x86_64-w64-mingw32-gcc");
+        let status = command.args(["-O2", "-o"]).arg(&made).arg(&source).args(words).status();
+        ensure!(status.context("cannot start the C compiler for Windows")?.success(), "{name} for Wine does not build");
+        Ok(made)
     }
 
     /// The disk C:.
