@@ -100,11 +100,16 @@ Section "${NAME}"
 SectionEnd
 
 ; Windows 11 has the web view, Windows 10 nearly always. Without it everything works but the window, so nothing is held up.
+; Where it was removed, its entry can stay with an empty version, or with 0.0.0.0.
+!macro DoneIfWebViewIsIn ROOT PATH
+  ReadRegStr $0 ${ROOT} "${PATH}" "pv"
+  StrCmp $0 "" +2
+  StrCmp $0 "0.0.0.0" 0 webview_is_there
+!macroend
+
 Section
-  ReadRegStr $0 HKLM "SOFTWARE\WOW6432Node\${WEBVIEW}" "pv"
-  StrCmp $0 "" 0 webview_is_there
-  ReadRegStr $0 HKCU "SOFTWARE\${WEBVIEW}" "pv"
-  StrCmp $0 "" 0 webview_is_there
+  !insertmacro DoneIfWebViewIsIn HKLM "SOFTWARE\WOW6432Node\${WEBVIEW}"
+  !insertmacro DoneIfWebViewIsIn HKCU "SOFTWARE\${WEBVIEW}"
   MessageBox MB_YESNO|MB_ICONINFORMATION "The window of ${NAME} needs Microsoft's WebView2, which this PC does not have. Open Microsoft's page with it?" \
     /SD IDNO IDNO webview_is_there
   ExecShell "open" "${WEBVIEW_PAGE}"

@@ -141,8 +141,7 @@ fn graphics(card: &gpu::Card, sample: &Sample) -> Card {
         celsius: sample.temperature.map(f64::from),
         watts: sample.power.map(f64::from),
         load_percent: sample.load.map(|load| f64::from(load.percent)),
-        // No source of ours tells it yet.
-        fan_percent: None,
+        fan_percent: sample.fan.map(f64::from),
         tokens_per_second: None,
         line: Vec::new(),
     }

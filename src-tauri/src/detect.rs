@@ -178,6 +178,9 @@ fn write_card(out: &mut impl Write, card: &Card, sample: &Sample) -> io::Result<
     if let Some(watts) = sample.power {
         line(out, "power", &format!("{watts:.0} W"))?;
     }
+    if let Some(percent) = sample.fan {
+        line(out, "fan", &format!("{percent:.0} %"))?;
+    }
     if let Some(load) = sample.load {
         let least = if load.counted == Counted::VisibleProcesses { "at least " } else { "" };
         line(out, "load", &format!("{least}{:.0} %", load.percent))?;
@@ -260,6 +263,7 @@ mod tests {
             temperature: None,
             hotspot: None,
             power: Some(17.8),
+            fan: None,
             load: Some(Load { percent: 3.0, counted: Counted::VisibleProcesses }),
             processes: Some(Processes {
                 seen: vec![Process { pid: 7, name: None, memory: None, load: None, ours: false }],

@@ -9,8 +9,8 @@
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
 
-// Without this, Windows shows a console behind the window. What the command line prints still reaches a terminal or a pipe that
-// started it.
+// Without this, Windows shows a console behind the window. What the command line prints reaches a pipe or a file all the same, and the
+// terminal by `sandbox::reach_terminal`.
 #![cfg_attr(all(windows, not(debug_assertions)), windows_subsystem = "windows")]
 
 mod app;
@@ -42,10 +42,15 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors.
             let code = if error.use_stderr() { 2 } else { 0 };
+            sandbox::reach_terminal();
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
+    // The app in the tray goes on when the terminal that started it is closed, so it takes none.
+    if !matches!(cli.command, None | Some(cli::Command::Window { .. })) {
+        sandbox::reach_terminal();
+    }
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            sandbox::reach_terminal();
             let _ = writeln!(std::io::stderr(), "chrysalis: {}", sentence(&error));
             ExitCode::from(1)
         }

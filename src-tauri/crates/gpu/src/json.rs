@@ -75,6 +75,7 @@ fn reading(sample: &Sample) -> Map<String, Value> {
     object.insert("temperature".to_owned(), json!(sample.temperature.map(rounded)));
     object.insert("hotspot".to_owned(), json!(sample.hotspot.map(rounded)));
     object.insert("power".to_owned(), json!(sample.power.map(rounded)));
+    object.insert("fan".to_owned(), json!(sample.fan.map(rounded)));
     object.insert("load".to_owned(), json!(sample.load.map(|load| rounded(load.percent))));
     let counted = sample.load.map(|load| match load.counted {
         Counted::Card => "card",

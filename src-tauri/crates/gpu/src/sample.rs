@@ -23,11 +23,13 @@ pub struct Sample {
     pub hotspot: Option<f32>,
     /// Drawn by the card, in watts. On an integrated card it may be that of the whole processor.
     pub power: Option<f32>,
+    /// Of its fan, or the first of several, in percent of its full speed. Cards without a fan of their own have none.
+    pub fan: Option<f32>,
     /// How busy it is.
     pub load: Option<Load>,
     /// Who uses it.
     pub processes: Option<Processes>,
-    /// Why something above is `None`; `shared_used` and `hotspot` are extras and give no reason.
+    /// Why something above is `None`; `shared_used`, `hotspot` and `fan` are extras and give no reason.
     pub unknown: Vec<Unknown>,
 }
 
@@ -94,6 +96,7 @@ pub(crate) struct Reading {
     pub(crate) temperature: Result<f32, Why>,
     pub(crate) hotspot: Option<f32>,
     pub(crate) power: Result<f32, Why>,
+    pub(crate) fan: Option<f32>,
     pub(crate) load: Result<Load, Why>,
     pub(crate) processes: Result<Processes, Why>,
 }
@@ -107,6 +110,7 @@ impl Reading {
             temperature: Err(why.clone()),
             hotspot: None,
             power: Err(why.clone()),
+            fan: None,
             load: Err(why.clone()),
             processes: Err(why.clone()),
         }
@@ -121,6 +125,7 @@ impl Reading {
             temperature: self.temperature.or_else(|why| second.temperature.map_err(|_| why)),
             hotspot: self.hotspot.or(second.hotspot),
             power: self.power.or_else(|why| second.power.map_err(|_| why)),
+            fan: self.fan.or(second.fan),
             load: self.load.or_else(|why| second.load.map_err(|_| why)),
             processes: self.processes.or_else(|why| second.processes.map_err(|_| why)),
         }
@@ -137,6 +142,7 @@ impl Reading {
             temperature: known(self.temperature, Fact::Temperature, &mut unknown),
             hotspot: self.hotspot,
             power: known(self.power, Fact::Power, &mut unknown),
+            fan: self.fan,
             load: known(self.load, Fact::Load, &mut unknown),
             processes: known(self.processes, Fact::Processes, &mut unknown),
             unknown,

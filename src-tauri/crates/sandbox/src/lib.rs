@@ -1,7 +1,7 @@
 //! The box a worker runs in: spawn a process into it, and enter it.
 //!
-//! What lives here: starting a child that inherits nothing but one pipe and one model file, its end, its log, its memory. What may
-//! not: anything about Cocoon, or about what the two processes say.
+//! What lives here: starting a child that inherits nothing but one pipe and one model file, its end, its log, its memory;
+//! besides, the terminal of a program that has none of its own. What may not: anything about Cocoon, or about what the two processes say.
 //!
 //! So far the box is: an empty environment, no descriptor but the pipe (3) and the model (4), no new privileges, no core dumps, no
 //! tracing by others of the same user, its own process group, death with its parent. File names and sockets of its own are still open to the child.
@@ -97,4 +97,13 @@ pub fn inherited() -> Result<(Channel, File), EnterError> {
 /// Memory of the machine that a new process could have, in bytes; `None` where that is unknown.
 pub fn available_memory() -> Option<u64> {
     system::available_memory()
+}
+
+/// Lets what this process prints from now on reach the terminal it was started from. On Windows a program without a console of its own
+/// gets that of whoever started it, for those of its standard handles that lead nowhere; pipes and files stay what they are, and where
+/// there is no console nothing changes. Elsewhere it is so anyhow.
+///
+/// Such a process ends when that console is closed, so it is for commands that end, and for last words.
+pub fn reach_terminal() {
+    system::reach_terminal();
 }

@@ -1,6 +1,8 @@
 //! The box on Windows: the pipe is standard input and output, the model a third handle whose value stands in the environment.
 #![expect(unsafe_code, reason = "a handle is handed on by value, and only unsafe functions take that")]
 
+mod console;
+
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
@@ -11,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::child::{Child, End};
 use crate::log::Log;
 use crate::{Channel, EnterError, Exit, Spawn, StartError};
+
+pub(crate) use console::reach_terminal;
 
 /// The reading half of a channel.
 pub type Reader = PipeReader;

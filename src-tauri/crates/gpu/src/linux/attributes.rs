@@ -13,7 +13,12 @@ pub(crate) fn is_display(class: &str) -> bool {
     u32::from_str_radix(class.trim().trim_start_matches("0x"), 16).is_ok_and(|class| class >> 16 == 0x03)
 }
 
-/// A count of bytes.
+/// A part of a whole, in percent. A part above its whole is nonsense, and so is a whole of nothing.
+pub(crate) fn share(part: u64, whole: u64) -> Option<f32> {
+    (whole > 0 && part <= whole).then(|| (part as f64 * 100.0 / whole as f64) as f32)
+}
+
+/// A count, of bytes mostly.
 pub(crate) fn bytes(text: &str) -> Result<u64, Why> {
     text.trim().parse().map_err(|_| Why::Nonsense)
 }
@@ -98,6 +103,8 @@ mod tests {
         assert_eq!(percent("101"), Err(Why::Nonsense));
         assert_eq!(percent("-1"), Err(Why::Nonsense));
         assert_eq!(bytes(""), Err(Why::Nonsense));
+        assert_eq!((share(51, 255), share(0, 255), share(100, 100)), (Some(20.0), Some(0.0), Some(100.0)));
+        assert_eq!((share(65_535, 3_300), share(0, 0), share(u64::MAX, u64::MAX)), (None, None, Some(100.0)));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) struct Raw {
     pub(crate) temperature: Result<f32, Why>,
     pub(crate) hotspot: Option<f32>,
     pub(crate) power: Result<f32, Why>,
+    pub(crate) fan: Option<f32>,
     /// Microjoules since some time; two of them make a power.
     pub(crate) energy: Option<u64>,
     pub(crate) load: Result<Load, Why>,
@@ -202,6 +203,7 @@ fn read(folder: &Path) -> Raw {
         temperature: heat.temperature,
         hotspot: heat.hotspot,
         power: heat.power,
+        fan: heat.fan,
         energy: heat.energy,
         load: files::text(&folder.join("gpu_busy_percent"))
             .and_then(|text| attributes::percent(&text))

@@ -14,13 +14,15 @@ pub(crate) struct Heat {
     pub(crate) temperature: Result<f32, Why>,
     pub(crate) hotspot: Option<f32>,
     pub(crate) power: Result<f32, Why>,
+    pub(crate) fan: Option<f32>,
     pub(crate) energy: Option<u64>,
 }
 
 /// Reads the sensors.
 pub(crate) fn read(folder: &Path) -> Heat {
     let Some(sensors) = sensors(folder) else {
-        return Heat { temperature: Err(Why::NotTold), hotspot: None, power: Err(Why::NotTold), energy: None };
+        let not_told = Err(Why::NotTold);
+        return Heat { temperature: not_told.clone(), hotspot: None, power: not_told, fan: None, energy: None };
     };
     let numbers = numbers(&sensors, "temp", "_input");
     let labelled: Vec<(usize, String)> = numbers
@@ -40,6 +42,7 @@ pub(crate) fn read(folder: &Path) -> Heat {
         temperature: chip.map_or(Err(Why::NotTold), degrees),
         hotspot: called("junction").and_then(|number| degrees(number).ok()),
         power: power(&sensors),
+        fan: fan(&sensors),
         energy: energy(&sensors),
     }
 }
@@ -63,6 +66,14 @@ fn power(sensors: &Path) -> Result<f32, Why> {
         Err(Why::NotTold) => watts("power1_input"),
         other => other,
     }
+}
+
+/// How far the fan is turned up, else how fast it turns; either counts only beside its own full value, which is 255 for one driver and
+/// 100 for another, and which Intel's drivers do not tell.
+fn fan(sensors: &Path) -> Option<f32> {
+    let number = |name: &str| files::text(&sensors.join(name)).and_then(|text| attributes::bytes(&text)).ok();
+    let share = |value: &str, full: &str| attributes::share(number(value)?, number(full)?);
+    share("pwm1", "pwm1_max").or_else(|| share("fan1_input", "fan1_max"))
 }
 
 /// That of the whole card where it is told apart.

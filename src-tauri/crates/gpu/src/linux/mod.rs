@@ -141,7 +141,7 @@ impl System {
                 raw.load,
                 power,
                 raw.temperature,
-                (raw.shared_used, raw.hotspot),
+                (raw.shared_used, raw.hotspot, raw.fan),
             )
         });
         let state = if is_awake { Answered::Awake } else { Answered::Asleep };
@@ -229,7 +229,7 @@ fn reading(
     load: Result<crate::Load, Why>,
     power: Result<f32, Why>,
     temperature: Result<f32, Why>,
-    (shared_used, hotspot): (Option<u64>, Option<f32>),
+    (shared_used, hotspot, fan): (Option<u64>, Option<f32>, Option<f32>),
 ) -> Reading {
     if card.unknown.iter().any(|unknown| unknown.why == Why::NoDriver) {
         return Reading::nothing(&Why::NoDriver);
@@ -252,7 +252,7 @@ fn reading(
         Err(Why::NotTold) => busy,
         other => other,
     };
-    Reading { vram_used, shared_used, temperature, hotspot, power, load, processes: users }
+    Reading { vram_used, shared_used, temperature, hotspot, power, fan, load, processes: users }
 }
 
 /// Names in a folder, sorted.

@@ -58,6 +58,8 @@ pub struct NvidiaReading {
     pub temperature: Option<f32>,
     /// Watts.
     pub power: Option<f32>,
+    /// Of its first fan, 0 to 100; some that turn faster than meant say more, which is not believed.
+    pub fan: Option<f32>,
     /// 0 to 100.
     pub load: Option<f32>,
     /// Who uses it.
@@ -255,6 +257,7 @@ pub(crate) fn reading(
         temperature: told.temperature.ok_or(Why::NotTold).and_then(parse::celsius),
         hotspot: None,
         power: told.power.ok_or(Why::NotTold).and_then(parse::watts),
+        fan: told.fan.and_then(|percent| share(percent).ok()),
         load: told.load.ok_or(Why::NotTold).and_then(share).map(|percent| Load { percent, counted: Counted::Card }),
         processes,
     }

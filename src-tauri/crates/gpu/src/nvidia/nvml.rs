@@ -90,6 +90,7 @@ impl Library for Loaded {
             vram_used: device.memory_info().ok().map(|memory| memory.used),
             temperature: device.temperature(TemperatureSensor::Gpu).ok().map(|degrees| degrees as f32),
             power: device.power_usage().ok().map(|milliwatts| milliwatts as f32 / 1000.0),
+            fan: device.fan_speed(0).ok().map(|percent| percent as f32),
             load: device.utilization_rates().ok().map(|rates| rates.gpu as f32),
             processes,
         })

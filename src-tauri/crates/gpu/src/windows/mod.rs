@@ -195,6 +195,8 @@ fn reading(
         hotspot: None,
         // The kernel has it in percent of an unknown whole only.
         power: Err(Why::NotTold),
+        // It has turns a minute, and not how many are all.
+        fan: None,
         load,
         processes: Ok(Processes { seen: seen.collect(), complete: true }),
     }

@@ -79,6 +79,7 @@ fn check(machine: &Machine) -> Result<(), TestCaseError> {
         for (card, sample) in probe.cards_and_sample(start + Duration::from_secs(second), &[4242].into()) {
             prop_assert!(sample.temperature.is_none_or(|degrees| (-50.0..=200.0).contains(&degrees)));
             prop_assert!(sample.power.is_none_or(|watts| (0.0..=3000.0).contains(&watts)));
+            prop_assert!(sample.fan.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
             prop_assert!(sample.load.is_none_or(|load| (0.0..=100.0).contains(&load.percent)));
             if let (Some(used), Some(total)) = (sample.vram_used, card.vram_total) {
                 prop_assert!(used <= total);

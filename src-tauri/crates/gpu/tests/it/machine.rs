@@ -222,6 +222,7 @@ impl Library for Session {
             vram_used: card["vram_used"].as_u64(),
             temperature: number(&card["temperature"]),
             power: number(&card["power"]),
+            fan: number(&card["fan"]),
             load: number(&card["load"]),
             processes: card["processes"].as_array().map(|all| all.iter().map(process).collect()),
         })

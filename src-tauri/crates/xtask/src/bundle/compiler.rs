@@ -90,16 +90,36 @@ fn add_by_rustup() -> bool {
 /// Builds the standard library from Debian's copy of Rust's source, with Debian's compiler of the same version, into the target
 /// folder. For machines that reach Debian's packages but not rustup's server.
 fn by_debian(debian: Compiler) -> Result<Option<Compiler>> {
-    let sysroot = system::target()?.join("windows-sysroot");
-    let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
-    let whole = Compiler { sysroot: Some(sysroot.clone()), ..debian };
-    if has_std(&libraries) {
-        return Ok(Some(whole));
-    }
     if system::install(&system::RUST_SOURCE)?.is_some() {
         return Ok(None);
     }
-    eprintln!("xtask: building Rust's standard library for Windows from Debian's sources, once");
+    let sysroot = sysroot_of(&system::target()?, &version(&debian.rustc)?);
+    if !has_std(&libraries(&sysroot)) {
+        eprintln!("xtask: building Rust's standard library for Windows from Debian's sources, once");
+        build_std(&debian, &sysroot)?;
+    }
+    Ok(Some(Compiler { sysroot: Some(sysroot), ..debian }))
+}
+
+/// Where the standard library for a compiler is kept: no other version can read it.
+fn sysroot_of(target: &Path, version: &str) -> PathBuf {
+    let words =
+        version.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '.').filter(|word| !word.is_empty());
+    target.join("windows-sysroot").join(words.collect::<Vec<_>>().join("-"))
+}
+
+/// What a compiler says of its version and of the source it was made from.
+fn version(rustc: &Path) -> Result<String> {
+    let asked = Command::new(rustc).arg("--version").output().context("cannot start Debian's compiler")?;
+    anyhow::ensure!(asked.status.success(), "{} does not say which version it is", rustc.display());
+    Ok(String::from_utf8_lossy(&asked.stdout).into_owned())
+}
+
+fn libraries(sysroot: &Path) -> PathBuf {
+    sysroot.join("lib/rustlib").join(TARGET).join("lib")
+}
+
+fn build_std(debian: &Compiler, sysroot: &Path) -> Result<()> {
     let package = tempfile::tempdir()?;
     let manifest =
         "[package]\nname = \"empty\"\nedition = \"2024\"\n[workspace]\n[profile.release]\npanic = \"unwind\"\n";
@@ -107,7 +127,7 @@ fn by_debian(debian: Compiler) -> Result<Option<Compiler>> {
     std::fs::create_dir(package.path().join("src"))?;
     std::fs::write(package.path().join("src/lib.rs"), "")?;
     let built = package.path().join("built");
-    let status = Compiler { sysroot: None, ..whole.clone() }
+    let status = debian
         .cargo()
         .args(["build", "--release", "-Zbuild-std=std,panic_abort,panic_unwind,test", "--target", TARGET])
         .current_dir(package.path())
@@ -122,15 +142,31 @@ fn by_debian(debian: Compiler) -> Result<Option<Compiler>> {
             "Rust's standard library for Windows could not be built; `rustup target add {TARGET}` on a machine that is online brings it"
         );
     }
-    std::fs::create_dir_all(&libraries)?;
-    for entry in std::fs::read_dir(built.join(TARGET).join("release/deps"))? {
+    keep(&built.join(TARGET).join("release/deps"), sysroot)
+}
+
+/// Copies what was compiled to where it is kept. It gets its name when all of it is there, so a copy that was cut short is never used.
+fn keep(built: &Path, sysroot: &Path) -> Result<()> {
+    let beside = sysroot.parent().context("a standard library has a folder around it")?;
+    std::fs::create_dir_all(beside)?;
+    let copy = tempfile::Builder::new().prefix("unfinished-").tempdir_in(beside)?;
+    let libraries_there = libraries(copy.path());
+    std::fs::create_dir_all(&libraries_there)?;
+    for entry in std::fs::read_dir(built)? {
         let path = entry?.path();
         if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|end| end == "rlib")) {
-            std::fs::copy(&path, libraries.join(name))?;
+            std::fs::copy(&path, libraries_there.join(name))?;
         }
     }
-    anyhow::ensure!(has_std(&libraries), "the standard library for Windows was built, but is not where it should be");
-    Ok(Some(whole))
+    anyhow::ensure!(
+        has_std(&libraries_there),
+        "the standard library for Windows was built, but is not where it should be"
+    );
+    if let Err(error) = std::fs::rename(copy.path(), sysroot) {
+        // Somebody else was faster, with the same.
+        anyhow::ensure!(has_std(&libraries(sysroot)), "{} can't be made: {error}", sysroot.display());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -146,6 +182,27 @@ mod tests {
         assert!(!has_std(folder.path()));
         std::fs::write(folder.path().join("libstd-1.rlib"), "").unwrap();
         assert!(has_std(folder.path()));
+    }
+
+    #[test]
+    fn a_standard_library_is_kept_whole_or_not_at_all_and_for_one_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("built");
+        std::fs::create_dir(&built).unwrap();
+        std::fs::write(built.join("libcore-1.rlib"), "").unwrap();
+        let sysroot = sysroot_of(folder.path(), "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)\n");
+        assert!(sysroot.ends_with("windows-sysroot/rustc-1.96.0-ac68faa20-2026-05-25-built-from-a-source-tarball"));
+        assert_ne!(sysroot, sysroot_of(folder.path(), "rustc 1.96.0 (ac68faa20 2026-05-25)\n"));
+        assert!(keep(&built, &sysroot).is_err());
+        assert!(!sysroot.exists());
+        std::fs::write(built.join("libstd-1.rlib"), "").unwrap();
+        std::fs::write(built.join("std.d"), "").unwrap();
+        // The second finds it there.
+        for _ in 0..2 {
+            keep(&built, &sysroot).unwrap();
+        }
+        assert!(has_std(&libraries(&sysroot)) && !libraries(&sysroot).join("std.d").exists());
+        assert_eq!(std::fs::read_dir(sysroot.parent().unwrap()).unwrap().count(), 1, "nothing unfinished is left");
     }
 
     #[test]

@@ -25,19 +25,56 @@ pub(super) fn check(package: &Path, model: &Path) -> Result<Made> {
             "installing the package, using it and removing it: Chrysalis is installed on this machine, and the check would remove it".to_owned(),
         ));
     }
-    apt(who, &["install", "-y", "-q", "--no-install-recommends"], Some(package))?;
-    let used = files().and_then(|files| {
-        ensure_whole(&files)?;
-        use_it(who, model).map(|()| files)
-    });
-    // Removed whatever came of it: who checks a package does not want to keep it.
-    apt(who, &["purge", "-y", "-q", NAME], None)?;
-    let files = used?;
+    let installed = guest(who, package)?;
+    let files = files()?;
+    ensure_whole(&files)?;
+    use_it(who, model)?;
+    installed.leave()?;
     let left: Vec<&PathBuf> = files.iter().filter(|path| path.symlink_metadata().is_ok()).collect();
     ensure!(left.is_empty(), "removing the package left {left:?}");
     ensure!(!is_installed()?, "the package is removed, but the system still lists it");
     println!("the package was removed; none of its {} files is left", files.len());
     Ok(Made::Done)
+}
+
+/// The package on a machine that does not want to keep it: removed whatever comes of the check, and of installing too, which can fail
+/// when half of it is there.
+struct Guest<F: Fn() -> Result<()>> {
+    /// `None` once it has been asked to leave.
+    purge: Option<F>,
+}
+
+/// Installs; removes when installing fails.
+fn guest(who: Who, package: &Path) -> Result<Guest<impl Fn() -> Result<()>>> {
+    let purge = move || {
+        // Nothing of it came: there is nothing to remove.
+        if !is_installed()? {
+            return Ok(());
+        }
+        apt(who, &["purge", "-y", "-q", NAME], None)
+    };
+    Guest::arrive(|| apt(who, &["install", "-y", "-q", "--no-install-recommends"], Some(package)), purge)
+}
+
+impl<F: Fn() -> Result<()>> Guest<F> {
+    fn arrive(install: impl FnOnce() -> Result<()>, purge: F) -> Result<Self> {
+        let guest = Self { purge: Some(purge) };
+        install()?;
+        Ok(guest)
+    }
+
+    /// Removes it.
+    fn leave(mut self) -> Result<()> {
+        self.purge.take().map_or(Ok(()), |purge| purge())
+    }
+}
+
+impl<F: Fn() -> Result<()>> Drop for Guest<F> {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.purge.take().map(|purge| purge()) {
+            eprintln!("xtask: the package may still be installed: {error:#}; `sudo apt-get purge {NAME}` removes it");
+        }
+    }
 }
 
 fn ensure_whole(files: &[PathBuf]) -> Result<()> {
@@ -123,6 +160,27 @@ fn run(program: &str, words: &[&std::ffi::OsStr]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_package_is_removed_once_whatever_comes_of_its_check() {
+        let purged = Cell::new(0);
+        let purge = || {
+            purged.set(purged.get() + 1);
+            Ok(())
+        };
+        assert!(Guest::arrive(|| bail!("half of it is there"), purge).is_err());
+        assert_eq!(purged.get(), 1);
+        let check = || -> Result<()> {
+            let _guest = Guest::arrive(|| Ok(()), purge)?;
+            bail!("it answers nothing")
+        };
+        assert!(check().is_err());
+        assert_eq!(purged.get(), 2);
+        Guest::arrive(|| Ok(()), purge).unwrap().leave().unwrap();
+        assert_eq!(purged.get(), 3);
+        assert!(Guest::arrive(|| Ok(()), || bail!("locked")).unwrap().leave().is_err());
+    }
 
     #[test]
     fn a_package_without_one_of_its_programs_is_noticed() {

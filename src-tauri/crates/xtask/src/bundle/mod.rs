@@ -2,11 +2,13 @@
 //!
 //! - [`deb`]: the package for Debian and Ubuntu, made by Tauri's bundler; [`installed`] installs it here, uses it and removes it.
 //! - [`setup`]: the three programs for Windows and the setup around them; [`wine`] tries both without Windows.
-//! - [`compiler`]: who can build for Windows on this machine.
+//! - [`deadline`]: programs that must end in time.
+//! - [`compiler`]: who can build for Windows on this machine; `cargo xtask test` asks it too, to type-check the modules for Windows.
 //!
 //! Nothing here signs anything: there is no key to sign with yet.
 
 mod compiler;
+mod deadline;
 mod deb;
 mod installed;
 mod setup;
@@ -15,7 +17,7 @@ mod wine;
 use crate::{model, page, system};
 use anyhow::Result;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 /// The programs that are shipped, without what a system puts behind their names.
 const PROGRAMS: [&str; 3] = ["chrysalis", "chrysalis-worker", "chrysalis-network"];
@@ -76,6 +78,25 @@ pub(crate) fn make(system: For, check: bool) -> Result<Made> {
             Ok(Made::Done)
         }
     }
+}
+
+/// The crates whose modules for Windows nothing else compiles on Linux, and that need neither a web view nor a C compiler for it.
+const WINDOWS_MODULES: [&str; 2] = ["gpu", "sandbox"];
+
+/// Type-checks the modules for Windows. `Some`: no compiler here knows that system; says why.
+pub(crate) fn check_windows_modules() -> Result<Option<String>> {
+    let not_run = |why: &str| format!("type-checking the modules for Windows: {why}");
+    let compiler = match compiler::find() {
+        Ok(Some(compiler)) => compiler,
+        Ok(None) => return Ok(Some(not_run("no compiler here knows Windows; how to get one is above"))),
+        Err(error) => return Ok(Some(not_run(&format!("no compiler here knows Windows: {error:#}")))),
+    };
+    let mut command = compiler.cargo();
+    command.args(["check", "--quiet", "--target", compiler::TARGET]);
+    command.args(WINDOWS_MODULES.iter().flat_map(|name| ["-p", name]));
+    let status = command.stdout(Stdio::from(std::io::stderr())).status()?;
+    anyhow::ensure!(status.success(), "the modules for Windows do not compile; the reason is above");
+    Ok(None)
 }
 
 /// Says where the result is and how large.

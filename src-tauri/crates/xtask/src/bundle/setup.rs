@@ -28,6 +28,10 @@ pub(super) fn make(compiler: &Compiler) -> Result<Built> {
             bail!("{name} was not built into {}", folder.display());
         }
     }
+    let program = std::fs::read(folder.join("chrysalis.exe"))?;
+    if subsystem(&program) != Some(WITHOUT_CONSOLE) {
+        bail!("chrysalis.exe would show a console behind its window");
+    }
     let setup = folder.join(format!("Chrysalis_{VERSION}_x64-setup.exe"));
     let status = Command::new("makensis")
         .args(["-V2", "-WX"])
@@ -41,6 +45,17 @@ pub(super) fn make(compiler: &Compiler) -> Result<Built> {
         bail!("makensis made no setup; its reason is above");
     }
     Ok(Built { setup })
+}
+
+/// What Windows calls a program that brings no console.
+const WITHOUT_CONSOLE: u16 = 2;
+
+/// How Windows is to start a program, as its header says.
+fn subsystem(program: &[u8]) -> Option<u16> {
+    let header = usize::try_from(u32::from_le_bytes(program.get(0x3c..0x40)?.try_into().ok()?)).ok()?;
+    let rest = program.get(header..)?.strip_prefix(b"PE\0\0")?;
+    // Twenty bytes about the file, then those about the program.
+    Some(u16::from_le_bytes(rest.get(20 + 68..20 + 70)?.try_into().ok()?))
 }
 
 /// Cargo for Windows in the profile of what is shipped.
@@ -122,6 +137,34 @@ mod tests {
         for program in PROGRAMS {
             assert!(install.contains(&format!("!insertmacro LeaveAloneWhileRunning \"{program}.exe\"")));
         }
+    }
+
+    #[test]
+    fn a_web_view_that_was_removed_is_not_taken_for_one() {
+        let (install, _) = script();
+        let (_, check) = install.split_once("!macro DoneIfWebViewIsIn ROOT PATH\n").unwrap();
+        let (check, uses) = check.split_once("!macroend").unwrap();
+        let lines: Vec<&str> = check.lines().map(str::trim).collect();
+        // Empty: past the next line. A version that means none: on. Anything else is a web view.
+        assert_eq!(lines[1..3], ["StrCmp $0 \"\" +2", "StrCmp $0 \"0.0.0.0\" 0 webview_is_there"]);
+        for place in ["HKLM \"SOFTWARE\\WOW6432Node\\${WEBVIEW}\"", "HKCU \"SOFTWARE\\${WEBVIEW}\""] {
+            assert!(uses.contains(&format!("!insertmacro DoneIfWebViewIsIn {place}")), "{place}");
+        }
+        assert_eq!(install.matches("\"pv\"").count(), 1);
+    }
+
+    #[test]
+    fn a_program_says_whether_it_brings_a_console() {
+        let mut program = vec![0; 0x80];
+        program[0x3c] = 0x60;
+        program[0x60..0x64].copy_from_slice(b"PE\0\0");
+        assert_eq!(subsystem(&program), None);
+        program.resize(0x200, 0);
+        program[0x60 + 4 + 20 + 68] = 2;
+        assert_eq!(subsystem(&program), Some(WITHOUT_CONSOLE));
+        assert_eq!(subsystem(b"MZ"), None);
+        program[0x3c..0x40].fill(0xff);
+        assert_eq!(subsystem(&program), None);
     }
 
     #[test]

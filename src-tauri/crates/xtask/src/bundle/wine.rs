@@ -2,12 +2,13 @@
 //! can't show is the window (it has no web view) and a graphics card.
 
 use super::compiler::{Compiler, TARGET};
+use super::deadline::{self, Running};
 use super::setup::{self, Built};
-use super::{PROGRAMS, judge_practice};
+use super::{PROGRAMS, VERSION, judge_practice};
 use crate::system;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -18,6 +19,12 @@ struct Wine {
 
 /// Rust's programs take their random numbers from a library that Wine before version 9 does not have. This stands in for it.
 const RANDOM: &str = include_str!("random.c");
+/// Starts a program without standard handles.
+const STARTER: &str = include_str!("starter.c");
+/// How long anything may take that does nothing much.
+const QUICK: Duration = Duration::from_mins(3);
+/// How long anything may take that answers questions or runs tests.
+const LONG: Duration = Duration::from_mins(10);
 /// How long the uninstaller may take after it has said that it is done: it goes on in a copy of itself.
 const REMOVING: Duration = Duration::from_secs(30);
 const KEY: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\Chrysalis";
@@ -36,10 +43,10 @@ pub(super) fn check(compiler: &Compiler, built: &Built, model: &Path) -> Result<
     }
     ensure!(wine.knows_key()?, "Windows does not list what was installed");
 
+    speaks_in_a_console(&wine, &folder)?;
     same_tokens(&wine, &folder, model)?;
-    let practice = practice(&wine, &folder, model)?;
-    println!("under Wine: {practice}");
-    refuses_while_running(&wine, &folder)?;
+    let data = practice(&wine, &folder, model)?;
+    refuse_while_running(&wine, &folder, &built.setup)?;
 
     let removed = wine.run(&folder.join("uninstall.exe"), &["/S"])?;
     ensure!(removed.status.success(), "the uninstaller ended with {}", removed.status);
@@ -50,13 +57,35 @@ pub(super) fn check(compiler: &Compiler, built: &Built, model: &Path) -> Result<
     }
     ensure!(!shortcut.exists(), "uninstalling left the shortcut");
     ensure!(!wine.knows_key()?, "uninstalling left its key in the registry");
-    ensure!(wine.data().is_dir(), "uninstalling took the owner's ledger with it");
+    for file in &data {
+        ensure!(file.is_file(), "uninstalling took {} with it, which is the owner's", file.display());
+    }
     println!("under Wine: the setup installed and uninstalled, and left only the owner's data");
 
     // Its examples are left out: they would be compiled by whichever rustdoc is found first.
-    let mut tests = setup::release(compiler, &["test", "-p", "ledger", "--tests", "--quiet"]);
+    let tests = ["test", "-p", "ledger", "--tests", "--quiet"];
+    let built = setup::release(compiler, &[&tests[..], &["--no-run"]].concat()).status()?;
+    ensure!(built.success(), "the ledger's tests for Windows were not built");
+    let mut tests = setup::release(compiler, &tests);
     wine.tell(&mut tests).env(format!("CARGO_TARGET_{}_RUNNER", TARGET.replace('-', "_").to_uppercase()), "wine");
-    ensure!(tests.status()?.success(), "the ledger's tests failed under Wine");
+    let passed = deadline::status(&mut tests, "the run of the ledger's tests under Wine", LONG)?;
+    ensure!(passed.success(), "the ledger's tests failed under Wine");
+    Ok(())
+}
+
+/// What the app's commands print reaches the console that started them, though the app brings none and is given no other place.
+fn speaks_in_a_console(wine: &Wine, folder: &Path) -> Result<()> {
+    let starter = wine.compile("starter.exe", STARTER, &[])?;
+    // A terminal of this system is a console to Wine.
+    let mut command = Command::new("script");
+    wine.tell(&mut command).args(["-q", "-e", "-c", "exec wine \"$STARTER\" \"$PROGRAM\" --version", "/dev/null"]);
+    command.env("SHELL", "/bin/sh").env("STARTER", windows_path(&starter)?);
+    command.env("PROGRAM", windows_path(&folder.join("chrysalis.exe"))?);
+    let said = deadline::output(&mut command, "chrysalis.exe --version in a console under Wine", QUICK)?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    ensure!(said.status.success(), "chrysalis.exe --version ended with {} in a console under Wine", said.status);
+    ensure!(text.contains(&format!("chrysalis {VERSION}")), "in a console under Wine, chrysalis.exe says {text:?}");
+    println!("under Wine: chrysalis.exe brings no console and speaks in the one that started it");
     Ok(())
 }
 
@@ -87,27 +116,39 @@ fn same_tokens(wine: &Wine, folder: &Path, model: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Three processes, as on a PC: the app, its worker, the network.
-fn practice(wine: &Wine, folder: &Path, model: &Path) -> Result<String> {
-    let (model, data) = (windows_path(model)?, windows_path(&wine.data())?);
-    let words = ["practice", "--jobs", "1", "--json", "--backend", "cpu", "--model", &model, "--data", &data];
-    let output = wine.run(&folder.join("chrysalis.exe"), &words)?;
+/// Three processes, as on a PC: the app, its worker, the network. Everything is where an owner has it, so no folder is named. Gives the
+/// files that are the owner's.
+fn practice(wine: &Wine, folder: &Path, model: &Path) -> Result<[PathBuf; 2]> {
+    let data = folder.join("../../chrysalis");
+    let model_there = data.join("models").join(model.file_name().context("the model has no name")?);
+    std::fs::create_dir_all(data.join("models"))?;
+    std::fs::copy(model, &model_there)?;
+    let output = wine.run(&folder.join("chrysalis.exe"), &["practice", "--jobs", "1", "--json", "--backend", "cpu"])?;
     ensure!(output.status.success(), "practice under Wine ended with {}", output.status);
-    judge_practice(&String::from_utf8_lossy(&output.stdout))
+    println!("under Wine: {}", judge_practice(&String::from_utf8_lossy(&output.stdout))?);
+    let ledger = data.join("practice/ledger.sqlite");
+    ensure!(ledger.is_file(), "practice kept no ledger in {}", ledger.display());
+    // Seen from its own folder these paths would end with the programs.
+    Ok([ledger.canonicalize()?, model_there.canonicalize()?])
 }
 
-/// Neither setup nor uninstaller touches a program at work.
-fn refuses_while_running(wine: &Wine, folder: &Path) -> Result<()> {
+/// Neither setup nor uninstaller touches a program at work; once it has ended, the setup puts everything there anew.
+fn refuse_while_running(wine: &Wine, folder: &Path, setup: &Path) -> Result<()> {
+    const CHANGED: &str = "changed by the check";
     let data = tempfile::tempdir()?;
-    let program = folder.join("chrysalis-network.exe");
     let data_there = windows_path(data.path())?;
-    let mut command = wine.command(&program);
+    let mut command = wine.command(&folder.join("chrysalis-network.exe"));
     command.args(["practice", "--customers", "0", "--model", "none", "--data", &data_there]);
-    let mut running = Ended(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-    let mut line = String::new();
-    let out = running.0.stdout.take().context("it has no standard output")?;
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = Running::start(&mut command, "the network under Wine", LONG)?;
+    let line = running.first_line()?;
     ensure!(line.contains("ready"), "the network did not start under Wine: {line:?}");
+
+    let licence = folder.join("LICENSE.txt");
+    std::fs::write(&licence, CHANGED)?;
+    let refused = wine.run(setup, &["/S"])?;
+    ensure!(refused.status.code() == Some(2), "the setup over a running program ended with {}", refused.status);
+    ensure!(std::fs::read_to_string(&licence)? == CHANGED, "the setup replaced files while one of three programs ran");
     // In its own folder it does not go on in a copy of itself, so its code is the one that counts.
     let stay = format!("_?={}", windows_path(folder)?);
     let refused = wine.run(&folder.join("uninstall.exe"), &["/S", &stay])?;
@@ -115,43 +156,44 @@ fn refuses_while_running(wine: &Wine, folder: &Path) -> Result<()> {
     for name in PROGRAMS {
         ensure!(folder.join(format!("{name}.exe")).is_file(), "the uninstaller removed {name} while one of three ran");
     }
-    // Closing its input asks it to end.
-    drop(running.0.stdin.take());
-    let status = running.0.wait()?;
+
+    // That asks it to end.
+    running.close_input();
+    let status = running.end()?;
     ensure!(status.success(), "the network ended with {status} under Wine");
+    let again = wine.run(setup, &["/S"])?;
+    ensure!(again.status.success(), "the setup over an older one ended with {}", again.status);
+    ensure!(std::fs::read_to_string(&licence)? != CHANGED, "the setup left a file of the older one");
+    println!(
+        "under Wine: setup and uninstaller refuse while a program runs; afterwards the setup renews what is there"
+    );
     Ok(())
-}
-
-/// A process that does not outlive a check that failed.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-    }
 }
 
 impl Wine {
     fn start() -> Result<Self> {
         let wine = Self { prefix: tempfile::tempdir()? };
         let mut boot = Command::new("wineboot");
-        let status = wine.tell(&mut boot).arg("-i").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        ensure!(status.context("cannot start wineboot")?.success(), "Wine made no Windows of its own");
-        wine.server("-w")?;
+        wine.tell(&mut boot).arg("-i").stdout(Stdio::null()).stderr(Stdio::null());
+        let status = deadline::status(&mut boot, "wineboot", QUICK)?;
+        ensure!(status.success(), "Wine made no Windows of its own");
+        wine.server("-w", QUICK)?;
         let random = wine.drive().join("windows/system32/bcryptprimitives.dll");
         if !random.exists() {
-            let source = wine.prefix.path().join("random.c");
-            std::fs::write(&source, RANDOM)?;
-            let status = Command::new("x86_64-w64-mingw32-gcc")
-                .args(["-shared", "-O2", "-o"])
-                .arg(&random)
-                .arg(&source)
-                .arg("-ladvapi32")
-                .status()
-                .context("cannot start the C compiler for Windows")?;
-            ensure!(status.success(), "the library of random numbers for Wine does not build");
+            let made = wine.compile("bcryptprimitives.dll", RANDOM, &["-shared", "-ladvapi32"])?;
+            std::fs::copy(made, random)?;
         }
         Ok(wine)
+    }
+
+    /// Compiles a small program or library for the check, into the folder of this Windows.
+    fn compile(&self, name: &str, text: &str, words: &[&str]) -> Result<PathBuf> {
+        let (source, made) = (self.prefix.path().join(format!("{name}.c")), self.prefix.path().join(name));
+        std::fs::write(&source, text)?;
+        let mut command = Command::new("x86_64-w64-mingw32-gcc");
+        let status = command.args(["-O2", "-o"]).arg(&made).arg(&source).args(words).status();
+        ensure!(status.context("cannot start the C compiler for Windows")?.success(), "{name} for Wine does not build");
+        Ok(made)
     }
 
     /// The disk C:.
@@ -159,14 +201,10 @@ impl Wine {
         self.prefix.path().join("drive_c")
     }
 
-    /// Where practice keeps what it must not lose.
-    fn data(&self) -> PathBuf {
-        self.drive().join("chrysalis-data")
-    }
-
     fn run(&self, program: &Path, words: &[&str]) -> Result<Output> {
-        let mut command = self.command(program);
-        Ok(command.args(words).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?)
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{name} {} under Wine", words.first().unwrap_or(&""));
+        deadline::output(self.command(program).args(words), &name, LONG)
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -176,19 +214,20 @@ impl Wine {
     }
 
     fn tell<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("WINEPREFIX", self.prefix.path()).env("WINEDEBUG", "-all").env_remove("DISPLAY")
+        command.env("WINEPREFIX", self.prefix.path()).env("WINEDEBUG", "-all");
+        // Nothing is shown, and models are where an owner has them.
+        command.env_remove("DISPLAY").env_remove("MODELS")
     }
 
-    fn server(&self, word: &str) -> Result<()> {
+    fn server(&self, word: &str, longest: Duration) -> Result<()> {
         let mut command = Command::new("wineserver");
-        self.tell(&mut command).arg(word).status().context("cannot start wineserver")?;
-        Ok(())
+        deadline::status(self.tell(&mut command).arg(word), "wineserver", longest).map(|_| ())
     }
 
     fn knows_key(&self) -> Result<bool> {
         let mut command = Command::new("wine");
-        let asked = self.tell(&mut command).args(["reg", "query", KEY]).stdin(Stdio::null()).output()?;
-        Ok(asked.status.success())
+        self.tell(&mut command).args(["reg", "query", KEY]).stderr(Stdio::null());
+        Ok(deadline::output(&mut command, "reg query under Wine", QUICK)?.status.success())
     }
 
     /// The one path under C: of this form, in which one part may be `*`.
@@ -204,8 +243,8 @@ impl Wine {
 impl Drop for Wine {
     fn drop(&mut self) {
         // Ends whatever still runs in this Windows, and in no other.
-        let _ = self.server("-k");
-        let _ = self.server("-w");
+        let _ = self.server("-k", REMOVING);
+        let _ = self.server("-w", REMOVING);
     }
 }
 
