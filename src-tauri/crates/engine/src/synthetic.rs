@@ -16,6 +16,9 @@ const FEED_FORWARD: usize = 192;
 const VOCABULARY: usize = 512;
 const CONTEXT: u32 = 4096;
 
+/// Types of its layers, one after another.
+const KINDS: [TensorType; LAYERS] = [TensorType::F32, TensorType::F16, TensorType::Q4_1, TensorType::Q8_0];
+
 const SPECIALS: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const BOS: u32 = 1;
 const EOS: u32 = 2;
@@ -66,7 +69,7 @@ pub fn tiny() -> Vec<u8> {
     }
     file.tensor("output.weight", TensorType::F16, &[WIDTH, VOCABULARY], &output);
     for layer in 0..LAYERS {
-        let kind = TensorType::ALL[layer % TensorType::ALL.len()];
+        let kind = KINDS[layer % KINDS.len()];
         let kv = KV_HEADS * HEAD_SIZE;
         let parts = [
             ("attn_q", WIDTH, WIDTH),
@@ -255,10 +258,110 @@ pub(crate) fn blocks(kind: TensorType, values: &[f32]) -> Vec<u8> {
                 out.extend((0..16).map(|at| quants[at] | (quants[at + 16] << 4)));
             }
         }
+        TensorType::BF16 => {
+            // Ties go up: no value of ours is one.
+            let upper = |value: f32| (value.to_bits().saturating_add(0x8000) >> 16) as u16;
+            out.extend(values.iter().flat_map(|&value| upper(value).to_le_bytes()));
+        }
+        TensorType::Q4_0 => {
+            for block in values.as_chunks::<32>().0 {
+                let scale = f16::from_f32(largest(block) / 7.0);
+                let quants = block.map(|value| (quant(value, scale.to_f32(), -8.0, 7.0) + 8) as u8);
+                out.extend(scale.to_le_bytes());
+                out.extend((0..16).map(|at| quants[at] | (quants[at + 16] << 4)));
+            }
+        }
+        TensorType::Q5_0 => {
+            for block in values.as_chunks::<32>().0 {
+                let scale = f16::from_f32(largest(block) / 15.0);
+                let quants = block.map(|value| (quant(value, scale.to_f32(), -16.0, 15.0) + 16) as u8);
+                out.extend(scale.to_le_bytes());
+                out.extend(fives(&quants));
+            }
+        }
+        TensorType::Q5_1 => {
+            for block in values.as_chunks::<32>().0 {
+                let (lowest, highest) = range(block);
+                let (scale, offset) = (f16::from_f32((highest - lowest) / 31.0), f16::from_f32(lowest));
+                let quants = block.map(|value| quant(value - offset.to_f32(), scale.to_f32(), 0.0, 31.0) as u8);
+                out.extend(scale.to_le_bytes());
+                out.extend(offset.to_le_bytes());
+                out.extend(fives(&quants));
+            }
+        }
+        TensorType::Q4_K => values.as_chunks::<256>().0.iter().for_each(|block| with_six_bits(block, 15, &mut out)),
+        TensorType::Q5_K => values.as_chunks::<256>().0.iter().for_each(|block| with_six_bits(block, 31, &mut out)),
+        TensorType::Q6_K => values.as_chunks::<256>().0.iter().for_each(|block| sixes(block, &mut out)),
     }
     out
 }
 
 fn quant(value: f32, scale: f32, lowest: f32, highest: f32) -> i32 {
     if scale == 0.0 { 0 } else { (value / scale).round_ties_even().clamp(lowest, highest) as i32 }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()))
+}
+
+fn range(values: &[f32]) -> (f32, f32) {
+    let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
+    (lowest, values.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+}
+
+/// 32 quants of 5 bits: the fifth bits, then the others.
+fn fives(quants: &[u8; 32]) -> Vec<u8> {
+    let fifth: u32 = quants.iter().enumerate().map(|(at, quant)| u32::from(quant >> 4) << at).sum();
+    let low = (0..16).map(|at| (quants[at] & 15) | ((quants[at + 16] & 15) << 4));
+    fifth.to_le_bytes().into_iter().chain(low).collect()
+}
+
+/// A block of Q4_K (`most` is 15) or Q5_K (31).
+fn with_six_bits(values: &[f32; 256], most: u8, out: &mut Vec<u8>) {
+    let runs = values.as_chunks::<32>().0;
+    // Offsets are only ever taken off.
+    let ranges: Vec<(f32, f32)> = runs.iter().map(|run| (range(run).0.min(0.0), range(run).1)).collect();
+    let steps: Vec<f32> = ranges.iter().map(|(lowest, highest)| (highest - lowest) / f32::from(most)).collect();
+    let lows: Vec<f32> = ranges.iter().map(|(lowest, _)| -lowest).collect();
+    let (d, m) = (f16::from_f32(largest(&steps) / 63.0), f16::from_f32(largest(&lows) / 63.0));
+    let scales: Vec<u8> = steps.iter().map(|&step| quant(step, d.to_f32(), 0.0, 63.0) as u8).collect();
+    let offsets: Vec<u8> = lows.iter().map(|&low| quant(low, m.to_f32(), 0.0, 63.0) as u8).collect();
+    out.extend(d.to_le_bytes());
+    out.extend(m.to_le_bytes());
+    out.extend((0..4).map(|at| scales[at] | (scales[at + 4] >> 4 << 6)));
+    out.extend((0..4).map(|at| offsets[at] | (offsets[at + 4] >> 4 << 6)));
+    out.extend((4..8).map(|at| (scales[at] & 15) | (offsets[at] << 4)));
+    let mut quants = [0_u8; 256];
+    for (at, value) in values.iter().enumerate() {
+        let run = at / 32;
+        let (scale, offset) = (d.to_f32() * f32::from(scales[run]), m.to_f32() * f32::from(offsets[run]));
+        quants[at] = quant(value + offset, scale, 0.0, most.into()) as u8;
+    }
+    if most > 15 {
+        out.extend((0..32).map(|at| (0..8).map(|run| quants[run * 32 + at] >> 4 << run).sum::<u8>()));
+    }
+    out.extend((0..128).map(|at| {
+        let low = at / 32 * 64 + at % 32;
+        (quants[low] & 15) | ((quants[low + 32] & 15) << 4)
+    }));
+}
+
+/// A block of Q6_K.
+fn sixes(values: &[f32; 256], out: &mut Vec<u8>) {
+    let steps: Vec<f32> = values.as_chunks::<16>().0.iter().map(|run| largest(run) / 31.0).collect();
+    let d = f16::from_f32(largest(&steps) / 127.0);
+    let scales: Vec<i32> = steps.iter().map(|&step| quant(step, d.to_f32(), 0.0, 127.0)).collect();
+    let mut quants = [0_u8; 256];
+    for (at, &value) in values.iter().enumerate() {
+        quants[at] = (quant(value, d.to_f32() * scales[at / 16] as f32, -32.0, 31.0) + 32) as u8;
+    }
+    let at = |half: usize, part: usize, n: usize| quants[half * 128 + part * 32 + n];
+    for half in 0..2 {
+        out.extend((0..64).map(|n| (at(half, n / 32, n % 32) & 15) | ((at(half, n / 32 + 2, n % 32) & 15) << 4)));
+    }
+    for half in 0..2 {
+        out.extend((0..32).map(|n| (0..4).map(|part| at(half, part, n) >> 4 << (part * 2)).sum::<u8>()));
+    }
+    out.extend(scales.iter().map(|&scale| scale as u8));
+    out.extend(d.to_le_bytes());
 }

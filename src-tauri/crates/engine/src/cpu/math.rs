@@ -152,6 +152,31 @@ leveled! {
     }
 }
 
+/// The bits of a bfloat16 to its value.
+#[inline(always)]
+pub(super) fn widen_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+leveled! {
+    /// The dot product with bfloat16 numbers.
+    fn dot_bf16(bits: &[u16], b: &[f32]) -> f32 {
+        let (a_blocks, a_rest) = bits.as_chunks::<LANES>();
+        let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+        let mut lanes = [0.0_f32; LANES];
+        for (a, b) in a_blocks.iter().zip(b_blocks) {
+            for lane in 0..LANES {
+                lanes[lane] = widen_bf16(a[lane]).mul_add(b[lane], lanes[lane]);
+            }
+        }
+        let mut sum = f64::from(fold(lanes));
+        for (&a, b) in a_rest.iter().zip(b_rest) {
+            sum += f64::from(widen_bf16(a) * b);
+        }
+        sum as f32
+    }
+}
+
 leveled! {
     /// Adds `weight * values` to one lane of [`fold_lanes`].
     fn add_scaled(lane: &mut [f32], weight: f32, bits: &[u16]) {
@@ -237,11 +262,11 @@ leveled! {
 
 leveled! {
     /// Blocks of 32 values as signed bytes `q`, scales `d`, and `s`, the scale times the sum of the bytes: ggml's Q8_1 (and Q8_0,
-    /// which has no `s`). Scales and sums are rounded to 16 bits.
-    fn quantise(values: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [f32]) {
+    /// which has no `s`). Scales are rounded to 16 bits; sums once rounded, and once as they are with the rounded scale.
+    fn quantise(values: &[f32], q: &mut [i8], d: &mut [f32], s: (&mut [f32], &mut [f32])) {
         let (values, _) = values.as_chunks::<32>();
         let (q, _) = q.as_chunks_mut::<32>();
-        for (((values, q), d), s) in values.iter().zip(q).zip(d).zip(s) {
+        for (((values, q), d), (s, exact)) in values.iter().zip(q).zip(d).zip(s.0.iter_mut().zip(s.1)) {
             let mut largest = 0.0_f32;
             for value in values {
                 let magnitude = value.abs();
@@ -257,6 +282,7 @@ leveled! {
             }
             *d = round_f16(scale);
             *s = round_f16(scale * sum as f32);
+            *exact = *d * sum as f32;
         }
     }
 }

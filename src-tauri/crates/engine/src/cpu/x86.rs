@@ -6,7 +6,7 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_srli_epi16, _mm256_abs_epi8,
+    __m256, __m256i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_set1_ps, _mm_srli_epi16, _mm256_mul_ps, _mm256_set_m128, _mm256_abs_epi8,
     _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set_m128i,
     _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps, _mm256_sign_epi8, _mm256_storeu_ps,
 };
@@ -14,32 +14,36 @@ use std::marker::PhantomData;
 
 use super::math::fold;
 use super::matrix::Quantised;
+use super::product::{Halves, Nibbles, Signed, Unsigned};
 
-/// A row of Q4_1 blocks with `N` activations. May be called only where the machine has AVX2 and FMA, which is what
+/// A row of 4-bit blocks with `N` activations. May be called only where the machine has AVX2 and FMA, which is what
 /// [`super::math::Level::Avx2`] says.
-pub(super) fn q4_1<const N: usize>(
-    quants: &[[u8; 16]],
-    scales: &[f32],
-    offsets: &[f32],
-    with: [Quantised<'_>; N],
-) -> [f32; N] {
+pub(super) fn nibbles<const N: usize>(row: Nibbles<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
     // SAFETY: the caller has asked for these instructions.
-    unsafe { q4_1_wide(quants, scales, offsets, with) }
+    unsafe { nibbles_wide(row, with) }
 }
 
-/// As [`q4_1`], for Q8_0.
-pub(super) fn q8_0<const N: usize>(quants: &[[i8; 32]], scales: &[f32], with: [Quantised<'_>; N]) -> [f32; N] {
+/// As [`nibbles`], for quants from 0 to 31.
+pub(super) fn unsigned<const N: usize>(row: Unsigned<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
     // SAFETY: the caller has asked for these instructions.
-    unsafe { q8_0_wide(quants, scales, with) }
+    unsafe { unsigned_wide(row, with) }
+}
+
+/// As [`nibbles`], for signed quants.
+pub(super) fn signed<const N: usize>(row: Signed<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
+    // SAFETY: the caller has asked for these instructions.
+    unsafe { signed_wide(row, with) }
+}
+
+/// As [`nibbles`], for signed quants with a scale for each half.
+pub(super) fn halves<const N: usize>(row: Halves<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
+    // SAFETY: the caller has asked for these instructions.
+    unsafe { halves_wide(row, with) }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn q4_1_wide<const N: usize>(
-    quants: &[[u8; 16]],
-    scales: &[f32],
-    offsets: &[f32],
-    with: [Quantised<'_>; N],
-) -> [f32; N] {
+fn nibbles_wide<const N: usize>(row: Nibbles<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
+    let Nibbles { quants, scales, offsets } = row;
     let blocks = quants.len();
     assert!(scales.len() == blocks && offsets.len() == blocks);
     let with = with.map(|with| Pointers::new(with, blocks));
@@ -70,7 +74,35 @@ fn q4_1_wide<const N: usize>(
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn q8_0_wide<const N: usize>(quants: &[[i8; 32]], scales: &[f32], with: [Quantised<'_>; N]) -> [f32; N] {
+fn unsigned_wide<const N: usize>(row: Unsigned<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
+    let Unsigned { quants, scales, offsets } = row;
+    let blocks = quants.len();
+    assert!(scales.len() == blocks && offsets.len() == blocks);
+    let with = with.map(|with| Pointers::new(with, blocks));
+    let mut lanes = [_mm256_setzero_ps(); N];
+    let mut sums = [0.0_f32; N];
+    for (block, quants) in quants.iter().enumerate() {
+        let weight = load(quants);
+        for n in 0..N {
+            // SAFETY: `block` is below the length of all lists, as asserted above and in `Pointers::new`.
+            let (scale, offset, (quants, scale_with, sum_with)) =
+                unsafe { (*scales.get_unchecked(block), *offsets.get_unchecked(block), with[n].block(block)) };
+            // Two products of at most 31 and 127 each stay far below what 16 bits hold.
+            let products = sum_fours(weight, load(quants));
+            lanes[n] = _mm256_fmadd_ps(products, _mm256_set1_ps(scale * scale_with), lanes[n]);
+            sums[n] = offset.mul_add(sum_with, sums[n]);
+        }
+    }
+    let mut results = [0.0; N];
+    for n in 0..N {
+        results[n] = fold_register(lanes[n]) + sums[n];
+    }
+    results
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn signed_wide<const N: usize>(row: Signed<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
+    let Signed { quants, scales } = row;
     let blocks = quants.len();
     assert!(scales.len() == blocks);
     let with = with.map(|with| Pointers::new(with, blocks));
@@ -85,6 +117,33 @@ fn q8_0_wide<const N: usize>(quants: &[[i8; 32]], scales: &[f32], with: [Quantis
             let (scale, (quants, scale_with, _)) = unsafe { (*scales.get_unchecked(block), with[n].block(block)) };
             let activation = _mm256_sign_epi8(load(quants), weight);
             let scale = _mm256_set1_ps(scale * scale_with);
+            lanes[n] = _mm256_fmadd_ps(sum_fours(magnitude, activation), scale, lanes[n]);
+        }
+    }
+    let mut results = [0.0; N];
+    for n in 0..N {
+        results[n] = fold_register(lanes[n]);
+    }
+    results
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn halves_wide<const N: usize>(row: Halves<'_>, with: [Quantised<'_>; N]) -> [f32; N] {
+    let Halves { quants, scales } = row;
+    let blocks = quants.len();
+    assert!(scales.len() == blocks);
+    let with = with.map(|with| Pointers::new(with, blocks));
+    let mut lanes = [_mm256_setzero_ps(); N];
+    for (block, (quants, scales)) in quants.iter().zip(scales).enumerate() {
+        let weight = load(quants);
+        let magnitude = _mm256_abs_epi8(weight);
+        // The lower four sums are those of the first half.
+        let scales = _mm256_set_m128(_mm_set1_ps(scales[1]), _mm_set1_ps(scales[0]));
+        for n in 0..N {
+            // SAFETY: `block` is below the length of the activation's lists, as asserted in `Pointers::new`.
+            let (quants, scale_with, _) = unsafe { with[n].block(block) };
+            let activation = _mm256_sign_epi8(load(quants), weight);
+            let scale = _mm256_mul_ps(scales, _mm256_set1_ps(scale_with));
             lanes[n] = _mm256_fmadd_ps(sum_fours(magnitude, activation), scale, lanes[n]);
         }
     }
