@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use crate::backend::Work;
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
 use crate::model::Parameters;
 
 use super::gpu::Gpu;
 use super::kernels::{Form, Kernel, Kernels, Name};
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Packing};
 use super::template::Values;
 use super::weights::{Layer, Weights};
 
@@ -246,7 +245,7 @@ impl<'a> Builder<'a> {
         }
         let output = weights.output.as_ref().unwrap_or(&weights.embedding);
         let states = &self.scratch.states;
-        self.prepare(First::Norm(&weights.output_norm), states, p.width, &[output.kind], Over::Results)?;
+        self.prepare(First::Norm(&weights.output_norm), states, p.width, &[output.packing], Over::Results)?;
         let logits = &self.scratch.logits;
         self.product(output, &Then::Store(logits, 0, p.vocabulary as u32), Over::Results)?;
         let finding = self.planned.len();
@@ -259,7 +258,7 @@ impl<'a> Builder<'a> {
         let scratch = self.scratch;
         let over = Over::Tokens;
         for group in by_form(&layer.query_key_value) {
-            let kinds: Vec<TensorType> = group.iter().map(|(_, matrix)| matrix.kind).collect();
+            let kinds: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
             self.prepare(First::Norm(&layer.attention_norm), &scratch.states, p.width, &kinds, over)?;
             for (first, matrix) in group {
                 self.product(matrix, &Then::Cache(cache, turns, first), over)?;
@@ -267,24 +266,24 @@ impl<'a> Builder<'a> {
         }
         self.attention(cache)?;
         let heads = p.heads * p.head_size;
-        self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.kind], over)?;
+        self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.packing], over)?;
         self.product(&layer.attention_output, &Then::Add, over)?;
         for group in by_form(&layer.gate_up) {
-            let kinds: Vec<TensorType> = group.iter().map(|(_, matrix)| matrix.kind).collect();
+            let kinds: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
             self.prepare(First::Norm(&layer.feed_forward_norm), &scratch.states, p.width, &kinds, over)?;
             for (first, matrix) in group {
                 let stride = 2 * p.feed_forward as u32;
                 self.product(matrix, &Then::Store(&scratch.hidden, first, stride), over)?;
             }
         }
-        self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[layer.down.kind], over)?;
+        self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[layer.down.packing], over)?;
         self.product(&layer.down, &Then::Add, over)
     }
 
     pub(super) fn embed(&mut self, matrix: &Matrix) -> Result<(), DeviceFault> {
         let mut values = self.kernels.plain();
-        values.insert(matrix.kind.name(), 1);
-        values.insert("SCALED", u32::from(Form::of(matrix.kind) == Form::Q8));
+        values.insert(matrix.packing.name(), 1);
+        values.insert("SCALED", u32::from(Form::of(matrix.packing) == Form::Q8));
         let kernel = self.kernels.get(Name::Embed, values)?;
         for piece in &matrix.pieces {
             let mut buffers =
@@ -306,7 +305,7 @@ impl<'a> Builder<'a> {
         first: First<'_>,
         source: &wgpu::Buffer,
         columns: usize,
-        kinds: &[TensorType],
+        kinds: &[Packing],
         over: Over,
     ) -> Result<(), DeviceFault> {
         let Some(form) = kinds.first().copied().map(Form::of) else { return Ok(()) };
@@ -359,7 +358,7 @@ impl<'a> Builder<'a> {
                 (values, queries, behind, &self.scratch.queries, Some((cache, turns)))
             }
         };
-        let kernels = self.kernels.products(matrix.kind, &more)?;
+        let kernels = self.kernels.products(matrix.packing, &more)?;
         let shape = &self.kernels.shape;
         let (in_tile, tiles) = (shape.rows, shape.workgroup / shape.lanes);
         for piece in &matrix.pieces {
@@ -500,7 +499,7 @@ fn by_form(matrices: &[(u32, Matrix)]) -> Vec<Vec<(u32, &Matrix)>> {
     let mut groups: Vec<Vec<(u32, &Matrix)>> = Vec::new();
     for (first, matrix) in matrices {
         let same = |group: &&mut Vec<(u32, &Matrix)>| {
-            group.first().is_some_and(|(_, other)| Form::of(other.kind) == Form::of(matrix.kind))
+            group.first().is_some_and(|(_, other)| Form::of(other.packing) == Form::of(matrix.packing))
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push((*first, matrix)),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
+use super::matrix::Packing;
 use super::shape::Shape;
 use super::template::{Values, expand};
 
@@ -87,8 +87,8 @@ impl Kernels {
         Values::from([("WORKGROUP", self.shape.threads)])
     }
 
-    /// The products with matrices of a type, one kernel for each size of tile, by its number of tokens.
-    pub(super) fn products(&mut self, kind: TensorType, more: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
+    /// The products with matrices of a packing, one kernel for each size of tile, by its number of tokens.
+    pub(super) fn products(&mut self, packing: Packing, more: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
         let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = self.shape;
         let subgroups = subgroups && lanes == workgroup;
         let least = self.gpu.about.subgroup.map_or(1, |(least, _)| least.max(1));
@@ -107,8 +107,8 @@ impl Kernels {
                 ("PARTIALS", partials),
                 ("SHARED_SIZE", rows * tokens * partials),
                 ("INTEGER_DOT", u32::from(integer_dot)),
-                (kind.name(), 1),
-                ("SCALED", u32::from(Form::of(kind) == Form::Q8)),
+                (packing.name(), 1),
+                ("SCALED", u32::from(Form::of(packing) == Form::Q8)),
             ]);
             values.extend(more);
             made.push((tokens, self.get(Name::Product, values)?));
@@ -153,11 +153,11 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn of(kind: TensorType) -> Self {
-        match kind {
-            TensorType::F32 => Self::F32,
-            TensorType::F16 => Self::F16,
-            TensorType::Q4_1 | TensorType::Q8_0 => Self::Q8,
+    pub(super) fn of(packing: Packing) -> Self {
+        match packing {
+            Packing::F32 => Self::F32,
+            Packing::F16 => Self::F16,
+            Packing::Nibbles | Packing::Bytes | Packing::Wide => Self::Q8,
         }
     }
 

@@ -25,7 +25,12 @@ struct Op {
 @group(0) @binding(1) var<storage, read> step: array<u32>;
 @group(0) @binding(2) var<storage, read> quants: array<vec4<u32>>;
 //# if SCALED
+//# if WIDE
+@group(0) @binding(3) var<storage, read> scales: array<vec4<u32>>;
+//# end
+//# if !WIDE
 @group(0) @binding(3) var<storage, read> scales: array<u32>;
+//# end
 //# end
 @group(0) @binding(4) var<storage, read> words: array<vec4<u32>>;
 //# if SCALED
@@ -50,6 +55,22 @@ fn whole(a0: vec4<u32>, a1: vec4<u32>, b0: vec4<u32>, b1: vec4<u32>) -> f32 {
     for (var i = 0u; i < 4u; i++) {
         sums = fma(vec4<f32>(unpack4xI8(a0[i])), vec4<f32>(unpack4xI8(b0[i])), sums);
         sums = fma(vec4<f32>(unpack4xI8(a1[i])), vec4<f32>(unpack4xI8(b1[i])), sums);
+    }
+    return (sums.x + sums.y) + (sums.z + sums.w);
+    //# end
+}
+//# end
+
+//# if WIDE
+// The same of 16 bytes.
+fn half_whole(a: vec4<u32>, b: vec4<u32>) -> f32 {
+    //# if INTEGER_DOT
+    return f32(dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w));
+    //# end
+    //# if !INTEGER_DOT
+    var sums = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        sums = fma(vec4<f32>(unpack4xI8(a[i])), vec4<f32>(unpack4xI8(b[i])), sums);
     }
     return (sums.x + sums.y) + (sums.z + sums.w);
     //# end
@@ -148,7 +169,7 @@ fn main(
         //# end
         //# end
         //# for r ROWS
-        //# if Q4_1
+        //# if NIBBLES
         let quant_{r} = quants[row_{r} + block];
         let scale_{r} = unpack2x16float(scales[row_{r} + block]);
         let a_{r} = quant_{r} & vec4<u32>(0x0f0f0f0fu);
@@ -158,13 +179,23 @@ fn main(
         sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
         //# end
         //# end
-        //# if Q8_0
+        //# if BYTES
         let a_{r} = quants[(row_{r} + block) * 2u];
         let b_{r} = quants[(row_{r} + block) * 2u + 1u];
         let pair_{r} = unpack2x16float(scales[(row_{r} + block) >> 1u]);
         let scale_{r} = select(pair_{r}.x, pair_{r}.y, ((row_{r} + block) & 1u) == 1u);
         //# for t TOKENS
         sum_{r}_{t} = fma(scale_{r} * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
+        //# end
+        //# end
+        //# if WIDE
+        let a_{r} = quants[(row_{r} + block) * 2u];
+        let b_{r} = quants[(row_{r} + block) * 2u + 1u];
+        let scale_{r} = bitcast<vec4<f32>>(scales[row_{r} + block]);
+        //# for t TOKENS
+        sum_{r}_{t} = fma(scale_{r}.z, part_{t}.y, sum_{r}_{t});
+        sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, half_whole(a_{r}, low_{t}), sum_{r}_{t});
+        sum_{r}_{t} = fma(scale_{r}.y * part_{t}.x, half_whole(b_{r}, high_{t}), sum_{r}_{t});
         //# end
         //# end
         //# if F16

@@ -61,10 +61,10 @@ impl Weights {
     /// Forms of activations that its matrices are multiplied with.
     pub(super) fn forms(&self) -> impl Iterator<Item = Form> {
         let of_layer = |layer: &'_ Layer| {
-            let several = layer.query_key_value.iter().chain(&layer.gate_up).map(|(_, matrix)| matrix.kind);
-            several.chain([layer.attention_output.kind, layer.down.kind]).collect::<Vec<_>>()
+            let several = layer.query_key_value.iter().chain(&layer.gate_up).map(|(_, matrix)| matrix.packing);
+            several.chain([layer.attention_output.packing, layer.down.packing]).collect::<Vec<_>>()
         };
-        let output = self.output.as_ref().unwrap_or(&self.embedding).kind;
+        let output = self.output.as_ref().unwrap_or(&self.embedding).packing;
         self.layers.iter().flat_map(of_layer).chain([output]).map(Form::of)
     }
 }
