@@ -115,6 +115,28 @@ fn a_row_is_what_was_stored_within_its_types_precision() {
     }
 }
 
+/// What another reader of the format makes of arbitrary bits, recorded by `tests/record/blocks.py`.
+#[test]
+fn blocks_are_read_as_others_read_them() {
+    let recorded = include_str!("../../../../../tests/fixtures/engine/blocks.json");
+    let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+    let blocks = recorded["blocks"].as_array().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for block in blocks {
+        let kind = TensorType::ALL.into_iter().find(|kind| block["type"] == kind.name()).unwrap();
+        let text = block["bytes"].as_str().unwrap();
+        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..text.len()).step_by(2).map(byte).collect();
+        let wanted: Vec<f64> = block["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        let mut got = vec![0.0; wanted.len()];
+        Matrix::new(kind, 1, wanted.len(), &bytes).row(0, &mut got);
+        // They round a product before they add the offset, we do not.
+        assert!(error(&got, &wanted) < 1e-6, "{kind:?}: {}", error(&got, &wanted));
+        seen.insert(kind);
+    }
+    assert_eq!(seen.len(), TensorType::ALL.len() - 2, "all but the two kinds of plain floats");
+}
+
 #[test]
 fn extreme_quants_do_not_overflow() {
     let mut block = f16::ONE.to_le_bytes().to_vec();
