@@ -227,6 +227,32 @@ leveled! {
     }
 }
 
+/// The hyperbolic tangent, by `e^x`.
+#[inline(always)]
+fn tanh(x: f32) -> f32 {
+    // Beyond this it is 1 in 32 bits.
+    let x = x.clamp(-10.0, 10.0);
+    let power = exp(2.0 * x);
+    (power - 1.0) / (power + 1.0)
+}
+
+/// `cap * tanh(x / cap)`: as it is near zero, and never beyond the cap.
+pub(super) fn capped(x: f32, cap: f32) -> f32 {
+    cap * tanh(x / cap)
+}
+
+leveled! {
+    /// GeGLU: `gelu(gate) * up`, into `gate`, with `gelu(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
+    fn geglu(gate: &mut [f32], up: &[f32]) {
+        const ROOT: f32 = 0.797_884_6;
+        for (gate, up) in gate.iter_mut().zip(up) {
+            let x = *gate;
+            let inner = ROOT * x * (1.0 + 0.044_715 * x * x);
+            *gate = 0.5 * x * (1.0 + tanh(inner)) * up;
+        }
+    }
+}
+
 leveled! {
     /// Softmax over `scores * scale`, in place, each result rounded to 16 bits. The length must be a multiple of 16; what is
     /// not to be attended to is negative infinity.
@@ -293,16 +319,5 @@ pub(super) fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
     for (pair, &(cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turn) {
         let [a, b] = *pair;
         *pair = [a.mul_add(cosine, -(b * sine)), a.mul_add(sine, b * cosine)];
-    }
-}
-
-/// Cosines and sines for [`rotate`].
-pub(crate) fn turns(position: u32, size: usize, base: f32, out: &mut Vec<(f32, f32)>) {
-    let step = base.powf(-2.0 / size as f32);
-    let mut angle = position as f32;
-    out.clear();
-    for _ in 0..size / 2 {
-        out.push((angle.cos(), angle.sin()));
-        angle *= step;
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cpu::turns;
 use crate::fault::DeviceFault;
 use crate::gguf::{Tensor, TensorType};
-use crate::model::{Model, Parameters, layer_tensors};
+use crate::model::{Model, Part, Rope};
 
 use super::gpu::Gpu;
 use super::kernels::Form;
@@ -46,15 +45,16 @@ impl Weights {
     /// there.
     pub(super) fn upload(gpu: &Gpu, model: Model, context: usize, limit: u64) -> Result<Self, DeviceFault> {
         let p = *model.parameters();
+        let rope = model.ropes().all.clone();
         let mut loader = Loader { gpu, tensors: model.into_tensors(), limit };
-        let layers = (0..p.layers).map(|layer| loader.layer(layer, &p)).collect::<Result<_, _>>()?;
+        let layers = (0..p.layers).map(|layer| loader.layer(layer)).collect::<Result<_, _>>()?;
         let output = loader.tensors.contains_key("output.weight");
         Ok(Self {
             layers,
             embedding: loader.matrix("token_embd.weight")?,
             output_norm: loader.vector("output_norm.weight")?,
             output: if output { Some(loader.matrix("output.weight")?) } else { None },
-            turns: turn_table(gpu, &p, context)?,
+            turns: turn_table(gpu, &rope, context)?,
         })
     }
 
@@ -76,16 +76,15 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn layer(&mut self, layer: usize, p: &Parameters) -> Result<Layer, DeviceFault> {
-        let names = layer_tensors(layer, p).map(|(name, _)| name);
-        let [attention_norm, query, key, value, attention_output, feed_forward_norm, gate, up, down] = names;
+    fn layer(&mut self, layer: usize) -> Result<Layer, DeviceFault> {
+        let name = |part: Part| part.of(layer);
         Ok(Layer {
-            attention_norm: self.vector(&attention_norm)?,
-            query_key_value: self.stack(&[query, key, value])?,
-            attention_output: self.matrix(&attention_output)?,
-            feed_forward_norm: self.vector(&feed_forward_norm)?,
-            gate_up: self.stack(&[gate, up])?,
-            down: self.matrix(&down)?,
+            attention_norm: self.vector(&name(Part::AttentionNorm))?,
+            query_key_value: self.stack(&[Part::Query, Part::Key, Part::Value].map(name))?,
+            attention_output: self.matrix(&name(Part::AttentionOutput))?,
+            feed_forward_norm: self.vector(&name(Part::FeedForwardNorm))?,
+            gate_up: self.stack(&[Part::Gate, Part::Up].map(name))?,
+            down: self.matrix(&name(Part::Down))?,
         })
     }
 
@@ -122,11 +121,11 @@ impl Loader<'_> {
 
 /// Computed here once, by the same function as on the CPU: drivers' own sines differ in the last bits, and grow wrong with the
 /// angle.
-pub(super) fn turn_table(gpu: &Gpu, p: &Parameters, context: usize) -> Result<wgpu::Buffer, DeviceFault> {
-    let mut bytes = Vec::with_capacity(context * p.rope_size * 4);
+pub(super) fn turn_table(gpu: &Gpu, rope: &Rope, context: usize) -> Result<wgpu::Buffer, DeviceFault> {
+    let mut bytes = Vec::new();
     let mut of_position = Vec::new();
     for position in 0..context as u32 {
-        turns(position, p.rope_size, p.rope_base, &mut of_position);
+        rope.turns(position, &mut of_position);
         for (cosine, sine) in &of_position {
             bytes.extend(cosine.to_le_bytes());
             bytes.extend(sine.to_le_bytes());

@@ -4,6 +4,7 @@ use half::f16;
 
 use super::*;
 use crate::gguf::TensorType;
+use crate::model::Rope;
 use crate::wgpu::graph::{First, LayerCache, Over, SLICE, Then};
 use crate::wgpu::kernels::Form;
 use crate::wgpu::matrix::{Matrix, Packing, Source};
@@ -64,8 +65,8 @@ fn parameters(width: usize, heads: usize, kv_heads: usize, head_size: usize, voc
         vocabulary,
         context: 512,
         rope_size: head_size / 4 * 2,
-        rope_base: 10_000.0,
-        norm_epsilon: 1e-5,
+        attention_scale: 1.0 / (head_size as f32).sqrt(),
+        ..*tiny().parameters()
     }
 }
 
@@ -356,7 +357,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     }
                     let error = error(&got, &wanted);
                     // Blocks of activations carry the sum of their values, for offsets, in sixteen bits only.
-                    let exact = kind.block_values() == 1 || matches!(kind, TensorType::Q5_0 | TensorType::Q8_0 | TensorType::Q6_K);
+                    let exact = kind.block_values() == 1
+                        || matches!(kind, TensorType::Q5_0 | TensorType::Q8_0 | TensorType::Q6_K);
                     let allowed = if exact { 1e-5 } else { 2e-3 };
                     assert!(error < allowed, "{kind:?} {count}x{columns}, {tokens} tokens: {error}, {shape:?}");
                     let first = alone.get_or_insert_with(|| got[..count].to_vec());
@@ -399,7 +401,8 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             let limit = (columns * 4 * 90) as u64;
             let matrix = Matrix::upload(gpu, TensorType::F32, columns, &[Source { rows: count, bytes: &bytes }], limit);
             let matrix = matrix.unwrap();
-            let turns = weights::turn_table(gpu, &p, 512).unwrap();
+            let rope = Rope::plain(p.rope_size, p.rope_base);
+            let turns = weights::turn_table(gpu, &rope, 512).unwrap();
             let bytes = (5 * PAGE_TOKENS * kv_rows * 2) as u64;
             let cache = LayerCache {
                 keys: gpu.storage("a test", bytes).unwrap(),
@@ -430,7 +433,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
                 let mut all: Vec<f64> = plain.chunks(columns).map(product).collect();
                 for head in all[..query_rows + kv_rows].chunks_mut(head_size) {
                     let mut turn = Vec::new();
-                    crate::cpu::turns(row.position, p.rope_size, p.rope_base, &mut turn);
+                    rope.turns(row.position, &mut turn);
                     for (pair, (cosine, sine)) in head.chunks_mut(2).zip(turn) {
                         let (a, b) = (pair[0], pair[1]);
                         pair[0] = a * f64::from(cosine) - b * f64::from(sine);
