@@ -3,6 +3,10 @@
 
 struct Op {
     scale: f32,
+    // How many tokens are attended to, the newest included.
+    window: u32,
+    // Scores come nowhere near more than this.
+    cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> op: Op;
@@ -44,7 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     //# for n SHARE
     var sum_{n} = vec2<f32>(0.0);
     //# end
-    for (var first = 0u; first < count; first += {WORKGROUP}u) {
+    for (var first = count - min(count, op.window); first < count; first += {WORKGROUP}u) {
         let position = first + thread;
         var score = -3.0e38;
         if position < count {
@@ -65,6 +69,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             //# end
             score = (product.x + product.y) * op.scale;
+            //# if CAP
+            score = op.cap * tanh(clamp(score / op.cap, -10.0, 10.0));
+            //# end
         }
         scores[thread] = score;
         workgroupBarrier();

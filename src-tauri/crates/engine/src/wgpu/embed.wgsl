@@ -6,6 +6,8 @@ struct Op {
     first: u32,
     blocks: u32,
     columns: u32,
+    // What values are multiplied with.
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> op: Op;
@@ -24,7 +26,7 @@ struct Op {
 fn put(at: u32, column: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         if column + i < op.columns {
-            states[at + column + i] = values[i];
+            states[at + column + i] = values[i] * op.scale;
         }
     }
 }

@@ -16,7 +16,10 @@ pub(super) enum Name {
     Embed,
     Prepare,
     Product,
+    Heads,
     Attention,
+    Route,
+    Combine,
     Penalise,
     Select,
 }
@@ -27,7 +30,10 @@ impl Name {
             Self::Embed => include_str!("embed.wgsl"),
             Self::Prepare => include_str!("prepare.wgsl"),
             Self::Product => include_str!("product.wgsl"),
+            Self::Heads => include_str!("heads.wgsl"),
             Self::Attention => include_str!("attention.wgsl"),
+            Self::Route => include_str!("route.wgsl"),
+            Self::Combine => include_str!("combine.wgsl"),
             Self::Penalise => include_str!("penalise.wgsl"),
             Self::Select => include_str!("select.wgsl"),
         }
@@ -87,14 +93,19 @@ impl Kernels {
         Values::from([("WORKGROUP", self.shape.threads)])
     }
 
-    /// The products with matrices of a packing, one kernel for each size of tile, by its number of tokens.
-    pub(super) fn products(&mut self, packing: Packing, more: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
+    /// The products with matrices of a packing, one kernel for each of these sizes of tiles, by its number of tokens.
+    pub(super) fn products(
+        &mut self,
+        packing: Packing,
+        sizes: &[u32],
+        more: &Values,
+    ) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
         let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = self.shape;
         let subgroups = subgroups && lanes == workgroup;
         let least = self.gpu.about.subgroup.map_or(1, |(least, _)| least.max(1));
         let partials = if subgroups { workgroup.div_ceil(least) } else { workgroup };
         let mut made = Vec::new();
-        for tokens in self.shape.tokens.clone() {
+        for &tokens in sizes {
             let mut values = Values::from([
                 ("WORKGROUP", workgroup),
                 ("LANES", lanes),

@@ -86,6 +86,9 @@ pub(super) struct Matrix {
     pub(super) pieces: Vec<Piece>,
 }
 
+/// Rows that stay together in a matrix: pairs, as they are rotated.
+pub(super) const PAIRS: usize = 2;
+
 /// A matrix as the file has it.
 pub(super) struct Source<'a> {
     pub(super) rows: usize,
@@ -98,24 +101,24 @@ const MOST: u64 = 1 << 30;
 const CHUNK: usize = 16 << 20;
 
 impl Matrix {
-    /// Brings rows to the card; no buffer has more than `limit` bytes.
+    /// Brings rows to the card; no buffer has more than `limit` bytes. Pieces have whole multiples of `together` rows.
     pub(super) fn upload(
         gpu: &Gpu,
         kind: TensorType,
         columns: usize,
         sources: &[Source<'_>],
+        together: usize,
         limit: u64,
     ) -> Result<Self, DeviceFault> {
         let packing = Packing::of(kind);
         let blocks = columns.div_ceil(32);
         let row_bytes = (blocks * packing.quant_bytes()) as u64;
         let limit = limit.min(MOST).min(gpu.limits.max_storage_buffer_binding_size);
-        // Pairs of rows stay together.
-        let most = limit / row_bytes / 2 * 2;
+        let most = limit / row_bytes / together as u64 * together as u64;
         if most == 0 {
             return Err(DeviceFault::OutOfMemory {
-                what: "two rows of a matrix",
-                wanted: Some(2 * row_bytes),
+                what: "rows of a matrix that belong together",
+                wanted: Some(together as u64 * row_bytes),
                 limit: Some(limit),
             });
         }

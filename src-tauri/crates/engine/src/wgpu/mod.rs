@@ -27,7 +27,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
 use crate::fault::DeviceFault;
-use crate::model::{Architecture, Model, Parameters};
+use crate::model::{Model, Parameters};
 use crate::sampling::{Candidates, MAX_CANDIDATES};
 use crate::scheduler::{Options, StartError, cache_tokens};
 
@@ -49,9 +49,6 @@ const MAX_HEAD_SIZE: usize = 256;
 /// Whether kernels can compute a model of this shape.
 pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
     let unsupported = |what: String| Err(StartError::Unsupported { what });
-    if parameters.architecture != Architecture::Llama {
-        return unsupported(format!("its architecture is {}", parameters.architecture.name()));
-    }
     let size = parameters.head_size;
     if !size.is_multiple_of(2) || size > MAX_HEAD_SIZE {
         return unsupported(format!("its heads have {size} values"));
@@ -68,6 +65,7 @@ pub(crate) fn start(model: Model, options: &Options, adapter: Option<&str>) -> R
 }
 
 /// What tests set otherwise.
+#[derive(Clone)]
 struct Tuning {
     /// The most bytes of one buffer of weights; `None`: what the card allows.
     binding_bytes: Option<u64>,

@@ -12,7 +12,15 @@ struct Op {
 
 @group(0) @binding(0) var<uniform> op: Op;
 @group(0) @binding(1) var<storage, read> step: array<u32>;
+//# if BEHIND
+@group(0) @binding(2) var<storage, read_write> source: array<f32>;
+// What a part of the layer gave, and the weights of its norm: it is added to the source before anything else.
+@group(0) @binding(6) var<storage, read> made: array<f32>;
+@group(0) @binding(7) var<storage, read> behind: array<f32>;
+//# end
+//# if !BEHIND
 @group(0) @binding(2) var<storage, read> source: array<f32>;
+//# end
 //# if NORM
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 //# end
@@ -25,6 +33,24 @@ struct Op {
 var<workgroup> partial: array<f32, {WORKGROUP}>;
 //# end
 
+//# if NORM
+// One over the root of the mean square, from every thread's share of the sum.
+fn root(share: f32, thread: u32) -> f32 {
+    partial[thread] = share;
+    for (var half = {WORKGROUP}u / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if thread < half {
+            partial[thread] += partial[thread + half];
+        }
+    }
+    workgroupBarrier();
+    let sum = partial[0];
+    // Nobody writes the next sum before all have read this one.
+    workgroupBarrier();
+    return 1.0 / sqrt(sum / f32(op.columns) + op.epsilon);
+}
+//# end
+
 // One way through, without a return in the middle: this is written out 32 times, and some compilers take minutes for branches.
 fn value(at: u32, wanted: u32, scale: f32) -> f32 {
     let column = min(wanted, op.columns - 1u);
@@ -34,7 +60,14 @@ fn value(at: u32, wanted: u32, scale: f32) -> f32 {
     //# if GATE
     // Gates come first, and then as many values that they let through.
     let gate = source[at * 2u + column];
-    let found = gate / (1.0 + exp(-gate)) * source[at * 2u + op.columns + column];
+    //# if GELU
+    let inner = clamp(0.7978846 * gate * (1.0 + 0.044715 * gate * gate), -10.0, 10.0);
+    let let_through = 0.5 * gate * (1.0 + tanh(inner));
+    //# end
+    //# if !GELU
+    let let_through = gate / (1.0 + exp(-gate));
+    //# end
+    let found = let_through * source[at * 2u + op.columns + column];
     //# end
     //# if PLAIN
     let found = source[at + column];
@@ -67,21 +100,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let at = row * op.columns;
     var scale = 1.0;
+    //# if BEHIND
+    var sum_made = 0.0;
+    for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
+        let one = made[at + column];
+        sum_made = fma(one, one, sum_made);
+    }
+    let scale_made = root(sum_made, thread);
+    for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
+        source[at + column] += made[at + column] * scale_made * behind[column];
+    }
+    // Other threads read what this one wrote.
+    storageBarrier();
+    workgroupBarrier();
+    //# end
     //# if NORM
     var sum = 0.0;
     for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
         let one = source[at + column];
         sum = fma(one, one, sum);
     }
-    partial[thread] = sum;
-    for (var half = {WORKGROUP}u / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half {
-            partial[thread] += partial[thread + half];
-        }
-    }
-    workgroupBarrier();
-    scale = 1.0 / sqrt(partial[0] / f32(op.columns) + op.epsilon);
+    scale = root(sum, thread);
     //# end
     for (var block = thread; block < op.blocks; block += {WORKGROUP}u) {
         let to = token * op.blocks + block;

@@ -16,7 +16,8 @@ struct Op {
     count: u32,
     // Workgroups side by side in the grid's first dimension.
     across: u32,
-    // Of queries, keys and values: how many rows are queries, and how many keys.
+    // Of queries, keys and values: how many rows are queries, and how many keys. Of experts: the number of the first of this part, and
+    // how many there are. Of logits with a cap: the cap, as a float.
     queries: u32,
     keys: u32,
 }
@@ -41,6 +42,10 @@ struct Op {
 @group(0) @binding(7) var<storage, read_write> keys: array<u32>;
 @group(0) @binding(8) var<storage, read_write> values: array<u32>;
 @group(0) @binding(9) var<storage, read> turns: array<vec2<f32>>;
+//# end
+//# if EXPERTS
+// Expert and weight of each slot: so many slots as a token asks experts.
+@group(0) @binding(7) var<storage, read> routes: array<vec2<u32>>;
 //# end
 
 //# if SCALED
@@ -93,6 +98,18 @@ fn place(row: u32, token: u32, position: u32) -> u32 {
 }
 //# end
 
+//# if STORE
+fn limited(value: f32) -> f32 {
+    //# if CAP
+    let cap = bitcast<f32>(op.queries);
+    return cap * tanh(clamp(value / cap, -10.0, 10.0));
+    //# end
+    //# if !CAP
+    return value;
+    //# end
+}
+//# end
+
 // What becomes of two neighbouring rows' products with one token.
 fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
     if row < op.rows && token < tokens {
@@ -120,9 +137,9 @@ fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
         }
         //# end
         //# if STORE
-        out[token * op.stride + at] = a;
+        out[token * op.stride + at] = limited(a);
         if row + 1u < op.rows {
-            out[token * op.stride + at + 1u] = b;
+            out[token * op.stride + at + 1u] = limited(b);
         }
         //# end
     }
@@ -144,13 +161,28 @@ fn main(
 ) {
     let tile = (group.x + group.z * op.across) * {TILES}u + thread / {LANES}u;
     let lane = thread % {LANES}u;
+    //# if EXPERTS
+    let slots = step[op.count] * {USED}u;
+    // An expert of another part of the matrix: nothing is written then.
+    let expert = routes[min(group.y, slots - 1u)].x - op.queries;
+    let tokens = select(0u, slots, expert < op.keys);
+    let top = min(expert, op.keys - 1u) * op.rows;
+    //# end
+    //# if !EXPERTS
     let tokens = step[op.count];
+    let top = 0u;
+    //# end
     let first_token = group.y * {TOKENS}u;
     //# for r ROWS
-    let row_{r} = min(tile * {ROWS}u + {r}u, op.rows - 1u) * op.blocks;
+    let row_{r} = (top + min(tile * {ROWS}u + {r}u, op.rows - 1u)) * op.blocks;
     //# end
     //# for t TOKENS
+    //# if EXPERTS
+    let token_{t} = min(first_token + {t}u, slots - 1u) / {SHARED_BY}u * op.blocks;
+    //# end
+    //# if !EXPERTS
     let token_{t} = min(first_token + {t}u, tokens - 1u) * op.blocks;
+    //# end
     //# for r ROWS
     //# if SCALED
     var sum_{r}_{t} = 0.0;

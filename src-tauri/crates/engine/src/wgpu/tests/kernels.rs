@@ -7,7 +7,7 @@ use crate::gguf::TensorType;
 use crate::model::Rope;
 use crate::wgpu::graph::{First, LayerCache, Over, SLICE, Then};
 use crate::wgpu::kernels::Form;
-use crate::wgpu::matrix::{Matrix, Packing, Source};
+use crate::wgpu::matrix::{Matrix, PAIRS, Packing, Source};
 
 /// What stands in every output before a kernel writes it: no number, so that a place left out is seen.
 const POISON: u32 = 0x7fc0_dead;
@@ -201,7 +201,7 @@ fn embedding_rows_are_the_stored_values_also_of_a_matrix_in_pieces() {
                 let mut rig = Rig::new(gpu, shape.clone(), parameters(columns, 1, 1, 8, 16));
                 let limit = 4 * (columns.div_ceil(32) * 128) as u64;
                 let matrix =
-                    Matrix::upload(gpu, kind, columns, &[Source { rows: count, bytes: &bytes }], limit).unwrap();
+                    Matrix::upload(gpu, kind, columns, &[Source { rows: count, bytes: &bytes }], PAIRS, limit).unwrap();
                 assert!(matrix.pieces.len() > 1 || kind != TensorType::F32);
                 let pages = Pages(vec![0]);
                 let tokens = [12, 0, 5, 5, 3, 4];
@@ -323,7 +323,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                 // Once whole, once in pieces.
                 let limit = if count > 40 { (columns.div_ceil(32) * 128 * 16) as u64 } else { u64::MAX };
                 let matrix =
-                    Matrix::upload(gpu, kind, columns, &[Source { rows: count, bytes: &bytes }], limit).unwrap();
+                    Matrix::upload(gpu, kind, columns, &[Source { rows: count, bytes: &bytes }], PAIRS, limit).unwrap();
                 let mut alone: Option<Vec<f32>> = None;
                 for tokens in [1_usize, 3, 8, 9] {
                     let source = values(5, 9 * columns, 2.0);
@@ -399,7 +399,8 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             let (bytes, plain) = stored(TensorType::F32, columns, count, 6);
             let mut rig = Rig::new(gpu, shape.clone(), p);
             let limit = (columns * 4 * 90) as u64;
-            let matrix = Matrix::upload(gpu, TensorType::F32, columns, &[Source { rows: count, bytes: &bytes }], limit);
+            let matrix =
+                Matrix::upload(gpu, TensorType::F32, columns, &[Source { rows: count, bytes: &bytes }], PAIRS, limit);
             let matrix = matrix.unwrap();
             let rope = Rope::plain(p.rope_size, p.rope_base);
             let turns = weights::turn_table(gpu, &rope, 512).unwrap();
@@ -421,7 +422,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             rig.run(&part(&rows, &[&first, &second]), |builder| {
                 builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens).unwrap();
                 builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens).unwrap();
-                builder.attention(&cache).unwrap();
+                builder.attention(&cache, None).unwrap();
             });
             let got = rig.read_floats(&rig.scratch.attended, rows.len() * query_rows);
             // Plainly, in double precision but for what is rounded to 16 bits.
