@@ -310,9 +310,13 @@ impl<'a> Builder<'a> {
         if by_heads {
             self.heads(layer.offsets.as_ref(), layer.head_norms.as_ref(), turns, cache)?;
         }
-        self.attention(cache, window)?;
-        let heads = p.heads * p.head_size;
-        self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.packing], over)?;
+        let form = Form::of(layer.attention_output.packing);
+        let fused = p.head_size.is_multiple_of(32);
+        self.attention(cache, window, fused.then_some(form))?;
+        if !fused {
+            let heads = p.heads * p.head_size;
+            self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.packing], over)?;
+        }
         self.add(&layer.attention_output, layer.attention_norm_behind.as_ref())
     }
 
@@ -339,9 +343,12 @@ impl<'a> Builder<'a> {
                 let count = experts.count as u32;
                 self.product(router, &Then::Store(&scratch.scores, 0, count), Over::Tokens)?;
                 self.route(count, experts.used as u32)?;
+                let mut prepared = Form::of(router.packing);
                 for (matrix, behind) in [(gates, 0), (ups, p.feed_forward as u32)] {
-                    // The first time the router's form may do already; it is the same kernel's work of a few values.
-                    self.prepare(norm, &scratch.states, p.width, &[matrix.packing], Over::Tokens)?;
+                    if Form::of(matrix.packing) != prepared {
+                        self.prepare(norm, &scratch.states, p.width, &[matrix.packing], Over::Tokens)?;
+                        prepared = Form::of(matrix.packing);
+                    }
                     let then = Then::Store(&scratch.hidden, behind, stride);
                     self.ask(matrix, p.feed_forward, experts.used as u32, &then)?;
                 }
@@ -582,12 +589,18 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Attention over the last so many tokens; `None`: over all.
-    pub(super) fn attention(&mut self, cache: &LayerCache, window: Option<usize>) -> Result<(), DeviceFault> {
+    /// Attention over the last so many tokens; `None`: over all. What is found takes a form at once, which only heads of whole blocks
+    /// can, or is left as it is.
+    pub(super) fn attention(
+        &mut self,
+        cache: &LayerCache,
+        window: Option<usize>,
+        form: Option<Form>,
+    ) -> Result<(), DeviceFault> {
         let p = self.parameters;
         let threads = self.kernels.shape.threads;
         let half = (p.head_size / 2) as u32;
-        let values = Values::from([
+        let mut values = Values::from([
             ("WORKGROUP", threads),
             ("HEAD", p.head_size as u32),
             ("HALF", half),
@@ -597,6 +610,9 @@ impl<'a> Builder<'a> {
             ("FOURS", u32::from(p.head_size.is_multiple_of(8))),
             ("CAP", u32::from(p.attention_cap.is_some())),
         ]);
+        if let Some(form) = form {
+            values.extend([("FUSED", 1), (form.name(), 1)]);
+        }
         let kernel = self.kernels.get(Name::Attention, values)?;
         let scale = p.attention_scale;
         let window = window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
@@ -610,6 +626,8 @@ impl<'a> Builder<'a> {
                 (3, cache.keys.clone()),
                 (4, cache.values.clone()),
                 (5, self.scratch.attended.clone()),
+                (6, self.scratch.words.clone()),
+                (7, self.scratch.parts.clone()),
             ],
             grid: Grid::Each(p.heads as u32),
             over: Over::Tokens,

@@ -77,7 +77,9 @@ impl Kernels {
         if let Some(kernel) = self.made.get(&key) {
             return Ok(Arc::clone(kernel));
         }
-        let source = format!("{}{}\n{}", self.preamble, include_str!("numbers.wgsl"), expand(name.source(), &key.1));
+        let forms = if name == Name::Prepare || key.1.contains_key("FUSED") { include_str!("form.wgsl") } else { "" };
+        let own = [forms, name.source()].map(|source| expand(source, &key.1)).concat();
+        let source = format!("{}{}\n{own}", self.preamble, include_str!("numbers.wgsl"));
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
         let named = format!("{name:?}").to_lowercase();

@@ -422,7 +422,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             rig.run(&part(&rows, &[&first, &second]), |builder| {
                 builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens).unwrap();
                 builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens).unwrap();
-                builder.attention(&cache, None).unwrap();
+                builder.attention(&cache, None, None).unwrap();
             });
             let got = rig.read_floats(&rig.scratch.attended, rows.len() * query_rows);
             // Plainly, in double precision but for what is rounded to 16 bits.
@@ -491,6 +491,26 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
                         let sum = scores.iter().zip(begin..).map(|(score, other)| score * made[other][of(1, at)]);
                         wanted.push(sum.sum::<f64>() / total);
                     }
+                }
+            }
+            // At once in a form: the same bits as in two steps.
+            if head_size.is_multiple_of(32) {
+                for packing in [Packing::F32, Packing::F16, Packing::Bytes] {
+                    let both = [false, true].map(|fused| {
+                        rig.poison(&rig.scratch.words);
+                        rig.poison(&rig.scratch.parts);
+                        let attended = rig.scratch.attended.clone();
+                        rig.run(&part(&rows, &[&first, &second]), |builder| {
+                            builder.attention(&cache, None, fused.then_some(Form::of(packing))).unwrap();
+                            if !fused {
+                                builder
+                                    .prepare(First::Nothing, &attended, query_rows, &[packing], Over::Tokens)
+                                    .unwrap();
+                            }
+                        });
+                        (rig.read(&rig.scratch.words), rig.read(&rig.scratch.parts))
+                    });
+                    assert!(both[0] == both[1], "{packing:?}, {heads}/{kv_heads} heads of {head_size}, {shape:?}");
                 }
             }
             let error = error(&got, &wanted);

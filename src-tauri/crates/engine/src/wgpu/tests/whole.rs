@@ -104,6 +104,35 @@ fn the_logits_of_all_families_are_those_of_the_cpu() {
     }
 }
 
+/// Kernels started and orders handed over are counted, not timed: each costs a card some microseconds in which it does nothing else.
+#[test]
+fn a_token_is_decoded_with_few_kernels_and_one_order() {
+    let Some(&adapter) = adapters().first() else { return };
+    for architecture in Architecture::ALL {
+        let file = synthetic::family(architecture, Stored::Blocks);
+        let model = Model::read(&mut file.as_slice(), Limits::default()).unwrap();
+        let layers = model.parameters().layers as u64;
+        let mut card = open(model, adapter, 64, &Tuning::default());
+        let pages = card.reserve(8).unwrap();
+        for position in 0..3 {
+            let rows = [Row { token: 9, position, sequence: 0, wanted: Wanted::Likeliest }];
+            card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+            let work = card.work().unwrap();
+            let of_layer = match architecture {
+                Architecture::Llama => 8,
+                // A kernel for heads that are normed or have offsets.
+                Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Gemma3 => 9,
+                // Scores of experts, the choice, gates and ups apart, and the sum.
+                Architecture::Qwen3Moe => 14,
+            };
+            // One type in a layer, so that rows of one form lie on top of each other; around the layers: the row of the embedding, the
+            // last norm, the logits, and two looks at them.
+            assert!(work.dispatches <= of_layer * layers + 5, "{architecture:?}: {work:?}");
+        }
+        card.release(pages);
+    }
+}
+
 fn bits(all: &[Vec<f32>]) -> Vec<Vec<u32>> {
     all.iter().map(|logits| logits.iter().map(|logit| logit.to_bits()).collect()).collect()
 }
