@@ -15,6 +15,11 @@ const LLAMA3: &str = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\
 /// Qwen 2's words: as Llama 3's, but digits come one by one.
 const QWEN2: &str = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
 
+/// Letters, numbers and marks, of those characters that Unicode had when llama.cpp took its tables from it.
+const LETTERS: &str = r"[\p{L}&&\p{age:15.0}]";
+const NUMBERS: &str = r"[\p{N}&&\p{age:15.0}]";
+const MARKS: &str = r"[\p{P}&&\p{age:15.0}]";
+
 /// Names that [`Words::named`] knows, for messages.
 pub(super) const NAMES: &str = "smollm, qwen2, llama-bpe, gpt-2 and default";
 
@@ -62,7 +67,11 @@ impl Words {
         let llama3 = stages[0].0 == LLAMA3;
         let stages = stages
             .iter()
-            .map(|&(expression, white)| Some(Stage { expression: Regex::new(expression).ok()?, white }))
+            .map(|&(expression, white)| {
+                let expression =
+                    expression.replace(r"\p{L}", LETTERS).replace(r"\p{N}", NUMBERS).replace(r"\p{P}", MARKS);
+                Some(Stage { expression: Regex::new(&expression).ok()?, white })
+            })
             .collect::<Option<_>>()?;
         Some(Self { stages, takes_whole: llama3, begins: llama3 })
     }
