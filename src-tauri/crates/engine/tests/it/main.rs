@@ -14,3 +14,5 @@ mod templates;
 mod tiny;
 /// Vocabularies of several families, token by token as llama.cpp.
 mod tokens;
+/// Vocabularies made up for the purpose.
+mod vocabularies;

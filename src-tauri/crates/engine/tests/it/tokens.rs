@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use engine::Tokenizer;
 use engine::gguf::{Array, File, Limits, Value};
+use engine::{Detokenizer, Tokenizer};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -222,6 +222,12 @@ fn every_text_comes_back_from_its_tokens() {
             let is_sentence_piece = ["tokens_gemma3.json", "tokens_space_prefix.json"].contains(&name);
             let wanted = if is_sentence_piece { text.replace('\u{2581}', " ") } else { text.clone() };
             assert_eq!(String::from_utf8_lossy(&tokenizer.decode(&tokens)), wanted, "{name}");
+            // The same token by token, where nothing precedes it.
+            let mut detokenizer = Detokenizer::default();
+            let mut streamed: String = tokens.iter().map(|&token| detokenizer.push(tokenizer.piece(token))).collect();
+            streamed.push_str(&detokenizer.finish());
+            let before = if name == "tokens_space_prefix.json" { " " } else { "" };
+            assert_eq!(streamed.strip_prefix(before), Some(wanted.as_str()), "{name}");
         }
     });
 }
