@@ -8,14 +8,17 @@
 #![allow(clippy::inline_always, reason = "bodies must become part of the functions that have wider instructions")]
 #![expect(unsafe_code, reason = "functions compiled for AVX2 are called after asking for it")]
 
-/// Which instructions this machine has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which instructions this machine has; each level has those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// Whatever the target has at least.
     Portable,
     /// x86 with AVX2 and fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same with AVX-512 and its products of bytes (VNNI).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Level {
@@ -23,13 +26,18 @@ impl Level {
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-            return Self::Avx2;
+            let wider = std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512vl")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512dq")
+                && std::is_x86_feature_detected!("avx512vnni");
+            return if wider { Self::Avx512 } else { Self::Avx2 };
         }
         Self::Portable
     }
 }
 
-/// Declares a function whose one body is compiled twice, for any machine and for AVX2, and chosen by level.
+/// Declares a function whose one body is compiled for any machine, for AVX2 and for AVX-512, and chosen by level.
 macro_rules! leveled {
     ($(#[$note:meta])* fn $name:ident($($arg:ident: $kind:ty),*) $(-> $out:ty)? $body:block) => {
         $(#[$note])*
@@ -41,11 +49,19 @@ macro_rules! leveled {
             fn wide($($arg: $kind),*) $(-> $out)? {
                 body($($arg),*)
             }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+            fn wider($($arg: $kind),*) $(-> $out)? {
+                body($($arg),*)
+            }
             match level {
                 Level::Portable => body($($arg),*),
                 // SAFETY: this level exists only where the machine has these instructions.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => unsafe { wide($($arg),*) },
+                // SAFETY: likewise.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => unsafe { wider($($arg),*) },
             }
         }
     };

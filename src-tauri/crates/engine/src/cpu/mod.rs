@@ -407,4 +407,6 @@ fn find(wanted: Wanted, logits: &[f32]) -> Found {
 }
 
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod tests;

@@ -17,9 +17,9 @@ pub(super) trait Row: Copy {
     /// How many blocks there are.
     fn blocks(self) -> usize;
 
-    /// The whole row with `N` activations, with AVX2.
+    /// The whole row with `N` activations, with the instructions of a level above the portable one.
     #[cfg(target_arch = "x86_64")]
-    fn wide<const N: usize>(self, with: [Quantised<'_>; N]) -> [f32; N];
+    fn wide<const N: usize>(self, level: Level, with: [Quantised<'_>; N]) -> [f32; N];
 }
 
 /// Blocks of 4-bit quants with scales and offsets.
@@ -78,7 +78,7 @@ fn several<const N: usize>(level: Level, row: impl Row, with: [Quantised<'_>; N]
     match level {
         Level::Portable => with.map(|with| portable(row, with)),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => row.wide(with),
+        Level::Avx2 | Level::Avx512 => row.wide(level, with),
     }
 }
 
@@ -111,8 +111,8 @@ impl Row for Nibbles<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn wide<const N: usize>(self, with: [Quantised<'_>; N]) -> [f32; N] {
-        x86::nibbles(self, with)
+    fn wide<const N: usize>(self, level: Level, with: [Quantised<'_>; N]) -> [f32; N] {
+        x86::nibbles(level, self, with)
     }
 }
 
@@ -127,8 +127,8 @@ impl Row for Unsigned<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn wide<const N: usize>(self, with: [Quantised<'_>; N]) -> [f32; N] {
-        x86::unsigned(self, with)
+    fn wide<const N: usize>(self, level: Level, with: [Quantised<'_>; N]) -> [f32; N] {
+        x86::unsigned(level, self, with)
     }
 }
 
@@ -143,8 +143,8 @@ impl Row for Signed<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn wide<const N: usize>(self, with: [Quantised<'_>; N]) -> [f32; N] {
-        x86::signed(self, with)
+    fn wide<const N: usize>(self, level: Level, with: [Quantised<'_>; N]) -> [f32; N] {
+        x86::signed(level, self, with)
     }
 }
 
@@ -159,7 +159,7 @@ impl Row for Halves<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn wide<const N: usize>(self, with: [Quantised<'_>; N]) -> [f32; N] {
-        x86::halves(self, with)
+    fn wide<const N: usize>(self, level: Level, with: [Quantised<'_>; N]) -> [f32; N] {
+        x86::halves(level, self, with)
     }
 }

@@ -20,11 +20,14 @@ fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
 }
 
 fn levels() -> Vec<Level> {
-    let mut levels = vec![Level::Portable];
-    if Level::detect() != Level::Portable {
-        levels.push(Level::detect());
-    }
-    levels
+    let all = [
+        Level::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512,
+    ];
+    all.into_iter().filter(|&level| level <= Level::detect()).collect()
 }
 
 /// Largest difference, relative to the size of the wanted values.

@@ -3,6 +3,7 @@
 //
 //   echo '{"type":"module","private":true}' > package.json
 //   npm install --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
+//   rm node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-cpu-sapphirerapids.so
 //   node families.mjs *.gguf
 //
 // Each model.gguf gives model.bin: for every token of `tokens` the logarithms of all probabilities behind it, in the order of the ids,
