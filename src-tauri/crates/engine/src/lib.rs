@@ -37,7 +37,7 @@ mod wgpu;
 mod wgpu;
 
 pub use fault::DeviceFault;
-pub use model::{Model, ModelError, Parameters};
+pub use model::{Activation, Architecture, Experts, Model, ModelError, Parameters, Window};
 pub use sampling::{Candidates, MAX_CANDIDATES, Sampling, sample};
 pub use scheduler::{Device, Engine, Finish, Options, Output, Refused, Request, SequenceId, StartError, TokenCounts};
 pub use template::{ChatTemplate, Message, RenderOptions, TemplateError};

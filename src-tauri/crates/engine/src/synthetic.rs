@@ -6,6 +6,7 @@
 use half::f16;
 
 use crate::gguf::TensorType;
+use crate::model::Architecture;
 
 const LAYERS: usize = 4;
 const WIDTH: usize = 128;
@@ -15,6 +16,9 @@ const HEAD_SIZE: usize = WIDTH / HEADS;
 const FEED_FORWARD: usize = 192;
 const VOCABULARY: usize = 512;
 const CONTEXT: u32 = 4096;
+
+/// Types of its layers, one after another.
+const KINDS: [TensorType; LAYERS] = [TensorType::F32, TensorType::F16, TensorType::Q4_1, TensorType::Q8_0];
 
 const SPECIALS: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const BOS: u32 = 1;
@@ -31,8 +35,7 @@ const WORDS: &str = "the of and to in is that for was on are with as his they be
 /// The bytes of a tiny GGUF file (about 1 MB): llama architecture, all supported tensor types, byte-level BPE, a chat template.
 /// Always the same bytes.
 pub fn tiny() -> Vec<u8> {
-    let (tokens, merges) = vocabulary();
-    let types = (0..tokens.len()).map(|id| if id < SPECIALS.len() { 3 } else { 1 }).collect::<Vec<i32>>();
+    let (tokens, _) = vocabulary();
     let mut file = Builder::default();
     file.text("general.architecture", "llama");
     file.text("general.name", "Chrysalis Tiny");
@@ -45,14 +48,7 @@ pub fn tiny() -> Vec<u8> {
     file.number("llama.rope.dimension_count", HEAD_SIZE as u32);
     file.float("llama.rope.freq_base", 10_000.0);
     file.float("llama.attention.layer_norm_rms_epsilon", 1e-5);
-    file.text("tokenizer.ggml.model", "gpt2");
-    file.text("tokenizer.ggml.pre", "smollm");
-    file.texts("tokenizer.ggml.tokens", &tokens);
-    file.numbers("tokenizer.ggml.token_type", &types);
-    file.texts("tokenizer.ggml.merges", &merges);
-    file.number("tokenizer.ggml.bos_token_id", BOS);
-    file.number("tokenizer.ggml.eos_token_id", EOS);
-    file.text("tokenizer.chat_template", TEMPLATE);
+    file.vocabulary();
 
     let mut noise = Noise(0x0043_6872_7973_616c);
     file.tensor("token_embd.weight", TensorType::Q8_0, &[WIDTH, VOCABULARY], &noise.values(WIDTH * VOCABULARY, 1.0));
@@ -66,7 +62,7 @@ pub fn tiny() -> Vec<u8> {
     }
     file.tensor("output.weight", TensorType::F16, &[WIDTH, VOCABULARY], &output);
     for layer in 0..LAYERS {
-        let kind = TensorType::ALL[layer % TensorType::ALL.len()];
+        let kind = KINDS[layer % KINDS.len()];
         let kv = KV_HEADS * HEAD_SIZE;
         let parts = [
             ("attn_q", WIDTH, WIDTH),
@@ -84,6 +80,134 @@ pub fn tiny() -> Vec<u8> {
         for part in ["attn_norm", "ffn_norm"] {
             let weight: Vec<f32> = noise.values(WIDTH, 0.125).iter().map(|value| 1.0 + value).collect();
             file.tensor(&format!("blk.{layer}.{part}.weight"), TensorType::F32, &[WIDTH], &weight);
+        }
+    }
+    file.finish()
+}
+
+/// Sizes of the models of [`family`].
+const FAMILY_WIDTH: usize = 256;
+const FAMILY_HEADS: usize = 4;
+const FAMILY_KV_HEADS: usize = 2;
+const FAMILY_HEAD_SIZE: usize = 32;
+const FAMILY_FEED_FORWARD: usize = 256;
+const FAMILY_EXPERTS: usize = 6;
+const FAMILY_EXPERTS_USED: usize = 2;
+const FAMILY_WINDOW: u32 = 5;
+/// Of weights in layers: as small as training makes them, else a rounding in the first layer is another answer in the last.
+const FAMILY_SPREAD: f32 = 0.0625;
+/// One of them attends to all tokens, where the others have a window.
+const FAMILY_LAYERS: usize = 7;
+/// Types of its layers, one after another.
+const FAMILY_KINDS: [TensorType; FAMILY_LAYERS] = [
+    TensorType::Q4_K,
+    TensorType::Q5_K,
+    TensorType::Q6_K,
+    TensorType::Q4_0,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::BF16,
+];
+
+/// What weights of a [`family`] are stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// 32-bit floats, so that two implementations differ in the last bits only.
+    Floats,
+    /// A type of blocks in each layer.
+    Blocks,
+}
+
+/// The bytes of a small GGUF file (a few MB) of any architecture, with random weights, as [`tiny`]'s; other readers of the format load
+/// it too. Always the same bytes.
+pub fn family(architecture: Architecture, stored: Stored) -> Vec<u8> {
+    let (width, heads, kv_heads) = (FAMILY_WIDTH, FAMILY_HEADS, FAMILY_KV_HEADS);
+    let own_size = matches!(architecture, Architecture::Qwen3 | Architecture::Qwen3Moe | Architecture::Gemma3);
+    let head_size = if own_size { FAMILY_HEAD_SIZE } else { width / heads };
+    let (query, kv) = (heads * head_size, kv_heads * head_size);
+    let mut file = Builder::default();
+    let name = architecture.name();
+    let key = |key: &str| format!("{name}.{key}");
+    file.text("general.architecture", name);
+    file.text("general.name", &format!("Chrysalis {name}"));
+    file.number(&key("block_count"), FAMILY_LAYERS as u32);
+    file.number(&key("context_length"), CONTEXT);
+    file.number(&key("embedding_length"), width as u32);
+    file.number(&key("feed_forward_length"), FAMILY_FEED_FORWARD as u32);
+    file.number(&key("attention.head_count"), heads as u32);
+    file.number(&key("attention.head_count_kv"), kv_heads as u32);
+    if own_size {
+        file.number(&key("attention.key_length"), head_size as u32);
+        file.number(&key("attention.value_length"), head_size as u32);
+    }
+    file.float(&key("rope.freq_base"), if architecture == Architecture::Llama { 10_000.0 } else { 1_000_000.0 });
+    file.float(&key("attention.layer_norm_rms_epsilon"), 1e-6);
+    if architecture == Architecture::Qwen3Moe {
+        file.number(&key("expert_count"), FAMILY_EXPERTS as u32);
+        file.number(&key("expert_used_count"), FAMILY_EXPERTS_USED as u32);
+        file.number(&key("expert_feed_forward_length"), FAMILY_FEED_FORWARD as u32);
+    }
+    if architecture == Architecture::Gemma3 {
+        file.number(&key("attention.sliding_window"), FAMILY_WINDOW);
+    }
+    file.vocabulary();
+
+    let mut noise = Noise(0x6661_6d69_6c79);
+    let (embedding, head) = match stored {
+        Stored::Floats => (TensorType::F32, TensorType::F32),
+        Stored::Blocks => (TensorType::Q6_K, TensorType::Q8_0),
+    };
+    file.tensor("token_embd.weight", embedding, &[width, VOCABULARY], &noise.values(width * VOCABULARY, 1.0));
+    file.tensor("output_norm.weight", TensorType::F32, &[width], &[1.0; FAMILY_WIDTH]);
+    let output = noise.values(width * VOCABULARY, 0.25);
+    file.tensor("output.weight", head, &[width, VOCABULARY], &output);
+    for (layer, kind) in FAMILY_KINDS.into_iter().enumerate() {
+        let kind = if stored == Stored::Floats { TensorType::F32 } else { kind };
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (inner, experts) = (FAMILY_FEED_FORWARD, FAMILY_EXPERTS);
+        let mut matrices = vec![
+            ("attn_q.weight", vec![width, query]),
+            ("attn_k.weight", vec![width, kv]),
+            ("attn_v.weight", vec![width, kv]),
+        ];
+        // Heads together may be narrower than a block of 256.
+        let mut narrow = vec![("attn_output.weight", vec![query, width])];
+        let mut vectors = vec![("attn_norm.weight", width, 1.0), ("ffn_norm.weight", width, 1.0)];
+        match architecture {
+            Architecture::Qwen3Moe => {
+                matrices.extend([
+                    ("ffn_gate_exps.weight", vec![width, inner, experts]),
+                    ("ffn_up_exps.weight", vec![width, inner, experts]),
+                    ("ffn_down_exps.weight", vec![inner, width, experts]),
+                ]);
+                narrow.push(("ffn_gate_inp.weight", vec![width, experts]));
+            }
+            _ => matrices.extend([
+                ("ffn_gate.weight", vec![width, inner]),
+                ("ffn_up.weight", vec![width, inner]),
+                ("ffn_down.weight", vec![inner, width]),
+            ]),
+        }
+        if architecture == Architecture::Qwen2 {
+            vectors.extend([("attn_q.bias", query, 0.0), ("attn_k.bias", kv, 0.0), ("attn_v.bias", kv, 0.0)]);
+        }
+        if own_size {
+            vectors.extend([("attn_q_norm.weight", head_size, 1.0), ("attn_k_norm.weight", head_size, 1.0)]);
+        }
+        if architecture == Architecture::Gemma3 {
+            vectors.extend([("post_attention_norm.weight", width, 1.0), ("post_ffw_norm.weight", width, 1.0)]);
+        }
+        for (part, shape) in matrices {
+            let values = noise.values(shape.iter().product(), FAMILY_SPREAD);
+            file.tensor(&name(part), kind, &shape, &values);
+        }
+        for (part, shape) in narrow {
+            let values = noise.values(shape.iter().product(), FAMILY_SPREAD);
+            file.tensor(&name(part), TensorType::F32, &shape, &values);
+        }
+        for (part, size, middle) in vectors {
+            let values: Vec<f32> = noise.values(size, 0.25).iter().map(|value| middle + value).collect();
+            file.tensor(&name(part), TensorType::F32, &[size], &values);
         }
     }
     file.finish()
@@ -212,6 +336,20 @@ impl Builder {
         self.data.resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
     }
 
+    /// Everything of the tokenizer and the chat template.
+    fn vocabulary(&mut self) {
+        let (tokens, merges) = vocabulary();
+        let types = (0..tokens.len()).map(|id| if id < SPECIALS.len() { 3 } else { 1 }).collect::<Vec<i32>>();
+        self.text("tokenizer.ggml.model", "gpt2");
+        self.text("tokenizer.ggml.pre", "smollm");
+        self.texts("tokenizer.ggml.tokens", &tokens);
+        self.numbers("tokenizer.ggml.token_type", &types);
+        self.texts("tokenizer.ggml.merges", &merges);
+        self.number("tokenizer.ggml.bos_token_id", BOS);
+        self.number("tokenizer.ggml.eos_token_id", EOS);
+        self.text("tokenizer.chat_template", TEMPLATE);
+    }
+
     fn finish(self) -> Vec<u8> {
         let mut file = b"GGUF".to_vec();
         file.extend(3_u32.to_le_bytes());
@@ -255,10 +393,110 @@ pub(crate) fn blocks(kind: TensorType, values: &[f32]) -> Vec<u8> {
                 out.extend((0..16).map(|at| quants[at] | (quants[at + 16] << 4)));
             }
         }
+        TensorType::BF16 => {
+            // Ties go up: no value of ours is one.
+            let upper = |value: f32| (value.to_bits().saturating_add(0x8000) >> 16) as u16;
+            out.extend(values.iter().flat_map(|&value| upper(value).to_le_bytes()));
+        }
+        TensorType::Q4_0 => {
+            for block in values.as_chunks::<32>().0 {
+                let scale = f16::from_f32(largest(block) / 7.0);
+                let quants = block.map(|value| (quant(value, scale.to_f32(), -8.0, 7.0) + 8) as u8);
+                out.extend(scale.to_le_bytes());
+                out.extend((0..16).map(|at| quants[at] | (quants[at + 16] << 4)));
+            }
+        }
+        TensorType::Q5_0 => {
+            for block in values.as_chunks::<32>().0 {
+                let scale = f16::from_f32(largest(block) / 15.0);
+                let quants = block.map(|value| (quant(value, scale.to_f32(), -16.0, 15.0) + 16) as u8);
+                out.extend(scale.to_le_bytes());
+                out.extend(fives(&quants));
+            }
+        }
+        TensorType::Q5_1 => {
+            for block in values.as_chunks::<32>().0 {
+                let (lowest, highest) = range(block);
+                let (scale, offset) = (f16::from_f32((highest - lowest) / 31.0), f16::from_f32(lowest));
+                let quants = block.map(|value| quant(value - offset.to_f32(), scale.to_f32(), 0.0, 31.0) as u8);
+                out.extend(scale.to_le_bytes());
+                out.extend(offset.to_le_bytes());
+                out.extend(fives(&quants));
+            }
+        }
+        TensorType::Q4_K => values.as_chunks::<256>().0.iter().for_each(|block| with_six_bits(block, 15, &mut out)),
+        TensorType::Q5_K => values.as_chunks::<256>().0.iter().for_each(|block| with_six_bits(block, 31, &mut out)),
+        TensorType::Q6_K => values.as_chunks::<256>().0.iter().for_each(|block| sixes(block, &mut out)),
     }
     out
 }
 
 fn quant(value: f32, scale: f32, lowest: f32, highest: f32) -> i32 {
     if scale == 0.0 { 0 } else { (value / scale).round_ties_even().clamp(lowest, highest) as i32 }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()))
+}
+
+fn range(values: &[f32]) -> (f32, f32) {
+    let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
+    (lowest, values.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+}
+
+/// 32 quants of 5 bits: the fifth bits, then the others.
+fn fives(quants: &[u8; 32]) -> Vec<u8> {
+    let fifth: u32 = quants.iter().enumerate().map(|(at, quant)| u32::from(quant >> 4) << at).sum();
+    let low = (0..16).map(|at| (quants[at] & 15) | ((quants[at + 16] & 15) << 4));
+    fifth.to_le_bytes().into_iter().chain(low).collect()
+}
+
+/// A block of Q4_K (`most` is 15) or Q5_K (31).
+fn with_six_bits(values: &[f32; 256], most: u8, out: &mut Vec<u8>) {
+    let runs = values.as_chunks::<32>().0;
+    // Offsets are only ever taken off.
+    let ranges: Vec<(f32, f32)> = runs.iter().map(|run| (range(run).0.min(0.0), range(run).1)).collect();
+    let steps: Vec<f32> = ranges.iter().map(|(lowest, highest)| (highest - lowest) / f32::from(most)).collect();
+    let lows: Vec<f32> = ranges.iter().map(|(lowest, _)| -lowest).collect();
+    let (d, m) = (f16::from_f32(largest(&steps) / 63.0), f16::from_f32(largest(&lows) / 63.0));
+    let scales: Vec<u8> = steps.iter().map(|&step| quant(step, d.to_f32(), 0.0, 63.0) as u8).collect();
+    let offsets: Vec<u8> = lows.iter().map(|&low| quant(low, m.to_f32(), 0.0, 63.0) as u8).collect();
+    out.extend(d.to_le_bytes());
+    out.extend(m.to_le_bytes());
+    out.extend((0..4).map(|at| scales[at] | (scales[at + 4] >> 4 << 6)));
+    out.extend((0..4).map(|at| offsets[at] | (offsets[at + 4] >> 4 << 6)));
+    out.extend((4..8).map(|at| (scales[at] & 15) | (offsets[at] << 4)));
+    let mut quants = [0_u8; 256];
+    for (at, value) in values.iter().enumerate() {
+        let run = at / 32;
+        let (scale, offset) = (d.to_f32() * f32::from(scales[run]), m.to_f32() * f32::from(offsets[run]));
+        quants[at] = quant(value + offset, scale, 0.0, most.into()) as u8;
+    }
+    if most > 15 {
+        out.extend((0..32).map(|at| (0..8).map(|run| quants[run * 32 + at] >> 4 << run).sum::<u8>()));
+    }
+    out.extend((0..128).map(|at| {
+        let low = at / 32 * 64 + at % 32;
+        (quants[low] & 15) | ((quants[low + 32] & 15) << 4)
+    }));
+}
+
+/// A block of Q6_K.
+fn sixes(values: &[f32; 256], out: &mut Vec<u8>) {
+    let steps: Vec<f32> = values.as_chunks::<16>().0.iter().map(|run| largest(run) / 31.0).collect();
+    let d = f16::from_f32(largest(&steps) / 127.0);
+    let scales: Vec<i32> = steps.iter().map(|&step| quant(step, d.to_f32(), 0.0, 127.0)).collect();
+    let mut quants = [0_u8; 256];
+    for (at, &value) in values.iter().enumerate() {
+        quants[at] = (quant(value, d.to_f32() * scales[at / 16] as f32, -32.0, 31.0) + 32) as u8;
+    }
+    let at = |half: usize, part: usize, n: usize| quants[half * 128 + part * 32 + n];
+    for half in 0..2 {
+        out.extend((0..64).map(|n| (at(half, n / 32, n % 32) & 15) | ((at(half, n / 32 + 2, n % 32) & 15) << 4)));
+    }
+    for half in 0..2 {
+        out.extend((0..32).map(|n| (0..4).map(|part| at(half, part, n) >> 4 << (part * 2)).sum::<u8>()));
+    }
+    out.extend(scales.iter().map(|&scale| scale as u8));
+    out.extend(d.to_le_bytes());
 }

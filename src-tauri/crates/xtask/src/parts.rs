@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the parts in their order, stopping at the first failure, with the minutes each took.
 
-use crate::{bundle, model, page, system};
+use crate::{bundle, declarations, model, page, system, vocabularies};
 use anyhow::{Result, bail};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -37,6 +37,11 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         folder = model::fetch()?.parent().map(std::path::Path::to_owned);
         Ok(())
     })?;
+    part(&mut parts, "vocabularies", || {
+        vocabularies::fetch()?;
+        declarations::fetch()?;
+        Ok(())
+    })?;
     part(&mut parts, "page", page::test)?;
     part(&mut parts, "format", || system::run_cargo(&["fmt", "--all", "--check"]))?;
     part(&mut parts, "lints", || {
@@ -49,6 +54,7 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         command.args(["test", "--workspace", "--no-fail-fast"]).env("CHRYSALIS_TEST_PROGRAMS", programs()?);
         // What was installed above must be used: nothing is skipped.
         command.env("CHRYSALIS_REQUIRE_DISPLAY", "1").env("CHRYSALIS_REQUIRE_GPU", "1");
+        command.env("CHRYSALIS_REQUIRE_VOCABULARIES", "1");
         if system::is_debian() {
             command.env("CHRYSALIS_REQUIRE_SECOND_GPU", "1");
         }

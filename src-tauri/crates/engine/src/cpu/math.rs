@@ -8,14 +8,17 @@
 #![allow(clippy::inline_always, reason = "bodies must become part of the functions that have wider instructions")]
 #![expect(unsafe_code, reason = "functions compiled for AVX2 are called after asking for it")]
 
-/// Which instructions this machine has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which instructions this machine has; each level has those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// Whatever the target has at least.
     Portable,
     /// x86 with AVX2 and fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same with AVX-512 and its products of bytes (VNNI).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Level {
@@ -23,13 +26,18 @@ impl Level {
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-            return Self::Avx2;
+            let wider = std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512vl")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512dq")
+                && std::is_x86_feature_detected!("avx512vnni");
+            return if wider { Self::Avx512 } else { Self::Avx2 };
         }
         Self::Portable
     }
 }
 
-/// Declares a function whose one body is compiled twice, for any machine and for AVX2, and chosen by level.
+/// Declares a function whose one body is compiled for any machine, for AVX2 and for AVX-512, and chosen by level.
 macro_rules! leveled {
     ($(#[$note:meta])* fn $name:ident($($arg:ident: $kind:ty),*) $(-> $out:ty)? $body:block) => {
         $(#[$note])*
@@ -41,11 +49,19 @@ macro_rules! leveled {
             fn wide($($arg: $kind),*) $(-> $out)? {
                 body($($arg),*)
             }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+            fn wider($($arg: $kind),*) $(-> $out)? {
+                body($($arg),*)
+            }
             match level {
                 Level::Portable => body($($arg),*),
                 // SAFETY: this level exists only where the machine has these instructions.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => unsafe { wide($($arg),*) },
+                // SAFETY: likewise.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => unsafe { wider($($arg),*) },
             }
         }
     };
@@ -152,6 +168,31 @@ leveled! {
     }
 }
 
+/// The bits of a bfloat16 to its value.
+#[inline(always)]
+pub(super) fn widen_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+leveled! {
+    /// The dot product with bfloat16 numbers.
+    fn dot_bf16(bits: &[u16], b: &[f32]) -> f32 {
+        let (a_blocks, a_rest) = bits.as_chunks::<LANES>();
+        let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+        let mut lanes = [0.0_f32; LANES];
+        for (a, b) in a_blocks.iter().zip(b_blocks) {
+            for lane in 0..LANES {
+                lanes[lane] = widen_bf16(a[lane]).mul_add(b[lane], lanes[lane]);
+            }
+        }
+        let mut sum = f64::from(fold(lanes));
+        for (&a, b) in a_rest.iter().zip(b_rest) {
+            sum += f64::from(widen_bf16(a) * b);
+        }
+        sum as f32
+    }
+}
+
 leveled! {
     /// Adds `weight * values` to one lane of [`fold_lanes`].
     fn add_scaled(lane: &mut [f32], weight: f32, bits: &[u16]) {
@@ -202,6 +243,32 @@ leveled! {
     }
 }
 
+/// The hyperbolic tangent, by `e^x`.
+#[inline(always)]
+fn tanh(x: f32) -> f32 {
+    // Beyond this it is 1 in 32 bits.
+    let x = x.clamp(-10.0, 10.0);
+    let power = exp(2.0 * x);
+    (power - 1.0) / (power + 1.0)
+}
+
+/// `cap * tanh(x / cap)`: as it is near zero, and never beyond the cap.
+pub(super) fn capped(x: f32, cap: f32) -> f32 {
+    cap * tanh(x / cap)
+}
+
+leveled! {
+    /// GeGLU: `gelu(gate) * up`, into `gate`, with `gelu(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
+    fn geglu(gate: &mut [f32], up: &[f32]) {
+        const ROOT: f32 = 0.797_884_6;
+        for (gate, up) in gate.iter_mut().zip(up) {
+            let x = *gate;
+            let inner = ROOT * x * (1.0 + 0.044_715 * x * x);
+            *gate = 0.5 * x * (1.0 + tanh(inner)) * up;
+        }
+    }
+}
+
 leveled! {
     /// Softmax over `scores * scale`, in place, each result rounded to 16 bits. The length must be a multiple of 16; what is
     /// not to be attended to is negative infinity.
@@ -237,11 +304,11 @@ leveled! {
 
 leveled! {
     /// Blocks of 32 values as signed bytes `q`, scales `d`, and `s`, the scale times the sum of the bytes: ggml's Q8_1 (and Q8_0,
-    /// which has no `s`). Scales and sums are rounded to 16 bits.
-    fn quantise(values: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [f32]) {
+    /// which has no `s`). Scales are rounded to 16 bits; sums once rounded, and once as they are with the rounded scale.
+    fn quantise(values: &[f32], q: &mut [i8], d: &mut [f32], s: (&mut [f32], &mut [f32])) {
         let (values, _) = values.as_chunks::<32>();
         let (q, _) = q.as_chunks_mut::<32>();
-        for (((values, q), d), s) in values.iter().zip(q).zip(d).zip(s) {
+        for (((values, q), d), (s, exact)) in values.iter().zip(q).zip(d).zip(s.0.iter_mut().zip(s.1)) {
             let mut largest = 0.0_f32;
             for value in values {
                 let magnitude = value.abs();
@@ -257,6 +324,7 @@ leveled! {
             }
             *d = round_f16(scale);
             *s = round_f16(scale * sum as f32);
+            *exact = *d * sum as f32;
         }
     }
 }
@@ -267,16 +335,5 @@ pub(super) fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
     for (pair, &(cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turn) {
         let [a, b] = *pair;
         *pair = [a.mul_add(cosine, -(b * sine)), a.mul_add(sine, b * cosine)];
-    }
-}
-
-/// Cosines and sines for [`rotate`].
-pub(crate) fn turns(position: u32, size: usize, base: f32, out: &mut Vec<(f32, f32)>) {
-    let step = base.powf(-2.0 / size as f32);
-    let mut angle = position as f32;
-    out.clear();
-    for _ in 0..size / 2 {
-        out.push((angle.cos(), angle.sin()));
-        angle *= step;
     }
 }

@@ -4,7 +4,7 @@ use half::f16;
 
 use super::math::{self, Level};
 use super::product;
-use crate::gguf::TensorType;
+use crate::gguf::{TensorType, blocks};
 
 /// A matrix of `rows * columns`, its rows one after another.
 pub(crate) struct Matrix {
@@ -18,35 +18,78 @@ pub(crate) struct Matrix {
 enum Weights {
     F32(Vec<f32>),
     F16(Vec<u16>),
-    Q4_1 { quants: Vec<[u8; 16]>, scales: Vec<f32>, offsets: Vec<f32> },
-    Q8_0 { quants: Vec<[i8; 32]>, scales: Vec<f32> },
+    Bf16(Vec<u16>),
+    /// Two values in a byte: Q4_0, Q4_1, Q4_K.
+    Nibbles {
+        quants: Vec<[u8; 16]>,
+        scales: Vec<f32>,
+        offsets: Vec<f32>,
+        sums: Sums,
+    },
+    /// Unsigned values in a byte each: Q5_1, Q5_K.
+    Unsigned {
+        quants: Vec<[i8; 32]>,
+        scales: Vec<f32>,
+        offsets: Vec<f32>,
+        sums: Sums,
+    },
+    /// Signed values: Q5_0, Q8_0.
+    Signed {
+        quants: Vec<[i8; 32]>,
+        scales: Vec<f32>,
+    },
+    /// Signed values with a scale for each half of a block: Q6_K.
+    Halves {
+        quants: Vec<[i8; 32]>,
+        scales: Vec<[f32; 2]>,
+    },
 }
 
 impl Matrix {
     /// Arranges a tensor's bytes, which must be as long as the type and the sizes say.
     pub(crate) fn new(kind: TensorType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
-        let half = |low: u8, high: u8| f16::from_le_bytes([low, high]).to_f32();
+        let count = rows * columns / 32;
+        let halves = || bytes.as_chunks().0.iter().map(|&value| u16::from_le_bytes(value)).collect();
         let weights = match kind {
             TensorType::F32 => {
                 Weights::F32(bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
             }
-            TensorType::F16 => {
-                Weights::F16(bytes.as_chunks().0.iter().map(|&value| u16::from_le_bytes(value)).collect())
+            TensorType::F16 => Weights::F16(halves()),
+            TensorType::BF16 => Weights::Bf16(halves()),
+            TensorType::Q4_0 | TensorType::Q4_1 | TensorType::Q4_K => {
+                let (mut quants, mut scales, mut offsets) = room(count);
+                blocks::each(kind, bytes, |block| {
+                    let [low, high] = [0, 16].map(|from| move |at: usize| block.quants[from + at].cast_unsigned());
+                    quants.push(std::array::from_fn(|at| low(at) | (high(at) << 4)));
+                    scales.push(block.scales[0]);
+                    offsets.push(block.offset);
+                });
+                Weights::Nibbles { quants, scales, offsets, sums: Sums::of(kind) }
             }
-            TensorType::Q4_1 => {
-                let blocks = bytes.as_chunks::<20>().0;
-                Weights::Q4_1 {
-                    quants: blocks.iter().map(|block| std::array::from_fn(|at| block[4 + at])).collect(),
-                    scales: blocks.iter().map(|block| half(block[0], block[1])).collect(),
-                    offsets: blocks.iter().map(|block| half(block[2], block[3])).collect(),
-                }
+            TensorType::Q5_1 | TensorType::Q5_K => {
+                let (mut quants, mut scales, mut offsets) = room(count);
+                blocks::each(kind, bytes, |block| {
+                    quants.push(block.quants);
+                    scales.push(block.scales[0]);
+                    offsets.push(block.offset);
+                });
+                Weights::Unsigned { quants, scales, offsets, sums: Sums::of(kind) }
             }
-            TensorType::Q8_0 => {
-                let blocks = bytes.as_chunks::<34>().0;
-                Weights::Q8_0 {
-                    quants: blocks.iter().map(|block| std::array::from_fn(|at| block[2 + at].cast_signed())).collect(),
-                    scales: blocks.iter().map(|block| half(block[0], block[1])).collect(),
-                }
+            TensorType::Q5_0 | TensorType::Q8_0 => {
+                let (mut quants, mut scales, _): (_, _, Vec<f32>) = room(count);
+                blocks::each(kind, bytes, |block| {
+                    quants.push(block.quants);
+                    scales.push(block.scales[0]);
+                });
+                Weights::Signed { quants, scales }
+            }
+            TensorType::Q6_K => {
+                let (mut quants, mut scales) = (Vec::with_capacity(count), Vec::with_capacity(count));
+                blocks::each(kind, bytes, |block| {
+                    quants.push(block.quants);
+                    scales.push(block.scales);
+                });
+                Weights::Halves { quants, scales }
             }
         };
         Self { rows, columns, weights }
@@ -55,9 +98,11 @@ impl Matrix {
     /// The form of activations that rows of this matrix are multiplied with.
     pub(super) fn form(&self) -> Form {
         match self.weights {
-            Weights::F32(_) => Form::F32,
+            Weights::F32(_) | Weights::Bf16(_) => Form::F32,
             Weights::F16(_) => Form::F16,
-            Weights::Q4_1 { .. } | Weights::Q8_0 { .. } => Form::Q8,
+            Weights::Nibbles { .. } | Weights::Unsigned { .. } | Weights::Signed { .. } | Weights::Halves { .. } => {
+                Form::Q8
+            }
         }
     }
 
@@ -65,6 +110,9 @@ impl Matrix {
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let from = row * self.columns;
         let blocks = from / 32..(from + self.columns) / 32;
+        let out32 = |out: &mut [f32], block: &mut dyn FnMut(usize, &mut [f32; 32])| {
+            blocks.clone().zip(out.as_chunks_mut::<32>().0).for_each(|(index, out)| block(index, out));
+        };
         match &self.weights {
             Weights::F32(values) => out.copy_from_slice(&values[from..from + self.columns]),
             Weights::F16(values) => {
@@ -72,21 +120,32 @@ impl Matrix {
                     *out = f16::from_bits(bits).to_f32();
                 }
             }
-            Weights::Q4_1 { quants, scales, offsets } => {
-                for (block, out) in blocks.zip(out.as_chunks_mut::<32>().0) {
-                    for (at, &byte) in quants[block].iter().enumerate() {
-                        out[at] = f32::from(byte & 15).mul_add(scales[block], offsets[block]);
-                        out[at + 16] = f32::from(byte >> 4).mul_add(scales[block], offsets[block]);
-                    }
+            Weights::Bf16(values) => {
+                for (out, &bits) in out.iter_mut().zip(&values[from..]) {
+                    *out = math::widen_bf16(bits);
                 }
             }
-            Weights::Q8_0 { quants, scales } => {
-                for (block, out) in blocks.zip(out.as_chunks_mut::<32>().0) {
-                    for (out, &quant) in out.iter_mut().zip(&quants[block]) {
-                        *out = f32::from(quant) * scales[block];
-                    }
+            Weights::Nibbles { quants, scales, offsets, .. } => out32(out, &mut |block, out| {
+                for (at, &byte) in quants[block].iter().enumerate() {
+                    out[at] = f32::from(byte & 15).mul_add(scales[block], offsets[block]);
+                    out[at + 16] = f32::from(byte >> 4).mul_add(scales[block], offsets[block]);
                 }
-            }
+            }),
+            Weights::Unsigned { quants, scales, offsets, .. } => out32(out, &mut |block, out| {
+                for (out, &quant) in out.iter_mut().zip(&quants[block]) {
+                    *out = f32::from(quant).mul_add(scales[block], offsets[block]);
+                }
+            }),
+            Weights::Signed { quants, scales } => out32(out, &mut |block, out| {
+                for (out, &quant) in out.iter_mut().zip(&quants[block]) {
+                    *out = f32::from(quant) * scales[block];
+                }
+            }),
+            Weights::Halves { quants, scales } => out32(out, &mut |block, out| {
+                for (at, (out, &quant)) in out.iter_mut().zip(&quants[block]).enumerate() {
+                    *out = f32::from(quant) * scales[block][at / 16];
+                }
+            }),
         }
     }
 
@@ -110,27 +169,59 @@ impl Matrix {
                         out[at] = math::dot_f16(level, &weights[values.clone()], activations.floats(n));
                     }
                 }
-                Weights::Q4_1 { quants, scales, offsets } => {
-                    let (quants, scales) = (&quants[row.clone()], &scales[row.clone()]);
-                    product::each(
-                        out,
-                        activations,
-                        at,
-                        |activation| product::q4_1(level, quants, scales, &offsets[row.clone()], activation),
-                        |activations| product::q4_1_by_four(level, quants, scales, &offsets[row.clone()], activations),
-                    );
+                Weights::Bf16(weights) => {
+                    for (n, out) in out.iter_mut().enumerate() {
+                        out[at] = math::dot_bf16(level, &weights[values.clone()], activations.floats(n));
+                    }
                 }
-                Weights::Q8_0 { quants, scales } => {
-                    let (quants, scales) = (&quants[row.clone()], &scales[row.clone()]);
-                    product::each(
-                        out,
-                        activations,
-                        at,
-                        |activation| product::q8_0(level, quants, scales, activation),
-                        |activations| product::q8_0_by_four(level, quants, scales, activations),
-                    );
+                Weights::Nibbles { quants, scales, offsets, sums } => {
+                    let weights = product::Nibbles {
+                        quants: &quants[row.clone()],
+                        scales: &scales[row.clone()],
+                        offsets: &offsets[row],
+                    };
+                    product::each(level, out, activations, *sums, at, weights);
+                }
+                Weights::Unsigned { quants, scales, offsets, sums } => {
+                    let weights = product::Unsigned {
+                        quants: &quants[row.clone()],
+                        scales: &scales[row.clone()],
+                        offsets: &offsets[row],
+                    };
+                    product::each(level, out, activations, *sums, at, weights);
+                }
+                Weights::Signed { quants, scales } => {
+                    let weights = product::Signed { quants: &quants[row.clone()], scales: &scales[row] };
+                    product::each(level, out, activations, Sums::Exact, at, weights);
+                }
+                Weights::Halves { quants, scales } => {
+                    let weights = product::Halves { quants: &quants[row.clone()], scales: &scales[row] };
+                    product::each(level, out, activations, Sums::Exact, at, weights);
                 }
             }
+        }
+    }
+}
+
+/// Lists with room for so many blocks.
+fn room<A, B, C>(count: usize) -> (Vec<A>, Vec<B>, Vec<C>) {
+    (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count))
+}
+
+/// Which sums of an activation's blocks offsets are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sums {
+    /// In 16 bits, as ggml's Q8_1 has them.
+    Rounded,
+    /// As they are, as in ggml's Q8_K.
+    Exact,
+}
+
+impl Sums {
+    fn of(kind: TensorType) -> Self {
+        match kind {
+            TensorType::Q4_1 | TensorType::Q5_1 => Self::Rounded,
+            _ => Self::Exact,
         }
     }
 }
@@ -152,7 +243,8 @@ pub(super) struct Activations {
     floats: Vec<f32>,
     quants: Vec<i8>,
     scales: Vec<f32>,
-    sums: Vec<f32>,
+    rounded: Vec<f32>,
+    exact: Vec<f32>,
 }
 
 /// One token's activations as blocks.
@@ -166,7 +258,14 @@ pub(super) struct Quantised<'a> {
 impl Activations {
     /// Brings activations of `columns` values each into a form.
     pub(super) fn new(level: Level, form: Form, columns: usize, values: &[f32]) -> Self {
-        let mut made = Self { columns, floats: Vec::new(), quants: Vec::new(), scales: Vec::new(), sums: Vec::new() };
+        let mut made = Self {
+            columns,
+            floats: Vec::new(),
+            quants: Vec::new(),
+            scales: Vec::new(),
+            rounded: Vec::new(),
+            exact: Vec::new(),
+        };
         match form {
             Form::F32 => made.floats = values.to_vec(),
             Form::F16 => {
@@ -176,8 +275,10 @@ impl Activations {
             Form::Q8 => {
                 made.quants = vec![0; values.len()];
                 made.scales = vec![0.0; values.len() / 32];
-                made.sums = vec![0.0; values.len() / 32];
-                math::quantise(level, values, &mut made.quants, &mut made.scales, &mut made.sums);
+                made.rounded = vec![0.0; values.len() / 32];
+                made.exact = vec![0.0; values.len() / 32];
+                let sums = (&mut made.rounded[..], &mut made.exact[..]);
+                math::quantise(level, values, &mut made.quants, &mut made.scales, sums);
             }
         }
         made
@@ -187,13 +288,16 @@ impl Activations {
         &self.floats[token * self.columns..][..self.columns]
     }
 
-    pub(super) fn quantised(&self, token: usize) -> Quantised<'_> {
+    pub(super) fn quantised(&self, token: usize, sums: Sums) -> Quantised<'_> {
         let blocks = self.columns / 32;
         let range = token * blocks..(token + 1) * blocks;
         Quantised {
             quants: &self.quants.as_chunks::<32>().0[range.clone()],
             scales: &self.scales[range.clone()],
-            sums: &self.sums[range],
+            sums: match sums {
+                Sums::Rounded => &self.rounded[range],
+                Sums::Exact => &self.exact[range],
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The plain CPU backend: the oracle that other backends are compared with, and what runs where there is no graphics card.
 
+mod cache;
+mod loader;
 mod math;
 mod matrix;
 mod pool;
@@ -7,18 +9,14 @@ mod product;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::collections::BTreeMap;
-
-use half::f16;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Row, Wanted};
 use crate::fault::DeviceFault;
-use crate::gguf::Tensor;
-use crate::model::{Model, Parameters, layer_tensors};
+use crate::model::{Activation, Model, Parameters, Rope, Ropes};
 use crate::sampling::{self, Candidates};
-#[cfg(feature = "wgpu")]
-pub(crate) use math::turns;
+use cache::{Cache, List};
+use loader::Loader;
 use math::{LANES, Level};
 use matrix::Activations;
 #[cfg(all(test, feature = "wgpu"))]
@@ -32,8 +30,24 @@ struct Layer {
     query: Matrix,
     key: Matrix,
     value: Matrix,
+    /// Added to queries, keys and values, in the architectures that have them.
+    offsets: Option<[Vec<f32>; 3]>,
+    /// Norms of each head's queries and keys, likewise.
+    head_norms: Option<[Vec<f32>; 2]>,
     attention_output: Matrix,
+    attention_norm_behind: Option<Vec<f32>>,
     feed_forward_norm: Vec<f32>,
+    feed_forward: FeedForward,
+    feed_forward_norm_behind: Option<Vec<f32>>,
+}
+
+enum FeedForward {
+    Dense(Gated),
+    Experts { router: Matrix, experts: Vec<Gated> },
+}
+
+/// `down(activation(gate(x)) * up(x))`.
+struct Gated {
     gate: Matrix,
     up: Matrix,
     down: Matrix,
@@ -42,6 +56,7 @@ struct Layer {
 /// The model's weights and attention cache in main memory.
 pub(crate) struct Cpu {
     parameters: Parameters,
+    ropes: Ropes,
     level: Level,
     pool: Pool,
     embedding: Matrix,
@@ -60,29 +75,15 @@ impl Cpu {
 
     fn at_level(level: Level, model: Model, threads: usize, cache_tokens: usize) -> Self {
         let parameters = *model.parameters();
-        let mut tensors = model.into_tensors();
-        let embedding = matrix(&mut tensors, "token_embd.weight");
-        let output_norm = vector(&mut tensors, "output_norm.weight");
-        let output = tensors.contains_key("output.weight").then(|| matrix(&mut tensors, "output.weight"));
-        let layers = (0..parameters.layers)
-            .map(|layer| {
-                let names = layer_tensors(layer, &parameters).map(|(name, _)| name);
-                let [attention_norm, query, key, value, attention_output, feed_forward_norm, gate, up, down] = names;
-                Layer {
-                    attention_norm: vector(&mut tensors, &attention_norm),
-                    query: matrix(&mut tensors, &query),
-                    key: matrix(&mut tensors, &key),
-                    value: matrix(&mut tensors, &value),
-                    attention_output: matrix(&mut tensors, &attention_output),
-                    feed_forward_norm: vector(&mut tensors, &feed_forward_norm),
-                    gate: matrix(&mut tensors, &gate),
-                    up: matrix(&mut tensors, &up),
-                    down: matrix(&mut tensors, &down),
-                }
-            })
-            .collect();
+        let ropes = model.ropes().clone();
+        let mut loader = Loader(model.into_tensors());
+        let embedding = loader.matrix("token_embd.weight");
+        let output_norm = loader.vector("output_norm.weight");
+        let output = loader.0.contains_key("output.weight").then(|| loader.matrix("output.weight"));
+        let layers = (0..parameters.layers).map(|layer| loader.layer(layer, &parameters)).collect();
         Self {
             parameters,
+            ropes,
             level,
             pool: Pool::new(threads),
             embedding,
@@ -108,6 +109,10 @@ impl Cpu {
         let mut there = Vec::new();
         for (matrix, output) in matrices.iter().zip(&mut outputs) {
             let Some((_, activations)) = prepared.iter().find(|(form, _)| *form == matrix.form()) else { continue };
+            // Nothing to compute; chunks of no rows there are not.
+            if matrix.rows == 0 {
+                continue;
+            }
             let middle = matrix.rows / 2;
             let (lower, upper): (Vec<_>, Vec<_>) =
                 output.chunks_mut(matrix.rows).map(|output| output.split_at_mut(middle)).unzip();
@@ -132,6 +137,82 @@ impl Cpu {
         out
     }
 
+    /// Adds what a part of a layer gave to the states, after its norm if it has one.
+    fn add(&self, states: &mut [f32], made: Vec<f32>, norm: Option<&[f32]>) {
+        let made = match norm {
+            Some(norm) => self.normed(&made, norm),
+            None => made,
+        };
+        for (state, more) in states.iter_mut().zip(&made) {
+            *state += more;
+        }
+    }
+
+    /// Writes keys and values of all rows of one layer to the cache; gives the queries.
+    fn keys_and_values(&mut self, index: usize, batch: &Batch<'_>, states: &[f32], turns: &Turns) -> Vec<f32> {
+        let tokens = batch.rows.len();
+        let head_size = self.parameters.head_size;
+        let layer = &self.layers[index];
+        let normed = self.normed(states, &layer.attention_norm);
+        let mut made = self.multiply(&[&layer.query, &layer.key, &layer.value], &normed, tokens);
+        for (list, offsets) in made.iter_mut().zip(layer.offsets.iter().flatten()) {
+            for values in list.chunks_exact_mut(offsets.len()) {
+                values.iter_mut().zip(offsets).for_each(|(value, offset)| *value += offset);
+            }
+        }
+        for (list, norm) in made.iter_mut().zip(layer.head_norms.iter().flatten()) {
+            *list = self.normed(list, norm);
+        }
+        for list in made.iter_mut().take(2) {
+            let row = list.len() / tokens.max(1);
+            for (values, turn) in list.chunks_exact_mut(row.max(1)).zip(turns.of(&self.parameters, index)) {
+                values.chunks_exact_mut(head_size).for_each(|head| math::rotate(head, turn));
+            }
+        }
+        let mut made = made.into_iter();
+        let queries = made.next().unwrap_or_default();
+        let keys = made.next().unwrap_or_default();
+        self.cache.write(index, batch, &keys, &made.next().unwrap_or_default());
+        queries
+    }
+
+    fn gated(&self, gated: &Gated, values: &[f32], tokens: usize) -> Vec<f32> {
+        let mut made = self.multiply(&[&gated.gate, &gated.up], values, tokens).into_iter();
+        let mut gate = made.next().unwrap_or_default();
+        let up = made.next().unwrap_or_default();
+        match self.parameters.activation {
+            Activation::Silu => math::swiglu(self.level, &mut gate, &up),
+            Activation::Gelu => math::geglu(self.level, &mut gate, &up),
+        }
+        self.multiply(&[&gated.down], &gate, tokens).pop().unwrap_or_default()
+    }
+
+    /// Asks for each token the experts that its router holds most likely, and adds their answers up by these likelihoods, which are
+    /// made to add up to one.
+    fn ask_experts(&self, router: &Matrix, experts: &[Gated], values: &[f32], tokens: usize) -> Vec<f32> {
+        let width = self.parameters.width;
+        let used = self.parameters.experts.map_or(0, |experts| experts.used);
+        let routed = self.multiply(&[router], values, tokens).pop().unwrap_or_default();
+        let mut asked: Vec<Vec<(usize, f32)>> = vec![Vec::new(); experts.len()];
+        for (token, scores) in routed.chunks_exact(experts.len().max(1)).enumerate() {
+            for (expert, weight) in experts_of(scores, used) {
+                asked[expert].push((token, weight));
+            }
+        }
+        let mut out = vec![0.0; tokens * width];
+        for (expert, asked) in experts.iter().zip(&asked).filter(|(_, asked)| !asked.is_empty()) {
+            let gathered: Vec<f32> =
+                asked.iter().flat_map(|&(token, _)| values[token * width..][..width].iter().copied()).collect();
+            let answers = self.gated(expert, &gathered, asked.len());
+            for (&(token, weight), answer) in asked.iter().zip(answers.chunks_exact(width)) {
+                for (out, value) in out[token * width..][..width].iter_mut().zip(answer) {
+                    *out = value.mul_add(weight, *out);
+                }
+            }
+        }
+        out
+    }
+
     /// Attention of all rows in one layer; the keys and values of these rows are in the cache already.
     fn attend(&self, layer: usize, batch: &Batch<'_>, queries: &mut [f32]) -> Vec<f32> {
         let attention = Attention { parameters: &self.parameters, level: self.level, cache: &self.cache, layer, batch };
@@ -142,6 +223,41 @@ impl Cpu {
         let (here, there): (Vec<_>, Vec<_>) = heads.partition(|(index, _)| index % 2 == 0);
         self.pool.join(|| attention.heads(here), || attention.heads(there));
         out
+    }
+}
+
+/// The likeliest experts, the lower number first of equals, with weights that add up to one.
+fn experts_of(scores: &[f32], used: usize) -> Vec<(usize, f32)> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+    order.truncate(used);
+    let highest = order.first().map_or(0.0, |&first| scores[first]);
+    let weights: Vec<f32> = order.iter().map(|&expert| (scores[expert] - highest).exp()).collect();
+    let sum: f32 = weights.iter().sum();
+    order.into_iter().zip(weights).map(|(expert, weight)| (expert, weight / sum)).collect()
+}
+
+/// Cosines and sines of a batch's rows, for both kinds of layers.
+struct Turns {
+    all: Vec<Vec<(f32, f32)>>,
+    window: Vec<Vec<(f32, f32)>>,
+}
+
+impl Turns {
+    fn new(ropes: &Ropes, batch: &Batch<'_>) -> Self {
+        let of = |rope: &Rope| {
+            let turn = |row: &Row| {
+                let mut turn = Vec::new();
+                rope.turns(row.position, &mut turn);
+                turn
+            };
+            batch.rows.iter().map(turn).collect()
+        };
+        Self { all: of(&ropes.all), window: ropes.window.as_ref().map(of).unwrap_or_default() }
+    }
+
+    fn of(&self, p: &Parameters, layer: usize) -> &[Vec<(f32, f32)>] {
+        if p.window_of(layer).is_some() { &self.window } else { &self.all }
     }
 }
 
@@ -172,7 +288,7 @@ impl Attention<'_> {
 
     /// One head; `scores` and `lanes` are scratch memory, and the result is the first of the lanes.
     fn head(&self, head: usize, row: &Row, query: &mut [f32], scores: &mut Vec<f32>, lanes: &mut [f32]) {
-        let Parameters { heads, kv_heads, head_size, .. } = *self.parameters;
+        let Parameters { heads, kv_heads, head_size, attention_scale, attention_cap, .. } = *self.parameters;
         let pages = self.batch.sequences[row.sequence];
         let head = head / (heads / kv_heads);
         let count = row.position as usize + 1;
@@ -180,20 +296,28 @@ impl Attention<'_> {
             *value = math::round_f16(*value);
         }
         scores.clear();
-        for position in 0..count {
-            let key = self.cache.entry(pages, position, self.layer, Part::Key, head);
+        let first = self.parameters.window_of(self.layer).map_or(0, |window| count.saturating_sub(window));
+        for position in first..count {
+            let key = self.cache.entry(pages, position, self.layer, List::Key, head);
             scores.push(math::dot_f16(self.level, key, query));
         }
-        scores.resize(count.next_multiple_of(16), f32::NEG_INFINITY);
-        math::softmax(self.level, scores, 1.0 / (head_size as f32).sqrt());
+        let mut scale = attention_scale;
+        if let Some(cap) = attention_cap {
+            scores.iter_mut().for_each(|score| *score = math::capped(*score * scale, cap));
+            scale = 1.0;
+        }
+        let seen = count - first;
+        scores.resize(seen.next_multiple_of(16), f32::NEG_INFINITY);
+        math::softmax(self.level, scores, scale);
         // Sums run in lanes by position, as if values were stored position after position. Unused lanes are zero.
         lanes.fill(0.0);
-        for (position, &weight) in scores[..count].iter().enumerate() {
-            let value = self.cache.entry(pages, position, self.layer, Part::Value, head);
+        for (position, &weight) in (first..).zip(&scores[..seen]) {
+            let value = self.cache.entry(pages, position, self.layer, List::Value, head);
             let lane = position % LANES * head_size;
             math::add_scaled(self.level, &mut lanes[lane..lane + head_size], weight, value);
         }
-        math::fold_lanes(self.level, lanes, head_size, count);
+        // With a window, positions may begin at any lane.
+        math::fold_lanes(self.level, lanes, head_size, if first == 0 { count } else { LANES });
     }
 }
 
@@ -220,42 +344,29 @@ impl Backend for Cpu {
     }
 
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
-        let Parameters { width, head_size, rope_size, rope_base, .. } = self.parameters;
+        let Parameters { width, embedding_scale, logit_cap, .. } = self.parameters;
         let tokens = batch.rows.len();
         let mut states = vec![0.0; tokens * width];
-        let mut turns = Vec::with_capacity(tokens);
         for (row, state) in batch.rows.iter().zip(states.chunks_exact_mut(width)) {
             self.embedding.row(row.token as usize, state);
-            let mut turn = Vec::with_capacity(rope_size / 2);
-            math::turns(row.position, rope_size, rope_base, &mut turn);
-            turns.push(turn);
         }
+        if embedding_scale != 1.0 {
+            states.iter_mut().for_each(|value| *value *= embedding_scale);
+        }
+        let turns = Turns::new(&self.ropes, batch);
         for index in 0..self.layers.len() {
-            let layer = &self.layers[index];
-            let normed = self.normed(&states, &layer.attention_norm);
-            let mut made = self.multiply(&[&layer.query, &layer.key, &layer.value], &normed, tokens).into_iter();
-            let mut queries = made.next().unwrap_or_default();
-            let mut keys = made.next().unwrap_or_default();
-            let values = made.next().unwrap_or_default();
-            for list in [&mut queries, &mut keys] {
-                let row = list.len() / tokens;
-                for (values, turn) in list.chunks_exact_mut(row).zip(&turns) {
-                    values.chunks_exact_mut(head_size).for_each(|head| math::rotate(head, turn));
-                }
-            }
-            self.cache.write(index, batch, &keys, &values);
+            let mut queries = self.keys_and_values(index, batch, &states, &turns);
             let attended = self.attend(index, batch, &mut queries);
             let layer = &self.layers[index];
             for made in self.multiply(&[&layer.attention_output], &attended, tokens) {
-                add(&mut states, &made);
+                self.add(&mut states, made, layer.attention_norm_behind.as_deref());
             }
             let normed = self.normed(&states, &layer.feed_forward_norm);
-            let mut made = self.multiply(&[&layer.gate, &layer.up], &normed, tokens).into_iter();
-            let mut gate = made.next().unwrap_or_default();
-            math::swiglu(self.level, &mut gate, &made.next().unwrap_or_default());
-            for made in self.multiply(&[&layer.down], &gate, tokens) {
-                add(&mut states, &made);
-            }
+            let made = match &layer.feed_forward {
+                FeedForward::Dense(gated) => self.gated(gated, &normed, tokens),
+                FeedForward::Experts { router, experts } => self.ask_experts(router, experts, &normed, tokens),
+            };
+            self.add(&mut states, made, layer.feed_forward_norm_behind.as_deref());
         }
         let wanted: Vec<f32> = batch
             .rows
@@ -268,6 +379,9 @@ impl Backend for Cpu {
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         let mut made = self.multiply(&[output], &normed, wanted.len() / width);
         let mut logits = Zeroizing::new(made.pop().unwrap_or_default());
+        if let Some(cap) = logit_cap {
+            logits.iter_mut().for_each(|logit| *logit = math::capped(*logit, cap));
+        }
         let rows = batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing);
         Ok(rows
             .zip(logits.chunks_exact_mut(self.parameters.vocabulary))
@@ -292,106 +406,7 @@ fn find(wanted: Wanted, logits: &[f32]) -> Found {
     }
 }
 
-fn add(states: &mut [f32], more: &[f32]) {
-    for (state, more) in states.iter_mut().zip(more) {
-        *state += more;
-    }
-}
-
-fn matrix(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Matrix {
-    // The model has checked that it is there; an empty matrix is never multiplied.
-    tensors.remove(name).map_or_else(
-        || Matrix::new(crate::gguf::TensorType::F32, 0, 0, &[]),
-        |tensor| {
-            let size = |at: usize| tensor.shape.get(at).map_or(1, |&size| size as usize);
-            Matrix::new(tensor.kind, size(1), size(0), &tensor.bytes)
-        },
-    )
-}
-
-fn vector(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Vec<f32> {
-    let bytes = tensors.remove(name).map(|tensor| tensor.bytes).unwrap_or_default();
-    bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
-}
-
-#[derive(Clone, Copy)]
-enum Part {
-    Key,
-    Value,
-}
-
-/// Keys and values of all sequences, as 16-bit floats, in pages. A page holds, for each layer, keys and then values; of these for
-/// each head the tokens one after another.
-struct Cache {
-    pages: Vec<Option<Box<[u16]>>>,
-    layers: usize,
-    kv_heads: usize,
-    head_size: usize,
-}
-
-impl Cache {
-    fn new(parameters: &Parameters, pages: usize) -> Self {
-        let Parameters { layers, kv_heads, head_size, .. } = *parameters;
-        Self { pages: std::iter::repeat_with(|| None).take(pages).collect(), layers, kv_heads, head_size }
-    }
-
-    fn reserve(&mut self, count: usize) -> Option<Pages> {
-        let free = self.pages.iter_mut().enumerate().filter(|(_, page)| page.is_none());
-        let mut taken = Vec::with_capacity(count);
-        let size = self.layers * 2 * self.kv_heads * self.head_size * PAGE_TOKENS;
-        for (index, page) in free.take(count) {
-            let mut memory = Vec::new();
-            if memory.try_reserve_exact(size).is_err() {
-                break;
-            }
-            memory.resize(size, 0);
-            *page = Some(memory.into_boxed_slice());
-            taken.push(index as u32);
-        }
-        let whole = taken.len() == count;
-        let pages = Pages(taken);
-        if whole {
-            return Some(pages);
-        }
-        self.release(pages);
-        None
-    }
-
-    fn release(&mut self, pages: Pages) {
-        for index in pages.0 {
-            if let Some(mut page) = self.pages.get_mut(index as usize).and_then(Option::take) {
-                page.zeroize();
-            }
-        }
-    }
-
-    fn offset(&self, position: usize, layer: usize, part: Part, head: usize) -> usize {
-        let list = (layer * 2 + part as usize) * self.kv_heads + head;
-        (list * PAGE_TOKENS + position % PAGE_TOKENS) * self.head_size
-    }
-
-    fn entry(&self, pages: &Pages, position: usize, layer: usize, part: Part, head: usize) -> &[u16] {
-        let page = pages.0.get(position / PAGE_TOKENS).and_then(|&page| self.pages[page as usize].as_deref());
-        page.map_or(&[], |page| &page[self.offset(position, layer, part, head)..][..self.head_size])
-    }
-
-    fn write(&mut self, layer: usize, batch: &Batch<'_>, keys: &[f32], values: &[f32]) {
-        let row_size = self.kv_heads * self.head_size;
-        for (part, list) in [(Part::Key, keys), (Part::Value, values)] {
-            for (row, entries) in batch.rows.iter().zip(list.chunks_exact(row_size)) {
-                let position = row.position as usize;
-                let Some(&page) = batch.sequences[row.sequence].0.get(position / PAGE_TOKENS) else { continue };
-                for (head, entry) in entries.chunks_exact(self.head_size).enumerate() {
-                    let offset = self.offset(position, layer, part, head);
-                    let Some(page) = &mut self.pages[page as usize] else { continue };
-                    for (bits, &value) in page[offset..].iter_mut().zip(entry) {
-                        *bits = f16::from_f32(value).to_bits();
-                    }
-                }
-            }
-        }
-    }
-}
-
+#[cfg(test)]
+mod real;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! and against the rest of the file before anything is allocated for it, and allocations grow with the bytes that really arrive,
 //! so a short file that claims to be large costs nothing.
 
+pub(crate) mod blocks;
 mod reader;
 mod value;
 
@@ -33,31 +34,64 @@ impl Default for Limits {
     }
 }
 
-/// How the numbers of a tensor are stored.
+/// How the numbers of a tensor are stored. What their bits mean stands in `blocks.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(non_camel_case_types, reason = "ggml's own names")]
 pub enum TensorType {
     /// 32-bit floats.
     F32,
     /// 16-bit IEEE floats.
     F16,
-    /// Blocks of 32: a 16-bit scale `d`, a 16-bit offset `m`, 16 bytes of two 4-bit quants `q` each; a value is `d*q + m`.
-    /// The low halves of the bytes are the block's first 16 values.
+    /// The upper halves of 32-bit floats.
+    BF16,
+    /// Blocks of 32 with a scale, 4 bits a value.
+    Q4_0,
+    /// Blocks of 32 with a scale and an offset, 4 bits a value.
     Q4_1,
-    /// Blocks of 32: a 16-bit scale `d`, 32 signed bytes `q`; a value is `d*q`.
+    /// Blocks of 32 with a scale, 5 bits a value.
+    Q5_0,
+    /// Blocks of 32 with a scale and an offset, 5 bits a value.
+    Q5_1,
+    /// Blocks of 32 with a scale, 8 bits a value.
     Q8_0,
+    /// Blocks of 256: eight times 32 with a scale and an offset in 6 bits each, 4 bits a value.
+    Q4_K,
+    /// Blocks of 256: eight times 32 with a scale and an offset in 6 bits each, 5 bits a value.
+    Q5_K,
+    /// Blocks of 256: sixteen times 16 with a scale in 8 bits, 6 bits a value.
+    Q6_K,
 }
 
 impl TensorType {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q4_1, Self::Q8_0];
+    pub const ALL: [Self; 11] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q4_K,
+        Self::Q5_K,
+        Self::Q6_K,
+    ];
 
     /// ggml's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::Q4_0 => "Q4_0",
             Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
             Self::Q8_0 => "Q8_0",
+            Self::Q4_K => "Q4_K",
+            Self::Q5_K => "Q5_K",
+            Self::Q6_K => "Q6_K",
         }
     }
 
@@ -66,16 +100,24 @@ impl TensorType {
         match self {
             Self::F32 => 0,
             Self::F16 => 1,
+            Self::Q4_0 => 2,
             Self::Q4_1 => 3,
+            Self::Q5_0 => 6,
+            Self::Q5_1 => 7,
             Self::Q8_0 => 8,
+            Self::Q4_K => 12,
+            Self::Q5_K => 13,
+            Self::Q6_K => 14,
+            Self::BF16 => 30,
         }
     }
 
     /// Values per block.
     pub fn block_values(self) -> usize {
         match self {
-            Self::F32 | Self::F16 => 1,
-            Self::Q4_1 | Self::Q8_0 => 32,
+            Self::F32 | Self::F16 | Self::BF16 => 1,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
         }
     }
 
@@ -83,9 +125,15 @@ impl TensorType {
     pub fn block_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F16 | Self::BF16 => 2,
+            Self::Q4_0 => 18,
             Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
             Self::Q8_0 => 34,
+            Self::Q4_K => 144,
+            Self::Q5_K => 176,
+            Self::Q6_K => 210,
         }
     }
 
@@ -100,15 +148,9 @@ impl TensorType {
 /// Names of ggml's other types, so that a refusal can say what the file has.
 fn type_name(id: u32) -> &'static str {
     match id {
-        2 => "Q4_0",
-        6 => "Q5_0",
-        7 => "Q5_1",
         9 => "Q8_1",
         10 => "Q2_K",
         11 => "Q3_K",
-        12 => "Q4_K",
-        13 => "Q5_K",
-        14 => "Q6_K",
         15 => "Q8_K",
         16 => "IQ2_XXS",
         17 => "IQ2_XS",
@@ -124,7 +166,6 @@ fn type_name(id: u32) -> &'static str {
         27 => "I64",
         28 => "F64",
         29 => "IQ1_M",
-        30 => "BF16",
         34 => "TQ1_0",
         35 => "TQ2_0",
         39 => "MXFP4",

@@ -1,4 +1,5 @@
-//! Symbols of one word, merged.
+//! Byte-level BPE, as GPT-2 introduced it: each byte of a word is a symbol, and neighbouring symbols are merged in the order in
+//! which the vocabulary learnt its merges.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -36,6 +37,11 @@ impl ByteText {
         }
         decoded.into()
     }
+
+    /// The bytes of a token that spells nothing but bytes, as a word does.
+    fn word(&self, token: &str) -> Option<Box<[u8]>> {
+        token.chars().map(|character| self.bytes.get(&character).copied()).collect()
+    }
 }
 
 /// What the vocabulary knows about symbols. A symbol is a token id, or, from `tokens` on, a text that is no token by itself but
@@ -47,6 +53,8 @@ pub(super) struct Merges {
     spelt: Vec<Box<[u8]>>,
     /// Two symbols to the merge's rank (the lower, the earlier) and result.
     pairs: HashMap<(u32, u32), (u32, u32)>,
+    /// Words that are tokens as a whole, where the vocabulary wants such words taken without looking at merges.
+    whole: HashMap<Box<[u8]>, u32>,
 }
 
 impl Merges {
@@ -79,11 +87,20 @@ impl Merges {
             let merged = symbol(&[left, right].concat());
             pairs.entry((symbol(left), symbol(right))).or_insert((index as u32, merged));
         }
-        Ok(Self { tokens, single, spelt, pairs })
+        Ok(Self { tokens, single, spelt, pairs, whole: HashMap::new() })
+    }
+
+    /// From now on a word that is one of these tokens becomes it, even if its merges come to something else.
+    pub(super) fn take_whole<'a>(&mut self, tokens: impl Iterator<Item = (&'a str, u32)>, bytes: &ByteText) {
+        self.whole.extend(tokens.filter_map(|(token, id)| Some((bytes.word(token)?, id))));
     }
 
     /// Appends the tokens of one word. Time grows with `n log n`, so that a word of a megabyte is no attack.
     pub(super) fn encode(&self, word: &[u8], out: &mut Vec<u32>) {
+        if let Some(&token) = self.whole.get(word) {
+            out.push(token);
+            return;
+        }
         let mut symbols: Vec<Symbol> = word
             .iter()
             .enumerate()

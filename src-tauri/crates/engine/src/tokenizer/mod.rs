@@ -1,8 +1,11 @@
-//! Byte-level BPE, as GPT-2 introduced it: text is cut into words, each byte of a word is a symbol, and neighbouring symbols are
-//! merged in the order in which the vocabulary learnt its merges.
+//! Text to token ids and back, for the two kinds of vocabularies that the supported families of models have: byte-level BPE over
+//! words ([`bpe`], [`words`]) and SentencePiece ([`sentencepiece`]). Special tokens are found first, the same way in both.
 
 mod bpe;
 mod detokenizer;
+mod sentencepiece;
+mod specials;
+mod vocabulary;
 mod words;
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,6 +13,9 @@ use std::collections::{BTreeSet, HashMap};
 use crate::gguf::{Array, File, Value};
 use bpe::Merges;
 pub use detokenizer::Detokenizer;
+use sentencepiece::{Pieces, SPACE};
+use specials::{Fragment, Specials};
+use vocabulary::{Kind, Vocabulary};
 use words::Words;
 
 /// Why a vocabulary cannot be used.
@@ -23,13 +29,13 @@ pub enum TokenizerError {
         key: &'static str,
     },
     /// Another kind of tokenizer.
-    #[error("tokenizer {kind:?} is not supported, only gpt2 (byte-level BPE) is")]
+    #[error("tokenizer {kind:?} is not supported, only gpt2 (byte-level BPE) and llama (SentencePiece) are")]
     UnsupportedKind {
         /// `tokenizer.ggml.model`.
         kind: String,
     },
     /// Another way of cutting text into words.
-    #[error("pre-tokenizer {name:?} is not supported, only smollm is")]
+    #[error("pre-tokenizer {name:?} is not supported, only {} are", words::NAMES)]
     UnsupportedPreTokenizer {
         /// `tokenizer.ggml.pre`.
         name: String,
@@ -48,6 +54,14 @@ pub enum TokenizerError {
         /// Types.
         types: usize,
     },
+    /// The list of scores is not as long as the list of tokens.
+    #[error("the vocabulary has {tokens} tokens but {scores} scores")]
+    ScoreCount {
+        /// Tokens.
+        tokens: usize,
+        /// Scores.
+        scores: usize,
+    },
     /// A merge that is not two symbols with a space between.
     #[error("merge number {index} is malformed")]
     Merge {
@@ -60,6 +74,14 @@ pub enum TokenizerError {
         /// How many.
         count: usize,
     },
+    /// A token so long that looking for it would take its time.
+    #[error("token {token} has {bytes} bytes, more than supported")]
+    TooLong {
+        /// Its id.
+        token: u32,
+        /// Bytes of its text.
+        bytes: usize,
+    },
     /// A special token's id is not in the vocabulary.
     #[error("{key} is not in the vocabulary")]
     OutOfRange {
@@ -68,113 +90,114 @@ pub enum TokenizerError {
     },
 }
 
-const MAX_TOKENS: usize = 1 << 21;
-const MAX_SPECIAL: usize = 4096;
-
-/// ggml's numbers of token types.
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-
-/// Texts of control tokens that end an answer in the families of models that have them; `eos`, `eot` and `eom` of the file are
-/// added to these.
-const ENDS: [&str; 8] =
-    ["<|endoftext|>", "<|im_end|>", "<|end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "</s>"];
-
-struct Special {
-    text: String,
-    token: u32,
-    /// Recognised even where special tokens are not to be parsed.
-    always: bool,
-}
+/// A piece of SentencePiece has a few dozen bytes; every merge of a text costs as much time as the longest may have.
+const MAX_PIECE_BYTES: usize = 1024;
 
 /// Text to token ids and back.
 pub struct Tokenizer {
     pieces: Vec<Box<[u8]>>,
-    merges: Merges,
-    words: Words,
-    specials: Vec<Special>,
+    specials: Specials,
+    method: Method,
     bos: Option<u32>,
-    add_bos: bool,
+    eos: Option<u32>,
     ends: BTreeSet<u32>,
     bos_text: Option<String>,
     eos_text: Option<String>,
 }
 
-impl Tokenizer {
-    /// Builds the tokenizer that a file describes.
-    pub(crate) fn from_file(file: &File) -> Result<Self, TokenizerError> {
-        let text = |key| file.get(key).and_then(Value::text);
-        match text("tokenizer.ggml.model") {
-            Some("gpt2") => {}
-            Some(kind) => return Err(TokenizerError::UnsupportedKind { kind: kind.to_owned() }),
-            None => return Err(TokenizerError::Missing { key: "tokenizer.ggml.model" }),
-        }
-        match text("tokenizer.ggml.pre") {
-            Some("smollm") => {}
-            name => {
-                let name = name.unwrap_or_default().to_owned();
-                return Err(TokenizerError::UnsupportedPreTokenizer { name });
-            }
-        }
-        let list = |key: &'static str| file.get(key).and_then(Value::texts).ok_or(TokenizerError::Missing { key });
-        let tokens = list("tokenizer.ggml.tokens")?;
-        let merges = list("tokenizer.ggml.merges")?;
-        if tokens.is_empty() || tokens.len() > MAX_TOKENS {
-            return Err(TokenizerError::Size { count: tokens.len() });
-        }
-        let types: &[i32] = match file.get("tokenizer.ggml.token_type") {
-            Some(Value::Array(Array::I32(types))) => types,
-            _ => return Err(TokenizerError::Missing { key: "tokenizer.ggml.token_type" }),
-        };
-        if types.len() != tokens.len() {
-            return Err(TokenizerError::TypeCount { tokens: tokens.len(), types: types.len() });
-        }
-        let token = |key: &'static str| match file.get(key).map(Value::unsigned) {
-            None => Ok(None),
-            Some(Some(id)) if id < tokens.len() as u64 => Ok(Some(id as u32)),
-            Some(_) => Err(TokenizerError::OutOfRange { key }),
-        };
-        let bos = token("tokenizer.ggml.bos_token_id")?;
-        let eos = token("tokenizer.ggml.eos_token_id")?;
-        let eot = token("tokenizer.ggml.eot_token_id")?;
-        let eom = token("tokenizer.ggml.eom_token_id")?;
+enum Method {
+    ByteLevel {
+        words: Words,
+        merges: Box<Merges>,
+    },
+    SentencePiece {
+        pieces: Box<Pieces>,
+        /// Whether text at the beginning and behind special tokens is read as if a space stood before it.
+        space_before: bool,
+    },
+}
 
+impl Tokenizer {
+    /// Builds the tokenizer that a file describes. It need have no weights.
+    pub fn from_file(file: &File) -> Result<Self, TokenizerError> {
+        match file.get("tokenizer.ggml.model").and_then(Value::text) {
+            Some("gpt2") => Self::byte_level(file),
+            Some("llama") => Self::sentence_piece(file),
+            Some(kind) => Err(TokenizerError::UnsupportedKind { kind: kind.to_owned() }),
+            None => Err(TokenizerError::Missing { key: "tokenizer.ggml.model" }),
+        }
+    }
+
+    fn byte_level(file: &File) -> Result<Self, TokenizerError> {
+        let name = file.get("tokenizer.ggml.pre").and_then(Value::text).unwrap_or_default();
+        let words =
+            Words::named(name).ok_or_else(|| TokenizerError::UnsupportedPreTokenizer { name: name.to_owned() })?;
+        let merges = vocabulary::list(file, "tokenizer.ggml.merges")?;
+        let vocabulary = Vocabulary::new(file, None, None)?;
         let bytes = bpe::ByteText::new();
-        let mut ids = HashMap::with_capacity(tokens.len());
-        let mut pieces = Vec::with_capacity(tokens.len());
-        let mut specials = Vec::new();
-        let mut ends: BTreeSet<u32> = [eos, eot, eom].into_iter().flatten().collect();
-        for ((token, &kind), id) in tokens.iter().zip(types).zip(0_u32..) {
-            ids.insert(token.as_str(), id);
-            let special = kind == CONTROL || kind == USER_DEFINED;
-            if special && !token.is_empty() {
-                specials.push(Special { text: token.clone(), token: id, always: kind == USER_DEFINED });
-            }
-            if kind == CONTROL && ENDS.contains(&token.as_str()) {
-                ends.insert(id);
-            }
-            pieces.push(match kind {
-                CONTROL => Box::default(),
-                USER_DEFINED => token.as_bytes().into(),
-                _ => bytes.decode(token),
-            });
+        let ids: HashMap<&str, u32> = vocabulary.tokens().map(|(text, id, _)| (text, id)).collect();
+        let mut merges = Merges::new(&ids, merges, &bytes)?;
+        if words.takes_whole {
+            // A customer's word never becomes a control token.
+            let ordinary = vocabulary.tokens().filter(|(.., kind)| !matches!(kind, Kind::Control | Kind::Unknown));
+            merges.take_whole(ordinary.map(|(text, id, _)| (text, id)), &bytes);
         }
-        if specials.len() > MAX_SPECIAL {
-            return Err(TokenizerError::TooManySpecial { count: specials.len() });
+        let begins = words.begins;
+        Self::new(
+            file,
+            &vocabulary,
+            begins,
+            |text| bytes.decode(text),
+            Method::ByteLevel { words, merges: merges.into() },
+        )
+    }
+
+    fn sentence_piece(file: &File) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::new(file, Some(1), Some(2))?;
+        let scores: &[f32] = match file.get("tokenizer.ggml.scores") {
+            Some(Value::Array(Array::F32(scores))) => scores,
+            _ => return Err(TokenizerError::Missing { key: "tokenizer.ggml.scores" }),
+        };
+        if scores.len() != vocabulary.texts.len() {
+            return Err(TokenizerError::ScoreCount { tokens: vocabulary.texts.len(), scores: scores.len() });
         }
-        // The longest first, so that no token hides one that it is a part of.
-        specials.sort_by_key(|special| std::cmp::Reverse(special.text.len()));
-        let spelt = |id: Option<u32>| id.map(|id| tokens[id as usize].clone());
+        if let Some((text, token, _)) = vocabulary.tokens().find(|(text, ..)| text.len() > MAX_PIECE_BYTES) {
+            return Err(TokenizerError::TooLong { token, bytes: text.len() });
+        }
+        // What the file calls a control token does not come out of a text's letters.
+        let mergeable = vocabulary.tokens().zip(&vocabulary.declared).zip(scores);
+        let mergeable = mergeable.filter(|((_, kind), _)| !matches!(kind, Kind::Control | Kind::Unknown));
+        let pieces = Pieces::new(mergeable.map(|(((text, id, _), _), &score)| (text, id, score)), vocabulary.unknown);
+        let space_before = flag(file, "tokenizer.ggml.add_space_prefix").unwrap_or(true);
+        let method = Method::SentencePiece { pieces: pieces.into(), space_before };
+        Self::new(file, &vocabulary, true, |text| text.replace(SPACE, " ").into_bytes().into(), method)
+    }
+
+    fn new(
+        file: &File,
+        vocabulary: &Vocabulary<'_>,
+        begins: bool,
+        decode: impl Fn(&str) -> Box<[u8]>,
+        method: Method,
+    ) -> Result<Self, TokenizerError> {
+        let pieces = vocabulary.tokens().map(|(text, _, kind)| match kind {
+            Kind::Normal => decode(text),
+            Kind::UserDefined => text.as_bytes().into(),
+            Kind::Byte => byte(text).into_iter().collect(),
+            Kind::Unknown | Kind::Control | Kind::Unused => Box::default(),
+        });
+        let spelt = |id: Option<u32>| id.map(|id| vocabulary.text(id).to_owned());
+        let begins = flag(file, "tokenizer.ggml.add_bos_token").unwrap_or(begins);
+        let ends = flag(file, "tokenizer.ggml.add_eos_token").unwrap_or(false);
         Ok(Self {
-            merges: Merges::new(&ids, merges, &bytes)?,
-            words: Words::new(),
-            specials,
-            bos,
-            add_bos: file.get("tokenizer.ggml.add_bos_token").and_then(Value::bool).unwrap_or(false),
-            ends,
-            bos_text: spelt(bos),
-            eos_text: spelt(eos),
-            pieces,
+            pieces: pieces.collect(),
+            specials: vocabulary.specials()?,
+            method,
+            bos: vocabulary.bos.filter(|_| begins),
+            eos: vocabulary.eos.filter(|_| ends),
+            ends: vocabulary.ends.clone(),
+            bos_text: spelt(vocabulary.bos),
+            eos_text: spelt(vocabulary.eos),
         })
     }
 
@@ -182,40 +205,50 @@ impl Tokenizer {
     /// becomes that token; without it, it is ordinary text. Text of customers that is not a rendered template must not be
     /// parsed for specials.
     pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
-        let mut fragments = vec![Fragment::Text(text)];
-        for special in &self.specials {
-            if special.always || parse_special {
-                fragments = fragments.into_iter().flat_map(|fragment| fragment.cut(special)).collect();
-            }
-        }
         let mut tokens = Vec::new();
-        for fragment in fragments {
-            match fragment {
-                Fragment::Token(token) => tokens.push(token),
-                Fragment::Text(text) => self.words.each(text, |word| self.merges.encode(word, &mut tokens)),
+        let mut behind_special = true;
+        for fragment in self.specials.cut(text, parse_special) {
+            match (&self.method, &fragment) {
+                (_, Fragment::Token(token)) => tokens.push(*token),
+                (Method::ByteLevel { words, merges }, Fragment::Text(text)) => {
+                    words.each(text, |word| merges.encode(word, &mut tokens));
+                }
+                (Method::SentencePiece { pieces, space_before }, Fragment::Text(text)) => {
+                    pieces.encode(text, *space_before && behind_special, &mut tokens);
+                }
             }
+            behind_special = matches!(fragment, Fragment::Token(_));
         }
         tokens
     }
 
     /// As [`Tokenizer::encode`], preceded by the beginning-of-sequence token if the file asks for it and the text does not
-    /// begin with it already.
+    /// begin with it already, and followed by the end-of-sequence token under the same conditions.
     pub fn encode_prompt(&self, text: &str, parse_special: bool) -> Vec<u32> {
         let mut tokens = self.encode(text, parse_special);
-        if let Some(bos) = self.bos.filter(|bos| self.add_bos && tokens.first() != Some(bos)) {
+        if let Some(bos) = self.bos.filter(|bos| tokens.first() != Some(bos)) {
             tokens.insert(0, bos);
+        }
+        if let Some(eos) = self.eos.filter(|eos| tokens.last() != Some(eos)) {
+            tokens.push(eos);
         }
         tokens
     }
 
-    /// The bytes of one token; empty for control tokens and ids out of range. Not necessarily valid UTF-8.
+    /// The bytes of one token as it stands within a text; empty for control tokens and ids out of range. Not necessarily valid
+    /// UTF-8.
     pub fn piece(&self, token: u32) -> &[u8] {
         self.pieces.get(token as usize).map_or(&[], |piece| piece)
     }
 
-    /// The bytes of several tokens, one after another.
+    /// The bytes of a text's tokens, one after another, from its beginning: the space that [`Tokenizer::encode`] puts before a text
+    /// is not a part of it.
     pub fn decode(&self, tokens: &[u32]) -> Vec<u8> {
-        tokens.iter().flat_map(|&token| self.piece(token)).copied().collect()
+        let mut bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.piece(token)).copied().collect();
+        if matches!(self.method, Method::SentencePiece { space_before: true, .. }) && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        bytes
     }
 
     /// Whether generation ends with this token.
@@ -239,25 +272,12 @@ impl Tokenizer {
     }
 }
 
-enum Fragment<'a> {
-    Text(&'a str),
-    Token(u32),
+fn flag(file: &File, key: &str) -> Option<bool> {
+    file.get(key).and_then(Value::bool)
 }
 
-impl Fragment<'_> {
-    fn cut(self, special: &Special) -> Vec<Self> {
-        let Self::Text(mut text) = self else { return vec![self] };
-        let mut parts = Vec::new();
-        while let Some(at) = text.find(&special.text) {
-            if at > 0 {
-                parts.push(Self::Text(&text[..at]));
-            }
-            parts.push(Self::Token(special.token));
-            text = &text[at + special.text.len()..];
-        }
-        if !text.is_empty() {
-            parts.push(Self::Text(text));
-        }
-        parts
-    }
+/// The byte that a token such as `<0x0A>` stands for.
+fn byte(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>').filter(|digits| digits.len() == 2)?;
+    u8::from_str_radix(digits, 16).ok()
 }

@@ -1,8 +1,13 @@
 // Attention of one head of one token over its sequence's pages. One workgroup for each; positions are worked off in runs of as many
-// as there are threads: first a thread for each position, then a thread for each pair of the head's values.
+// as there are threads: first a thread for each position, then a thread for each pair of the head's values. Where heads are whole
+// blocks, what is found takes the form of the next matrix at once.
 
 struct Op {
     scale: f32,
+    // How many tokens are attended to, the newest included.
+    window: u32,
+    // Scores come nowhere near more than this.
+    cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> op: Op;
@@ -15,7 +20,15 @@ struct Op {
 @group(0) @binding(3) var<storage, read> keys: array<u32>;
 //# end
 @group(0) @binding(4) var<storage, read> values: array<u32>;
+//# if FUSED
+@group(0) @binding(6) var<storage, read_write> words: array<vec4<u32>>;
+//# if Q8
+@group(0) @binding(7) var<storage, read_write> parts: array<vec2<f32>>;
+//# end
+//# end
+//# if !FUSED
 @group(0) @binding(5) var<storage, read_write> out: array<vec2<f32>>;
+//# end
 
 const HALF = {HEAD}u / 2u;
 
@@ -44,7 +57,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     //# for n SHARE
     var sum_{n} = vec2<f32>(0.0);
     //# end
-    for (var first = 0u; first < count; first += {WORKGROUP}u) {
+    for (var first = count - min(count, op.window); first < count; first += {WORKGROUP}u) {
         let position = first + thread;
         var score = -3.0e38;
         if position < count {
@@ -65,6 +78,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             //# end
             score = (product.x + product.y) * op.scale;
+            //# if CAP
+            score = op.cap * tanh(clamp(score / op.cap, -10.0, 10.0));
+            //# end
         }
         scores[thread] = score;
         workgroupBarrier();
@@ -97,7 +113,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     //# for n SHARE
     if thread + {n}u * {WORKGROUP}u < HALF {
+        //# if FUSED
+        // The query has served; what was found takes its place.
+        query[thread + {n}u * {WORKGROUP}u] = sum_{n} / total;
+        //# end
+        //# if !FUSED
         out[at + thread + {n}u * {WORKGROUP}u] = sum_{n} / total;
+        //# end
+    }
+    //# end
+    //# if FUSED
+    workgroupBarrier();
+    for (var block = thread; block < HALF / 16u; block += {WORKGROUP}u) {
+        //# for i 8
+        let v{i} = vec4<f32>(query[block * 16u + {2i}u], query[block * 16u + {2i+1}u]);
+        //# end
+        put_block(at / 16u + block, v0, v1, v2, v3, v4, v5, v6, v7);
     }
     //# end
 }

@@ -6,20 +6,27 @@ struct Op {
     first: u32,
     blocks: u32,
     columns: u32,
+    // What values are multiplied with.
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> op: Op;
 @group(0) @binding(1) var<storage, read> step: array<u32>;
 @group(0) @binding(2) var<storage, read> quants: array<vec4<u32>>;
 //# if SCALED
+//# if WIDE
+@group(0) @binding(3) var<storage, read> scales: array<vec4<u32>>;
+//# end
+//# if !WIDE
 @group(0) @binding(3) var<storage, read> scales: array<u32>;
+//# end
 //# end
 @group(0) @binding(4) var<storage, read_write> states: array<f32>;
 
 fn put(at: u32, column: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         if column + i < op.columns {
-            states[at + column + i] = values[i];
+            states[at + column + i] = values[i] * op.scale;
         }
     }
 }
@@ -46,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             put(at, block * 32u + i * 8u + 4u, vec4<f32>(unpack2x16float(word.z), unpack2x16float(word.w)));
         }
         //# end
-        //# if Q4_1
+        //# if NIBBLES
         let scale = unpack2x16float(scales[base]);
         let word = quants[base];
         for (var i = 0u; i < 4u; i++) {
@@ -56,12 +63,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             put(at, block * 32u + 16u + i * 4u, fma(high, vec4<f32>(scale.x), vec4<f32>(scale.y)));
         }
         //# end
-        //# if Q8_0
+        //# if BYTES
         let pair = unpack2x16float(scales[base >> 1u]);
         let scale = select(pair.x, pair.y, (base & 1u) == 1u);
         for (var i = 0u; i < 8u; i++) {
             let word = quants[base * 2u + i / 4u][i % 4u];
             put(at, block * 32u + i * 4u, vec4<f32>(unpack4xI8(word)) * scale);
+        }
+        //# end
+        //# if WIDE
+        let scale = bitcast<vec4<f32>>(scales[base]);
+        for (var i = 0u; i < 8u; i++) {
+            let word = quants[base * 2u + i / 4u][i % 4u];
+            let factor = select(scale.y, scale.x, i < 4u);
+            put(at, block * 32u + i * 4u, fma(vec4<f32>(unpack4xI8(word)), vec4<f32>(factor), vec4<f32>(scale.z)));
         }
         //# end
     }

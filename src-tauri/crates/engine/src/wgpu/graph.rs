@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use crate::backend::Work;
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
-use crate::model::Parameters;
+use crate::model::{Activation, Parameters};
 
 use super::gpu::Gpu;
 use super::kernels::{Form, Kernel, Kernels, Name};
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Packing};
 use super::template::Values;
-use super::weights::{Layer, Weights};
+use super::weights::{FeedForward, Layer, Weights};
 
 /// Logits that one workgroup looks through.
 pub(super) const SLICE: u32 = 4096;
@@ -29,6 +28,12 @@ pub(super) struct Scratch {
     pub(super) queries: wgpu::Buffer,
     pub(super) attended: wgpu::Buffer,
     pub(super) hidden: wgpu::Buffer,
+    /// What a part of a layer gave, where it is normed before it is added; what experts answered.
+    pub(super) made: wgpu::Buffer,
+    /// Scores of all experts.
+    pub(super) scores: wgpu::Buffer,
+    /// Which experts each token asks.
+    pub(super) routes: wgpu::Buffer,
     pub(super) logits: wgpu::Buffer,
     pub(super) found: wgpu::Buffer,
     pub(super) sums: wgpu::Buffer,
@@ -57,8 +62,11 @@ impl Scratch {
         results: u32,
     ) -> Result<Self, DeviceFault> {
         let (batch, results) = (u64::from(batch), u64::from(results));
-        let widest = [p.width, p.heads * p.head_size, p.feed_forward].into_iter().max().unwrap_or_default();
-        let blocks = batch * widest.div_ceil(32) as u64;
+        let (experts, used) = p.experts.map_or((0, 1), |experts| (experts.count as u64, experts.used as u64));
+        let widest = p.width.max(p.heads * p.head_size).div_ceil(32) as u64;
+        let blocks = batch * widest.max(used * p.feed_forward.div_ceil(32) as u64);
+        let in_heads = ((p.heads + 2 * p.kv_heads) * p.head_size) as u64;
+        let made = if p.experts.is_some() || p.architecture.norms_behind() { p.width as u64 * used } else { 0 };
         let heads = batch * (p.heads * p.head_size) as u64 * 4;
         let slices = u64::from((p.vocabulary as u32).div_ceil(SLICE));
         let what = "what is computed on the way";
@@ -69,7 +77,10 @@ impl Scratch {
             parts: gpu.storage(what, blocks * 8)?,
             queries: gpu.storage(what, heads)?,
             attended: gpu.storage(what, heads)?,
-            hidden: gpu.storage(what, batch * p.feed_forward as u64 * 8)?,
+            hidden: gpu.storage(what, batch * in_heads.max(used * p.feed_forward as u64 * 2) * 4)?,
+            made: gpu.storage(what, batch * made * 4)?,
+            scores: gpu.storage(what, batch * experts * 4)?,
+            routes: gpu.storage(what, batch * used * 8)?,
             logits: gpu.storage(what, results * p.vocabulary as u64 * 4)?,
             found: gpu.storage(what, results * slices * 64 * 8)?,
             sums: gpu.storage(what, results * slices * 8)?,
@@ -80,11 +91,12 @@ impl Scratch {
     /// Bytes that [`Scratch::new`] would take, roughly, for a check beforehand.
     pub(super) fn bytes(p: &Parameters, batch: u32, results: u32) -> u64 {
         let (batch, results) = (u64::from(batch), u64::from(results));
-        let values = p.width + 3 * p.heads * p.head_size + 4 * p.feed_forward;
+        let used = p.experts.map_or(1, |experts| experts.used);
+        let values = 2 * p.width * used + 3 * p.heads * p.head_size + 4 * p.feed_forward * used;
         batch * values as u64 * 4 + results * p.vocabulary as u64 * 5
     }
 
-    pub(super) fn all(&self) -> [&wgpu::Buffer; 11] {
+    pub(super) fn all(&self) -> [&wgpu::Buffer; 14] {
         [
             &self.step,
             &self.states,
@@ -93,6 +105,9 @@ impl Scratch {
             &self.queries,
             &self.attended,
             &self.hidden,
+            &self.made,
+            &self.scores,
+            &self.routes,
             &self.logits,
             &self.found,
             &self.sums,
@@ -114,6 +129,8 @@ pub(super) enum Over {
     Tokens,
     /// Tokens behind which something is wanted.
     Results,
+    /// Every expert that a token asks, token by token.
+    Slots,
     /// Penalties.
     Penalties,
 }
@@ -121,6 +138,8 @@ pub(super) enum Over {
 enum Grid {
     /// So many workgroups for each.
     Each(u32),
+    /// A workgroup for so many of them.
+    Shared(u32),
     /// So many tiles, each of them for several tokens.
     Tiles(u32),
 }
@@ -150,6 +169,8 @@ pub(super) struct Graph {
     /// Those that find something among logits come last.
     finding: usize,
     across: u32,
+    /// Experts that a token asks.
+    used: u32,
 }
 
 impl Graph {
@@ -162,6 +183,7 @@ impl Graph {
             let count = match op.over {
                 Over::Tokens => size.tokens,
                 Over::Results => size.results,
+                Over::Slots => size.tokens * self.used,
                 Over::Penalties => size.penalties,
             };
             if count == 0 {
@@ -173,9 +195,7 @@ impl Graph {
             pass.set_pipeline(&kernel.pipeline);
             pass.set_bind_group(0, &op.group, &[]);
             match op.grid {
-                Grid::Each(groups) if op.over == Over::Penalties => {
-                    pass.dispatch_workgroups(count.div_ceil(groups), 1, 1);
-                }
+                Grid::Shared(each) => pass.dispatch_workgroups(count.div_ceil(each), 1, 1),
                 Grid::Each(groups) => pass.dispatch_workgroups(groups, count, 1),
                 Grid::Tiles(tiles) => {
                     let across = tiles.min(self.across);
@@ -206,6 +226,8 @@ pub(super) struct Builder<'a> {
     scratch: &'a Scratch,
     results: u32,
     planned: Vec<Planned>,
+    /// The weights of the norm of what lies in [`Scratch::made`] and is still to be added to the states.
+    behind: Option<wgpu::Buffer>,
 }
 
 /// What becomes of a product.
@@ -234,19 +256,20 @@ impl<'a> Builder<'a> {
         scratch: &'a Scratch,
         results: u32,
     ) -> Self {
-        Self { gpu, kernels, parameters, scratch, results, planned: Vec::new() }
+        Self { gpu, kernels, parameters, scratch, results, planned: Vec::new(), behind: None }
     }
 
     /// The whole forward pass.
     pub(super) fn model(mut self, weights: &Weights, caches: &[LayerCache]) -> Result<Graph, DeviceFault> {
         let p = self.parameters;
         self.embed(&weights.embedding)?;
-        for (layer, cache) in weights.layers.iter().zip(caches) {
-            self.layer(layer, cache, &weights.turns)?;
+        for (index, (layer, cache)) in weights.layers.iter().zip(caches).enumerate() {
+            self.attend(index, layer, cache, weights)?;
+            self.feed_forward(layer)?;
         }
         let output = weights.output.as_ref().unwrap_or(&weights.embedding);
         let states = &self.scratch.states;
-        self.prepare(First::Norm(&weights.output_norm), states, p.width, &[output.kind], Over::Results)?;
+        self.prepare(First::Norm(&weights.output_norm), states, p.width, &[output.packing], Over::Results)?;
         let logits = &self.scratch.logits;
         self.product(output, &Then::Store(logits, 0, p.vocabulary as u32), Over::Results)?;
         let finding = self.planned.len();
@@ -254,45 +277,110 @@ impl<'a> Builder<'a> {
         self.finish(finding)
     }
 
-    fn layer(&mut self, layer: &Layer, cache: &LayerCache, turns: &wgpu::Buffer) -> Result<(), DeviceFault> {
+    /// A layer's attention, up to what is added to the states.
+    fn attend(
+        &mut self,
+        index: usize,
+        layer: &Layer,
+        cache: &LayerCache,
+        weights: &Weights,
+    ) -> Result<(), DeviceFault> {
         let p = self.parameters;
         let scratch = self.scratch;
         let over = Over::Tokens;
+        let window = p.window_of(index);
+        let turns = match (&weights.turns_in_window, window) {
+            (Some(turns), Some(_)) => turns,
+            _ => &weights.turns,
+        };
+        let by_heads = layer.offsets.is_some() || layer.head_norms.is_some();
+        let in_heads = ((p.heads + 2 * p.kv_heads) * p.head_size) as u32;
         for group in by_form(&layer.query_key_value) {
-            let kinds: Vec<TensorType> = group.iter().map(|(_, matrix)| matrix.kind).collect();
-            self.prepare(First::Norm(&layer.attention_norm), &scratch.states, p.width, &kinds, over)?;
+            let packings: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
+            self.prepare(First::Norm(&layer.attention_norm), &scratch.states, p.width, &packings, over)?;
             for (first, matrix) in group {
-                self.product(matrix, &Then::Cache(cache, turns, first), over)?;
+                let then = if by_heads {
+                    Then::Store(&scratch.hidden, first, in_heads)
+                } else {
+                    Then::Cache(cache, turns, first)
+                };
+                self.product(matrix, &then, over)?;
             }
         }
-        self.attention(cache)?;
-        let heads = p.heads * p.head_size;
-        self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.kind], over)?;
-        self.product(&layer.attention_output, &Then::Add, over)?;
-        for group in by_form(&layer.gate_up) {
-            let kinds: Vec<TensorType> = group.iter().map(|(_, matrix)| matrix.kind).collect();
-            self.prepare(First::Norm(&layer.feed_forward_norm), &scratch.states, p.width, &kinds, over)?;
-            for (first, matrix) in group {
-                let stride = 2 * p.feed_forward as u32;
-                self.product(matrix, &Then::Store(&scratch.hidden, first, stride), over)?;
+        if by_heads {
+            self.heads(layer.offsets.as_ref(), layer.head_norms.as_ref(), turns, cache)?;
+        }
+        let form = Form::of(layer.attention_output.packing);
+        let fused = p.head_size.is_multiple_of(32);
+        self.attention(cache, window, fused.then_some(form))?;
+        if !fused {
+            let heads = p.heads * p.head_size;
+            self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.packing], over)?;
+        }
+        self.add(&layer.attention_output, layer.attention_norm_behind.as_ref())
+    }
+
+    fn feed_forward(&mut self, layer: &Layer) -> Result<(), DeviceFault> {
+        let p = self.parameters;
+        let scratch = self.scratch;
+        let norm = First::Norm(&layer.feed_forward_norm);
+        let stride = 2 * p.feed_forward as u32;
+        match &layer.feed_forward {
+            FeedForward::Dense { gate_up, down } => {
+                for group in by_form(gate_up) {
+                    let packings: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
+                    self.prepare(norm, &scratch.states, p.width, &packings, Over::Tokens)?;
+                    for (first, matrix) in group {
+                        self.product(matrix, &Then::Store(&scratch.hidden, first, stride), Over::Tokens)?;
+                    }
+                }
+                self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[down.packing], Over::Tokens)?;
+                self.add(down, layer.feed_forward_norm_behind.as_ref())
+            }
+            FeedForward::Experts { router, gates, ups, downs } => {
+                let Some(experts) = p.experts else { return Ok(()) };
+                self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens)?;
+                let count = experts.count as u32;
+                self.product(router, &Then::Store(&scratch.scores, 0, count), Over::Tokens)?;
+                self.route(count, experts.used as u32)?;
+                let mut prepared = Form::of(router.packing);
+                for (matrix, behind) in [(gates, 0), (ups, p.feed_forward as u32)] {
+                    if Form::of(matrix.packing) != prepared {
+                        self.prepare(norm, &scratch.states, p.width, &[matrix.packing], Over::Tokens)?;
+                        prepared = Form::of(matrix.packing);
+                    }
+                    let then = Then::Store(&scratch.hidden, behind, stride);
+                    self.ask(matrix, p.feed_forward, experts.used as u32, &then)?;
+                }
+                self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[downs.packing], Over::Slots)?;
+                self.ask(downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32))?;
+                self.combine(experts.used as u32)
             }
         }
-        self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[layer.down.kind], over)?;
-        self.product(&layer.down, &Then::Add, over)
+    }
+
+    /// A product that is added to the states: at once, or, where it is normed first, by whoever reads the states next.
+    fn add(&mut self, matrix: &Matrix, behind: Option<&wgpu::Buffer>) -> Result<(), DeviceFault> {
+        let Some(behind) = behind else { return self.product(matrix, &Then::Add, Over::Tokens) };
+        let stride = self.parameters.width as u32;
+        self.product(matrix, &Then::Store(&self.scratch.made, 0, stride), Over::Tokens)?;
+        self.behind = Some(behind.clone());
+        Ok(())
     }
 
     pub(super) fn embed(&mut self, matrix: &Matrix) -> Result<(), DeviceFault> {
         let mut values = self.kernels.plain();
-        values.insert(matrix.kind.name(), 1);
-        values.insert("SCALED", u32::from(Form::of(matrix.kind) == Form::Q8));
+        values.insert(matrix.packing.name(), 1);
+        values.insert("SCALED", u32::from(Form::of(matrix.packing) == Form::Q8));
         let kernel = self.kernels.get(Name::Embed, values)?;
+        let scale = self.parameters.embedding_scale.to_bits();
         for piece in &matrix.pieces {
             let mut buffers =
                 vec![(1, self.scratch.step.clone()), (2, piece.quants.clone()), (4, self.scratch.states.clone())];
             buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
             self.planned.push(Planned {
                 kernels: vec![(1, Arc::clone(&kernel))],
-                uniforms: [piece.rows, piece.first, matrix.blocks, matrix.columns, 0, 0, 0, 0],
+                uniforms: [piece.rows, piece.first, matrix.blocks, matrix.columns, scale, 0, 0, 0],
                 buffers,
                 grid: Grid::Each(1),
                 over: Over::Tokens,
@@ -306,7 +394,7 @@ impl<'a> Builder<'a> {
         first: First<'_>,
         source: &wgpu::Buffer,
         columns: usize,
-        kinds: &[TensorType],
+        kinds: &[Packing],
         over: Over,
     ) -> Result<(), DeviceFault> {
         let Some(form) = kinds.first().copied().map(Form::of) else { return Ok(()) };
@@ -322,9 +410,14 @@ impl<'a> Builder<'a> {
             First::Norm(weight) => {
                 values.insert("NORM", 1);
                 buffers.push((3, weight.clone()));
+                if let Some(behind) = self.behind.take() {
+                    values.insert("BEHIND", 1);
+                    buffers.extend([(6, self.scratch.made.clone()), (7, behind)]);
+                }
             }
             First::Gate => {
                 values.insert("GATE", 1);
+                values.insert("GELU", u32::from(self.parameters.activation == Activation::Gelu));
             }
             First::Nothing => {
                 values.insert("PLAIN", 1);
@@ -359,7 +452,14 @@ impl<'a> Builder<'a> {
                 (values, queries, behind, &self.scratch.queries, Some((cache, turns)))
             }
         };
-        let kernels = self.kernels.products(matrix.kind, &more)?;
+        let cap = if over == Over::Results { p.logit_cap } else { None };
+        let (mut more, mut queries) = (more, queries);
+        if let Some(cap) = cap {
+            more.insert("CAP", 1);
+            queries = cap.to_bits();
+        }
+        let sizes = self.kernels.shape.tokens.clone();
+        let kernels = self.kernels.products(matrix.packing, &sizes, &more)?;
         let shape = &self.kernels.shape;
         let (in_tile, tiles) = (shape.rows, shape.workgroup / shape.lanes);
         for piece in &matrix.pieces {
@@ -388,11 +488,119 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    pub(super) fn attention(&mut self, cache: &LayerCache) -> Result<(), DeviceFault> {
+    /// Products of a matrix of experts with what the experts of each slot are asked: `rows` of each, activations in the form that was
+    /// prepared last, each shared by so many slots.
+    fn ask(&mut self, matrix: &Matrix, rows: usize, shared_by: u32, then: &Then<'_>) -> Result<(), DeviceFault> {
+        let Then::Store(out, behind, stride) = *then else { return Ok(()) };
+        let used = self.parameters.experts.map_or(1, |experts| experts.used) as u32;
+        let more = Values::from([("STORE", 1), ("EXPERTS", 1), ("USED", used), ("SHARED_BY", shared_by)]);
+        let kernels = self.kernels.products(matrix.packing, &[1], &more)?;
+        let shape = &self.kernels.shape;
+        let groups = (rows as u32).div_ceil(shape.rows * (shape.workgroup / shape.lanes));
+        let across = groups.min(self.across());
+        let rows = rows as u32;
+        for piece in &matrix.pieces {
+            let mut buffers = vec![
+                (1, self.scratch.step.clone()),
+                (2, piece.quants.clone()),
+                (4, self.scratch.words.clone()),
+                (5, self.scratch.parts.clone()),
+                (6, out.clone()),
+                (7, self.scratch.routes.clone()),
+            ];
+            buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
+            self.planned.push(Planned {
+                kernels: kernels.clone(),
+                uniforms: [rows, behind, matrix.blocks, stride, 0, across, piece.first / rows, piece.rows / rows],
+                buffers,
+                grid: Grid::Tiles(groups),
+                over: Over::Slots,
+            });
+        }
+        Ok(())
+    }
+
+    /// Decides which experts each token asks, by their scores.
+    fn route(&mut self, count: u32, used: u32) -> Result<(), DeviceFault> {
+        let kernel = self.kernels.get(Name::Route, self.kernels.plain())?;
+        let scratch = self.scratch;
+        self.planned.push(Planned {
+            kernels: vec![(1, kernel)],
+            uniforms: [count, used, 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.step.clone()), (2, scratch.scores.clone()), (3, scratch.routes.clone())],
+            grid: Grid::Shared(self.kernels.shape.threads),
+            over: Over::Tokens,
+        });
+        Ok(())
+    }
+
+    /// Adds what experts answered to the states.
+    fn combine(&mut self, used: u32) -> Result<(), DeviceFault> {
+        let kernel = self.kernels.get(Name::Combine, self.kernels.plain())?;
+        let scratch = self.scratch;
+        let columns = self.parameters.width as u32;
+        self.planned.push(Planned {
+            kernels: vec![(1, kernel)],
+            uniforms: [columns, used, 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.routes.clone()), (2, scratch.made.clone()), (3, scratch.states.clone())],
+            grid: Grid::Each(columns.div_ceil(self.kernels.shape.threads)),
+            over: Over::Tokens,
+        });
+        Ok(())
+    }
+
+    /// Adds offsets to queries, keys and values, norms and turns them, and brings them to their places.
+    fn heads(
+        &mut self,
+        offsets: Option<&wgpu::Buffer>,
+        norms: Option<&wgpu::Buffer>,
+        turns: &wgpu::Buffer,
+        cache: &LayerCache,
+    ) -> Result<(), DeviceFault> {
+        let p = self.parameters;
+        let mut values = self.kernels.plain();
+        values.extend([
+            ("HEAD", p.head_size as u32),
+            ("HEADS", p.heads as u32),
+            ("KV_HEADS", p.kv_heads as u32),
+            ("TURNED", (p.rope_size / 2) as u32),
+            ("OFFSET", u32::from(offsets.is_some())),
+            ("NORM", u32::from(norms.is_some())),
+        ]);
+        let kernel = self.kernels.get(Name::Heads, values)?;
+        let all = (p.heads + 2 * p.kv_heads) as u32;
+        let mut buffers = vec![
+            (1, self.scratch.step.clone()),
+            (2, self.scratch.hidden.clone()),
+            (5, turns.clone()),
+            (6, self.scratch.queries.clone()),
+            (7, cache.keys.clone()),
+            (8, cache.values.clone()),
+        ];
+        buffers.extend(offsets.cloned().map(|offsets| (3, offsets)));
+        buffers.extend(norms.cloned().map(|norms| (4, norms)));
+        self.planned.push(Planned {
+            kernels: vec![(1, kernel)],
+            uniforms: [p.norm_epsilon.to_bits(), all * p.head_size as u32, 0, 0, 0, 0, 0, 0],
+            buffers,
+            grid: Grid::Each(all),
+            over: Over::Tokens,
+        });
+        Ok(())
+    }
+
+    /// Attention over the last so many tokens; `None`: over all. What is found takes a form at once, which only heads of whole blocks
+    /// can, or is left as it is.
+    pub(super) fn attention(
+        &mut self,
+        cache: &LayerCache,
+        window: Option<usize>,
+        form: Option<Form>,
+    ) -> Result<(), DeviceFault> {
         let p = self.parameters;
         let threads = self.kernels.shape.threads;
         let half = (p.head_size / 2) as u32;
-        let values = Values::from([
+        let mut values = Values::from([
             ("WORKGROUP", threads),
             ("HEAD", p.head_size as u32),
             ("HALF", half),
@@ -400,18 +608,26 @@ impl<'a> Builder<'a> {
             ("KV_HEADS", p.kv_heads as u32),
             ("SHARE", half.div_ceil(threads)),
             ("FOURS", u32::from(p.head_size.is_multiple_of(8))),
+            ("CAP", u32::from(p.attention_cap.is_some())),
         ]);
+        if let Some(form) = form {
+            values.extend([("FUSED", 1), (form.name(), 1)]);
+        }
         let kernel = self.kernels.get(Name::Attention, values)?;
-        let scale = 1.0 / (p.head_size as f32).sqrt();
+        let scale = p.attention_scale;
+        let window = window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
+        let cap = p.attention_cap.unwrap_or(1.0).to_bits();
         self.planned.push(Planned {
             kernels: vec![(1, kernel)],
-            uniforms: [scale.to_bits(), 0, 0, 0, 0, 0, 0, 0],
+            uniforms: [scale.to_bits(), window, cap, 0, 0, 0, 0, 0],
             buffers: vec![
                 (1, self.scratch.step.clone()),
                 (2, self.scratch.queries.clone()),
                 (3, cache.keys.clone()),
                 (4, cache.values.clone()),
                 (5, self.scratch.attended.clone()),
+                (6, self.scratch.words.clone()),
+                (7, self.scratch.parts.clone()),
             ],
             grid: Grid::Each(p.heads as u32),
             over: Over::Tokens,
@@ -428,7 +644,7 @@ impl<'a> Builder<'a> {
             kernels: vec![(1, penalise)],
             uniforms: [vocabulary, 0, 0, 0, 0, 0, 0, 0],
             buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
-            grid: Grid::Each(threads),
+            grid: Grid::Shared(threads),
             over: Over::Penalties,
         });
         let slices = vocabulary.div_ceil(SLICE);
@@ -491,7 +707,8 @@ impl<'a> Builder<'a> {
         }
         self.gpu.queue.write_buffer(&uniforms, 0, &bytes);
         self.gpu.check()?;
-        Ok(Graph { ops, finding, across })
+        let used = self.parameters.experts.map_or(1, |experts| experts.used as u32);
+        Ok(Graph { ops, finding, across, used })
     }
 }
 
@@ -500,7 +717,7 @@ fn by_form(matrices: &[(u32, Matrix)]) -> Vec<Vec<(u32, &Matrix)>> {
     let mut groups: Vec<Vec<(u32, &Matrix)>> = Vec::new();
     for (first, matrix) in matrices {
         let same = |group: &&mut Vec<(u32, &Matrix)>| {
-            group.first().is_some_and(|(_, other)| Form::of(other.kind) == Form::of(matrix.kind))
+            group.first().is_some_and(|(_, other)| Form::of(other.packing) == Form::of(matrix.packing))
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push((*first, matrix)),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
+use super::matrix::Packing;
 use super::shape::Shape;
 use super::template::{Values, expand};
 
@@ -16,7 +16,10 @@ pub(super) enum Name {
     Embed,
     Prepare,
     Product,
+    Heads,
     Attention,
+    Route,
+    Combine,
     Penalise,
     Select,
 }
@@ -27,7 +30,10 @@ impl Name {
             Self::Embed => include_str!("embed.wgsl"),
             Self::Prepare => include_str!("prepare.wgsl"),
             Self::Product => include_str!("product.wgsl"),
+            Self::Heads => include_str!("heads.wgsl"),
             Self::Attention => include_str!("attention.wgsl"),
+            Self::Route => include_str!("route.wgsl"),
+            Self::Combine => include_str!("combine.wgsl"),
             Self::Penalise => include_str!("penalise.wgsl"),
             Self::Select => include_str!("select.wgsl"),
         }
@@ -71,7 +77,9 @@ impl Kernels {
         if let Some(kernel) = self.made.get(&key) {
             return Ok(Arc::clone(kernel));
         }
-        let source = format!("{}{}\n{}", self.preamble, include_str!("numbers.wgsl"), expand(name.source(), &key.1));
+        let forms = if name == Name::Prepare || key.1.contains_key("FUSED") { include_str!("form.wgsl") } else { "" };
+        let own = [forms, name.source()].map(|source| expand(source, &key.1)).concat();
+        let source = format!("{}{}\n{own}", self.preamble, include_str!("numbers.wgsl"));
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
         let named = format!("{name:?}").to_lowercase();
@@ -87,14 +95,19 @@ impl Kernels {
         Values::from([("WORKGROUP", self.shape.threads)])
     }
 
-    /// The products with matrices of a type, one kernel for each size of tile, by its number of tokens.
-    pub(super) fn products(&mut self, kind: TensorType, more: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
+    /// The products with matrices of a packing, one kernel for each of these sizes of tiles, by its number of tokens.
+    pub(super) fn products(
+        &mut self,
+        packing: Packing,
+        sizes: &[u32],
+        more: &Values,
+    ) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
         let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = self.shape;
         let subgroups = subgroups && lanes == workgroup;
         let least = self.gpu.about.subgroup.map_or(1, |(least, _)| least.max(1));
         let partials = if subgroups { workgroup.div_ceil(least) } else { workgroup };
         let mut made = Vec::new();
-        for tokens in self.shape.tokens.clone() {
+        for &tokens in sizes {
             let mut values = Values::from([
                 ("WORKGROUP", workgroup),
                 ("LANES", lanes),
@@ -107,8 +120,8 @@ impl Kernels {
                 ("PARTIALS", partials),
                 ("SHARED_SIZE", rows * tokens * partials),
                 ("INTEGER_DOT", u32::from(integer_dot)),
-                (kind.name(), 1),
-                ("SCALED", u32::from(Form::of(kind) == Form::Q8)),
+                (packing.name(), 1),
+                ("SCALED", u32::from(Form::of(packing) == Form::Q8)),
             ]);
             values.extend(more);
             made.push((tokens, self.get(Name::Product, values)?));
@@ -153,11 +166,11 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn of(kind: TensorType) -> Self {
-        match kind {
-            TensorType::F32 => Self::F32,
-            TensorType::F16 => Self::F16,
-            TensorType::Q4_1 | TensorType::Q8_0 => Self::Q8,
+    pub(super) fn of(packing: Packing) -> Self {
+        match packing {
+            Packing::F32 => Self::F32,
+            Packing::F16 => Self::F16,
+            Packing::Nibbles | Packing::Bytes | Packing::Wide => Self::Q8,
         }
     }
 

@@ -1,13 +1,71 @@
 //! Weight matrices on a card.
 //!
 //! Every row is a number of blocks of 32 values, the last one filled up with zeros. Quants lie in one buffer and scales in another:
-//! blocks of the file are not whole words long for the most part, and a kernel reads whole words. What is larger than a kernel may
-//! see of one buffer is cut by rows.
+//! blocks of the file are not whole words long for the most part, and a kernel reads whole words ([`Packing`]). What is larger than
+//! a kernel may see of one buffer is cut by rows.
 
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
+use crate::gguf::{TensorType, blocks};
 
 use super::gpu::Gpu;
+
+/// How rows lie on a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// 32-bit floats: F32, BF16.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// 4 bits a value, scale and offset as 16-bit floats: Q4_0, Q4_1.
+    Nibbles,
+    /// 8 bits a value, a scale as a 16-bit float: Q5_0, Q8_0.
+    Bytes,
+    /// 8 bits a value; scales of both halves and the offset as 32-bit floats: what fits nowhere else without a loss.
+    Wide,
+}
+
+impl Packing {
+    pub(super) fn of(kind: TensorType) -> Self {
+        match kind {
+            TensorType::F32 | TensorType::BF16 => Self::F32,
+            TensorType::F16 => Self::F16,
+            TensorType::Q4_0 | TensorType::Q4_1 => Self::Nibbles,
+            TensorType::Q5_0 | TensorType::Q8_0 => Self::Bytes,
+            TensorType::Q5_1 | TensorType::Q4_K | TensorType::Q5_K | TensorType::Q6_K => Self::Wide,
+        }
+    }
+
+    /// Its name in the kernels.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Nibbles => "NIBBLES",
+            Self::Bytes => "BYTES",
+            Self::Wide => "WIDE",
+        }
+    }
+
+    /// Bytes of a block of 32 values without its scales.
+    fn quant_bytes(self) -> usize {
+        match self {
+            Self::F32 => 128,
+            Self::F16 => 64,
+            Self::Nibbles => 16,
+            Self::Bytes | Self::Wide => 32,
+        }
+    }
+
+    /// Bytes of a block's scales and offset.
+    fn scale_bytes(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 => 0,
+            Self::Nibbles => 4,
+            Self::Bytes => 2,
+            Self::Wide => 16,
+        }
+    }
+}
 
 /// Some rows of a matrix.
 pub(super) struct Piece {
@@ -22,11 +80,14 @@ pub(super) struct Piece {
 
 /// A matrix, or several with rows of the same form on top of each other.
 pub(super) struct Matrix {
-    pub(super) kind: TensorType,
+    pub(super) packing: Packing,
     pub(super) columns: u32,
     pub(super) blocks: u32,
     pub(super) pieces: Vec<Piece>,
 }
+
+/// Rows that stay together in a matrix: pairs, as they are rotated.
+pub(super) const PAIRS: usize = 2;
 
 /// A matrix as the file has it.
 pub(super) struct Source<'a> {
@@ -40,23 +101,24 @@ const MOST: u64 = 1 << 30;
 const CHUNK: usize = 16 << 20;
 
 impl Matrix {
-    /// Brings rows to the card; no buffer has more than `limit` bytes.
+    /// Brings rows to the card; no buffer has more than `limit` bytes. Pieces have whole multiples of `together` rows.
     pub(super) fn upload(
         gpu: &Gpu,
         kind: TensorType,
         columns: usize,
         sources: &[Source<'_>],
+        together: usize,
         limit: u64,
     ) -> Result<Self, DeviceFault> {
+        let packing = Packing::of(kind);
         let blocks = columns.div_ceil(32);
-        let row_bytes = (blocks * quant_bytes(kind)) as u64;
+        let row_bytes = (blocks * packing.quant_bytes()) as u64;
         let limit = limit.min(MOST).min(gpu.limits.max_storage_buffer_binding_size);
-        // Pairs of rows stay together.
-        let most = limit / row_bytes / 2 * 2;
+        let most = limit / row_bytes / together as u64 * together as u64;
         if most == 0 {
             return Err(DeviceFault::OutOfMemory {
-                what: "two rows of a matrix",
-                wanted: Some(2 * row_bytes),
+                what: "rows of a matrix that belong together",
+                wanted: Some(together as u64 * row_bytes),
                 limit: Some(limit),
             });
         }
@@ -74,7 +136,7 @@ impl Matrix {
             let mut written = 0;
             for (number, row) in all.by_ref().take(count).enumerate() {
                 repack(kind, row, &mut chunk, &mut scales);
-                chunk.resize(chunk.len().next_multiple_of(blocks * quant_bytes(kind)), 0);
+                chunk.resize(chunk.len().next_multiple_of(blocks * packing.quant_bytes()), 0);
                 if chunk.len() >= CHUNK || number + 1 == count {
                     gpu.queue.write_buffer(&quants, written, &chunk);
                     written += chunk.len() as u64;
@@ -96,44 +158,38 @@ impl Matrix {
             first += count;
         }
         gpu.check()?;
-        Ok(Self { kind, columns: columns as u32, blocks: blocks as u32, pieces })
+        Ok(Self { packing, columns: columns as u32, blocks: blocks as u32, pieces })
     }
 
     /// Bytes that a matrix has on a card.
     pub(super) fn bytes(kind: TensorType, columns: usize, rows: usize) -> u64 {
-        let scale = match kind {
-            TensorType::F32 | TensorType::F16 => 0,
-            TensorType::Q4_1 => 4,
-            TensorType::Q8_0 => 2,
-        };
-        (columns.div_ceil(32) * (quant_bytes(kind) + scale)) as u64 * rows as u64
-    }
-}
-
-/// Bytes of a block of 32 values without its scales.
-fn quant_bytes(kind: TensorType) -> usize {
-    match kind {
-        TensorType::F32 => 128,
-        TensorType::F16 => 64,
-        TensorType::Q4_1 => 16,
-        TensorType::Q8_0 => 32,
+        let packing = Packing::of(kind);
+        (columns.div_ceil(32) * (packing.quant_bytes() + packing.scale_bytes())) as u64 * rows as u64
     }
 }
 
 fn repack(kind: TensorType, row: &[u8], quants: &mut Vec<u8>, scales: &mut Vec<u8>) {
-    match kind {
-        TensorType::F32 | TensorType::F16 => quants.extend_from_slice(row),
-        TensorType::Q4_1 => {
-            for block in row.as_chunks::<20>().0 {
-                scales.extend_from_slice(&block[..4]);
-                quants.extend_from_slice(&block[4..]);
-            }
+    let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
+    match (Packing::of(kind), kind) {
+        (Packing::F32, TensorType::BF16) => {
+            quants.extend(row.as_chunks::<2>().0.iter().flat_map(|&[low, high]| [0, 0, low, high]));
         }
-        TensorType::Q8_0 => {
-            for block in row.as_chunks::<34>().0 {
-                scales.extend_from_slice(&block[..2]);
-                quants.extend_from_slice(&block[2..]);
-            }
-        }
+        (Packing::F32 | Packing::F16, _) => quants.extend_from_slice(row),
+        (Packing::Nibbles, _) => blocks::each(kind, row, |block| {
+            // Both come from 16-bit floats, Q4_0's offset after a shift of its exponent.
+            scales.extend(half(block.scales[0]));
+            scales.extend(half(block.offset));
+            let quant = |at: usize| block.quants[at].cast_unsigned();
+            quants.extend((0..16).map(|at| quant(at) | (quant(at + 16) << 4)));
+        }),
+        (Packing::Bytes, _) => blocks::each(kind, row, |block| {
+            scales.extend(half(block.scales[0]));
+            quants.extend(block.quants.map(i8::cast_unsigned));
+        }),
+        (Packing::Wide, _) => blocks::each(kind, row, |block| {
+            let [first, second] = block.scales;
+            scales.extend([first, second, block.offset, 0.0].iter().flat_map(|value| value.to_le_bytes()));
+            quants.extend(block.quants.map(i8::cast_unsigned));
+        }),
     }
 }

@@ -48,9 +48,10 @@ const MAX_HEAD_SIZE: usize = 256;
 
 /// Whether kernels can compute a model of this shape.
 pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
+    let unsupported = |what: String| Err(StartError::Unsupported { what });
     let size = parameters.head_size;
     if !size.is_multiple_of(2) || size > MAX_HEAD_SIZE {
-        return Err(StartError::Unsupported { what: format!("its heads have {size} values") });
+        return unsupported(format!("its heads have {size} values"));
     }
     Ok(())
 }
@@ -64,6 +65,7 @@ pub(crate) fn start(model: Model, options: &Options, adapter: Option<&str>) -> R
 }
 
 /// What tests set otherwise.
+#[derive(Clone)]
 struct Tuning {
     /// The most bytes of one buffer of weights; `None`: what the card allows.
     binding_bytes: Option<u64>,

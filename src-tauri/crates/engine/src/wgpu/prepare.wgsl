@@ -12,7 +12,15 @@ struct Op {
 
 @group(0) @binding(0) var<uniform> op: Op;
 @group(0) @binding(1) var<storage, read> step: array<u32>;
+//# if BEHIND
+@group(0) @binding(2) var<storage, read_write> source: array<f32>;
+// What a part of the layer gave, and the weights of its norm: it is added to the source before anything else.
+@group(0) @binding(6) var<storage, read> made: array<f32>;
+@group(0) @binding(7) var<storage, read> behind: array<f32>;
+//# end
+//# if !BEHIND
 @group(0) @binding(2) var<storage, read> source: array<f32>;
+//# end
 //# if NORM
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 //# end
@@ -25,6 +33,24 @@ struct Op {
 var<workgroup> partial: array<f32, {WORKGROUP}>;
 //# end
 
+//# if NORM
+// One over the root of the mean square, from every thread's share of the sum.
+fn root(share: f32, thread: u32) -> f32 {
+    partial[thread] = share;
+    for (var half = {WORKGROUP}u / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if thread < half {
+            partial[thread] += partial[thread + half];
+        }
+    }
+    workgroupBarrier();
+    let sum = partial[0];
+    // Nobody writes the next sum before all have read this one.
+    workgroupBarrier();
+    return 1.0 / sqrt(sum / f32(op.columns) + op.epsilon);
+}
+//# end
+
 // One way through, without a return in the middle: this is written out 32 times, and some compilers take minutes for branches.
 fn value(at: u32, wanted: u32, scale: f32) -> f32 {
     let column = min(wanted, op.columns - 1u);
@@ -34,7 +60,14 @@ fn value(at: u32, wanted: u32, scale: f32) -> f32 {
     //# if GATE
     // Gates come first, and then as many values that they let through.
     let gate = source[at * 2u + column];
-    let found = gate / (1.0 + exp(-gate)) * source[at * 2u + op.columns + column];
+    //# if GELU
+    let inner = clamp(0.7978846 * gate * (1.0 + 0.044715 * gate * gate), -10.0, 10.0);
+    let let_through = 0.5 * gate * (1.0 + tanh(inner));
+    //# end
+    //# if !GELU
+    let let_through = gate / (1.0 + exp(-gate));
+    //# end
+    let found = let_through * source[at * 2u + op.columns + column];
     //# end
     //# if PLAIN
     let found = source[at + column];
@@ -51,13 +84,6 @@ fn four(at: u32, column: u32, scale: f32) -> vec4<f32> {
     );
 }
 
-//# if Q8
-fn bytes(values: vec4<i32>) -> u32 {
-    let b = vec4<u32>(values) & vec4<u32>(255u);
-    return b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
-}
-//# end
-
 @compute @workgroup_size({WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let token = group.y;
@@ -67,55 +93,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let at = row * op.columns;
     var scale = 1.0;
+    //# if BEHIND
+    var sum_made = 0.0;
+    for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
+        let one = made[at + column];
+        sum_made = fma(one, one, sum_made);
+    }
+    let scale_made = root(sum_made, thread);
+    for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
+        source[at + column] += made[at + column] * scale_made * behind[column];
+    }
+    // Other threads read what this one wrote.
+    storageBarrier();
+    workgroupBarrier();
+    //# end
     //# if NORM
     var sum = 0.0;
     for (var column = thread; column < op.columns; column += {WORKGROUP}u) {
         let one = source[at + column];
         sum = fma(one, one, sum);
     }
-    partial[thread] = sum;
-    for (var half = {WORKGROUP}u / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half {
-            partial[thread] += partial[thread + half];
-        }
-    }
-    workgroupBarrier();
-    scale = 1.0 / sqrt(partial[0] / f32(op.columns) + op.epsilon);
+    scale = root(sum, thread);
     //# end
     for (var block = thread; block < op.blocks; block += {WORKGROUP}u) {
         let to = token * op.blocks + block;
         //# for i 8
         let v{i} = four(at, block * 32u + {i}u * 4u, scale);
         //# end
-        //# if F32
-        //# for i 8
-        words[to * 8u + {i}u] = bitcast<vec4<u32>>(v{i});
-        //# end
-        //# end
-        //# if F16
-        //# for i 8
-        words[to * 8u + {i}u] = bitcast<vec4<u32>>(
-            vec4<f32>(round_half(v{i}.x), round_half(v{i}.y), round_half(v{i}.z), round_half(v{i}.w)));
-        //# end
-        //# end
-        //# if Q8
-        var most = vec4<f32>(0.0);
-        //# for i 8
-        most = max(most, abs(v{i}));
-        //# end
-        let largest = max(max(most.x, most.y), max(most.z, most.w));
-        let inverse = select(127.0 / largest, 0.0, largest == 0.0);
-        var total = vec4<i32>(0);
-        //# for i 8
-        let q{i} = vec4<i32>(round(v{i} * inverse));
-        total += q{i};
-        //# end
-        words[to * 2u] = vec4<u32>(bytes(q0), bytes(q1), bytes(q2), bytes(q3));
-        words[to * 2u + 1u] = vec4<u32>(bytes(q4), bytes(q5), bytes(q6), bytes(q7));
-        let unit = largest / 127.0;
-        let whole = f32(total.x + total.y + total.z + total.w);
-        parts[to] = vec2<f32>(round_half(unit), round_half(unit * whole));
-        //# end
+        put_block(to, v0, v1, v2, v3, v4, v5, v6, v7);
     }
 }

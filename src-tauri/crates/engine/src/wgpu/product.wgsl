@@ -16,7 +16,8 @@ struct Op {
     count: u32,
     // Workgroups side by side in the grid's first dimension.
     across: u32,
-    // Of queries, keys and values: how many rows are queries, and how many keys.
+    // Of queries, keys and values: how many rows are queries, and how many keys. Of experts: the number of the first of this part, and
+    // how many there are. Of logits with a cap: the cap, as a float.
     queries: u32,
     keys: u32,
 }
@@ -25,7 +26,12 @@ struct Op {
 @group(0) @binding(1) var<storage, read> step: array<u32>;
 @group(0) @binding(2) var<storage, read> quants: array<vec4<u32>>;
 //# if SCALED
+//# if WIDE
+@group(0) @binding(3) var<storage, read> scales: array<vec4<u32>>;
+//# end
+//# if !WIDE
 @group(0) @binding(3) var<storage, read> scales: array<u32>;
+//# end
 //# end
 @group(0) @binding(4) var<storage, read> words: array<vec4<u32>>;
 //# if SCALED
@@ -36,6 +42,10 @@ struct Op {
 @group(0) @binding(7) var<storage, read_write> keys: array<u32>;
 @group(0) @binding(8) var<storage, read_write> values: array<u32>;
 @group(0) @binding(9) var<storage, read> turns: array<vec2<f32>>;
+//# end
+//# if EXPERTS
+// Expert and weight of each slot: so many slots as a token asks experts.
+@group(0) @binding(7) var<storage, read> routes: array<vec2<u32>>;
 //# end
 
 //# if SCALED
@@ -56,6 +66,22 @@ fn whole(a0: vec4<u32>, a1: vec4<u32>, b0: vec4<u32>, b1: vec4<u32>) -> f32 {
 }
 //# end
 
+//# if WIDE
+// The same of 16 bytes.
+fn half_whole(a: vec4<u32>, b: vec4<u32>) -> f32 {
+    //# if INTEGER_DOT
+    return f32(dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w));
+    //# end
+    //# if !INTEGER_DOT
+    var sums = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        sums = fma(vec4<f32>(unpack4xI8(a[i])), vec4<f32>(unpack4xI8(b[i])), sums);
+    }
+    return (sums.x + sums.y) + (sums.z + sums.w);
+    //# end
+}
+//# end
+
 //# if CACHE
 // Rotates a pair of neighbouring values of one head by the angle of its position.
 fn turned(pair: vec2<f32>, row: u32, position: u32) -> vec2<f32> {
@@ -69,6 +95,18 @@ fn turned(pair: vec2<f32>, row: u32, position: u32) -> vec2<f32> {
 fn place(row: u32, token: u32, position: u32) -> u32 {
     let page = step[step[8u + token * 4u + 2u] + position / 32u];
     return ((page * {KV_HEADS}u + row / {HEAD}u) * 32u + position % 32u) * ({HEAD}u / 2u) + (row % {HEAD}u) / 2u;
+}
+//# end
+
+//# if STORE
+fn limited(value: f32) -> f32 {
+    //# if CAP
+    let cap = bitcast<f32>(op.queries);
+    return cap * tanh(clamp(value / cap, -10.0, 10.0));
+    //# end
+    //# if !CAP
+    return value;
+    //# end
 }
 //# end
 
@@ -99,9 +137,9 @@ fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
         }
         //# end
         //# if STORE
-        out[token * op.stride + at] = a;
+        out[token * op.stride + at] = limited(a);
         if row + 1u < op.rows {
-            out[token * op.stride + at + 1u] = b;
+            out[token * op.stride + at + 1u] = limited(b);
         }
         //# end
     }
@@ -123,13 +161,28 @@ fn main(
 ) {
     let tile = (group.x + group.z * op.across) * {TILES}u + thread / {LANES}u;
     let lane = thread % {LANES}u;
+    //# if EXPERTS
+    let slots = step[op.count] * {USED}u;
+    // An expert of another part of the matrix: nothing is written then.
+    let expert = routes[min(group.y, slots - 1u)].x - op.queries;
+    let tokens = select(0u, slots, expert < op.keys);
+    let top = min(expert, op.keys - 1u) * op.rows;
+    //# end
+    //# if !EXPERTS
     let tokens = step[op.count];
+    let top = 0u;
+    //# end
     let first_token = group.y * {TOKENS}u;
     //# for r ROWS
-    let row_{r} = min(tile * {ROWS}u + {r}u, op.rows - 1u) * op.blocks;
+    let row_{r} = (top + min(tile * {ROWS}u + {r}u, op.rows - 1u)) * op.blocks;
     //# end
     //# for t TOKENS
+    //# if EXPERTS
+    let token_{t} = min(first_token + {t}u, slots - 1u) / {SHARED_BY}u * op.blocks;
+    //# end
+    //# if !EXPERTS
     let token_{t} = min(first_token + {t}u, tokens - 1u) * op.blocks;
+    //# end
     //# for r ROWS
     //# if SCALED
     var sum_{r}_{t} = 0.0;
@@ -148,7 +201,7 @@ fn main(
         //# end
         //# end
         //# for r ROWS
-        //# if Q4_1
+        //# if NIBBLES
         let quant_{r} = quants[row_{r} + block];
         let scale_{r} = unpack2x16float(scales[row_{r} + block]);
         let a_{r} = quant_{r} & vec4<u32>(0x0f0f0f0fu);
@@ -158,13 +211,23 @@ fn main(
         sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
         //# end
         //# end
-        //# if Q8_0
+        //# if BYTES
         let a_{r} = quants[(row_{r} + block) * 2u];
         let b_{r} = quants[(row_{r} + block) * 2u + 1u];
         let pair_{r} = unpack2x16float(scales[(row_{r} + block) >> 1u]);
         let scale_{r} = select(pair_{r}.x, pair_{r}.y, ((row_{r} + block) & 1u) == 1u);
         //# for t TOKENS
         sum_{r}_{t} = fma(scale_{r} * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
+        //# end
+        //# end
+        //# if WIDE
+        let a_{r} = quants[(row_{r} + block) * 2u];
+        let b_{r} = quants[(row_{r} + block) * 2u + 1u];
+        let scale_{r} = bitcast<vec4<f32>>(scales[row_{r} + block]);
+        //# for t TOKENS
+        sum_{r}_{t} = fma(scale_{r}.z, part_{t}.y, sum_{r}_{t});
+        sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, half_whole(a_{r}, low_{t}), sum_{r}_{t});
+        sum_{r}_{t} = fma(scale_{r}.y * part_{t}.x, half_whole(b_{r}, high_{t}), sum_{r}_{t});
         //# end
         //# end
         //# if F16

@@ -171,7 +171,7 @@ fn absurd_shapes_are_refused() {
 
 #[test]
 fn tensor_types_that_are_not_supported_are_refused_by_name() {
-    for (id, name) in [(2, "Q4_0"), (6, "Q5_0"), (12, "Q4_K"), (14, "Q6_K"), (30, "BF16"), (1000, "unknown")] {
+    for (id, name) in [(10, "Q2_K"), (20, "IQ4_NL"), (39, "MXFP4"), (1000, "unknown")] {
         let error = refused(&tensors(&[info("a", &[256], id, 0)], 1024));
         assert!(matches!(&error, Error::UnsupportedTensorType { name: found, .. } if *found == name), "{error}");
         assert!(error.to_string().contains(name));
@@ -239,8 +239,8 @@ fn number(key: &str, value: u32) -> Vec<u8> {
 
 #[test]
 fn models_that_would_be_computed_wrongly_are_refused_by_name() {
-    assert!(matches!(changed(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0qwen3"),
-        ModelError::Architecture { name } if name == "qwen3"));
+    assert!(matches!(changed(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0mamba"),
+        ModelError::Architecture { name } if name == "mamba"));
     assert!(changed(b"smollm", b"qwen-2").to_string().contains("qwen-2"));
     assert!(matches!(changed(b"gpt2", b"bert"), ModelError::Tokenizer(_)));
     assert!(matches!(changed(b"blk.3.ffn_up.weight", b"blk.3.ffn_up.weighT"), ModelError::MissingTensor { .. }));

@@ -12,3 +12,7 @@ mod parity;
 mod templates;
 /// The tiny model made from nothing.
 mod tiny;
+/// Vocabularies of several families, token by token as llama.cpp.
+mod tokens;
+/// Vocabularies made up for the purpose.
+mod vocabularies;

@@ -8,9 +8,7 @@ use serde::Deserialize;
 /// The model that the recordings were made with, from `$MODELS` or the user's cache; `None` prints that it is not there.
 pub(crate) fn model() -> Option<Model> {
     let name = "SmolLM2-135M-Instruct.Q4_1.gguf";
-    let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/chrysalis/models"));
-    let folders = [std::env::var_os("MODELS").map(PathBuf::from), cache];
-    let Some(mut file) = folders.into_iter().flatten().find_map(|folder| File::open(folder.join(name)).ok()) else {
+    let Some(mut file) = models().find_map(|folder| File::open(folder.join(name)).ok()) else {
         println!("skipped: no model");
         return None;
     };
@@ -20,7 +18,13 @@ pub(crate) fn model() -> Option<Model> {
     Some(model)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Where models are: `$MODELS`, then the user's cache.
+pub(crate) fn models() -> impl Iterator<Item = PathBuf> {
+    let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/chrysalis/models"));
+    [std::env::var_os("MODELS").map(PathBuf::from), cache].into_iter().flatten()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
@@ -28,7 +32,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn recorded<T: for<'de> Deserialize<'de>>(name: &str) -> T {
+pub(crate) fn recorded<T: for<'de> Deserialize<'de>>(name: &str) -> T {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures/engine");
     serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
 }

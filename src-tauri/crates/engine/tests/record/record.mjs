@@ -1,10 +1,12 @@
 // Records what llama.cpp makes of prompts.json and lines.txt, once, for the parity tests. It evaluates token by token and without
 // flash attention: its results change with the batch size and the kind of attention, and this setting is the one in which every
 // token is computed like every other. It must be a machine with AVX-512, whose order of summation ours follows; with other
-// instructions llama.cpp itself comes to other tokens within a few dozen. In an empty folder:
+// instructions, also with the matrix extensions of servers (hence the line with rm), llama.cpp itself comes to other tokens within a few
+// dozen. In an empty folder:
 //
 //   echo '{"type":"module","private":true}' > package.json
 //   npm install --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
+//   rm node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-cpu-sapphirerapids.so
 //   cp <this folder>/* .
 //   node record.mjs SmolLM2-135M-Instruct.Q4_1.gguf greedy_smollm2.json tokenizer_smollm2.json
 import { createHash } from "node:crypto";

@@ -79,7 +79,7 @@ fn a_model_that_is_not_what_it_should_be_is_never_used() {
     let output = fetch_the_model(programs.path(), models.path());
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output).join("\n");
-    assert!(said.contains("is not the model it should be; fetching it anew"), "{said}");
+    assert!(said.contains("is not the file it should be; fetching it anew"), "{said}");
     assert!(said.contains("not used"), "{said}");
     assert!(output.stdout.is_empty(), "a path was printed");
     let left = std::fs::read_dir(models.path()).unwrap().count();

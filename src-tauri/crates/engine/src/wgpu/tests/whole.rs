@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::cpu::Cpu;
+use crate::model::Architecture;
 use crate::sampling::Sampling;
 use crate::scheduler::{Device, Engine, Request};
+use crate::synthetic::Stored;
+use crate::wgpu::weights::FeedForward;
 
 /// How the kernels of an adapter may be cut: as they are for it, and as they are for the cards that owners have. Only the first for
 /// SwiftShader, whose compiler takes minutes for the others.
@@ -71,6 +74,65 @@ fn the_tiny_models_logits_are_those_of_the_cpu() {
     }
 }
 
+/// Every family, with floats, where only the order of sums differs, and with blocks. Attention windows end within the text.
+#[test]
+fn the_logits_of_all_families_are_those_of_the_cpu() {
+    let tokens: Vec<u32> = (0..40).map(|n| 3 + n * 7 % 500).collect();
+    for (adapter, tuning) in adapters().into_iter().flat_map(|it| tunings(it).into_iter().map(move |cut| (it, cut))) {
+        for (architecture, stored) in
+            Architecture::ALL.into_iter().flat_map(|it| [(it, Stored::Floats), (it, Stored::Blocks)])
+        {
+            let file = synthetic::family(architecture, stored);
+            let model = || Model::read(&mut file.as_slice(), Limits::default()).unwrap();
+            let wanted = logits(&mut Cpu::new(model(), 2, 64), &tokens);
+            // Experts in several pieces.
+            let tuning = Tuning { binding_bytes: Some(600 * 1024), ..tuning.clone() };
+            let mut card = open(model(), adapter, 64, &tuning);
+            let got = logits(&mut card, &tokens);
+            let apart: Vec<f64> = got.iter().zip(&wanted).map(|(got, wanted)| difference(wanted, got).1).collect();
+            let worst = apart.iter().copied().fold(0.0, f64::max);
+            println!("{}: {architecture:?} {stored:?}: divergence {worst:.1e} at most", card.gpu.about.name);
+            let near = |allowed: f64| apart.iter().filter(|&&divergence| divergence < allowed).count();
+            let enough = match (stored, architecture) {
+                (Stored::Floats, _) => near(1e-5) == apart.len(),
+                // An activation rounded to its other neighbour may be another expert, and then everything is different.
+                (Stored::Blocks, Architecture::Qwen3Moe) => near(3e-2) * 3 >= apart.len() * 2,
+                (Stored::Blocks, _) => near(3e-2) == apart.len(),
+            };
+            assert!(enough, "{architecture:?} {stored:?} on {}: {apart:?}", card.gpu.about.describe());
+        }
+    }
+}
+
+/// Kernels started and orders handed over are counted, not timed: each costs a card some microseconds in which it does nothing else.
+#[test]
+fn a_token_is_decoded_with_few_kernels_and_one_order() {
+    let Some(&adapter) = adapters().first() else { return };
+    for architecture in Architecture::ALL {
+        let file = synthetic::family(architecture, Stored::Blocks);
+        let model = Model::read(&mut file.as_slice(), Limits::default()).unwrap();
+        let layers = model.parameters().layers as u64;
+        let mut card = open(model, adapter, 64, &Tuning::default());
+        let pages = card.reserve(8).unwrap();
+        for position in 0..3 {
+            let rows = [Row { token: 9, position, sequence: 0, wanted: Wanted::Likeliest }];
+            card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+            let work = card.work().unwrap();
+            let of_layer = match architecture {
+                Architecture::Llama => 8,
+                // A kernel for heads that are normed or have offsets.
+                Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Gemma3 => 9,
+                // Scores of experts, the choice, gates and ups apart, and the sum.
+                Architecture::Qwen3Moe => 14,
+            };
+            // One type in a layer, so that rows of one form lie on top of each other; around the layers: the row of the embedding, the
+            // last norm, the logits, and two looks at them.
+            assert!(work.dispatches <= of_layer * layers + 5, "{architecture:?}: {work:?}");
+        }
+        card.release(pages);
+    }
+}
+
 fn bits(all: &[Vec<f32>]) -> Vec<Vec<u32>> {
     all.iter().map(|logits| logits.iter().map(|logit| logit.to_bits()).collect()).collect()
 }
@@ -117,7 +179,8 @@ fn a_result_depends_neither_on_the_batch_nor_on_the_chunks_nor_on_the_pages_nor_
         // Matrices in many pieces.
         let tuning = Tuning { binding_bytes: Some(8 * 1024), ..tuning };
         let mut cut = open(tiny(), adapter, 128, &tuning);
-        assert!(cut.weights.embedding.pieces.len() > 4 && cut.weights.layers[0].down.pieces.len() > 4);
+        let FeedForward::Dense { down, .. } = &cut.weights.layers[0].feed_forward else { panic!("it has no experts") };
+        assert!(cut.weights.embedding.pieces.len() > 4 && down.pieces.len() > 4);
         assert!(bits(&logits(&mut cut, &tokens)) == alone, "in pieces on {}", card.gpu.about.name);
     }
 }
