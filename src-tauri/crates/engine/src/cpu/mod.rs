@@ -303,7 +303,9 @@ impl Attention<'_> {
         }
         let mut scale = attention_scale;
         if let Some(cap) = attention_cap {
-            scores.iter_mut().for_each(|score| *score = math::capped(*score * scale, cap));
+            for score in scores.iter_mut() {
+                *score = math::capped(*score * scale, cap);
+            }
             scale = 1.0;
         }
         let seen = count - first;
@@ -350,8 +352,8 @@ impl Backend for Cpu {
         for (row, state) in batch.rows.iter().zip(states.chunks_exact_mut(width)) {
             self.embedding.row(row.token as usize, state);
         }
-        if embedding_scale != 1.0 {
-            states.iter_mut().for_each(|value| *value *= embedding_scale);
+        for value in &mut states {
+            *value *= embedding_scale;
         }
         let turns = Turns::new(&self.ropes, batch);
         for index in 0..self.layers.len() {
@@ -380,7 +382,9 @@ impl Backend for Cpu {
         let mut made = self.multiply(&[output], &normed, wanted.len() / width);
         let mut logits = Zeroizing::new(made.pop().unwrap_or_default());
         if let Some(cap) = logit_cap {
-            logits.iter_mut().for_each(|logit| *logit = math::capped(*logit, cap));
+            for logit in logits.iter_mut() {
+                *logit = math::capped(*logit, cap);
+            }
         }
         let rows = batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing);
         Ok(rows

@@ -116,8 +116,3 @@ fn check(file: &str, name: &str) {
 fn smollm2_reads_a_text_as_llama_cpp_does() {
     check("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2.json");
 }
-
-#[test]
-fn gemma3_reads_a_text_as_llama_cpp_does() {
-    check("gemma-3-270m-q4_k_m.gguf", "gemma3.json");
-}

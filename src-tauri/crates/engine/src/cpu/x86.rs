@@ -91,12 +91,12 @@ macro_rules! products {
                 let with = with.map(|with| Pointers::new(with, blocks));
                 let mut lanes = [_mm256_setzero_ps(); N];
                 let mut sums = [0.0_f32; N];
-                for (block, quants) in quants.iter().enumerate() {
+                for (block, (quants, &offset)) in quants.iter().zip(offsets).enumerate() {
                     let weight = load(quants);
                     for n in 0..N {
                         // SAFETY: `block` is below the length of all lists, as asserted above and in `Pointers::new`.
-                        let (scale, offset, (quants, scale_with, sum_with)) =
-                            unsafe { (*scales.get_unchecked(block), *offsets.get_unchecked(block), with[n].block(block)) };
+                        let (scale, found) = unsafe { (*scales.get_unchecked(block), with[n].block(block)) };
+                        let (quants, scale_with, sum_with) = found;
                         // Two products of at most 31 and 127 each stay far below what 16 bits hold.
                         let products = sum_fours(weight, load(quants));
                         lanes[n] = _mm256_fmadd_ps(products, _mm256_set1_ps(scale * scale_with), lanes[n]);

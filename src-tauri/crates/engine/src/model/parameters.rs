@@ -135,7 +135,7 @@ impl Parameters {
     /// How many tokens a layer attends to, the newest included; `None`: all.
     pub(crate) fn window_of(&self, layer: usize) -> Option<usize> {
         let window = self.window?;
-        ((layer + 1) % window.every != 0).then_some(window.tokens)
+        (!(layer + 1).is_multiple_of(window.every)).then_some(window.tokens)
     }
 }
 

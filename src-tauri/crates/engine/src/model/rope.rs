@@ -42,7 +42,7 @@ impl Rope {
         out.clear();
         for pair in 0..self.size / 2 {
             let factor = self.factors.get(pair).copied().unwrap_or(1.0);
-            let turned = if self.divisor == 1.0 && factor == 1.0 { angle } else { angle / factor / self.divisor };
+            let turned = angle / factor / self.divisor;
             out.push((turned.cos(), turned.sin()));
             angle *= step;
         }
