@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use accounting::{Endpoint, JobId};
-use fuzzing::tiny::{Tiny, byte_tokens};
+use fuzzing::tiny::{Kind, Tiny, byte_tokens, sentence_piece_tokens};
 use link::frame::{encode_control, encode_credit, encode_data};
 use link::message::StartedJob;
 use link::{FromWorker, LaneId, ToWorker};
@@ -32,10 +32,25 @@ fn models() -> Vec<(&'static str, Vec<u8>)> {
         .filter(|token| "\u{120}Saythewordhe<|im_start|>42.<|im_end|>".contains(token.as_str()))
         .cloned()
         .collect();
-    let plain = Tiny { tokens: &few, controls: 2, merges: &["h e"], template: TEMPLATE };
-    let odd = Tiny { tokens: &few[..3], controls: 1, merges: &[], template: "{{ raise_exception('no') }}" };
-    let empty = Tiny { tokens: &[], controls: 0, merges: &[], template: "" };
-    vec![("model", plain.bytes()), ("model_of_three_tokens", odd.bytes()), ("model_without_tokens", empty.bytes())]
+    let bpe = |pre| Kind::Bpe { pre, merges: &["h e"] };
+    let plain = Tiny { tokens: &few, controls: 2, kind: bpe("smollm"), template: TEMPLATE };
+    let odd = Tiny { tokens: &few[..3], controls: 1, kind: Kind::PLAIN, template: "{{ raise_exception('no') }}" };
+    let empty = Tiny { tokens: &[], controls: 0, kind: Kind::PLAIN, template: "" };
+    let llama3 = Tiny { kind: bpe("llama-bpe"), template: "", ..plain };
+    // Few bytes, and all that is longer.
+    let pieces: Vec<String> = sentence_piece_tokens()
+        .into_iter()
+        .filter(|token| !token.starts_with("<0x") || token.ends_with("0>"))
+        .collect();
+    let kind = Kind::SentencePiece { space_before: true };
+    let pieces = Tiny { tokens: &pieces, controls: 2, kind, template: "" };
+    vec![
+        ("model", plain.bytes()),
+        ("model_of_three_tokens", odd.bytes()),
+        ("model_without_tokens", empty.bytes()),
+        ("model_with_words_of_llama_3", llama3.bytes()),
+        ("model_with_sentence_piece", pieces.bytes()),
+    ]
 }
 
 /// Both directions of the pipe.

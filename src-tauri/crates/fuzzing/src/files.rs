@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::gguf::{File, Limits};
 use engine::{ChatTemplate, Detokenizer, Engine, Finish, Message, Model, Options, RenderOptions, Request, Sampling};
 
-use crate::tiny::{Tiny, byte_tokens};
+use crate::tiny::{Kind, Tiny, byte_tokens, sentence_piece_tokens};
 
 /// The bytes as a GGUF file. One that is a whole model is also put to work.
 pub fn gguf(data: &[u8]) {
@@ -46,26 +46,46 @@ pub fn gguf(data: &[u8]) {
     panic!("an answer of 3 tokens takes more than 16 steps");
 }
 
-/// The bytes as a text, and as token ids, over a small vocabulary.
+/// The first byte chooses a small vocabulary; the others are a text, and token ids, for it.
 pub fn tokenizer(data: &[u8]) {
-    let tokens = byte_tokens();
-    let tiny = Tiny { tokens: &tokens, controls: 2, merges: &["h e", "l l", "he ll", "\u{120} t"], template: "" };
+    let (choice, data) = data.split_first().map_or((0, data), |(choice, data)| (*choice, data));
+    let bpe = |pre| Kind::Bpe { pre, merges: &["h e", "l l", "he ll", "\u{120} t"] };
+    let kind = match choice % 7 {
+        0 => bpe("smollm"),
+        1 => bpe("qwen2"),
+        2 => bpe("llama-bpe"),
+        3 => bpe("gpt-2"),
+        4 => bpe("default"),
+        5 => Kind::SentencePiece { space_before: false },
+        _ => Kind::SentencePiece { space_before: true },
+    };
+    let space_before = matches!(kind, Kind::SentencePiece { space_before: true });
+    let is_sentence_piece = matches!(kind, Kind::SentencePiece { .. });
+    let tokens = if is_sentence_piece { sentence_piece_tokens() } else { byte_tokens() };
+    let tiny = Tiny { tokens: &tokens, controls: 2, kind, template: "" };
     let model = match Model::read(&mut tiny.bytes().as_slice(), Limits::default()) {
         Ok(model) => model,
         Err(error) => panic!("the tokenizer's own model is refused: {error}"),
     };
     let tokenizer = model.tokenizer();
-    let text = String::from_utf8_lossy(data);
+    let mut text = String::from_utf8_lossy(data).into_owned();
+    if is_sentence_piece {
+        // Its own character for a space means a space wherever it stands.
+        text = text.replace('\u{2581}', " ");
+    }
     let ids = tokenizer.encode(&text, false);
     assert!(tokenizer.decode(&ids) == text.as_bytes(), "text does not come back from its tokens");
-    assert!(ids.len() <= text.len(), "more tokens than bytes");
-    assert!(detokenized(ids.iter().map(|id| tokenizer.piece(*id))) == text, "text does not come back piece by piece");
+    assert!(ids.len() <= text.len() + usize::from(space_before), "more tokens than bytes");
+    let written = detokenized(ids.iter().map(|id| tokenizer.piece(*id)));
+    let before = if space_before && !text.is_empty() { " " } else { "" };
+    assert!(written.strip_prefix(before) == Some(&text), "text does not come back piece by piece");
     let special = tokenizer.encode(&text, true);
     assert!(special.len() <= ids.len(), "special tokens made a text longer");
 
     let ids: Vec<u32> = data.iter().map(|byte| u32::from(*byte) * 2).collect();
     let bytes = tokenizer.decode(&ids);
     let written = detokenized(ids.iter().map(|id| tokenizer.piece(*id)));
+    let written = written.strip_prefix(' ').filter(|_| space_before).unwrap_or(&written);
     assert!(written == String::from_utf8_lossy(&bytes), "a stream of pieces is not the text of all of them");
 }
 

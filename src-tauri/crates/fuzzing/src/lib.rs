@@ -63,7 +63,7 @@ pub const TARGETS: &[Target] = &[
     target("protocol_proxy", protocol_proxy, 1024 * 1024, 256),
     target("worker_request", worker_request, 256 * 1024, 256),
     target("gguf", gguf, 128 << 20, 256),
-    target("tokenizer", tokenizer, 1 << 20, 256),
+    target("tokenizer", tokenizer, 4 << 20, 256),
     target("chat_template", chat_template, 128 << 20, 256),
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),

@@ -6,18 +6,41 @@ const ARRAY: u32 = 9;
 const U32: u32 = 4;
 const I32: u32 = 5;
 const F32: u32 = 6;
+const BOOL: u32 = 7;
 const ALIGNMENT: usize = 32;
 
 /// What a file shall contain.
 pub struct Tiny<'a> {
-    /// Tokens, in GPT-2's spelling of bytes.
+    /// Tokens; of byte-level BPE in GPT-2's spelling of bytes.
     pub tokens: &'a [String],
-    /// How many of them, counted from the end, are control tokens.
+    /// How many of them, counted from the end, are control tokens. Those that look like bytes of SentencePiece are such.
     pub controls: usize,
-    /// Merges, two symbols with a space between.
-    pub merges: &'a [&'a str],
+    /// What makes a text into tokens.
+    pub kind: Kind<'a>,
     /// Jinja.
     pub template: &'a str,
+}
+
+/// Kinds of tokenizers.
+#[derive(Clone, Copy)]
+pub enum Kind<'a> {
+    /// Byte-level BPE over words.
+    Bpe {
+        /// The way of cutting a text into words.
+        pre: &'a str,
+        /// Merges, two symbols with a space between.
+        merges: &'a [&'a str],
+    },
+    /// SentencePiece. A longer token has a better score, of two of the same length the earlier one.
+    SentencePiece {
+        /// Whether a space is put before a text.
+        space_before: bool,
+    },
+}
+
+impl Kind<'_> {
+    /// The words of the practice model, without merges.
+    pub const PLAIN: Self = Self::Bpe { pre: "smollm", merges: &[] };
 }
 
 /// GPT-2's spelling of all 256 bytes, and some longer and special tokens.
@@ -39,6 +62,15 @@ pub fn byte_tokens() -> Vec<String> {
     tokens
 }
 
+/// Bytes as SentencePiece has them, some characters and what they make together, and special tokens.
+pub fn sentence_piece_tokens() -> Vec<String> {
+    let mut tokens: Vec<String> = (0..=255_u8).map(|byte| format!("<0x{byte:02X}>")).collect();
+    let longer = "\u{2581} h e l o t é 🦊 he ll \u{2581}h hell \u{2581}hell hello \u{2581}\u{2581} \u{2581}t th the \u{2581}the éé 🦊🦊";
+    tokens.extend(longer.split(' ').map(str::to_owned));
+    tokens.extend(["<s>", "</s>"].map(str::to_owned));
+    tokens
+}
+
 impl Tiny<'_> {
     /// The bytes of the file.
     pub fn bytes(&self) -> Vec<u8> {
@@ -54,12 +86,37 @@ impl Tiny<'_> {
             file.number(&format!("llama.{key}"), U32, value);
         }
         file.number("llama.attention.layer_norm_rms_epsilon", F32, 1e-5_f32.to_bits());
-        file.text("tokenizer.ggml.model", "gpt2");
-        file.text("tokenizer.ggml.pre", "smollm");
+        let (model, pre) = match self.kind {
+            Kind::Bpe { pre, .. } => ("gpt2", pre),
+            Kind::SentencePiece { .. } => ("llama", "default"),
+        };
+        file.text("tokenizer.ggml.model", model);
+        file.text("tokenizer.ggml.pre", pre);
         file.texts("tokenizer.ggml.tokens", self.tokens.iter().map(String::as_str));
-        file.texts("tokenizer.ggml.merges", self.merges.iter().copied());
+        let is_byte = |token: &String| model == "llama" && token.len() == 6 && token.starts_with("<0x");
+        match self.kind {
+            Kind::Bpe { merges, .. } => file.texts("tokenizer.ggml.merges", merges.iter().copied()),
+            Kind::SentencePiece { space_before } => {
+                let count = self.tokens.len();
+                let scores = self.tokens.iter().enumerate().map(|(at, token)| {
+                    let later = at as f32 / count as f32;
+                    (token.chars().count() as f32 - later - 1_000.0).to_bits()
+                });
+                file.numbers("tokenizer.ggml.scores", F32, scores);
+                file.key("tokenizer.ggml.add_space_prefix", BOOL);
+                file.pairs.push(u8::from(space_before));
+            }
+        }
         let ordinary = self.tokens.len().saturating_sub(self.controls);
-        let kinds = (0..self.tokens.len()).map(|at| if at < ordinary { 1 } else { 3 });
+        let kinds = self.tokens.iter().enumerate().map(|(at, token)| {
+            if at >= ordinary {
+                3
+            } else if is_byte(token) {
+                6
+            } else {
+                1
+            }
+        });
         file.numbers("tokenizer.ggml.token_type", I32, kinds);
         file.number("tokenizer.ggml.eos_token_id", U32, self.tokens.len().saturating_sub(1) as u32);
         file.text("tokenizer.chat_template", self.template);
@@ -163,9 +220,17 @@ mod tests {
     #[test]
     fn the_smallest_model_is_one_that_the_engine_reads() {
         let tokens = byte_tokens();
-        let tiny =
-            Tiny { tokens: &tokens, controls: 2, merges: &["h e", "l l"], template: "{{ messages[0].content }}" };
+        let kind = Kind::Bpe { pre: "smollm", merges: &["h e", "l l"] };
+        let tiny = Tiny { tokens: &tokens, controls: 2, kind, template: "{{ messages[0].content }}" };
         let model = engine::Model::read(&mut tiny.bytes().as_slice(), engine::gguf::Limits::default()).unwrap();
         assert_eq!(model.tokenizer().encode("hello", false).len(), 3);
+
+        let tokens = sentence_piece_tokens();
+        let kind = Kind::SentencePiece { space_before: true };
+        let tiny = Tiny { tokens: &tokens, controls: 2, kind, template: "" };
+        let model = engine::Model::read(&mut tiny.bytes().as_slice(), engine::gguf::Limits::default()).unwrap();
+        let hello: Vec<u32> = model.tokenizer().encode("hello\n", false);
+        let spelt: Vec<&str> = hello.iter().map(|&token| tokens[token as usize].as_str()).collect();
+        assert_eq!(spelt, ["\u{2581}hell", "o", "<0x0A>"]);
     }
 }

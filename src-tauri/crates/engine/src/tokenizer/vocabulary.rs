@@ -158,9 +158,9 @@ impl<'a> Vocabulary<'a> {
             Some(Some(id)) if id < texts.len() as u64 => Ok(Some(id as u32)),
             Some(_) => Err(TokenizerError::OutOfRange { key }),
         };
-        let or = |id: Option<u32>| id.filter(|&id| (id as usize) < texts.len());
-        let bos = token("tokenizer.ggml.bos_token_id")?.or(or(bos));
-        let eos = token("tokenizer.ggml.eos_token_id")?.or(or(eos));
+        let within = |id: Option<u32>| id.filter(|&id| (id as usize) < texts.len());
+        let bos = token("tokenizer.ggml.bos_token_id")?.or(within(bos));
+        let eos = token("tokenizer.ggml.eos_token_id")?.or(within(eos));
         let unknown = token("tokenizer.ggml.unknown_token_id")?;
         let eot = token("tokenizer.ggml.eot_token_id")?;
         let eom = token("tokenizer.ggml.eom_token_id")?;
