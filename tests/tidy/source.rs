@@ -132,7 +132,7 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     ("engine/src/scheduler.rs", &["Request", "Output", "Sequence", "Engine"]),
     ("engine/src/stop.rs", &["StopFilter"]),
     ("engine/src/template.rs", &["Message", "RenderOptions"]),
-    ("engine/src/tokenizer/mod.rs", &["Fragment"]),
+    ("engine/src/tokenizer/specials.rs", &["Fragment"]),
     ("engine/src/tokenizer/detokenizer.rs", &["Detokenizer"]),
     ("engine/src/backend.rs", &["Row", "Batch"]),
     // The boxed process.

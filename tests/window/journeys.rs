@@ -27,7 +27,9 @@ fn an_owner_starts_sees_work_looks_at_jobs_and_pauses() {
     driver.until_it_shows("Done");
     driver.click("button.open-job");
     driver.until_it_shows("How this was priced");
-    assert_eq!(driver.script("return document.activeElement.id"), "priced-title", "the panel has the focus");
+    until("the panel to have the focus", || {
+        (driver.script("return document.activeElement.id") == "priced-title").then_some(())
+    });
     driver.picture("jobs-priced");
 
     driver.click_button("Home");
