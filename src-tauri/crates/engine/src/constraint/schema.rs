@@ -89,6 +89,7 @@ const ANNOTATIONS: [&str; 13] = [
 const OF_OBJECTS: [&str; 3] = ["properties", "required", "additionalProperties"];
 const OF_ARRAYS: [&str; 4] = ["items", "prefixItems", "minItems", "maxItems"];
 const OF_TEXTS: [&str; 2] = ["minLength", "maxLength"];
+const OF_INTEGERS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
 /// Keywords that stand for a whole schema, so that nothing but annotations may stand beside them.
 const WHOLE: [&str; 5] = ["$ref", "anyOf", "oneOf", "enum", "const"];
 
@@ -300,7 +301,7 @@ impl<'a> Compiler<'a> {
         };
         let keywords = Keywords { members, place };
         for (name, _) in members {
-            let known = [&ANNOTATIONS[..], &OF_OBJECTS, &OF_ARRAYS, &OF_TEXTS, &WHOLE];
+            let known = [&ANNOTATIONS[..], &OF_OBJECTS, &OF_ARRAYS, &OF_TEXTS, &OF_INTEGERS, &WHOLE];
             if !known.iter().any(|some| some.contains(&name.as_str())) {
                 return Err(SchemaError::Unsupported { keyword: told(name), place: told(place) });
             }
@@ -315,6 +316,10 @@ impl<'a> Compiler<'a> {
             let of = spoken.into_iter().filter(|(words, _)| keywords.has_any(words));
             of.map(|(_, name)| name).collect()
         });
+        let bound = OF_INTEGERS.into_iter().find(|keyword| keywords.get(keyword).is_some());
+        if let Some(bound) = bound.filter(|_| types.is_empty() || types.contains(&"number")) {
+            return keywords.invalid(bound, "is only supported for the type integer");
+        }
         if types.is_empty() {
             return self.any();
         }
@@ -326,6 +331,7 @@ impl<'a> Compiler<'a> {
                 "string" => self.text(&keywords)?,
                 // Every integer is a number.
                 "integer" if types.contains(&"number") => continue,
+                "integer" if bound.is_some() => self.integer_within(&keywords)?,
                 "integer" => self.integer()?,
                 "number" => self.number()?,
                 "boolean" => self.builder.words(vec![b"true".to_vec(), b"false".to_vec()])?,
@@ -607,6 +613,80 @@ impl<'a> Compiler<'a> {
         let integer = self.builder.either(vec![natural, negative, zero])?;
         self.integer = Some(integer);
         Ok(integer)
+    }
+
+    /// An integer between bounds.
+    fn integer_within(&mut self, keywords: &Keywords<'a, '_>) -> Result<NodeId, SchemaError> {
+        let largest = 10_i64.pow(MAX_DIGITS as u32) - 1;
+        let mut low = -largest;
+        let mut high = largest;
+        for keyword in OF_INTEGERS {
+            let Some(value) = keywords.get(keyword) else { continue };
+            let Json::Number(number) = value else { return keywords.invalid(keyword, "must be a number") };
+            // Whole numbers that 64 bits cannot hold are floats here, and beyond all that is written.
+            let (floor, ceiling) = number.as_i64().map_or_else(
+                || number.as_f64().map_or((0, 0), |value| (value.floor() as i64, value.ceil() as i64)),
+                |value| (value, value),
+            );
+            match keyword {
+                "minimum" => low = low.max(ceiling),
+                "exclusiveMinimum" => low = low.max(floor.saturating_add(1)),
+                "maximum" => high = high.min(floor),
+                _ => high = high.min(ceiling.saturating_sub(1)),
+            }
+        }
+        let mut choices = Vec::new();
+        if low <= 0 && 0 <= high {
+            choices.push(self.builder.byte(b'0', END)?);
+        }
+        if low < 0 {
+            // Of the distance from 0.
+            let negative = self.naturals(high.saturating_neg().max(1), low.saturating_neg())?;
+            choices.push(self.builder.byte(b'-', negative)?);
+        }
+        choices.push(self.naturals(low.max(1), high)?);
+        Ok(self.builder.either(choices)?)
+    }
+
+    /// Whole numbers from 1 up between bounds.
+    fn naturals(&mut self, low: i64, high: i64) -> Result<NodeId, SchemaError> {
+        let mut choices = Vec::new();
+        for length in 1..=MAX_DIGITS as u32 {
+            let first = low.max(10_i64.pow(length - 1));
+            let last = high.min(10_i64.pow(length) - 1);
+            if first <= last {
+                choices.push(self.of_length(first.to_string().as_bytes(), last.to_string().as_bytes())?);
+            }
+        }
+        Ok(self.builder.either(choices)?)
+    }
+
+    /// Numbers between two of as many digits: from the last digit on, what may come where so far all digits were free, were those
+    /// of the lower bound, those of the upper one, or those of both.
+    fn of_length(&mut self, low: &[u8], high: &[u8]) -> Result<NodeId, SchemaError> {
+        let [mut free, mut lower, mut upper, mut both] = [END; 4];
+        for (&low, &high) in low.iter().zip(high).rev() {
+            let above = self.digit(low + 1, b'9', free)?;
+            let below = self.digit(b'0', high - 1, free)?;
+            let between = self.digit(low + 1, high - 1, free)?;
+            let at_low = self.builder.byte(low, lower)?;
+            let at_high = self.builder.byte(high, upper)?;
+            both = if low == high {
+                self.builder.byte(low, both)?
+            } else {
+                self.builder.either(vec![at_low, between, at_high])?
+            };
+            lower = self.builder.either(vec![at_low, above])?;
+            upper = self.builder.either(vec![at_high, below])?;
+            free = self.digit(b'0', b'9', free)?;
+        }
+        Ok(both)
+    }
+
+    /// One digit of a range that may be empty.
+    fn digit(&mut self, low: u8, high: u8, next: NodeId) -> Result<NodeId, SchemaError> {
+        let ranges = [(low, high)];
+        Ok(self.builder.bytes(if low <= high { &ranges } else { &[] }, next)?)
     }
 
     fn number(&mut self) -> Result<NodeId, SchemaError> {

@@ -43,10 +43,6 @@ fn keywords_that_are_not_supported_are_refused_by_name() {
     for keyword in [
         "pattern",
         "format",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
         "multipleOf",
         "uniqueItems",
         "contains",
@@ -92,6 +88,10 @@ fn keywords_of_the_wrong_kind_or_beside_others_are_refused_by_name() {
         (json!({"minItems": 1e300}), "minItems"),
         (json!({"maxLength": "3"}), "maxLength"),
         (json!({"minLength": u64::MAX}), "minLength"),
+        (json!({"type": "number", "minimum": 1}), "minimum"),
+        (json!({"type": ["integer", "number"], "maximum": 1}), "maximum"),
+        (json!({"exclusiveMinimum": 1}), "exclusiveMinimum"),
+        (json!({"type": "integer", "maximum": "1"}), "maximum"),
         (json!({"enum": []}), "enum"),
         (json!({"enum": "a"}), "enum"),
         (json!({"anyOf": []}), "anyOf"),
@@ -129,6 +129,9 @@ fn what_nothing_satisfies_or_only_what_never_ends_is_refused() {
         json!({"type": "array", "minItems": 1, "items": {"$ref": "#"}}),
         json!({"properties": {"a": {"$ref": "#"}}, "required": ["a"]}),
         json!({"type": "integer", "enum": ["a"]}),
+        json!({"type": "integer", "minimum": 4, "exclusiveMaximum": 4}),
+        json!({"type": "integer", "minimum": 1e300}),
+        json!({"type": "integer", "exclusiveMaximum": i64::MIN}),
         json!({"properties": {"a": false}, "required": ["a"]}),
     ] {
         check_refused(&schema.to_string(), SchemaError::Impossible);

