@@ -97,6 +97,15 @@ impl Mask {
     }
 }
 
+/// A row behind which only some tokens may be chosen.
+#[derive(Clone, Copy)]
+pub struct Masked<'a> {
+    /// Number of the row in the batch.
+    pub row: usize,
+    /// Which.
+    pub mask: &'a Mask,
+}
+
 /// Tokens to be computed together.
 pub struct Batch<'a> {
     /// The tokens. Those of one sequence are in order and follow what was computed for it before.
@@ -105,6 +114,9 @@ pub struct Batch<'a> {
     pub sequences: &'a [&'a Pages],
     /// Penalties on rows that want something, in the order of the rows; no token twice for one row.
     pub penalties: &'a [Penalty],
+    /// Masks of rows that want something, in the order of the rows, at most one for each; where there is none, every token may be
+    /// chosen. To whoever looks, the logits of the others are negative infinity.
+    pub masks: &'a [Masked<'a>],
 }
 
 /// What was wanted behind one row.

@@ -316,7 +316,7 @@ impl Engine {
         let penalties = self.penalties(&rows);
         let found = {
             let sequences: Vec<&Pages> = self.sequences.iter().map(|sequence| &sequence.pages).collect();
-            self.backend.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &penalties })
+            self.backend.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &penalties, masks: &[] })
         };
         let found = match (found, &mut self.fails) {
             (_, Some((0, fault))) => Err(fault.clone()),
