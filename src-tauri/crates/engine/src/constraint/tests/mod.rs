@@ -4,15 +4,16 @@ mod hostile;
 mod oracle;
 mod schemas;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::Mask;
+use crate::backend::{Backend, Batch, Found, Mask, Pages, Wanted};
+use crate::fault::DeviceFault;
 use crate::gguf::{File, Limits};
-use crate::synthetic;
 use crate::tokenizer::Tokenizer;
+use crate::{Candidates, Engine, Finish, Model, Options, Request, Sampling, synthetic};
 use oracle::Oracle;
 use schemas::{Random, satisfies, schema};
 
@@ -236,6 +237,71 @@ fn any_object_is_an_object_of_anything() {
 }
 
 #[test]
+fn a_model_at_a_high_temperature_answers_in_form_and_ends_with_the_value() {
+    let model = Model::read(&mut synthetic::tiny().as_slice(), Limits::default()).unwrap();
+    let mut engine = Engine::new(model, Options { threads: 1, context: 512, max_sequences: 8 }).unwrap();
+    let (mut stopped, mut cut) = (0, 0);
+    for round in 0..12_u8 {
+        let mut running = Vec::new();
+        for number in 0..8_u8 {
+            let random = &mut Random::new(u64::from(round) * 8 + u64::from(number));
+            let schema = schema(random);
+            let prompt = engine.tokenizer().encode("the answer", false);
+            let sampling = Sampling { temperature: 2.0, seed: [round * 8 + number; 32], ..Sampling::default() };
+            let constraint = Some(grammar(&schema));
+            let request = Request { prompt, sampling, stop: Vec::new(), max_tokens: 300, constraint };
+            running.push((engine.add(request).unwrap(), schema, Vec::new()));
+        }
+        while engine.running() > 0 {
+            for output in engine.step() {
+                let (_, schema, answer) = running.iter_mut().find(|(id, ..)| *id == output.sequence).unwrap();
+                answer.extend_from_slice(&output.text);
+                match output.finished {
+                    None => {}
+                    Some(Finish::Stop) => {
+                        let value: Value = serde_json::from_slice(answer).unwrap();
+                        assert!(satisfies(schema, schema, &value), "{value} does not satisfy {schema}");
+                        stopped += 1;
+                    }
+                    Some(Finish::Length) => {
+                        assert_eq!(output.usage.completion, 300, "cut before its length");
+                        cut += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(stopped + cut, 96);
+    assert!(stopped > 40, "{stopped} ended, {cut} were cut");
+}
+
+#[test]
+fn an_answer_without_a_constraint_is_not_touched_by_one_beside_it() {
+    let model = || Model::read(&mut synthetic::tiny().as_slice(), Limits::default()).unwrap();
+    let ask = |constraint| Request {
+        prompt: vec![70, 71, 72],
+        sampling: Sampling { temperature: 1.0, seed: [3; 32], ..Sampling::default() },
+        stop: Vec::new(),
+        max_tokens: 40,
+        constraint,
+    };
+    let run = |beside: bool| {
+        let mut engine = Engine::new(model(), Options { threads: 1, context: 256, max_sequences: 2 }).unwrap();
+        if beside {
+            engine.add(ask(Some(grammar(&json!({"type": "array", "items": {"type": "string"}}))))).unwrap();
+        }
+        let id = engine.add(ask(None)).unwrap();
+        let mut tokens = Vec::new();
+        while engine.running() > 0 {
+            let outputs = engine.step();
+            tokens.extend(outputs.iter().filter(|output| output.sequence == id).filter_map(|output| output.token));
+        }
+        tokens
+    };
+    assert_eq!(run(true), run(false));
+}
+
+#[test]
 fn lengths_count_characters_however_they_are_spelt() {
     let schema = json!({"type": "string", "minLength": 2, "maxLength": 3});
     for good in ["\"ab\"", "\"abc\"", "\"é🦊\"", r#""\n\\""#, r#""\ud83e\udd8a\u00e9a""#] {
@@ -333,6 +399,54 @@ fn tokens_that_fit_nowhere_are_not_taken_and_change_nothing() {
     }
     assert!(matcher.mask() == before && !before.is_empty());
     assert!(!matcher.is_finished() && !matcher.is_complete());
+}
+
+/// A device that finds nothing, as if every token that a mask admits were impossible.
+struct Nothing {
+    masks: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Backend for Nothing {
+    fn name(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn adapter(&self) -> Option<String> {
+        None
+    }
+
+    fn prompt_chunk(&self) -> usize {
+        1
+    }
+
+    fn reserve(&mut self, _tokens: usize) -> Option<Pages> {
+        Some(Pages(Vec::new()))
+    }
+
+    fn release(&mut self, _pages: Pages) {}
+
+    fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
+        self.masks.lock().unwrap().push(batch.masks.len());
+        let wanting = batch.rows.iter().filter(|row| row.wanted != Wanted::Nothing);
+        Ok(wanting.map(|_| Found::Candidates(Candidates::default())).collect())
+    }
+}
+
+#[test]
+fn an_answer_that_no_token_can_go_on_with_is_cut_and_not_called_whole() {
+    let masks = Arc::new(Mutex::new(Vec::new()));
+    let backend = Box::new(Nothing { masks: Arc::clone(&masks) });
+    let options = Options { threads: 1, context: 64, max_sequences: 1 };
+    let mut engine = Engine::with_backend(backend, tokenizer(), options).unwrap();
+    let constraint = Some(grammar(&json!({"type": "object"})));
+    let sampling = Sampling::default();
+    engine.add(Request { prompt: vec![70, 71], sampling, stop: Vec::new(), max_tokens: 9, constraint }).unwrap();
+    let mut outputs = engine.step();
+    outputs.extend(engine.step());
+    let last = outputs.pop().unwrap();
+    assert!(last.finished == Some(Finish::Length) && last.text.is_empty() && last.usage.completion == 1);
+    assert_eq!(engine.running(), 0);
+    assert_eq!(*masks.lock().unwrap(), [0, 1], "a mask for what wants something, none for the middle of a prompt");
 }
 
 #[test]

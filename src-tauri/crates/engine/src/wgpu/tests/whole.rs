@@ -277,7 +277,7 @@ fn an_engine_on_a_card_answers_and_says_where() {
         assert!(list()[adapter].describe() == named && !named.is_empty());
         let sampling = Sampling { temperature: 0.8, presence_penalty: 0.5, seed: [3; 32], ..Sampling::default() };
         let ask =
-            |max_tokens| Request { prompt: vec![5; 50], sampling, stop: Vec::new(), max_tokens };
+            |max_tokens| Request { prompt: vec![5; 50], sampling, stop: Vec::new(), max_tokens, constraint: None };
         let mut answers = Vec::new();
         for _ in 0..2 {
             engine.add(ask(12)).unwrap();
