@@ -23,7 +23,7 @@ fn a_card_that_fails_ends_running_jobs_with_an_ordinary_answer_and_is_told_by_na
     for (fault, kind) in [
         (DeviceFault::Hung { seconds: 20 }, DeviceTrouble::Hung),
         (DeviceFault::Lost { reason: "unplugged".to_owned() }, DeviceTrouble::Lost),
-        (DeviceFault::OutOfMemory { what: "a game", wanted: 9, limit: None }, DeviceTrouble::OutOfMemory),
+        (DeviceFault::OutOfMemory { what: "a game", wanted: Some(9), limit: None }, DeviceTrouble::OutOfMemory),
         (DeviceFault::Pipeline { kernel: "product".to_owned(), reason: "no".to_owned() }, DeviceTrouble::Pipeline),
     ] {
         let text = fault.to_string();
