@@ -48,6 +48,64 @@ pub struct Penalty {
     pub amount: f32,
 }
 
+/// Tokens that may be chosen: a bit for each of the vocabulary. Not printable: it is what an answer may be made of.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mask {
+    words: Vec<u32>,
+}
+
+impl Mask {
+    /// None of so many tokens.
+    pub fn nothing(vocabulary: usize) -> Self {
+        Self { words: vec![0; vocabulary.div_ceil(32)] }
+    }
+
+    /// All of so many tokens.
+    pub fn everything(vocabulary: usize) -> Self {
+        let mut mask = Self::nothing(vocabulary);
+        (0..vocabulary as u32).for_each(|token| mask.admit(token));
+        mask
+    }
+
+    /// Admits a token, if it is in the vocabulary.
+    pub fn admit(&mut self, token: u32) {
+        if let Some(word) = self.words.get_mut(token as usize / 32) {
+            *word |= 1 << (token % 32);
+        }
+    }
+
+    /// Whether a token may be chosen.
+    pub fn admits(&self, token: u32) -> bool {
+        self.words.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
+    }
+
+    /// Admits what another mask admits.
+    pub fn add(&mut self, other: &Self) {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word |= other;
+        }
+    }
+
+    /// Whether nothing may be chosen.
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
+    }
+
+    /// The bits, those of the lowest tokens first.
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+}
+
+/// A row behind which only some tokens may be chosen.
+#[derive(Clone, Copy)]
+pub struct Masked<'a> {
+    /// Number of the row in the batch.
+    pub row: usize,
+    /// Which.
+    pub mask: &'a Mask,
+}
+
 /// Tokens to be computed together.
 pub struct Batch<'a> {
     /// The tokens. Those of one sequence are in order and follow what was computed for it before.
@@ -56,6 +114,9 @@ pub struct Batch<'a> {
     pub sequences: &'a [&'a Pages],
     /// Penalties on rows that want something, in the order of the rows; no token twice for one row.
     pub penalties: &'a [Penalty],
+    /// Masks of rows that want something, in the order of the rows, at most one for each; where there is none, every token may be
+    /// chosen. To whoever looks, the logits of the others are negative infinity.
+    pub masks: &'a [Masked<'a>],
 }
 
 /// What was wanted behind one row.

@@ -1,7 +1,8 @@
 //! A language model in GGUF form, run on this machine: bytes of a file in, tokens and text out.
 //!
 //! What lives here: the bounded GGUF reader ([`gguf`]), the model ([`Model`]), its tokenizer ([`Tokenizer`]) and chat template
-//! ([`ChatTemplate`]), sampling ([`sample`]), and the scheduler ([`Engine`]) over a [`backend::Backend`].
+//! ([`ChatTemplate`]), sampling ([`sample`]), forms that answers must have ([`constraint`]), and the scheduler ([`Engine`]) over a
+//! [`backend::Backend`].
 //! What may not: network, HTTP, money, a clock, a file opened by name. A model comes in as anything that can be read once from
 //! front to back, so a process without a file system can load one from an inherited descriptor.
 //!
@@ -19,6 +20,7 @@
 
 pub mod adapter;
 pub mod backend;
+pub mod constraint;
 pub mod gguf;
 pub mod synthetic;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::adapter::{self, NoAdapter};
-use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::constraint::{Grammar, Matcher, Vocabulary};
 use crate::cpu::Cpu;
 use crate::fault::DeviceFault;
 use crate::model::Model;
@@ -74,6 +75,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Most tokens of the answer.
     pub max_tokens: u32,
+    /// The form that the answer must have: it ends where its value does, unless `max_tokens` or a stop text cut it.
+    pub constraint: Option<Arc<Grammar>>,
 }
 
 /// Why a request was not admitted.
@@ -110,9 +113,9 @@ pub struct SequenceId(u64);
 /// Why a sequence ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The model ended its answer or a stop text appeared.
+    /// The model ended its answer, a stop text appeared, or the value that was asked for is complete.
     Stop,
-    /// `max_tokens` were generated.
+    /// `max_tokens` were generated, or the vocabulary has no token that could go on with the value that was asked for.
     Length,
 }
 
@@ -149,6 +152,7 @@ struct Sequence {
     max_tokens: usize,
     detokenizer: Detokenizer,
     stop: StopFilter,
+    matcher: Option<Matcher>,
     pages: Pages,
 }
 
@@ -166,6 +170,8 @@ impl Sequence {
 pub struct Engine {
     backend: Box<dyn Backend>,
     tokenizer: Arc<Tokenizer>,
+    /// Made with the first request that has a constraint.
+    vocabulary: Option<Arc<Vocabulary>>,
     context: u32,
     max_sequences: usize,
     sequences: Vec<Sequence>,
@@ -217,6 +223,7 @@ impl Engine {
         Ok(Self {
             backend,
             tokenizer,
+            vocabulary: None,
             context,
             max_sequences,
             sequences: Vec::new(),
@@ -269,7 +276,7 @@ impl Engine {
 
     /// Admits a request or says why not.
     pub fn add(&mut self, request: Request) -> Result<SequenceId, Refused> {
-        let Request { prompt, sampling, stop, max_tokens } = request;
+        let Request { prompt, sampling, stop, max_tokens, constraint } = request;
         let prompt = Zeroizing::new(prompt);
         if prompt.is_empty() {
             return Err(Refused::EmptyPrompt);
@@ -288,6 +295,11 @@ impl Engine {
             return Err(Refused::Full);
         }
         let pages = self.backend.reserve((tokens + max_tokens) as usize).ok_or(Refused::Full)?;
+        let matcher = constraint.map(|grammar| {
+            let vocabulary =
+                self.vocabulary.get_or_insert_with(|| Arc::new(Vocabulary::new(Arc::clone(&self.tokenizer))));
+            Matcher::new(grammar, Arc::clone(vocabulary))
+        });
         let id = SequenceId(self.next);
         self.next += 1;
         self.sequences.push(Sequence {
@@ -300,6 +312,7 @@ impl Engine {
             max_tokens: max_tokens as usize,
             detokenizer: Detokenizer::default(),
             stop: StopFilter::new(stop),
+            matcher,
             pages,
         });
         Ok(id)
@@ -314,9 +327,11 @@ impl Engine {
         }
         let mut rows = self.next_rows();
         let penalties = self.penalties(&rows);
+        let masks = self.masks(&rows);
         let found = {
             let sequences: Vec<&Pages> = self.sequences.iter().map(|sequence| &sequence.pages).collect();
-            self.backend.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &penalties })
+            let masks: Vec<Masked<'_>> = masks.iter().map(|(row, mask)| Masked { row: *row, mask }).collect();
+            self.backend.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &penalties, masks: &masks })
         };
         let found = match (found, &mut self.fails) {
             (_, Some((0, fault))) => Err(fault.clone()),
@@ -400,6 +415,16 @@ impl Engine {
         penalties
     }
 
+    fn masks(&mut self, rows: &[Row]) -> Vec<(usize, Mask)> {
+        let mut masks = Vec::new();
+        for (row, about) in rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
+            if let Some(matcher) = &mut self.sequences[about.sequence].matcher {
+                masks.push((row, matcher.mask()));
+            }
+        }
+        masks
+    }
+
     fn release_all(&mut self) {
         for sequence in self.sequences.drain(..) {
             self.backend.release(sequence.pages);
@@ -439,9 +464,19 @@ fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, found: &Found) -> 
         Found::Logits(logits) => sampling::likeliest(logits.iter().copied()),
     };
     sequence.generated.push(token);
-    let ended = tokenizer.is_end_of_generation(token);
-    let mut piece = sequence.detokenizer.push(tokenizer.piece(token));
-    let full = sequence.generated.len() >= sequence.max_tokens;
+    let mut ended = tokenizer.is_end_of_generation(token);
+    let mut full = sequence.generated.len() >= sequence.max_tokens;
+    let mut bytes = tokenizer.piece(token);
+    if let Some(matcher) = &mut sequence.matcher {
+        let fits = if ended { matcher.is_complete() } else { matcher.advance(token) };
+        if fits {
+            ended |= matcher.is_finished();
+        } else {
+            // Nothing was admitted: the vocabulary has no word for what must come.
+            (ended, full, bytes) = (false, true, &[]);
+        }
+    }
+    let mut piece = sequence.detokenizer.push(bytes);
     if ended || full {
         piece.push_str(&sequence.detokenizer.finish());
     }

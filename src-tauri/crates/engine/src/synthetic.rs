@@ -249,6 +249,18 @@ fn vocabulary() -> (Vec<String>, Vec<String>) {
     (tokens, merges)
 }
 
+/// A file of nothing but the tiny model's vocabulary, with further tokens behind it.
+#[cfg(test)]
+pub(crate) fn vocabulary_with(more: &[&[u8]]) -> Vec<u8> {
+    let (mut tokens, merges) = vocabulary();
+    let spelt = |text: &&[u8]| text.iter().map(|&byte| tokens[SPECIALS.len() + usize::from(byte)].as_str()).collect();
+    let more: Vec<String> = more.iter().map(spelt).collect();
+    tokens.extend(more);
+    let mut file = Builder::default();
+    file.tokens(&tokens, &merges);
+    file.finish()
+}
+
 /// SplitMix64.
 struct Noise(u64);
 
@@ -339,15 +351,19 @@ impl Builder {
     /// Everything of the tokenizer and the chat template.
     fn vocabulary(&mut self) {
         let (tokens, merges) = vocabulary();
+        self.tokens(&tokens, &merges);
+        self.text("tokenizer.chat_template", TEMPLATE);
+    }
+
+    fn tokens(&mut self, tokens: &[String], merges: &[String]) {
         let types = (0..tokens.len()).map(|id| if id < SPECIALS.len() { 3 } else { 1 }).collect::<Vec<i32>>();
         self.text("tokenizer.ggml.model", "gpt2");
         self.text("tokenizer.ggml.pre", "smollm");
-        self.texts("tokenizer.ggml.tokens", &tokens);
+        self.texts("tokenizer.ggml.tokens", tokens);
         self.numbers("tokenizer.ggml.token_type", &types);
-        self.texts("tokenizer.ggml.merges", &merges);
+        self.texts("tokenizer.ggml.merges", merges);
         self.number("tokenizer.ggml.bos_token_id", BOS);
         self.number("tokenizer.ggml.eos_token_id", EOS);
-        self.text("tokenizer.chat_template", TEMPLATE);
     }
 
     fn finish(self) -> Vec<u8> {

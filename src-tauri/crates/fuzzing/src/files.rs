@@ -1,7 +1,10 @@
-//! A model file of unknown origin: the container, the vocabulary, the chat template, and the numbers it computes with.
+//! A model file of unknown origin: the container, the vocabulary, the chat template, and the numbers it computes with; and the
+//! schema that a customer wants an answer to have.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use engine::constraint::{Grammar, Matcher, SchemaError, Vocabulary};
 use engine::gguf::{File, Limits};
 use engine::{ChatTemplate, Detokenizer, Engine, Finish, Message, Model, Options, RenderOptions, Request, Sampling};
 
@@ -28,7 +31,13 @@ pub fn gguf(data: &[u8]) {
         drop(template.render(&messages, true, &RenderOptions::default()));
     }
     let Ok(mut engine) = Engine::new(model, Options { threads: 1, context: 16, max_sequences: 1 }) else { return };
-    let request = Request { prompt, sampling: Sampling::default(), stop: vec!["stop".to_owned()], max_tokens: 3 };
+    let request = Request {
+        prompt,
+        sampling: Sampling::default(),
+        stop: vec!["stop".to_owned()],
+        max_tokens: 3,
+        constraint: None,
+    };
     if engine.add(request).is_err() {
         return;
     }
@@ -112,5 +121,48 @@ pub fn chat_template(data: &[u8]) {
         [(true, RenderOptions::default()), (false, RenderOptions { enable_thinking: Some(false), variables })]
     {
         drop(template.render(&messages, prompt, &options));
+    }
+}
+
+/// Most tokens of an answer.
+const MOST_TOKENS: usize = 200;
+
+/// The bytes as a schema, up to the first zero byte, and behind it as an answer: each byte chooses one of the tokens that may come.
+pub fn constraint(data: &[u8]) {
+    let (schema, choices) = data.split_at(data.iter().position(|byte| *byte == 0).unwrap_or(data.len()));
+    let grammar = match Grammar::of_schema(&String::from_utf8_lossy(schema)) {
+        Ok(grammar) => Arc::new(grammar),
+        Err(error) => {
+            assert!(error.message().len() < 1024, "a refusal longer than need be");
+            let valid = serde_json::from_slice::<serde_json::Value>(schema).is_ok();
+            assert!(valid || !matches!(error, SchemaError::Unsupported { .. }), "a keyword in what is no JSON");
+            return;
+        }
+    };
+    let tokens = byte_tokens();
+    let tiny = Tiny { tokens: &tokens, controls: 2, kind: Kind::Bpe { pre: "smollm", merges: &[] }, template: "" };
+    let Ok(model) = Model::read(&mut tiny.bytes().as_slice(), Limits::default()) else { return };
+    let tokenizer = model.tokenizer();
+    let mut matcher = Matcher::new(grammar, Arc::new(Vocabulary::new(Arc::clone(&tokenizer))));
+    let mut answer = Vec::new();
+    for choice in choices.iter().skip(1).take(MOST_TOKENS) {
+        if matcher.is_finished() {
+            break;
+        }
+        let mask = matcher.mask();
+        let admitted: Vec<u32> = (0..tokenizer.vocabulary_size()).filter(|token| mask.admits(*token)).collect();
+        let Some(&token) = admitted.get(usize::from(*choice) % admitted.len().max(1)) else {
+            panic!("no token may follow, though every byte is one");
+        };
+        if tokenizer.is_end_of_generation(token) {
+            assert!(matcher.is_complete(), "an end before the end");
+            break;
+        }
+        assert!(matcher.advance(token), "a token that was admitted is not taken");
+        answer.extend_from_slice(tokenizer.piece(token));
+    }
+    if matcher.is_complete() {
+        let value = serde_json::from_slice::<serde_json::Value>(&answer);
+        assert!(value.is_ok(), "what is complete is no JSON");
     }
 }

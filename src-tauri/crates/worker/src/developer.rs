@@ -67,6 +67,7 @@ pub fn generate(wanted: &Generate<'_>, out: &mut dyn Write) -> anyhow::Result<()
             },
             stop: Vec::new(),
             max_tokens: wanted.tokens,
+            constraint: None,
         })
         .context("the engine refuses this request")?;
     let mut tokens = Vec::new();
@@ -124,6 +125,7 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
                 sampling: Sampling { temperature: 0.0, ..Sampling::default() },
                 stop: Vec::new(),
                 max_tokens: wanted.generate - generated as u32,
+                constraint: None,
             })
             .context("the engine refuses this request")?;
         let started = Instant::now();

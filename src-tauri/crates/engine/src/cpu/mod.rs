@@ -395,6 +395,10 @@ impl Backend for Cpu {
                         *logit -= penalty.amount;
                     }
                 }
+                if let Some(masked) = batch.masks.iter().find(|masked| masked.row == index) {
+                    let others = (0..).zip(logits.iter_mut()).filter(|(token, _)| !masked.mask.admits(*token));
+                    others.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+                }
                 find(row.wanted, logits)
             })
             .collect())

@@ -58,7 +58,7 @@ fn compare(backend: &mut dyn Backend, theirs: &Recorded) -> Apart {
         .map(|(position, &token)| Row { token, position, sequence: 0, wanted: Wanted::Logits })
         .collect();
     for (index, chunk) in rows.chunks(CHUNK).enumerate() {
-        let found = backend.forward(&Batch { rows: chunk, sequences: &[&pages], penalties: &[] }).unwrap();
+        let found = backend.forward(&Batch { rows: chunk, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
         for (offset, found) in found.into_iter().enumerate() {
             let at = index * CHUNK + offset;
             let Found::Logits(logits) = found else { panic!("logits were wanted") };

@@ -5,6 +5,7 @@ use half::f16;
 use super::math::{self, Level};
 use super::matrix::{Activations, Form, Matrix};
 use super::*;
+use crate::backend::{Mask, Masked, Penalty};
 use crate::gguf::{Limits, TensorType};
 use crate::model::Architecture;
 use crate::synthetic::{self, Stored};
@@ -256,12 +257,12 @@ fn attention_equals_a_plain_one() {
     let rows: Vec<Row> = (0..count)
         .map(|position| Row { token: 0, position: position as u32, sequence: 0, wanted: Wanted::Nothing })
         .collect();
-    let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[] };
+    let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] };
     cache.write(1, &batch, &keys, &stored);
     for position in [0, 1, 31, 32, 63, 64, 65, 129] {
         let queries = values(14 + position as u64, heads * head_size, 1.0);
         let row = [rows[position]];
-        let batch = Batch { rows: &row, sequences: &[&pages], penalties: &[] };
+        let batch = Batch { rows: &row, sequences: &[&pages], penalties: &[], masks: &[] };
         for level in levels() {
             let attention = Attention { parameters: &cpu.parameters, level, cache: &cache, layer: 1, batch: &batch };
             let mut asked = queries.clone();
@@ -305,7 +306,7 @@ fn every_level_and_number_of_threads_computes_the_same_bits() {
         for threads in [1, 2] {
             let mut cpu = Cpu::at_level(level, tiny(), threads, 64);
             let pages = cpu.reserve(40).unwrap();
-            let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[] };
+            let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] };
             let mut logits: Vec<u32> = Vec::new();
             for found in cpu.forward(&batch).unwrap() {
                 let Found::Logits(row) = found else { panic!("logits were wanted") };
@@ -356,7 +357,7 @@ fn computed(model: Model, tokens: &[u32]) -> Vec<Vec<f64>> {
     let pages = cpu.reserve(tokens.len()).unwrap();
     let row = |(position, &token): (u32, &u32)| Row { token, position, sequence: 0, wanted: Wanted::Logits };
     let rows: Vec<Row> = (0..).zip(tokens).map(row).collect();
-    let found = cpu.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+    let found = cpu.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
     let logits = |found: &Found| match found {
         Found::Logits(logits) => log_softmax(logits),
         _ => panic!("logits were wanted"),
@@ -403,4 +404,51 @@ fn families_compute_what_llama_cpp_computes() {
             }
         }
     }
+}
+
+#[test]
+fn masked_tokens_are_never_found_and_the_logits_of_others_keep_their_bits() {
+    let model = || crate::Model::read(&mut synthetic::tiny().as_slice(), Limits::default()).unwrap();
+    let vocabulary = model().parameters().vocabulary;
+    let mut third = Mask::nothing(vocabulary);
+    (0..vocabulary as u32).step_by(3).for_each(|token| third.admit(token));
+    let mut few = Mask::nothing(vocabulary);
+    for token in [7, 300, 511] {
+        few.admit(token);
+    }
+    let nothing = Mask::nothing(vocabulary);
+    let ask = |wanted: Wanted, masks: &[Masked<'_>]| {
+        let mut cpu = Cpu::new(model(), 1, 64);
+        let pages = cpu.reserve(8).unwrap();
+        let rows: Vec<Row> =
+            (0..5).map(|position| Row { token: 9 + position, position, sequence: 0, wanted }).collect();
+        // What a penalty makes likely stays masked all the same.
+        let penalties = [Penalty { row: 1, token: 1, amount: -1e6 }];
+        cpu.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties, masks }).unwrap()
+    };
+    let masks = [(1, &third), (2, &few), (4, &nothing)].map(|(row, mask)| Masked { row, mask });
+    let logits = |found: &Found| match found {
+        Found::Logits(logits) => logits.clone(),
+        _ => panic!("logits were wanted"),
+    };
+    let free = ask(Wanted::Logits, &[]);
+    let mut expected = Vec::new();
+    for (row, (found, free)) in ask(Wanted::Logits, &masks).iter().zip(&free).enumerate() {
+        let mask = masks.iter().find(|masked| masked.row == row).map(|masked| masked.mask);
+        for ((token, logit), free) in (0..).zip(logits(found)).zip(logits(free)) {
+            let wanted = if mask.is_none_or(|mask| mask.admits(token)) { free } else { f32::NEG_INFINITY };
+            assert_eq!(logit.to_bits(), wanted.to_bits(), "row {row}, token {token}");
+        }
+        expected.push(logits(found));
+    }
+    for (found, logits) in ask(Wanted::Candidates, &masks).iter().zip(&expected) {
+        let Found::Candidates(candidates) = found else { panic!("candidates were wanted") };
+        assert!(*candidates == Candidates::of(logits.iter().copied()));
+    }
+    for (found, logits) in ask(Wanted::Likeliest, &masks).iter().zip(&expected) {
+        let Found::Likeliest(token) = found else { panic!("the likeliest was wanted") };
+        assert_eq!(*token, sampling::likeliest(logits.iter().copied()));
+    }
+    let Found::Candidates(of_nothing) = &ask(Wanted::Candidates, &masks)[4] else { panic!("candidates were wanted") };
+    assert!(of_nothing.likeliest.is_empty());
 }

@@ -256,6 +256,11 @@ impl Tokenizer {
         self.ends.contains(&token)
     }
 
+    /// The tokens that generation ends with.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = u32> {
+        self.ends.iter().copied()
+    }
+
     /// Number of tokens.
     pub fn vocabulary_size(&self) -> u32 {
         self.pieces.len() as u32

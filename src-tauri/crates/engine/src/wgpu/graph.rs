@@ -71,7 +71,8 @@ impl Scratch {
         let slices = u64::from((p.vocabulary as u32).div_ceil(SLICE));
         let what = "what is computed on the way";
         Ok(Self {
-            step: gpu.storage(what, 64 * 1024)?,
+            // With room for a mask of every row that wants something.
+            step: gpu.storage(what, 64 * 1024 + results * (4 + p.vocabulary.div_ceil(32) as u64 * 4))?,
             states: gpu.storage(what, batch * p.width as u64 * 4)?,
             words: gpu.storage(what, blocks * form.block_bytes())?,
             parts: gpu.storage(what, blocks * 8)?,
@@ -133,6 +134,8 @@ pub(super) enum Over {
     Slots,
     /// Penalties.
     Penalties,
+    /// Masks.
+    Masks,
 }
 
 enum Grid {
@@ -161,6 +164,7 @@ pub(super) struct Size {
     /// Whether anything is to be found among the results' logits.
     pub(super) find: bool,
     pub(super) penalties: u32,
+    pub(super) masks: u32,
 }
 
 /// A step.
@@ -185,6 +189,7 @@ impl Graph {
                 Over::Results => size.results,
                 Over::Slots => size.tokens * self.used,
                 Over::Penalties => size.penalties,
+                Over::Masks => size.masks,
             };
             if count == 0 {
                 continue;
@@ -646,6 +651,14 @@ impl<'a> Builder<'a> {
             buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
             grid: Grid::Shared(threads),
             over: Over::Penalties,
+        });
+        let mask = self.kernels.get(Name::Mask, self.kernels.plain())?;
+        self.planned.push(Planned {
+            kernels: vec![(1, mask)],
+            uniforms: [vocabulary, 1 + vocabulary.div_ceil(32), 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
+            grid: Grid::Each(vocabulary.div_ceil(threads)),
+            over: Over::Masks,
         });
         let slices = vocabulary.div_ceil(SLICE);
         let uniforms = [vocabulary, SLICE, slices, self.results, 0, 0, 0, 0];

@@ -21,6 +21,7 @@ pub(super) enum Name {
     Route,
     Combine,
     Penalise,
+    Mask,
     Select,
 }
 
@@ -35,6 +36,7 @@ impl Name {
             Self::Route => include_str!("route.wgsl"),
             Self::Combine => include_str!("combine.wgsl"),
             Self::Penalise => include_str!("penalise.wgsl"),
+            Self::Mask => include_str!("mask.wgsl"),
             Self::Select => include_str!("select.wgsl"),
         }
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
-use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
 use crate::sampling::{Candidates, MAX_CANDIDATES};
@@ -260,6 +260,8 @@ struct Part<'a> {
     sequences: &'a [&'a Pages],
     /// Those of these rows, with the numbers of the batch's rows.
     penalties: Vec<Penalty>,
+    /// Likewise.
+    masks: Vec<Masked<'a>>,
     /// Rows that want something.
     wanting: Vec<usize>,
 }
@@ -270,16 +272,20 @@ impl Part<'_> {
         Size {
             tokens: self.rows.len() as u32,
             results: self.wanting.len() as u32,
-            find: self.wanting.iter().any(finds) || !self.penalties.is_empty(),
+            find: self.wanting.iter().any(finds) || !self.penalties.is_empty() || !self.masks.is_empty(),
             penalties: self.penalties.len() as u32,
+            masks: self.masks.len() as u32,
         }
     }
 
-    /// What the kernels read: a head, four words for each row, two for each result, three for each penalty, then pages.
+    /// What the kernels read: a head, four words for each row, two for each result, three for each penalty, of each mask the result
+    /// and its bits, then pages.
     fn words(&self) -> Vec<u32> {
         let results_at = STEP_HEAD + 4 * self.rows.len();
         let penalties_at = results_at + 2 * self.wanting.len();
-        let mut tables_at = penalties_at + 3 * self.penalties.len();
+        let masks_at = penalties_at + 3 * self.penalties.len();
+        let mask_words = self.masks.first().map_or(0, |masked| 1 + masked.mask.words().len());
+        let mut tables_at = masks_at + mask_words * self.masks.len();
         let mut tables = vec![0; self.sequences.len()];
         for row in self.rows {
             if tables[row.sequence] == 0 {
@@ -289,7 +295,7 @@ impl Part<'_> {
         }
         let mut words = vec![0; tables_at];
         let (rows, results) = (self.rows.len(), self.wanting.len());
-        let head = [rows, results, self.penalties.len(), results_at, penalties_at];
+        let head = [rows, results, self.penalties.len(), results_at, penalties_at, masks_at];
         for (word, value) in words.iter_mut().zip(head) {
             *word = value as u32;
         }
@@ -305,13 +311,21 @@ impl Part<'_> {
             words.copy_from_slice(&[row as u32, count]);
         }
         for (penalty, words) in self.penalties.iter().zip(words[penalties_at..].chunks_exact_mut(3)) {
-            let result = self.wanting.iter().position(|&row| row == penalty.row).unwrap_or_default();
-            words.copy_from_slice(&[result as u32, penalty.token, penalty.amount.to_bits()]);
+            words.copy_from_slice(&[self.result_of(penalty.row), penalty.token, penalty.amount.to_bits()]);
+        }
+        for (masked, words) in self.masks.iter().zip(words[masks_at..].chunks_exact_mut(mask_words.max(1))) {
+            words[0] = self.result_of(masked.row);
+            words[1..].copy_from_slice(masked.mask.words());
         }
         for (pages, &at) in self.sequences.iter().zip(&tables).filter(|(_, at)| **at != 0) {
             words[at..at + pages.0.len()].copy_from_slice(&pages.0);
         }
         words
+    }
+
+    /// The number among the results of a row that wants something.
+    fn result_of(&self, row: usize) -> u32 {
+        self.wanting.iter().position(|&wanting| wanting == row).unwrap_or_default() as u32
     }
 
     /// Takes results out of what was read back.
@@ -413,7 +427,9 @@ impl Backend for Wgpu {
             }
             let inside = batch.penalties.iter().filter(|penalty| (first..last).contains(&penalty.row));
             let penalties = inside.map(|&penalty| Penalty { row: penalty.row - first, ..penalty }).collect();
-            let part = Part { rows: &batch.rows[first..last], sequences: batch.sequences, penalties, wanting };
+            let inside = batch.masks.iter().filter(|masked| (first..last).contains(&masked.row));
+            let masks = inside.map(|&masked| Masked { row: masked.row - first, ..masked }).collect();
+            let part = Part { rows: &batch.rows[first..last], sequences: batch.sequences, penalties, masks, wanting };
             let wanted = part.wanting.iter().filter(|&&row| part.rows[row].wanted == Wanted::Logits).count();
             let done = self.room_for_logits(wanted).and_then(|()| self.step(&part, &mut found));
             if let Err(fault) = done {
@@ -437,6 +453,7 @@ impl Wgpu {
     /// Runs every kernel once, so that no customer waits for a compiler and none is taken for a hung card.
     fn warm_up(&mut self) -> Result<(), DeviceFault> {
         self.gpu.set_deadline(WARM_UP);
+        let everything = Mask::everything(self.parameters.vocabulary);
         for count in self.kernels.shape.tokens.clone() {
             let Some(pages) = self.reserve(count as usize) else { continue };
             let rows: Vec<Row> = (0..count)
@@ -446,7 +463,9 @@ impl Wgpu {
                 })
                 .collect();
             let penalties = [Penalty { row: 0, token: 0, amount: 0.0 }];
-            let done = self.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties });
+            let masks = [Masked { row: 0, mask: &everything }];
+            let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &penalties, masks: &masks };
+            let done = self.forward(&batch);
             self.release(pages);
             done?;
         }

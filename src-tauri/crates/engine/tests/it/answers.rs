@@ -10,7 +10,7 @@ fn engine(threads: usize, context: u32, max_sequences: usize) -> Engine {
 
 fn request(engine: &Engine, text: &str, max_tokens: u32) -> Request {
     let sampling = Sampling { temperature: 0.8, top_p: 0.9, seed: [7; 32], ..Sampling::default() };
-    Request { prompt: engine.tokenizer().encode(text, true), sampling, stop: Vec::new(), max_tokens }
+    Request { prompt: engine.tokenizer().encode(text, true), sampling, stop: Vec::new(), max_tokens, constraint: None }
 }
 
 #[derive(Default)]
@@ -96,6 +96,7 @@ fn a_prompt_of_many_chunks_is_answered_as_if_it_had_been_read_token_by_token() {
         sampling: greedy,
         stop: Vec::new(),
         max_tokens,
+        constraint: None,
     };
     let long = answer(&mut whole, ask(&prompt, 16));
     assert!(long.chunks >= 3, "{} chunks", long.chunks);
@@ -187,6 +188,7 @@ fn what_does_not_fit_is_refused_with_the_numbers() {
         sampling: Sampling::default(),
         stop: Vec::new(),
         max_tokens,
+        constraint: None,
     };
     assert_eq!(engine.add(ask(60, 5)), Err(Refused::TooLong { prompt: 60, max_tokens: 5, context: 64 }));
     assert_eq!(

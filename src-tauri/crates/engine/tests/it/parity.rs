@@ -80,6 +80,7 @@ fn greedy_tokens_of_twenty_prompts_equal_llama_cpps() {
             sampling: Sampling { temperature: 0.0, ..Sampling::default() },
             stop: Vec::new(),
             max_tokens: 48,
+            constraint: None,
         };
         running.push((engine.add(request).unwrap(), prompt, Vec::new(), Vec::new()));
     }

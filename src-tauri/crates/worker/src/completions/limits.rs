@@ -6,7 +6,9 @@ use super::Refusal;
 pub const MAX_BODY: usize = 1024 * 1024;
 
 /// Deepest nesting of arrays and objects.
-pub const MAX_DEPTH: u32 = 16;
+///
+/// Schemas are what nests: each level of an object in one takes two here.
+pub const MAX_DEPTH: u32 = 32;
 
 /// Most objects in one body. A parsed object costs hundreds of bytes where `{"":0}` costs six.
 pub const MAX_OBJECTS: u32 = 16 * 1024;

@@ -6,18 +6,20 @@
 //! refused by name. Every failure is an ordinary HTTP answer with an OpenAI-style JSON body, because the protocol's error
 //! messages make existing client programs crash.
 //!
-//! Walk-through: [`parse`] (`request.rs` says what each field means here, `fields.rs` is the whitelist, `limits.rs` looks at
-//! bytes before anything is parsed), [`Answer`] (`answer.rs`: one JSON body or server-sent events), [`Refusal`].
+//! Walk-through: [`parse`] (`request.rs` says what each field means here, `format.rs` what form an answer must have,
+//! `fields.rs` is the whitelist, `limits.rs` looks at bytes before anything is parsed), [`Answer`] (`answer.rs`: one JSON body or server-sent events), [`Refusal`].
 //!
 //! Prompts and answers can't be printed: the types that hold them have no `Debug`, and they are overwritten when dropped.
 
 mod answer;
 mod fields;
+mod format;
 mod limits;
 mod refusal;
 mod request;
 
 pub use answer::{Answer, Costs, FinishReason, Head, Opening};
+pub use format::Format;
 pub use limits::{MAX_BODY, MAX_DEPTH, MAX_OBJECTS};
 pub use refusal::Refusal;
 pub use request::{

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Refusal, fields, limits};
+use super::{Format, Refusal, fields, format, limits};
 
 /// Most answers to one request: prompts times `n`. Each costs a sequence of its own.
 pub const MAX_CHOICES: u32 = 16;
@@ -41,6 +41,8 @@ pub struct Order {
     pub echo: bool,
     /// `chat_template_kwargs.enable_thinking`.
     pub enable_thinking: Option<bool>,
+    /// What form each answer must have.
+    pub format: Format,
 }
 
 /// What to continue. Overwritten when dropped.
@@ -108,14 +110,20 @@ pub fn parse(method: &str, url: &str, body: &[u8], model: &str) -> Result<Order,
     limits::check(body)?;
     let mut request: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_| Refusal::bad_request("expected json object", None))?;
-    let order = order(endpoint, method, &request, model);
+    let order = order(endpoint, method, body, &request, model);
     for (_, value) in &mut request {
         wipe(value);
     }
     order
 }
 
-fn order(endpoint: Endpoint, method: &str, request: &Map<String, Value>, model: &str) -> Result<Order, Refusal> {
+fn order(
+    endpoint: Endpoint,
+    method: &str,
+    body: &[u8],
+    request: &Map<String, Value>,
+    model: &str,
+) -> Result<Order, Refusal> {
     fields::check(endpoint, request)?;
     if request.get("model").and_then(Value::as_str) != Some(model) {
         return Err(Refusal::wrong_model());
@@ -159,18 +167,13 @@ fn order(endpoint: Endpoint, method: &str, request: &Map<String, Value>, model: 
             .get("chat_template_kwargs")
             .and_then(|options| options.get("enable_thinking"))
             .and_then(Value::as_bool),
+        format: format::read(body, request)?,
     })
 }
 
 /// Fields the whitelist admits whose meaning this engine has not got. `parallel_tool_calls`, `prediction`, `reasoning_effort`
 /// and `verbosity` are hints that change no promise and pass.
 fn refuse_what_we_cannot(request: &Map<String, Value>) -> Result<(), Refusal> {
-    if let Some(format) = request.get("response_format")
-        && !format.is_null()
-        && format.get("type").and_then(Value::as_str) != Some("text")
-    {
-        return Err(Refusal::unsupported("response_format", "only the type \"text\" is served"));
-    }
     if count(request, "top_logprobs").is_some_and(|top| top > 0) {
         return Err(Refusal::unsupported("top_logprobs", "no probabilities are reported"));
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use accounting::Endpoint;
+use engine::constraint::{Grammar, SchemaError};
 use engine::{ChatTemplate, Message, RenderOptions, Request, Sampling, TemplateError, Tokenizer};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Cancel, JobKey, Task};
-use crate::completions::{self, Order, Prompts, Refusal, Turn};
+use crate::completions::{self, Format, Order, Prompts, Refusal, Turn};
 
 /// A task in the engine's terms. Holds the prompts.
 pub(super) struct Prepared {
@@ -44,6 +45,7 @@ impl Preparer {
     pub(super) fn prepare(&self, task: Task) -> Result<Prepared, Refusal> {
         let Task { key, request_id, order, cancel } = task;
         let prompts = self.token_ids(&order)?;
+        let constraint = constraint(&order.format)?;
         let mut prepared = Prepared {
             key,
             cancel,
@@ -66,6 +68,7 @@ impl Preparer {
                     },
                     stop: order.stop.clone(),
                     max_tokens: order.max_tokens.unwrap_or(room).min(room),
+                    constraint: constraint.clone(),
                 });
             }
         }
@@ -138,6 +141,20 @@ impl Preparer {
             }
         }
     }
+}
+
+/// The grammar of a form. What is refused is named by its keyword and the way to it, in the customer's own words, cut short.
+fn constraint(format: &Format) -> Result<Option<Arc<Grammar>>, Refusal> {
+    let grammar = match format {
+        Format::Text => return Ok(None),
+        Format::JsonObject => Grammar::of_any_object(),
+        Format::JsonSchema(schema) => Grammar::of_schema(schema),
+    };
+    let refused = |error: SchemaError| {
+        let text = format!("invalid schema in 'response_format': {}", error.message());
+        Refusal::bad_request(text, Some("response_format"))
+    };
+    grammar.map(|grammar| Some(Arc::new(grammar))).map_err(refused)
 }
 
 fn part_name(endpoint: Endpoint) -> &'static str {

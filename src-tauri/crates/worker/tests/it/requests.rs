@@ -1,8 +1,8 @@
 use accounting::Endpoint;
 use serde_json::{Value, json};
 use worker::completions::{
-    COMPLETIONS_DEFAULT_TOKENS, MAX_BODY, MAX_CHOICES, MAX_DEPTH, MAX_OBJECTS, MAX_STOP_BYTES, MAX_STOPS, Order,
-    Prompts, Refusal, parse, seed,
+    COMPLETIONS_DEFAULT_TOKENS, Format, MAX_BODY, MAX_CHOICES, MAX_DEPTH, MAX_OBJECTS, MAX_STOP_BYTES, MAX_STOPS,
+    Order, Prompts, Refusal, parse, seed,
 };
 
 const MODEL: &str = "practice/tiny";
@@ -101,9 +101,61 @@ fn every_text_and_flag_of_the_table_is_judged_by_type() {
     check_row(
         &[CHAT],
         "response_format",
-        &[json!(null), json!({"type": "text"})],
-        &[json!({"type": "json_object"}), json!({"type": "json_schema", "json_schema": {}}), json!("text")],
+        &[
+            json!(null),
+            json!({"type": "text"}),
+            json!({"type": "json_object"}),
+            json!({"type": "json_schema", "json_schema": {"name": "a_B-9", "schema": {}}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "description": "y", "schema": {}, "strict": true}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"x": 1}, "strict": null}}),
+        ],
+        &[
+            json!("text"),
+            json!([]),
+            json!({}),
+            json!({"type": "xml"}),
+            json!({"type": ["text"]}),
+            json!({"type": "text", "x": 1}),
+            json!({"type": "json_object", "schema": {}}),
+            json!({"type": "json_object", "json_schema": {"name": "x", "schema": {}}}),
+            json!({"type": "json_schema"}),
+            json!({"type": "json_schema", "json_schema": []}),
+            json!({"type": "json_schema", "json_schema": {}}),
+            json!({"type": "json_schema", "json_schema": {"schema": {}}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x"}}),
+            json!({"type": "json_schema", "json_schema": {"name": "", "schema": {}}}),
+            json!({"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x".repeat(65), "schema": {}}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": true}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": "yes"}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "description": 1}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "more": 1}}),
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}}, "x".repeat(5000): 1}),
+        ],
     );
+}
+
+#[test]
+fn a_schema_is_kept_as_it_was_written_and_its_members_in_their_order() {
+    let read = |format: &str| {
+        let body = format!(
+            "{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"x\"}}],\"response_format\":{format}}}"
+        );
+        parse("POST", CHAT, body.as_bytes(), MODEL)
+    };
+    let schema = "{ \"properties\": {\"z\":{}, \"a\":{\"\\u0074ype\":\"string\"}} }";
+    let format = format!("{{\"json_schema\":{{\"schema\":{schema},\"name\":\"x\"}},\"type\":\"json_schema\"}}");
+    let Format::JsonSchema(kept) = admitted(read(&format)).format else { panic!("a schema was asked for") };
+    assert_eq!(kept.as_str(), schema);
+    assert!(matches!(admitted(read("{\"type\":\"json_object\"}")).format, Format::JsonObject));
+    assert!(matches!(admitted(read("null")).format, Format::Text));
+    let twice =
+        format!("{{\"type\":\"json_schema\",\"json_schema\":{{\"name\":\"x\",\"schema\":{{}},\"schema\":{schema}}}}}");
+    let refusal = refused(read(&twice));
+    assert_eq!((refusal.status(), refusal.message()), (400, "'response_format' has a field that comes twice"));
+    let deep = "{\"items\":".repeat(40) + "{}" + &"}".repeat(40);
+    let deep = format!("{{\"type\":\"json_schema\",\"json_schema\":{{\"name\":\"x\",\"schema\":{deep}}}}}");
+    assert_eq!(refused(read(&deep)).status(), 400);
 }
 
 #[test]

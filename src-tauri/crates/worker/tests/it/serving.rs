@@ -159,6 +159,58 @@ fn a_seed_of_the_customer_s_own_repeats_the_answer() {
     assert_eq!(text(), text());
 }
 
+fn schema(schema: &Value) -> Value {
+    json!({"type": "json_schema", "json_schema": {"name": "form", "schema": schema, "strict": true}})
+}
+
+#[test]
+fn an_answer_has_the_form_that_was_asked_for_streamed_and_whole() {
+    let mut rig = Rig::connected(|_| {});
+    let mut body = chat("hello", 400);
+    body["temperature"] = json!(2);
+    body["response_format"] = schema(&json!({
+        "type": "object",
+        "properties": {
+            "yes": {"type": "boolean"},
+            "word": {"enum": ["one", "two"]},
+            "numbers": {"type": "array", "items": {"type": "integer"}, "maxItems": 3},
+            "text": {"type": "string", "maxLength": 20}
+        },
+        "required": ["yes", "word", "numbers", "text"],
+        "additionalProperties": false
+    }));
+    let answer = rig.answer(CHAT, &body).json();
+    let check = |text: &str| {
+        let value: Value = serde_json::from_str(text).unwrap();
+        let value = value.as_object().unwrap();
+        assert_eq!(value.len(), 4);
+        assert!(value["yes"].is_boolean() && ["one", "two"].contains(&value["word"].as_str().unwrap()));
+        assert!(value["numbers"].as_array().unwrap().iter().all(Value::is_i64));
+        assert!(value["text"].as_str().unwrap().chars().count() <= 20);
+        // As they stand in the body, which a map has put in order.
+        let at = ["numbers", "text", "word", "yes"].map(|name| text.find(&format!("\"{name}\"")).unwrap());
+        assert!(at.is_sorted(), "another order: {text}");
+    };
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    check(answer["choices"][0]["message"]["content"].as_str().unwrap());
+
+    let events = events(&rig.answer(CHAT, &streamed(body.clone())));
+    assert_eq!(finish_of(&events).as_deref(), Some("stop"));
+    check(&text_of(&events));
+
+    // Several at once, of any form, cut by their length.
+    body["response_format"] = json!({"type": "json_object"});
+    body["max_tokens"] = json!(4);
+    body["n"] = json!(3);
+    let answer = rig.answer(CHAT, &body).json();
+    for choice in answer["choices"].as_array().unwrap() {
+        let text = choice["message"]["content"].as_str().unwrap();
+        assert!(text.trim_start().starts_with('{'), "{text:?}");
+        let whole = serde_json::from_str::<Value>(text).is_ok();
+        assert_eq!(choice["finish_reason"], if whole { "stop" } else { "length" });
+    }
+}
+
 #[test]
 fn refusals_arrive_as_ordinary_answers_and_cost_nothing() {
     let mut rig = Rig::connected(|_| {});
@@ -174,7 +226,9 @@ fn refusals_arrive_as_ordinary_answers_and_cost_nothing() {
         (CHAT, json!([]), 400, "expected json object"),
         (CHAT, with("model", json!("other")), 404, "model name mismatch"),
         ("/v1/embeddings", chat("x", 1), 404, "unsupported method"),
-        (CHAT, with("response_format", json!({"type": "json_object"})), 400, "'response_format' is not supported"),
+        (CHAT, with("response_format", json!({"type": "xml"})), 400, "'response_format.type' must be"),
+        (CHAT, with("response_format", schema(&json!({"pattern": "x"}))), 400, "at #: 'pattern' is not supported"),
+        (CHAT, with("response_format", schema(&json!({"$ref": "#"}))), 400, "satisfies the schema"),
         (CHAT, with("max_tokens", json!(0)), 400, "must be at least 1"),
         (RAW, long, 400, "maximum context length"),
         (RAW, json!({"model": MODEL, "prompt": [4_000_000_000u32]}), 400, "outside of the vocabulary"),

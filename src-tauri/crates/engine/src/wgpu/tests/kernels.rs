@@ -162,7 +162,7 @@ fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
 
 fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
     let wanting = (0..rows.len()).filter(|&row| rows[row].wanted != Wanted::Nothing).collect();
-    Part { rows, sequences, penalties: Vec::new(), wanting }
+    Part { rows, sequences, penalties: Vec::new(), masks: Vec::new(), wanting }
 }
 
 /// A matrix's bytes in the file's form, and its values.
@@ -520,7 +520,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
 }
 
 #[test]
-fn the_likeliest_are_found_in_order_with_penalties_and_odd_numbers_among_them() {
+fn the_likeliest_are_found_in_order_with_penalties_masks_and_odd_numbers_among_them() {
     everywhere(|gpu, shape| {
         for vocabulary in [1_usize, 50, 64, 3000, SLICE as usize + 1, 3 * SLICE as usize - 5] {
             let mut rig = Rig::new(gpu, shape.clone(), parameters(32, 1, 1, 8, vocabulary));
@@ -543,11 +543,21 @@ fn the_likeliest_are_found_in_order_with_penalties_and_odd_numbers_among_them() 
             let penalised =
                 [(0, 0, crate::sampling::likeliest(plain(0))), (3, 2, crate::sampling::likeliest(plain(2)))];
             part.penalties = penalised.map(|(row, _, token)| Penalty { row, token, amount: 15.5 }).to_vec();
+            // Every second token of the last two, and of these none at all in some slices.
+            let mut second = Mask::nothing(vocabulary);
+            (0..vocabulary as u32).skip(1).step_by(2).filter(|at| at / SLICE != 1).for_each(|at| second.admit(at));
+            let masked = [(2, 1), (3, 2)];
+            part.masks = masked.map(|(row, _)| Masked { row, mask: &second }).to_vec();
             rig.write_floats(&rig.scratch.logits, &logits);
             rig.run(&part, |builder| builder.find().unwrap());
             let results = rig.read(&rig.scratch.results);
             for (_, row, token) in penalised {
                 logits[row * vocabulary + token as usize] -= 15.5;
+            }
+            for (_, row) in masked {
+                let of_row = &mut logits[row * vocabulary..][..vocabulary];
+                let others = (0..).zip(of_row).filter(|(token, _)| !second.admits(*token));
+                others.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
             }
             for row in 0..3 {
                 let logits = || logits[row * vocabulary..][..vocabulary].iter().copied();

@@ -33,7 +33,7 @@ fn logits(backend: &mut dyn Backend, tokens: &[u32]) -> Vec<Vec<f32>> {
         .zip(tokens)
         .map(|(position, &token)| Row { token, position, sequence: 0, wanted: Wanted::Logits })
         .collect();
-    let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+    let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
     backend.release(pages);
     let only = |found| match found {
         Found::Logits(logits) => logits,
@@ -116,7 +116,7 @@ fn a_token_is_decoded_with_few_kernels_and_one_order() {
         let pages = card.reserve(8).unwrap();
         for position in 0..3 {
             let rows = [Row { token: 9, position, sequence: 0, wanted: Wanted::Likeliest }];
-            card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+            card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
             let work = card.work().unwrap();
             let of_layer = match architecture {
                 Architecture::Llama => 8,
@@ -164,7 +164,8 @@ fn a_result_depends_neither_on_the_batch_nor_on_the_chunks_nor_on_the_pages_nor_
                 }
                 done[sequence] += chunk[sequence];
             }
-            let found = card.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &[] }).unwrap();
+            let found =
+                card.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &[], masks: &[] }).unwrap();
             for (found, row) in found.into_iter().zip(&rows) {
                 let Found::Logits(logits) = found else { panic!("logits were wanted") };
                 if row.sequence == 0 {
@@ -194,13 +195,14 @@ fn the_cache_grows_is_wiped_and_its_pages_are_used_again() {
         let before = bits(&logits(&mut card, &tokens));
         let first = card.reserve(512).unwrap();
         let rows: Vec<Row> = tokens.iter().enumerate().map(|(position, &token)| row(token, position, 0)).collect();
-        card.forward(&Batch { rows: &rows[..20], sequences: &[&first], penalties: &[] }).unwrap();
+        card.forward(&Batch { rows: &rows[..20], sequences: &[&first], penalties: &[], masks: &[] }).unwrap();
         let size = card.cache.layers[0].keys.size();
         let others: Vec<Pages> = (0..3).map(|_| card.reserve(512).unwrap()).collect();
         assert!(card.cache.layers[0].keys.size() > size, "it did not grow");
         assert!(card.reserve(1).is_none(), "more than all");
         // What was there before it grew is still there.
-        let found = card.forward(&Batch { rows: &rows[20..], sequences: &[&first], penalties: &[] }).unwrap();
+        let found =
+            card.forward(&Batch { rows: &rows[20..], sequences: &[&first], penalties: &[], masks: &[] }).unwrap();
         let Some(Found::Logits(last)) = found.last() else { panic!("logits were wanted") };
         assert!(bits(std::slice::from_ref(last))[0] == before[32]);
         for pages in others.into_iter().chain([first]) {
@@ -225,7 +227,8 @@ fn candidates_and_penalties_are_those_of_the_cpu() {
         rows[3].wanted = Wanted::Candidates;
         rows[8].wanted = Wanted::Candidates;
         let penalties = [(3, 20, 3.0), (8, 400, -50.0)].map(|(row, token, amount)| Penalty { row, token, amount });
-        let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties }).unwrap();
+        let found =
+            backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties, masks: &[] }).unwrap();
         backend.release(pages);
         let only = |found| match found {
             Found::Candidates(candidates) => candidates,
@@ -252,6 +255,47 @@ fn candidates_and_penalties_are_those_of_the_cpu() {
 }
 
 #[test]
+fn masked_tokens_are_never_found_and_other_logits_keep_their_bits() {
+    let mut third = Mask::nothing(512);
+    (0..512).step_by(3).for_each(|token| third.admit(token));
+    let nothing = Mask::nothing(512);
+    for adapter in adapters() {
+        let mut card = open(tiny(), adapter, 128, &Tuning::default());
+        let mut ask = |wanted: Wanted, masks: &[Masked<'_>]| {
+            let pages = card.reserve(16).unwrap();
+            let mut rows: Vec<Row> = (0..9).map(|position| row(3 + position as u32 * 31, position, 0)).collect();
+            for (at, row) in rows.iter_mut().enumerate() {
+                // More rows that want something than one step takes.
+                row.wanted = if at == 4 { Wanted::Nothing } else { wanted };
+            }
+            let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks };
+            let found = card.forward(&batch).unwrap();
+            card.release(pages);
+            found
+        };
+        let masks = [(1, &third), (5, &nothing), (8, &third)].map(|(row, mask)| Masked { row, mask });
+        let (free, masked) = (ask(Wanted::Logits, &[]), ask(Wanted::Logits, &masks));
+        let (candidates, likeliest) = (ask(Wanted::Candidates, &masks), ask(Wanted::Likeliest, &masks));
+        // The row that wants nothing has no result.
+        for (at, row) in [0, 1, 2, 3, 5, 6, 7, 8].into_iter().enumerate() {
+            let (Found::Logits(free), Found::Logits(masked)) = (&free[at], &masked[at]) else { panic!("not logits") };
+            let mask = masks.iter().find(|masked| masked.row == row).map(|masked| masked.mask);
+            for ((token, logit), free) in (0..).zip(masked).zip(free) {
+                let wanted = if mask.is_none_or(|mask| mask.admits(token)) { *free } else { f32::NEG_INFINITY };
+                assert_eq!(logit.to_bits(), wanted.to_bits(), "row {row}, token {token}");
+            }
+            let logits = || masked.iter().copied();
+            let Found::Candidates(found) = &candidates[at] else { panic!("not candidates") };
+            let wanted = Candidates::of(logits());
+            assert!(found.likeliest == wanted.likeliest, "row {row}");
+            assert!(wanted.likeliest.is_empty() || (found.log_sum_exp - wanted.log_sum_exp).abs() < 1e-4);
+            let Found::Likeliest(found) = &likeliest[at] else { panic!("not the likeliest") };
+            assert_eq!(*found, crate::sampling::likeliest(logits()), "row {row}");
+        }
+    }
+}
+
+#[test]
 fn an_engine_on_a_card_answers_and_says_where() {
     for adapter in adapters() {
         let options = Options { threads: 1, context: 256, max_sequences: 2 };
@@ -261,7 +305,8 @@ fn an_engine_on_a_card_answers_and_says_where() {
         let named = engine.adapter().unwrap();
         assert!(list()[adapter].describe() == named && !named.is_empty());
         let sampling = Sampling { temperature: 0.8, presence_penalty: 0.5, seed: [3; 32], ..Sampling::default() };
-        let ask = |max_tokens| Request { prompt: vec![5; 50], sampling, stop: Vec::new(), max_tokens };
+        let ask =
+            |max_tokens| Request { prompt: vec![5; 50], sampling, stop: Vec::new(), max_tokens, constraint: None };
         let mut answers = Vec::new();
         for _ in 0..2 {
             engine.add(ask(12)).unwrap();
@@ -322,7 +367,8 @@ fn the_recorded_answers_are_what_a_card_would_say_too() {
             }
             let ask = |backend: &mut dyn Backend| {
                 let pages = backend.reserve(tokens.len()).unwrap();
-                let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[] }).unwrap();
+                let found =
+                    backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
                 backend.release(pages);
                 found
             };
