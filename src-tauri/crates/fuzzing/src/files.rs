@@ -130,11 +130,12 @@ const MOST_TOKENS: usize = 200;
 /// The bytes as a schema, up to the first zero byte, and behind it as an answer: each byte chooses one of the tokens that may come.
 pub fn constraint(data: &[u8]) {
     let (schema, choices) = data.split_at(data.iter().position(|byte| *byte == 0).unwrap_or(data.len()));
-    let grammar = match Grammar::of_schema(&String::from_utf8_lossy(schema)) {
+    let schema = String::from_utf8_lossy(schema);
+    let grammar = match Grammar::of_schema(&schema) {
         Ok(grammar) => Arc::new(grammar),
         Err(error) => {
             assert!(error.message().len() < 1024, "a refusal longer than need be");
-            let valid = serde_json::from_slice::<serde_json::Value>(schema).is_ok();
+            let valid = serde_json::from_str::<serde_json::Value>(&schema).is_ok();
             assert!(valid || !matches!(error, SchemaError::Unsupported { .. }), "a keyword in what is no JSON");
             return;
         }

@@ -205,7 +205,8 @@ fn an_answer_has_the_form_that_was_asked_for_streamed_and_whole() {
     let answer = rig.answer(CHAT, &body).json();
     for choice in answer["choices"].as_array().unwrap() {
         let text = choice["message"]["content"].as_str().unwrap();
-        assert!(text.trim_start().starts_with('{'), "{text:?}");
+        // Four tokens may all be white.
+        assert!(matches!(text.trim_start().chars().next(), None | Some('{')), "{text:?}");
         let whole = serde_json::from_str::<Value>(text).is_ok();
         assert_eq!(choice["finish_reason"], if whole { "stop" } else { "length" });
     }
