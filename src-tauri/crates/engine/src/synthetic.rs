@@ -1,5 +1,5 @@
-//! A tiny model made from nothing, for tests of whoever uses the engine. It has learnt nothing and says nonsense, but it is a real
-//! file of the real format: every supported tensor type, a vocabulary with all bytes and some merges, a chat template.
+//! Small models made from nothing, for tests of whoever uses the engine. They have learnt nothing and say nonsense, but they are real
+//! files of the real format: a tensor type of its own in each layer, a vocabulary with all bytes and some merges, a chat template.
 //!
 //! Nothing but whole-number arithmetic and exactly rounded float operations goes into it, so the bytes are the same everywhere.
 
@@ -32,8 +32,8 @@ const WORDS: &str = "the of and to in is that for was on are with as his they be
     there we can out other were all your when up use word how said an each she which do their time if will way about many then \
     them would write like so these her long make thing see him two has look more day could go come did my sound no most number";
 
-/// The bytes of a tiny GGUF file (about 1 MB): llama architecture, all supported tensor types, byte-level BPE, a chat template.
-/// Always the same bytes.
+/// The bytes of a tiny GGUF file (about 1 MB): llama architecture, a tensor type of its own in each layer, byte-level BPE,
+/// a chat template. Always the same bytes.
 pub fn tiny() -> Vec<u8> {
     let (tokens, _) = vocabulary();
     let mut file = Builder::default();

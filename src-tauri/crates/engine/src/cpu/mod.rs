@@ -109,10 +109,6 @@ impl Cpu {
         let mut there = Vec::new();
         for (matrix, output) in matrices.iter().zip(&mut outputs) {
             let Some((_, activations)) = prepared.iter().find(|(form, _)| *form == matrix.form()) else { continue };
-            // Nothing to compute; chunks of no rows there are not.
-            if matrix.rows == 0 {
-                continue;
-            }
             let middle = matrix.rows / 2;
             let (lower, upper): (Vec<_>, Vec<_>) =
                 output.chunks_mut(matrix.rows).map(|output| output.split_at_mut(middle)).unzip();

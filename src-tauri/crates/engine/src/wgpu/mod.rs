@@ -48,10 +48,9 @@ const MAX_HEAD_SIZE: usize = 256;
 
 /// Whether kernels can compute a model of this shape.
 pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
-    let unsupported = |what: String| Err(StartError::Unsupported { what });
     let size = parameters.head_size;
     if !size.is_multiple_of(2) || size > MAX_HEAD_SIZE {
-        return unsupported(format!("its heads have {size} values"));
+        return Err(StartError::Unsupported { what: format!("its heads have {size} values") });
     }
     Ok(())
 }
