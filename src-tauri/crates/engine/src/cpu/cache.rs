@@ -13,7 +13,7 @@ pub(super) enum List {
 }
 
 /// Keys and values of all sequences, as 16-bit floats, in pages. A page holds, for each layer, keys and then values; of these for
-/// each head the tokens one after another.
+/// each head the keys value after value, of each all tokens, so that tokens are computed side by side; the values token after token.
 pub(super) struct Cache {
     pub(super) pages: Vec<Option<Box<[u16]>>>,
     pub(super) layers: usize,
@@ -57,14 +57,15 @@ impl Cache {
         }
     }
 
-    fn offset(&self, position: usize, layer: usize, part: List, head: usize) -> usize {
-        let list = (layer * 2 + part as usize) * self.kv_heads + head;
-        (list * PAGE_TOKENS + position % PAGE_TOKENS) * self.head_size
+    /// Where one head's keys or values begin.
+    fn offset(&self, layer: usize, part: List, head: usize) -> usize {
+        ((layer * 2 + part as usize) * self.kv_heads + head) * PAGE_TOKENS * self.head_size
     }
 
-    pub(super) fn entry(&self, pages: &Pages, position: usize, layer: usize, part: List, head: usize) -> &[u16] {
-        let page = pages.0.get(position / PAGE_TOKENS).and_then(|&page| self.pages[page as usize].as_deref());
-        page.map_or(&[], |page| &page[self.offset(position, layer, part, head)..][..self.head_size])
+    /// One head's keys or values of a page; empty if there is no such page.
+    pub(super) fn page(&self, pages: &Pages, index: usize, layer: usize, part: List, head: usize) -> &[u16] {
+        let page = pages.0.get(index).and_then(|&page| self.pages[page as usize].as_deref());
+        page.map_or(&[], |page| &page[self.offset(layer, part, head)..][..PAGE_TOKENS * self.head_size])
     }
 
     pub(super) fn write(&mut self, layer: usize, batch: &Batch<'_>, keys: &[f32], values: &[f32]) {
@@ -73,10 +74,14 @@ impl Cache {
             for (row, entries) in batch.rows.iter().zip(list.chunks_exact(row_size)) {
                 let position = row.position as usize;
                 let Some(&page) = batch.sequences[row.sequence].0.get(position / PAGE_TOKENS) else { continue };
+                let (first, apart) = match part {
+                    List::Key => (position % PAGE_TOKENS, PAGE_TOKENS),
+                    List::Value => (position % PAGE_TOKENS * self.head_size, 1),
+                };
                 for (head, entry) in entries.chunks_exact(self.head_size).enumerate() {
-                    let offset = self.offset(position, layer, part, head);
+                    let offset = self.offset(layer, part, head);
                     let Some(page) = &mut self.pages[page as usize] else { continue };
-                    for (bits, &value) in page[offset..].iter_mut().zip(entry) {
+                    for (bits, &value) in page[offset + first..].iter_mut().step_by(apart).zip(entry) {
                         *bits = f16::from_f32(value).to_bits();
                     }
                 }

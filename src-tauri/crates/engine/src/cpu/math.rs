@@ -8,32 +8,45 @@
 #![allow(clippy::inline_always, reason = "bodies must become part of the functions that have wider instructions")]
 #![expect(unsafe_code, reason = "functions compiled for AVX2 are called after asking for it")]
 
-/// Which instructions this machine has; each level has those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Which instructions are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     /// Whatever the target has at least.
     Portable,
-    /// x86 with AVX2 and fused multiply-add.
+    /// x86 with AVX2, fused multiply-add and 16-bit floats.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// The same with AVX-512 and its products of bytes (VNNI).
+    /// The same with products of bytes in registers of 256 bits (AVX-VNNI).
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// AVX-512 with its products of bytes (VNNI).
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
 impl Level {
+    /// Those that this machine has, the best one last.
+    pub(super) fn all() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") && has!("f16c") {
+                levels.push(Self::Avx2);
+                if has!("avxvnni") {
+                    levels.push(Self::AvxVnni);
+                }
+                if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") && has!("avx512vnni") {
+                    levels.push(Self::Avx512);
+                }
+            }
+        }
+        levels
+    }
+
     /// The best one that this machine has.
     pub(super) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-            let wider = std::is_x86_feature_detected!("avx512f")
-                && std::is_x86_feature_detected!("avx512vl")
-                && std::is_x86_feature_detected!("avx512bw")
-                && std::is_x86_feature_detected!("avx512dq")
-                && std::is_x86_feature_detected!("avx512vnni");
-            return if wider { Self::Avx512 } else { Self::Avx2 };
-        }
-        Self::Portable
+        Self::all().pop().unwrap_or(Self::Portable)
     }
 }
 
@@ -58,7 +71,7 @@ macro_rules! leveled {
                 Level::Portable => body($($arg),*),
                 // SAFETY: this level exists only where the machine has these instructions.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => unsafe { wide($($arg),*) },
+                Level::Avx2 | Level::AvxVnni => unsafe { wide($($arg),*) },
                 // SAFETY: likewise.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512 => unsafe { wider($($arg),*) },
@@ -194,15 +207,6 @@ leveled! {
 }
 
 leveled! {
-    /// Adds `weight * values` to one lane of [`fold_lanes`].
-    fn add_scaled(lane: &mut [f32], weight: f32, bits: &[u16]) {
-        for (sum, &value) in lane.iter_mut().zip(bits) {
-            *sum = widen_f16(value).mul_add(weight, *sum);
-        }
-    }
-}
-
-leveled! {
     /// Adds up to [`LANES`] lists of `size` values, one after another in `lanes`, in halves; the first is the result. Only the
     /// first `used` are not zero.
     fn fold_lanes(lanes: &mut [f32], size: usize, used: usize) {
@@ -273,13 +277,16 @@ leveled! {
     /// Softmax over `scores * scale`, in place, each result rounded to 16 bits. The length must be a multiple of 16; what is
     /// not to be attended to is negative infinity.
     fn softmax(scores: &mut [f32], scale: f32) {
-        let mut highest = f32::NEG_INFINITY;
-        for score in scores.iter_mut() {
-            *score *= scale;
-            highest = if *score > highest { *score } else { highest };
-        }
-        let mut sum = 0.0_f64;
         let (blocks, _) = scores.as_chunks_mut::<16>();
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        for block in blocks.iter_mut() {
+            for (score, highest) in block.iter_mut().zip(&mut lanes) {
+                *score *= scale;
+                *highest = if *score > *highest { *score } else { *highest };
+            }
+        }
+        let highest = lanes.into_iter().fold(f32::NEG_INFINITY, |highest, lane| if lane > highest { lane } else { highest });
+        let mut sum = 0.0_f64;
         for block in blocks.iter_mut() {
             for score in block.iter_mut() {
                 *score = exp(*score - highest);
@@ -329,11 +336,31 @@ leveled! {
     }
 }
 
-/// Rotates pairs of neighbouring values of one head by angles that grow with the position (RoPE as GGUF's llama weights are laid
-/// out for). `turn` has the cosine and sine of each pair.
-pub(super) fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
-    for (pair, &(cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turn) {
-        let [a, b] = *pair;
-        *pair = [a.mul_add(cosine, -(b * sine)), a.mul_add(sine, b * cosine)];
+leveled! {
+    /// Of each four quants, -128 times their sum.
+    fn sum_fours(q: &[i8], fours: &mut [i32]) {
+        for (four, q) in fours.iter_mut().zip(q.as_chunks::<4>().0) {
+            *four = -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        }
+    }
+}
+
+leveled! {
+    /// Adds `weight * more` to a list.
+    fn add_weighted(list: &mut [f32], weight: f32, more: &[f32]) {
+        for (value, more) in list.iter_mut().zip(more) {
+            *value = more.mul_add(weight, *value);
+        }
+    }
+}
+
+leveled! {
+    /// Rotates pairs of neighbouring values of one head by angles that grow with the position (RoPE as GGUF's llama weights are laid
+    /// out for). `turn` has the cosine and sine of each pair.
+    fn rotate(head: &mut [f32], turn: &[(f32, f32)]) {
+        for (pair, &(cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turn) {
+            let [a, b] = *pair;
+            *pair = [a.mul_add(cosine, -(b * sine)), a.mul_add(sine, b * cosine)];
+        }
     }
 }

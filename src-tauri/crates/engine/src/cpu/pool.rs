@@ -1,138 +1,206 @@
-//! One partner thread, for splitting work in two.
+//! Threads that share the items of a list between them.
 
-#![expect(unsafe_code, reason = "a borrowed closure is lent to a thread that outlives it, and waited for")]
+#![expect(unsafe_code, reason = "a borrowed closure is lent to threads that outlive it, and waited for")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// Runs two closures at a time; without a partner, one after the other.
+/// Runs a closure for every item of a list, on several threads at a time. Whoever is free takes the next item, so a thread that the
+/// system has taken away holds nobody up but for the item it has in hand.
 pub(super) struct Pool {
-    partner: Option<Partner>,
+    shared: Arc<Shared>,
+    others: Vec<Other>,
+    /// Makes it not `Sync`: one thread at a time hands out work.
+    alone: PhantomData<Cell<()>>,
 }
 
-struct Partner {
-    slot: Arc<Slot>,
-    /// Says that there may be something in the slot. Dropped to end the thread.
-    bell: Option<SyncSender<()>>,
-    done: Mutex<Receiver<bool>>,
+struct Other {
+    asleep: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Where a job lies until someone takes it: the partner, or, if that has not come around to it, whoever put it there.
-type Slot = Mutex<Option<Job>>;
+/// What the threads see of the work.
+struct Shared {
+    /// How many threads are at work (the lowest 16 bits), whether more may join ([`OPEN`]), and above that a number that grows with
+    /// every list.
+    gate: AtomicU64,
+    work: UnsafeCell<Option<Work>>,
+    panicked: AtomicBool,
+    ending: AtomicBool,
+}
 
-struct Job(&'static mut (dyn FnMut() + Send));
+// SAFETY: `work` is written by the owner of the pool only, while the gate is closed and nobody is inside; it is read by threads that
+// came through the open gate.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer in it is to a closure that is `Sync`.
+unsafe impl Send for Shared {}
 
-/// Looks for the next job this often before going to sleep: jobs follow each other within microseconds while a batch is
+/// The closure that takes items until none is left.
+#[derive(Clone, Copy)]
+struct Work(*const (dyn Fn() + Sync));
+
+const OPEN: u64 = 1 << 16;
+const INSIDE: u64 = OPEN - 1;
+
+/// Looks for the next list this often before going to sleep: lists follow each other within microseconds while a batch is
 /// computed, and waking a sleeping thread takes longer than most of them.
-const SPINS: u32 = 2_000;
+const SPINS: u32 = 20_000;
 
 impl Pool {
-    /// A pool for one or two threads. If no thread is to be had, it does with one.
+    /// A pool of so many threads, the one that calls included. If they are not to be had, it does with fewer.
     pub(super) fn new(threads: usize) -> Self {
-        if threads < 2 {
-            return Self { partner: None };
-        }
-        let slot = Arc::new(Slot::default());
-        let (bell, rung) = sync_channel(1);
-        let (report, done) = channel();
-        let inbox = Arc::clone(&slot);
-        let run = move || {
-            while receive(&rung).is_some() {
-                let Some(job) = take(&inbox) else { continue };
-                let whole = catch_unwind(AssertUnwindSafe(|| (job.0)())).is_ok();
-                if report.send(whole).is_err() {
-                    break;
-                }
-            }
+        let shared = Arc::new(Shared {
+            gate: AtomicU64::new(0),
+            work: UnsafeCell::new(None),
+            panicked: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+        });
+        let start = |_| {
+            let asleep = Arc::new(AtomicBool::new(false));
+            let (inside, flag) = (Arc::clone(&shared), Arc::clone(&asleep));
+            let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || inside.serve(&flag)).ok()?;
+            Some(Other { asleep, thread: Some(thread) })
         };
-        let thread = thread::Builder::new().name("engine".to_owned()).spawn(run).ok();
-        Self {
-            partner: thread.map(|thread| Partner {
-                slot,
-                bell: Some(bell),
-                done: Mutex::new(done),
-                thread: Some(thread),
-            }),
-        }
+        let others = (1..threads).map_while(start).collect();
+        Self { shared, others, alone: PhantomData }
     }
 
-    /// Runs both closures and returns when both are through.
-    pub(super) fn join(&self, here: impl FnOnce(), there: impl FnOnce() + Send) {
-        let Some((partner, bell)) = self.partner.as_ref().and_then(|partner| Some((partner, partner.bell.as_ref()?)))
-        else {
-            here();
-            there();
+    /// How many threads there are.
+    pub(super) fn threads(&self) -> usize {
+        self.others.len() + 1
+    }
+
+    /// Runs `run` once for every item and returns when all are through. A thread makes itself what it needs between items with
+    /// `own`.
+    pub(super) fn each<T: Send, S>(&self, items: &mut [T], own: impl Fn() -> S + Sync, run: impl Fn(&mut S, &mut T) + Sync) {
+        if self.others.is_empty() || items.len() < 2 {
+            let mut own = own();
+            items.iter_mut().for_each(|item| run(&mut own, item));
             return;
-        };
-        let mut there = Some(there);
-        let mut call = || {
-            if let Some(there) = there.take() {
-                there();
+        }
+        let (list, count) = (Items(items.as_mut_ptr()), items.len());
+        let next = AtomicUsize::new(0);
+        let take = || {
+            // Not its field alone, which could not be shared.
+            let list = &list;
+            let mut index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            let mut own = own();
+            while index < count {
+                // SAFETY: the index is in the list, and as `next` only grows, nobody else has it.
+                run(&mut own, unsafe { &mut *list.0.add(index) });
+                index = next.fetch_add(1, Ordering::Relaxed);
             }
         };
-        let lent: &mut (dyn FnMut() + Send) = &mut call;
-        // SAFETY: the lifetime is only claimed to be static. The partner uses the closure between taking it from the slot and
-        // reporting, and `Waiting` does not let this frame end, not even by a panic of `here`, before the closure is back out of
-        // the slot or the report is in.
-        let lent: &'static mut (dyn FnMut() + Send) = unsafe { std::mem::transmute(lent) };
-        *lock(&partner.slot) = Some(Job(lent));
-        let waiting = Waiting(partner);
-        // Full means that the bell rings already; a partner that is gone takes nothing, and then it is done here.
-        let _ = bell.try_send(());
-        here();
-        if let Some(job) = take(&partner.slot) {
-            std::mem::forget(waiting);
-            (job.0)();
+        self.open(&take);
+    }
+
+    /// Runs the closure here and on whichever threads come.
+    fn open(&self, take: &(dyn Fn() + Sync)) {
+        // SAFETY: the lifetime is only claimed to be static. Threads use the closure between coming through the gate and leaving, and
+        // `Closing` does not let this frame end, not even by a panic, before the gate is closed and all have left.
+        let take: &'static (dyn Fn() + Sync) = unsafe { std::mem::transmute(take) };
+        // SAFETY: the gate is closed and nobody is inside, as `Closing` waited for both the last time; nobody else opens it, for
+        // the pool is borrowed by a thread only as long as this runs, and is not `Sync`.
+        unsafe { *self.shared.work.get() = Some(Work(take)) };
+        let before = self.shared.gate.load(Ordering::Relaxed);
+        let closing = Closing(&self.shared);
+        self.shared.gate.store((before & !(OPEN | INSIDE)) + 2 * OPEN | OPEN, Ordering::SeqCst);
+        for other in self.others.iter().filter(|other| other.asleep.load(Ordering::SeqCst)) {
+            if let Some(thread) = &other.thread {
+                thread.thread().unpark();
+            }
+        }
+        take();
+        drop(closing);
+        if self.shared.panicked.swap(false, Ordering::Relaxed) {
+            resume_unwind(Box::new("a thread of the engine panicked"));
+        }
+    }
+}
+
+/// The start of a list whose items are taken one by one, each by one thread.
+struct Items<T>(*mut T);
+
+// SAFETY: each item is handed to one thread only, and may be sent there.
+unsafe impl<T: Send> Sync for Items<T> {}
+
+/// Closes the gate, and waits until nobody is inside.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.gate.fetch_and(!OPEN, Ordering::Relaxed);
+        let mut turns = 0_u32;
+        while self.0.gate.load(Ordering::Acquire) & INSIDE != 0 {
+            turns += 1;
+            if turns > SPINS {
+                thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// What another thread does all its life.
+    fn serve(&self, asleep: &AtomicBool) {
+        let mut seen = 0;
+        let mut spins = 0;
+        loop {
+            let gate = self.gate.load(Ordering::SeqCst);
+            if gate & OPEN != 0 && gate >> 17 != seen {
+                if self.gate.compare_exchange_weak(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+                    continue;
+                }
+                seen = gate >> 17;
+                spins = 0;
+                // SAFETY: the gate was open, so the work is set and is not changed before this thread has left.
+                let work = unsafe { *self.work.get() };
+                let run = || {
+                    if let Some(Work(take)) = work {
+                        // SAFETY: whoever opened the gate keeps the closure until this thread has left.
+                        unsafe { (*take)() };
+                    }
+                };
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
+                self.gate.fetch_sub(1, Ordering::Release);
+            } else if self.ending.load(Ordering::Relaxed) {
+                return;
+            } else if spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                asleep.store(true, Ordering::SeqCst);
+                let gate = self.gate.load(Ordering::SeqCst);
+                if (gate & OPEN == 0 || gate >> 17 == seen) && !self.ending.load(Ordering::SeqCst) {
+                    thread::park();
+                }
+                asleep.store(false, Ordering::SeqCst);
+                spins = 0;
+            }
         }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(partner) = &mut self.partner {
-            partner.bell = None;
-            if let Some(thread) = partner.thread.take() {
-                // It ends when its bell is gone; it has reported its panics with the jobs they belong to.
-                let _ = thread.join();
-            }
+        self.shared.ending.store(true, Ordering::SeqCst);
+        for thread in self.others.iter_mut().filter_map(|other| other.thread.take()) {
+            thread.thread().unpark();
+            // Panics are caught inside.
+            let _ = thread.join();
         }
     }
-}
-
-/// Ends when the job is nobody's any more.
-struct Waiting<'a>(&'a Partner);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if take(&self.0.slot).is_some() {
-            return;
-        }
-        let whole = receive(&lock(&self.0.done)).unwrap_or(false);
-        assert!(whole || thread::panicking(), "the partner thread panicked");
-    }
-}
-
-fn take(slot: &Slot) -> Option<Job> {
-    lock(slot).take()
-}
-
-/// What is locked here is whole at any time, also if someone panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn receive<T>(inbox: &Receiver<T>) -> Option<T> {
-    for _ in 0..SPINS {
-        match inbox.try_recv() {
-            Ok(item) => return Some(item),
-            Err(TryRecvError::Empty) => std::hint::spin_loop(),
-            Err(TryRecvError::Disconnected) => return None,
-        }
-    }
-    inbox.recv().ok()
 }
 
 #[cfg(test)]
@@ -140,28 +208,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_halves_run_with_and_without_a_partner() {
-        for threads in [1, 2] {
+    fn every_item_is_taken_once_with_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
             let pool = Pool::new(threads);
-            let mut numbers = vec![0_u64; 1000];
-            for round in 1..=200 {
-                let (left, right) = numbers.split_at_mut(500);
-                pool.join(
-                    || left.iter_mut().for_each(|number| *number += round),
-                    || right.iter_mut().for_each(|number| *number += round),
-                );
+            assert_eq!(pool.threads(), threads);
+            let mut numbers = vec![0_u64; 100];
+            for round in 1..=500 {
+                pool.each(&mut numbers, || round, |round, number| *number += *round);
             }
-            assert!(numbers.iter().all(|&number| number == 200 * 201 / 2));
+            assert!(numbers.iter().all(|&number| number == 500 * 501 / 2));
         }
     }
 
     #[test]
-    fn a_panic_in_either_half_comes_through_and_the_pool_goes_on() {
+    fn threads_that_have_gone_to_sleep_come_back() {
         let pool = Pool::new(2);
-        assert!(catch_unwind(AssertUnwindSafe(|| pool.join(|| (), || panic!("there")))).is_err());
-        assert!(catch_unwind(AssertUnwindSafe(|| pool.join(|| panic!("here"), || ()))).is_err());
-        let mut ran = (false, false);
-        pool.join(|| ran.0 = true, || ran.1 = true);
-        assert_eq!(ran, (true, true));
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            let (here, elsewhere) = (thread::current().id(), AtomicUsize::new(0));
+            let mut items = [(); 2];
+            // Neither item ends before both threads have one.
+            let met = std::sync::Barrier::new(2);
+            pool.each(
+                &mut items,
+                || (),
+                |(), ()| {
+                    met.wait();
+                    if thread::current().id() != here {
+                        elsewhere.fetch_add(1, Ordering::Relaxed);
+                    }
+                },
+            );
+            assert_eq!(elsewhere.into_inner(), 1);
+        }
+    }
+
+    #[test]
+    fn a_panic_on_either_side_comes_through_and_the_pool_goes_on() {
+        let pool = Pool::new(2);
+        for index in 0..2 {
+            let met = std::sync::Barrier::new(2);
+            let mut items = [0, 1];
+            let all = || {
+                pool.each(
+                    &mut items,
+                    || (),
+                    |(), item| {
+                        met.wait();
+                        assert!(*item != index, "on purpose");
+                    },
+                );
+            };
+            assert!(catch_unwind(AssertUnwindSafe(all)).is_err());
+        }
+        let mut ran = [false; 5];
+        pool.each(&mut ran, || (), |(), ran| *ran = true);
+        assert_eq!(ran, [true; 5]);
     }
 }

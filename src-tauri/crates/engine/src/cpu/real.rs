@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::backend::Row;
 use crate::gguf::Limits;
 
 /// Tokens computed together.

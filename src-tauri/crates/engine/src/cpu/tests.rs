@@ -2,12 +2,16 @@
 
 use half::f16;
 
+use super::activations::{Activations, Form};
+use super::attention::{Attention, Space};
+use super::cache::List;
 use super::math::{self, Level};
-use super::matrix::{Activations, Form, Matrix};
+use super::matrix::Matrix;
+use super::packed::Sums;
 use super::*;
-use crate::backend::{Mask, Masked, Penalty};
+use crate::backend::{Mask, Masked, Penalty, Row};
 use crate::gguf::{Limits, TensorType};
-use crate::model::Architecture;
+use crate::model::{Architecture, Rope};
 use crate::synthetic::{self, Stored};
 
 /// Values that look random, the same every time.
@@ -20,15 +24,26 @@ fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn levels() -> Vec<Level> {
-    let all = [
-        Level::Portable,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512,
-    ];
-    all.into_iter().filter(|&level| level <= Level::detect()).collect()
+/// Activations of `columns` values each in a form.
+fn prepare(level: Level, form: Form, columns: usize, values: &[f32]) -> Activations {
+    let mut made = Activations::default();
+    for place in &mut made.places(&[form], columns, values.len() / columns) {
+        place.floats.copy_from_slice(&values[place.token * columns..][..columns]);
+        place.bring_into_form(level);
+    }
+    made
+}
+
+/// Products of a matrix with so many activations, one activation's after another's.
+fn product(level: Level, matrix: &Matrix, with: &Activations) -> Vec<f32> {
+    let mut made = matrix::Made::default();
+    made.shape(matrix.groups(), with.tokens());
+    for (group, out) in made.values.chunks_exact_mut(with.tokens()).enumerate() {
+        matrix.multiply(level, group, with, out);
+    }
+    let mut out = vec![0.0; matrix.rows * with.tokens()];
+    out.chunks_exact_mut(matrix.rows).enumerate().for_each(|(token, out)| made.token(token, out));
+    out
 }
 
 /// Largest difference, relative to the size of the wanted values.
@@ -41,13 +56,13 @@ fn error(got: &[f32], wanted: &[f64]) -> f64 {
 
 /// Activations after the rounding of their form, which itself must cost no more than it has to.
 fn as_prepared(form: Form, columns: usize, activations: &[f32]) -> Vec<f64> {
-    let prepared = Activations::new(Level::Portable, form, columns, activations);
+    let prepared = prepare(Level::Portable, form, columns, activations);
     let rounded: Vec<f64> = match form {
         Form::F32 => activations.iter().map(|&value| value.into()).collect(),
         Form::F16 => activations.iter().map(|&value| f16::from_f32(value).to_f64()).collect(),
         Form::Q8 => (0..activations.len() / columns)
             .flat_map(|token| {
-                let blocks = prepared.quantised(token, super::matrix::Sums::Exact);
+                let blocks = prepared.quantised(token, Sums::Exact);
                 let values = blocks.quants.iter().zip(blocks.scales);
                 values.flat_map(|(block, scale)| block.map(|quant| f64::from(quant) * f64::from(*scale)))
             })
@@ -70,7 +85,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values_at_ragged_shapes
             32 => &[32, 64, 96, 160, 576],
             _ => &[256, 512, 768, 1024],
         };
-        for (&columns, rows) in sizes.iter().zip([1, 2, 3, 5, 8, 13, 21]) {
+        for (&columns, rows) in sizes.iter().zip([1, 2, 5, 15, 16, 17, 37]) {
             for tokens in [1, 2, 3, 4, 5, 7, 8, 9] {
                 let bytes = synthetic::blocks(kind, &values(1 + columns as u64, rows * columns, 0.3));
                 let matrix = Matrix::new(kind, rows, columns, &bytes);
@@ -88,10 +103,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values_at_ragged_shapes
                 // Blocks carry the sum of their values, for offsets, in sixteen bits only.
                 let allowed = if matches!(kind, TensorType::Q4_1 | TensorType::Q5_1) { 2e-3 } else { 1e-5 };
                 let mut first: Option<Vec<u32>> = None;
-                for level in levels() {
-                    let prepared = Activations::new(level, matrix.form(), columns, &activations);
-                    let mut out = vec![0.0; rows * tokens];
-                    matrix.multiply(level, 0, &prepared, &mut out.chunks_mut(rows).collect::<Vec<_>>());
+                for level in Level::all() {
+                    let out = product(level, &matrix, &prepare(level, matrix.form(), columns, &activations));
                     let error = error(&out, &wanted);
                     assert!(error < allowed, "{kind:?} {rows}x{columns}, {tokens} tokens, {level:?}: {error}");
                     let bits: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
@@ -149,15 +162,12 @@ fn extreme_quants_do_not_overflow() {
     let mut block = f16::ONE.to_le_bytes().to_vec();
     block.extend([0x80; 32]);
     let matrix = Matrix::new(TensorType::Q8_0, 1, 32, &block);
-    for level in levels() {
+    for level in Level::all() {
         for sign in [1.0, -1.0] {
-            let prepared = Activations::new(level, Form::Q8, 32, &[sign * 127.0; 32]);
-            let mut out = [0.0];
-            matrix.multiply(level, 0, &prepared, &mut [&mut out]);
+            let out = product(level, &matrix, &prepare(level, Form::Q8, 32, &[sign * 127.0; 32]));
             assert_eq!(out[0].to_bits(), (sign * -128.0 * 127.0 * 32.0_f32).to_bits(), "{level:?}");
         }
-        let prepared = Activations::new(level, Form::Q8, 32, &[f32::NAN; 32]);
-        matrix.multiply(level, 0, &prepared, &mut [&mut [0.0]]);
+        product(level, &matrix, &prepare(level, Form::Q8, 32, &[f32::NAN; 32]));
     }
 }
 
@@ -184,7 +194,7 @@ fn norm_swiglu_and_softmax_equal_plain_ones() {
         let mean = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / size as f64;
         let wanted: Vec<f64> =
             x.iter().zip(&weight).map(|(&x, &w)| f64::from(x) / (mean + 1e-5).sqrt() * f64::from(w)).collect();
-        for level in levels() {
+        for level in Level::all() {
             let mut out = vec![0.0; size];
             math::rms_norm(level, &x, &weight, 1e-5, &mut out);
             assert!(error(&out, &wanted) < 1e-6);
@@ -206,7 +216,7 @@ fn norm_swiglu_and_softmax_equal_plain_ones() {
         let total: f64 = exponentials.iter().sum();
         let wanted: Vec<f64> = exponentials.iter().map(|value| value / total).collect();
         let mut bits = Vec::new();
-        for level in levels() {
+        for level in Level::all() {
             let mut padded = scores.clone();
             padded.resize(count.next_multiple_of(16), f32::NEG_INFINITY);
             math::softmax(level, &mut padded, 0.25);
@@ -225,7 +235,7 @@ fn rotation_turns_each_pair_by_its_own_angle() {
         Rope::plain(32, 10_000.0).turns(position, &mut turns);
         let before = values(11, 48, 1.0);
         let mut head = before.clone();
-        math::rotate(&mut head, &turns);
+        math::rotate(Level::detect(), &mut head, &turns);
         for pair in 0..16 {
             let angle = f64::from(position) * 10_000_f64.powf(-(pair as f64) / 16.0);
             let (a, b) = (f64::from(before[2 * pair]), f64::from(before[2 * pair + 1]));
@@ -263,12 +273,13 @@ fn attention_equals_a_plain_one() {
         let queries = values(14 + position as u64, heads * head_size, 1.0);
         let row = [rows[position]];
         let batch = Batch { rows: &row, sequences: &[&pages], penalties: &[], masks: &[] };
-        for level in levels() {
+        for level in Level::all() {
             let attention = Attention { parameters: &cpu.parameters, level, cache: &cache, layer: 1, batch: &batch };
             let mut asked = queries.clone();
             let mut got = vec![0.0; queries.len()];
-            let items = asked.chunks_exact_mut(head_size).zip(got.chunks_exact_mut(head_size)).enumerate().collect();
-            attention.heads(items);
+            for heads in &mut attention.split(&row, &mut asked, &mut got) {
+                attention.attend(&mut Space::default(), heads);
+            }
             let mut wanted = Vec::new();
             for head in 0..heads {
                 let at = |list: &[f32], position: usize, value: usize| {
@@ -302,8 +313,8 @@ fn every_level_and_number_of_threads_computes_the_same_bits() {
         })
         .collect();
     let mut seen: Option<Vec<u32>> = None;
-    for level in levels() {
-        for threads in [1, 2] {
+    for level in Level::all() {
+        for threads in [1, 2, 5] {
             let mut cpu = Cpu::at_level(level, tiny(), threads, 64);
             let pages = cpu.reserve(40).unwrap();
             let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] };
@@ -327,7 +338,7 @@ fn pages_run_out_are_wiped_and_come_back() {
     assert!(cpu.reserve(1).is_none());
     cpu.release(first);
     let third = cpu.reserve(2 * PAGE_TOKENS).unwrap();
-    assert!(cpu.cache.entry(&third, 0, 0, List::Key, 0).iter().all(|&bits| bits == 0));
+    assert!(cpu.cache.page(&third, 0, 0, List::Key, 0).iter().all(|&bits| bits == 0));
     cpu.release(second);
     cpu.release(third);
     assert!(cpu.cache.pages.iter().all(Option::is_none), "memory is given back");

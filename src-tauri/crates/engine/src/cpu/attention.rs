@@ -1,0 +1,194 @@
+//! Attention of one layer in one batch.
+
+use zeroize::Zeroize;
+
+use super::cache::{Cache, List};
+use super::math::{self, LANES, Level, fold};
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use crate::backend::{Batch, PAGE_TOKENS, Row};
+use crate::model::Parameters;
+
+pub(super) struct Attention<'a> {
+    pub(super) parameters: &'a Parameters,
+    pub(super) level: Level,
+    pub(super) cache: &'a Cache,
+    pub(super) layer: usize,
+    pub(super) batch: &'a Batch<'a>,
+}
+
+/// Queries of one row that share keys and values, and the places for their results.
+pub(super) struct Heads<'a> {
+    pub(super) row: &'a Row,
+    /// Number of the keys and values.
+    pub(super) kv_head: usize,
+    pub(super) queries: &'a mut [f32],
+    pub(super) out: &'a mut [f32],
+}
+
+/// Scratch memory of a thread.
+#[derive(Default)]
+pub(super) struct Space {
+    /// Keys of a page in 32 bits.
+    keys: Vec<f32>,
+    /// Scores of one page, of each query.
+    page: Vec<f32>,
+    /// Scores of all positions, of each query.
+    scores: Vec<Vec<f32>>,
+    lanes: Vec<f32>,
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        for list in [&mut self.keys, &mut self.page, &mut self.lanes] {
+            list.zeroize();
+        }
+        self.scores.zeroize();
+    }
+}
+
+impl Attention<'_> {
+    /// All heads of these rows: `queries` and `out` have those of one row after another's.
+    pub(super) fn split<'b>(&self, rows: &'b [Row], queries: &'b mut [f32], out: &'b mut [f32]) -> Vec<Heads<'b>> {
+        let Parameters { heads, kv_heads, head_size, .. } = *self.parameters;
+        let shared = heads / kv_heads * head_size;
+        let pairs = queries.chunks_exact_mut(shared).zip(out.chunks_exact_mut(shared)).enumerate();
+        let heads = |(index, (queries, out)): (usize, _)| {
+            let (queries, out): (&mut [f32], &mut [f32]) = (queries, out);
+            Heads { row: &rows[index / kv_heads], kv_head: index % kv_heads, queries, out }
+        };
+        pairs.map(heads).collect()
+    }
+
+    /// Heads of one row. Keys and values are read once for all of them.
+    pub(super) fn attend(&self, space: &mut Space, heads: &mut Heads<'_>) {
+        let Parameters { head_size, attention_scale, attention_cap, .. } = *self.parameters;
+        let Space { keys, page, scores, lanes } = space;
+        let pages = self.batch.sequences[heads.row.sequence];
+        let count = heads.row.position as usize + 1;
+        for value in heads.queries.iter_mut() {
+            *value = math::round_f16(*value);
+        }
+        let first = self.parameters.window_of(self.layer).map_or(0, |window| count.saturating_sub(window));
+        let queries = heads.queries.len() / head_size;
+        scores.resize_with(queries, Vec::new);
+        scores.iter_mut().for_each(Vec::clear);
+        page.resize(queries * PAGE_TOKENS, 0.0);
+        keys.resize(PAGE_TOKENS * head_size, 0.0);
+        for (index, seen) in pages_of(first, count) {
+            let stored = self.cache.page(pages, index, self.layer, List::Key, heads.kv_head);
+            scores_of(self.level, stored, heads.queries, keys, page);
+            for (scores, page) in scores.iter_mut().zip(page.chunks_exact(PAGE_TOKENS)) {
+                scores.extend_from_slice(&page[seen.clone()]);
+            }
+        }
+        for (scores, out) in scores.iter_mut().zip(heads.out.chunks_exact_mut(head_size)) {
+            let mut scale = attention_scale;
+            if let Some(cap) = attention_cap {
+                for score in scores.iter_mut() {
+                    *score = math::capped(*score * scale, cap);
+                }
+                scale = 1.0;
+            }
+            scores.resize((count - first).next_multiple_of(16), f32::NEG_INFINITY);
+            math::softmax(self.level, scores, scale);
+            // Sums run in lanes by position, as if values were stored position after position. Unused lanes are zero.
+            lanes.clear();
+            lanes.resize(LANES * head_size, 0.0);
+            for (index, seen) in pages_of(first, count) {
+                let page = self.cache.page(pages, index, self.layer, List::Value, heads.kv_head);
+                let position = index * PAGE_TOKENS + seen.start;
+                let weights = &scores[position - first..][..seen.len()];
+                Values { page, head_size, first: position, weights }.add(self.level, lanes);
+            }
+            // With a window, positions may begin at any lane.
+            math::fold_lanes(self.level, lanes, head_size, if first == 0 { count } else { LANES });
+            out.copy_from_slice(&lanes[..head_size]);
+        }
+    }
+}
+
+/// The pages that have these positions, and which of a page's positions they are.
+fn pages_of(first: usize, count: usize) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
+    (first / PAGE_TOKENS..count.div_ceil(PAGE_TOKENS)).map(move |index| {
+        let start = index * PAGE_TOKENS;
+        (index, first.max(start) - start..count.min(start + PAGE_TOKENS) - start)
+    })
+}
+
+/// Scores of all positions of a page, of each query. Keys are stored value after value, of each the positions; `wide` has room for
+/// them in 32 bits, and `out` for a page of each query.
+fn scores_of(level: Level, keys: &[u16], queries: &[f32], wide: &mut [f32], out: &mut [f32]) {
+    if keys.len() != wide.len() {
+        // There is no such page.
+        out.fill(f32::NEG_INFINITY);
+        return;
+    }
+    match level {
+        Level::Portable => {
+            wide.iter_mut().zip(keys).for_each(|(wide, &bits)| *wide = math::widen_f16(bits));
+            let head_size = keys.len() / PAGE_TOKENS;
+            for (query, out) in queries.chunks_exact(head_size).zip(out.chunks_exact_mut(PAGE_TOKENS)) {
+                for (position, out) in out.iter_mut().enumerate() {
+                    let mut lanes = [0.0_f32; LANES];
+                    for (at, &query) in query.iter().enumerate().take(head_size / LANES * LANES) {
+                        let key = wide[at * PAGE_TOKENS + position];
+                        lanes[at % LANES] = key.mul_add(query, lanes[at % LANES]);
+                    }
+                    *out = fold(lanes);
+                }
+                finish_scores(wide, query, out);
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::attention::scores(level, keys, queries, wide, out),
+    }
+}
+
+/// Adds products of the values behind the last whole [`LANES`], in 64 bits.
+#[inline]
+pub(super) fn finish_scores(wide: &[f32], query: &[f32], out: &mut [f32]) {
+    let whole = query.len() / LANES * LANES;
+    if whole == query.len() {
+        return;
+    }
+    for (position, out) in out.iter_mut().enumerate() {
+        let products = (whole..query.len()).map(|at| f64::from(wide[at * PAGE_TOKENS + position] * query[at]));
+        *out = products.fold(f64::from(*out), |sum, product| sum + product) as f32;
+    }
+}
+
+/// Values of positions of a page, to be added by their weights.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    /// Position after position.
+    pub(super) page: &'a [u16],
+    pub(super) head_size: usize,
+    /// The first position, in its sequence.
+    pub(super) first: usize,
+    pub(super) weights: &'a [f32],
+}
+
+impl Values<'_> {
+    /// Adds each value, times its weight, to the lane of its position.
+    fn add(&self, level: Level, lanes: &mut [f32]) {
+        let Self { page, head_size, first, weights } = *self;
+        if page.is_empty() {
+            return;
+        }
+        match level {
+            Level::Portable => {
+                for (index, &weight) in weights.iter().enumerate() {
+                    let position = first + index;
+                    let values = &page[position % PAGE_TOKENS * head_size..][..head_size];
+                    let lane = &mut lanes[position % LANES * head_size..][..head_size];
+                    for (sum, &value) in lane.iter_mut().zip(values) {
+                        *sum = math::widen_f16(value).mul_add(weight, *sum);
+                    }
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::attention::add(level, self, lanes),
+        }
+    }
+}
