@@ -62,7 +62,8 @@ impl Activations {
         (self.columns, self.tokens) = (columns, tokens);
         (self.rounds, self.quantises) = (forms.contains(&Form::F16), forms.contains(&Form::Q8));
         let of = |wanted: bool, each: usize| if wanted { each } else { 0 };
-        let (halves, quants, blocks) = (of(self.rounds, columns), of(self.quantises, columns), of(self.quantises, columns / 32));
+        let (halves, quants, blocks) =
+            (of(self.rounds, columns), of(self.quantises, columns), of(self.quantises, columns / 32));
         self.floats.resize(columns * tokens, 0.0);
         self.halves.resize(halves * tokens, 0.0);
         self.quants.resize(quants * tokens, 0);
@@ -133,8 +134,14 @@ impl Place<'_> {
             math::round_all_f16(level, self.floats, self.halves);
         }
         if !self.quants.is_empty() {
-            math::quantise(level, self.floats, self.quants, self.scales, (&mut *self.rounded, &mut *self.exact));
-            math::sum_fours(level, self.quants, self.fours);
+            let mut blocks = math::Blocks {
+                quants: self.quants.as_chunks_mut().0,
+                fours: self.fours.as_chunks_mut().0,
+                scales: self.scales,
+                rounded: self.rounded,
+                exact: self.exact,
+            };
+            math::quantise(level, self.floats, &mut blocks);
         }
     }
 }

@@ -82,7 +82,7 @@ impl Attention<'_> {
                 scores.extend_from_slice(&page[seen.clone()]);
             }
         }
-        for (scores, out) in scores.iter_mut().zip(heads.out.chunks_exact_mut(head_size)) {
+        for scores in scores.iter_mut() {
             let mut scale = attention_scale;
             if let Some(cap) = attention_cap {
                 for score in scores.iter_mut() {
@@ -92,15 +92,18 @@ impl Attention<'_> {
             }
             scores.resize((count - first).next_multiple_of(16), f32::NEG_INFINITY);
             math::softmax(self.level, scores, scale);
-            // Sums run in lanes by position, as if values were stored position after position. Unused lanes are zero.
-            lanes.clear();
-            lanes.resize(LANES * head_size, 0.0);
-            for (index, seen) in pages_of(first, count) {
-                let page = self.cache.page(pages, index, self.layer, List::Value, heads.kv_head);
-                let position = index * PAGE_TOKENS + seen.start;
-                let weights = &scores[position - first..][..seen.len()];
-                Values { page, head_size, first: position, weights }.add(self.level, lanes);
-            }
+        }
+        // Sums run in lanes by position, as if values were stored position after position. Unused lanes are zero.
+        lanes.clear();
+        lanes.resize(queries * LANES * head_size, 0.0);
+        for (index, seen) in pages_of(first, count) {
+            let page = self.cache.page(pages, index, self.layer, List::Value, heads.kv_head);
+            let position = index * PAGE_TOKENS + seen.start;
+            let skipped = position - first;
+            Values { page, head_size, first: position, seen: seen.len(), skipped, weights: scores }
+                .add(self.level, lanes);
+        }
+        for (lanes, out) in lanes.chunks_exact_mut(LANES * head_size).zip(heads.out.chunks_exact_mut(head_size)) {
             // With a window, positions may begin at any lane.
             math::fold_lanes(self.level, lanes, head_size, if first == 0 { count } else { LANES });
             out.copy_from_slice(&lanes[..head_size]);
@@ -164,26 +167,30 @@ pub(super) struct Values<'a> {
     /// Position after position.
     pub(super) page: &'a [u16],
     pub(super) head_size: usize,
-    /// The first position, in its sequence.
+    /// The first position, in its sequence, and how many there are.
     pub(super) first: usize,
-    pub(super) weights: &'a [f32],
+    pub(super) seen: usize,
+    /// Weights of each query, after so many of positions before.
+    pub(super) skipped: usize,
+    pub(super) weights: &'a [Vec<f32>],
 }
 
 impl Values<'_> {
-    /// Adds each value, times its weight, to the lane of its position.
+    /// Adds each value, times its weight, to the lane of its position, for each query.
     fn add(&self, level: Level, lanes: &mut [f32]) {
-        let Self { page, head_size, first, weights } = *self;
+        let Self { page, head_size, first, seen, skipped, weights } = *self;
         if page.is_empty() {
             return;
         }
         match level {
             Level::Portable => {
-                for (index, &weight) in weights.iter().enumerate() {
-                    let position = first + index;
-                    let values = &page[position % PAGE_TOKENS * head_size..][..head_size];
-                    let lane = &mut lanes[position % LANES * head_size..][..head_size];
-                    for (sum, &value) in lane.iter_mut().zip(values) {
-                        *sum = math::widen_f16(value).mul_add(weight, *sum);
+                for (lanes, weights) in lanes.chunks_exact_mut(LANES * head_size).zip(weights) {
+                    for (position, &weight) in (first..first + seen).zip(&weights[skipped..]) {
+                        let values = &page[position % PAGE_TOKENS * head_size..][..head_size];
+                        let lane = &mut lanes[position % LANES * head_size..][..head_size];
+                        for (sum, &value) in lane.iter_mut().zip(values) {
+                            *sum = math::widen_f16(value).mul_add(weight, *sum);
+                        }
                     }
                 }
             }

@@ -291,6 +291,8 @@ leveled! {
             for score in block.iter_mut() {
                 *score = exp(*score - highest);
             }
+        }
+        for block in blocks.iter() {
             sum += f64::from(fold(*block));
         }
         let share = (1.0 / sum) as f32;
@@ -309,39 +311,51 @@ leveled! {
     }
 }
 
-leveled! {
-    /// Blocks of 32 values as signed bytes `q`, scales `d`, and `s`, the scale times the sum of the bytes: ggml's Q8_1 (and Q8_0,
-    /// which has no `s`). Scales are rounded to 16 bits; sums once rounded, and once as they are with the rounded scale.
-    fn quantise(values: &[f32], q: &mut [i8], d: &mut [f32], s: (&mut [f32], &mut [f32])) {
-        let (values, _) = values.as_chunks::<32>();
-        let (q, _) = q.as_chunks_mut::<32>();
-        for (((values, q), d), (s, exact)) in values.iter().zip(q).zip(d).zip(s.0.iter_mut().zip(s.1)) {
-            let mut largest = 0.0_f32;
-            for value in values {
-                let magnitude = value.abs();
-                largest = if magnitude > largest { magnitude } else { largest };
+/// Blocks of 32 values as signed bytes `q`, scales `d`, and `s`, the scale times the sum of the bytes: ggml's Q8_1 (and Q8_0,
+/// which has no `s`). Scales are rounded to 16 bits; sums once rounded, and once as they are with the rounded scale. Of each four
+/// bytes, -128 times their sum goes to `fours`.
+pub(super) fn quantise(level: Level, values: &[f32], into: &mut Blocks<'_>) {
+    let values = values.as_chunks::<32>().0;
+    match level {
+        Level::Portable => {
+            for (block, values) in values.iter().enumerate() {
+                let mut largest = 0.0_f32;
+                for value in values {
+                    let magnitude = value.abs();
+                    largest = if magnitude > largest { magnitude } else { largest };
+                }
+                let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+                let q: [i8; 32] = values.map(|value| (value * inverse).round_ties_even() as i32 as i8);
+                into.quants[block] = q;
+                for (four, q) in into.fours[block].iter_mut().zip(q.as_chunks::<4>().0) {
+                    *four = -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>();
+                }
+                into.finish(block, largest, q.iter().map(|&q| i32::from(q)).sum());
             }
-            let scale = largest / 127.0;
-            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-            let mut sum = 0_i32;
-            for (q, value) in q.iter_mut().zip(values) {
-                let rounded = (value * inverse).round_ties_even() as i32;
-                sum += rounded;
-                *q = rounded as i8;
-            }
-            *d = round_f16(scale);
-            *s = round_f16(scale * sum as f32);
-            *exact = *d * sum as f32;
         }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::AvxVnni | Level::Avx512 => super::x86::forms::quantise(level, values, into),
     }
 }
 
-leveled! {
-    /// Of each four quants, -128 times their sum.
-    fn sum_fours(q: &[i8], fours: &mut [i32]) {
-        for (four, q) in fours.iter_mut().zip(q.as_chunks::<4>().0) {
-            *four = -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>();
-        }
+/// Where [`quantise`] puts blocks: as many of everything.
+pub(super) struct Blocks<'a> {
+    pub(super) quants: &'a mut [[i8; 32]],
+    pub(super) fours: &'a mut [[i32; 8]],
+    pub(super) scales: &'a mut [f32],
+    pub(super) rounded: &'a mut [f32],
+    pub(super) exact: &'a mut [f32],
+}
+
+impl Blocks<'_> {
+    /// Sets what follows from a block's largest magnitude and the sum of its quants.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, block: usize, largest: f32, sum: i32) {
+        let scale = largest / 127.0;
+        let rounded = round_f16(scale);
+        self.scales[block] = rounded;
+        self.rounded[block] = round_f16(scale * sum as f32);
+        self.exact[block] = rounded * sum as f32;
     }
 }
 

@@ -44,7 +44,12 @@ impl Scales {
         if !half {
             return Self::Single(values);
         }
-        Self::Half(values.into_iter().map(|Sixteen(values)| Sixteen(values.map(|value| f16::from_f32(value).to_bits()))).collect())
+        Self::Half(
+            values
+                .into_iter()
+                .map(|Sixteen(values)| Sixteen(values.map(|value| f16::from_f32(value).to_bits())))
+                .collect(),
+        )
     }
 
     pub(super) fn get(&self, index: usize, row: usize) -> f32 {

@@ -60,10 +60,14 @@ impl Cpu {
             let (level, attended) = (self.level, &s.attended);
             let row = attended.len() / tokens.max(1);
             let mut places = s.middle.places(&[layer.attention_output.form()], row, tokens);
-            self.pool.each(&mut places, || (), |(), place| {
-                place.floats.copy_from_slice(&attended[place.token * row..][..row]);
-                place.bring_into_form(level);
-            });
+            self.pool.each(
+                &mut places,
+                || (),
+                |(), place| {
+                    place.floats.copy_from_slice(&attended[place.token * row..][..row]);
+                    place.bring_into_form(level);
+                },
+            );
             drop(places);
             let [made, ..] = &mut s.made;
             multiply(&self.pool, level, &mut [(&layer.attention_output, made)], &s.middle);
@@ -75,12 +79,15 @@ impl Cpu {
                 FeedForward::Dense(gated) => {
                     self.gated(gated, &s.input, &mut s.middle, &mut s.made);
                     let [.., answers] = &s.made;
-                    self.add(&mut s.states, layer.feed_forward_norm_behind.as_deref(), |token, out| answers.token(token, out));
+                    self.add(&mut s.states, layer.feed_forward_norm_behind.as_deref(), |token, out| {
+                        answers.token(token, out)
+                    });
                 }
                 FeedForward::Experts { router, experts } => {
                     self.ask_experts(router, experts, s);
                     let answers = &s.answers;
-                    let answer = |token: usize, out: &mut [f32]| out.copy_from_slice(&answers[token * width..][..width]);
+                    let answer =
+                        |token: usize, out: &mut [f32]| out.copy_from_slice(&answers[token * width..][..width]);
                     self.add(&mut s.states, layer.feed_forward_norm_behind.as_deref(), answer);
                 }
             }
@@ -89,11 +96,15 @@ impl Cpu {
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         let (level, states, weight) = (self.level, &s.states, &self.output_norm);
         let mut places = s.input.places(&[output.form()], width, wanted.len());
-        self.pool.each(&mut places, || (), |(), place| {
-            let state = &states[wanted[place.token] * width..][..width];
-            math::rms_norm(level, state, weight, norm_epsilon, place.floats);
-            place.bring_into_form(level);
-        });
+        self.pool.each(
+            &mut places,
+            || (),
+            |(), place| {
+                let state = &states[wanted[place.token] * width..][..width];
+                math::rms_norm(level, state, weight, norm_epsilon, place.floats);
+                place.bring_into_form(level);
+            },
+        );
         drop(places);
         let [logits, ..] = &mut s.made;
         multiply(&self.pool, level, &mut [(output, logits)], &s.input);
@@ -103,11 +114,15 @@ impl Cpu {
     fn norm(&self, states: &[f32], weight: &[f32], forms: &[Form], into: &mut Activations) {
         let (width, level, epsilon) = (self.parameters.width, self.level, self.parameters.norm_epsilon);
         let mut places = into.places(forms, width, states.len() / width);
-        self.pool.each(&mut places, || (), |(), place| {
-            let state = &states[place.token * width..][..width];
-            math::rms_norm(level, state, weight, epsilon, place.floats);
-            place.bring_into_form(level);
-        });
+        self.pool.each(
+            &mut places,
+            || (),
+            |(), place| {
+                let state = &states[place.token * width..][..width];
+                math::rms_norm(level, state, weight, epsilon, place.floats);
+                place.bring_into_form(level);
+            },
+        );
     }
 
     /// Adds what a part of a layer gave to the states, after its norm if it has one.
@@ -190,23 +205,31 @@ impl Cpu {
         let (gate, up) = (gates.values.chunks_mut(size * tokens), ups.values.chunks_mut(size * tokens));
         let mut items: Vec<(usize, (&mut [[f32; GROUP]], &mut [[f32; GROUP]]))> = gate.zip(up).enumerate().collect();
         let activation = self.parameters.activation;
-        self.pool.each(&mut items, || (), |(), (index, (gates, ups))| {
-            let groups = gates.chunks_exact_mut(tokens).zip(ups.chunks_exact_mut(tokens));
-            for (group, (gates, ups)) in (*index * size..).zip(groups) {
-                gated.gate.multiply(level, group, input, gates);
-                gated.up.multiply(level, group, input, ups);
-                match activation {
-                    Activation::Silu => math::swiglu(level, gates.as_flattened_mut(), ups.as_flattened()),
-                    Activation::Gelu => math::geglu(level, gates.as_flattened_mut(), ups.as_flattened()),
+        self.pool.each(
+            &mut items,
+            || (),
+            |(), (index, (gates, ups))| {
+                let groups = gates.chunks_exact_mut(tokens).zip(ups.chunks_exact_mut(tokens));
+                for (group, (gates, ups)) in (*index * size..).zip(groups) {
+                    gated.gate.multiply(level, group, input, gates);
+                    gated.up.multiply(level, group, input, ups);
+                    match activation {
+                        Activation::Silu => math::swiglu(level, gates.as_flattened_mut(), ups.as_flattened()),
+                        Activation::Gelu => math::geglu(level, gates.as_flattened_mut(), ups.as_flattened()),
+                    }
                 }
-            }
-        });
+            },
+        );
         let gates = &*gates;
         let mut places = middle.places(&[gated.down.form()], gated.down.columns, tokens);
-        self.pool.each(&mut places, || (), |(), place| {
-            gates.token(place.token, place.floats);
-            place.bring_into_form(level);
-        });
+        self.pool.each(
+            &mut places,
+            || (),
+            |(), place| {
+                gates.token(place.token, place.floats);
+                place.bring_into_form(level);
+            },
+        );
         drop(places);
         multiply(&self.pool, level, &mut [(&gated.down, answers)], middle);
     }
@@ -233,10 +256,14 @@ impl Cpu {
         for (expert, asked) in experts.iter().zip(&asked).filter(|(_, asked)| !asked.is_empty()) {
             let (level, input) = (self.level, &s.input);
             let mut places = gathered.places(&expert.forms(), width, asked.len());
-            self.pool.each(&mut places, || (), |(), place| {
-                place.floats.copy_from_slice(input.floats(asked[place.token].0));
-                place.bring_into_form(level);
-            });
+            self.pool.each(
+                &mut places,
+                || (),
+                |(), place| {
+                    place.floats.copy_from_slice(input.floats(asked[place.token].0));
+                    place.bring_into_form(level);
+                },
+            );
             drop(places);
             self.gated(expert, &gathered, &mut s.middle, &mut s.made);
             let [.., answers] = &s.made;
@@ -284,11 +311,15 @@ fn multiply(pool: &Pool, level: Level, jobs: &mut [(&Matrix, &mut Made)], with: 
         let parts = made.values.chunks_mut(size * tokens).enumerate();
         items.extend(parts.map(|(index, out)| (*matrix, index * size, out)));
     }
-    pool.each(&mut items, || (), |(), (matrix, first, out)| {
-        for (group, out) in (*first..).zip(out.chunks_exact_mut(tokens)) {
-            matrix.multiply(level, group, with, out);
-        }
-    });
+    pool.each(
+        &mut items,
+        || (),
+        |(), (matrix, first, out)| {
+            for (group, out) in (*first..).zip(out.chunks_exact_mut(tokens)) {
+                matrix.multiply(level, group, with, out);
+            }
+        },
+    );
 }
 
 /// The likeliest experts, the lower number first of equals, with weights that add up to one.

@@ -76,7 +76,12 @@ impl Pool {
 
     /// Runs `run` once for every item and returns when all are through. A thread makes itself what it needs between items with
     /// `own`.
-    pub(super) fn each<T: Send, S>(&self, items: &mut [T], own: impl Fn() -> S + Sync, run: impl Fn(&mut S, &mut T) + Sync) {
+    pub(super) fn each<T: Send, S>(
+        &self,
+        items: &mut [T],
+        own: impl Fn() -> S + Sync,
+        run: impl Fn(&mut S, &mut T) + Sync,
+    ) {
         if self.others.is_empty() || items.len() < 2 {
             let mut own = own();
             items.iter_mut().for_each(|item| run(&mut own, item));

@@ -167,6 +167,15 @@ fn extreme_quants_do_not_overflow() {
             let out = product(level, &matrix, &prepare(level, Form::Q8, 32, &[sign * 127.0; 32]));
             assert_eq!(out[0].to_bits(), (sign * -128.0 * 127.0 * 32.0_f32).to_bits(), "{level:?}");
         }
+        // What is no number counts as nothing.
+        let mut broken = [1.0; 32];
+        broken[7] = f32::NAN;
+        let prepared = prepare(level, Form::Q8, 32, &broken);
+        let blocks = prepared.quantised(0, Sums::Exact);
+        assert_eq!(
+            (blocks.quants[0][7], blocks.quants[0][8], blocks.sums[0]),
+            (0, 127, blocks.scales[0] * 31.0 * 127.0)
+        );
         product(level, &matrix, &prepare(level, Form::Q8, 32, &[f32::NAN; 32]));
     }
 }

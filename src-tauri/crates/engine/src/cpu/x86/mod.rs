@@ -8,15 +8,16 @@
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_ps, _mm256_and_si256,
     _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_load_si256, _mm256_loadu_ps,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16,
-    _mm256_storeu_ps, _mm256_xor_si256, _mm512_add_ps, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
+    _mm256_xor_si256, _mm512_add_ps, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
+    _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
 };
 use std::marker::PhantomData;
 
 pub(super) mod attention;
+pub(super) mod forms;
 
 use super::activations::{Activations, Quantised};
 use super::math::Level;
@@ -236,13 +237,32 @@ macro_rules! products {
 }
 
 products!(
-    avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", 1, 2, __m512, __m512i,
-    _mm512_load_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_and_si512, _mm512_srli_epi16, _mm512_cvtepi32_ps, _mm512_mul_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_loadu_ps,
-    _mm512_cvtph_ps, __m256i, _mm256_load_si256, _mm512_storeu_ps,
+    avx512,
+    "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    1,
+    3,
+    __m512,
+    __m512i,
+    _mm512_load_si512,
+    _mm512_set1_epi8,
+    _mm512_set1_epi32,
+    _mm512_set1_ps,
+    _mm512_setzero_ps,
+    _mm512_setzero_si512,
+    _mm512_and_si512,
+    _mm512_srli_epi16,
+    _mm512_cvtepi32_ps,
+    _mm512_mul_ps,
+    _mm512_fmadd_ps,
+    _mm512_add_ps,
+    _mm512_loadu_ps,
+    _mm512_cvtph_ps,
+    __m256i,
+    _mm256_load_si256,
+    _mm512_storeu_ps,
     fn sum_unsigned(sums: __m512i, weight: __m512i, four: __m512i) -> __m512i {
         _mm512_dpbusd_epi32(sums, weight, four)
-    }
+    },
     unsafe fn sum_signed(fours: *const i32, weight: __m512i, four: __m512i) -> __m512i {
         // SAFETY: the caller's promise.
         _mm512_dpbusd_epi32(_mm512_set1_epi32(unsafe { *fours }), weight, four)
@@ -250,13 +270,32 @@ products!(
 );
 
 products!(
-    vnni256, "avx2,fma,f16c,avxvnni", 2, 1, __m256, __m256i,
-    _mm256_load_si256, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_and_si256, _mm256_srli_epi16, _mm256_cvtepi32_ps, _mm256_mul_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_loadu_ps,
-    _mm256_cvtph_ps, std::arch::x86_64::__m128i, _mm_loadu_si128, _mm256_storeu_ps,
+    vnni256,
+    "avx2,fma,f16c,avxvnni",
+    2,
+    1,
+    __m256,
+    __m256i,
+    _mm256_load_si256,
+    _mm256_set1_epi8,
+    _mm256_set1_epi32,
+    _mm256_set1_ps,
+    _mm256_setzero_ps,
+    _mm256_setzero_si256,
+    _mm256_and_si256,
+    _mm256_srli_epi16,
+    _mm256_cvtepi32_ps,
+    _mm256_mul_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps,
+    _mm256_loadu_ps,
+    _mm256_cvtph_ps,
+    std::arch::x86_64::__m128i,
+    _mm_loadu_si128,
+    _mm256_storeu_ps,
     fn sum_unsigned(sums: __m256i, weight: __m256i, four: __m256i) -> __m256i {
         _mm256_dpbusd_avx_epi32(sums, weight, four)
-    }
+    },
     unsafe fn sum_signed(fours: *const i32, weight: __m256i, four: __m256i) -> __m256i {
         // SAFETY: the caller's promise.
         _mm256_dpbusd_avx_epi32(_mm256_set1_epi32(unsafe { *fours }), weight, four)
@@ -264,14 +303,33 @@ products!(
 );
 
 products!(
-    avx2, "avx2,fma,f16c", 2, 1, __m256, __m256i,
-    _mm256_load_si256, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_and_si256, _mm256_srli_epi16, _mm256_cvtepi32_ps, _mm256_mul_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_loadu_ps,
-    _mm256_cvtph_ps, std::arch::x86_64::__m128i, _mm_loadu_si128, _mm256_storeu_ps,
+    avx2,
+    "avx2,fma,f16c",
+    2,
+    1,
+    __m256,
+    __m256i,
+    _mm256_load_si256,
+    _mm256_set1_epi8,
+    _mm256_set1_epi32,
+    _mm256_set1_ps,
+    _mm256_setzero_ps,
+    _mm256_setzero_si256,
+    _mm256_and_si256,
+    _mm256_srli_epi16,
+    _mm256_cvtepi32_ps,
+    _mm256_mul_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps,
+    _mm256_loadu_ps,
+    _mm256_cvtph_ps,
+    std::arch::x86_64::__m128i,
+    _mm_loadu_si128,
+    _mm256_storeu_ps,
     fn sum_unsigned(_: __m256i, weight: __m256i, four: __m256i) -> __m256i {
         // Two products of at most 31 and 127 each stay far below what 16 bits hold.
         _mm256_madd_epi16(_mm256_maddubs_epi16(weight, four), _mm256_set1_epi16(1))
-    }
+    },
     unsafe fn sum_signed(_: *const i32, weight: __m256i, four: __m256i) -> __m256i {
         // Bytes with 128 added would overflow 16 bits. So one factor is the weight's magnitude, and the weight gives its sign to the
         // activation; activations are never -128, so that cannot overflow, and neither can the sum of two products.
