@@ -5,15 +5,6 @@
     reason = "vector loads take pointers, and functions compiled for wider instructions are called after asking for them"
 )]
 
-use std::arch::x86_64::{
-    __m256, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_ps, _mm256_and_si256,
-    _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_load_si256, _mm256_loadu_ps,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
-    _mm256_xor_si256, _mm512_add_ps, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
-};
 use std::marker::PhantomData;
 
 pub(super) mod attention;
@@ -94,247 +85,238 @@ impl<'a> Pointers<'a> {
     }
 }
 
-/// Declares the products for registers of some width. `$parts` registers have the rows of a group, `$many` activations are
-/// computed at a time as long as there are so many.
+/// Declares the products for the registers of a module, which has named their intrinsics: [`GROUP`] rows are `PARTS` registers, and
+/// `MANY` activations are computed at a time as long as there are so many.
 macro_rules! products {
-    (
-        $module:ident, $features:literal, $parts:literal, $many:literal, $float:ty, $int:ty,
-        $load:ident, $set1_8:ident, $set1_32:ident, $set1:ident, $zero:ident, $zero_int:ident, $and:ident, $shift:ident,
-        $convert:ident, $multiply:ident, $fused:ident, $add:ident, $load_floats:ident, $widen:ident, $half:ty, $load_half:ident,
-        $store:ident,
-        $unsigned:item $signed:item
-    ) => {
-        mod $module {
-            use super::*;
+    ($features:literal) => {
+        #[target_feature(enable = $features)]
+        pub(super) fn tokens(rows: Rows<'_>, matrix: &Packed, activations: &Activations, out: &mut [[f32; GROUP]]) {
+            let half = matches!(matrix.scales, Scales::Half(_));
+            let run = match (matrix.layout, half) {
+                (Layout::Nibbles, true) => kind::<NIBBLES, true>,
+                (Layout::Nibbles, false) => kind::<NIBBLES, false>,
+                (Layout::Unsigned, true) => kind::<UNSIGNED, true>,
+                (Layout::Unsigned, false) => kind::<UNSIGNED, false>,
+                (Layout::Signed, true) => kind::<SIGNED, true>,
+                (Layout::Signed, false) => kind::<SIGNED, false>,
+                (Layout::Halves, true) => kind::<HALVES, true>,
+                (Layout::Halves, false) => kind::<HALVES, false>,
+            };
+            run(rows, matrix, activations, out);
+        }
 
-            /// Floats in a register.
-            const WIDE: usize = GROUP / $parts;
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            $unsigned
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            $signed
-
-            #[target_feature(enable = $features)]
-            pub(super) fn tokens(rows: Rows<'_>, matrix: &Packed, activations: &Activations, out: &mut [[f32; GROUP]]) {
-                let half = matches!(matrix.scales, Scales::Half(_));
-                let run = match (matrix.layout, half) {
-                    (Layout::Nibbles, true) => kind::<NIBBLES, true>,
-                    (Layout::Nibbles, false) => kind::<NIBBLES, false>,
-                    (Layout::Unsigned, true) => kind::<UNSIGNED, true>,
-                    (Layout::Unsigned, false) => kind::<UNSIGNED, false>,
-                    (Layout::Signed, true) => kind::<SIGNED, true>,
-                    (Layout::Signed, false) => kind::<SIGNED, false>,
-                    (Layout::Halves, true) => kind::<HALVES, true>,
-                    (Layout::Halves, false) => kind::<HALVES, false>,
-                };
-                run(rows, matrix, activations, out);
-            }
-
-            #[target_feature(enable = $features)]
-            fn kind<const KIND: u8, const HALF: bool>(
-                rows: Rows<'_>,
-                matrix: &Packed,
-                activations: &Activations,
-                out: &mut [[f32; GROUP]],
-            ) {
-                let with = |token: usize| Pointers::new(activations.quantised(token, matrix.sums), rows.blocks);
-                let (many, rest) = out.as_chunks_mut::<$many>();
-                let whole = many.len() * $many;
-                for (index, out) in many.iter_mut().enumerate() {
-                    let with = std::array::from_fn(|n| with(index * $many + n));
-                    for part in 0..$parts {
-                        tile::<$many, KIND, HALF>(rows, part, with, out);
-                    }
-                }
-                for (index, out) in rest.iter_mut().enumerate() {
-                    let out = std::array::from_mut(out);
-                    for part in 0..$parts {
-                        tile::<1, KIND, HALF>(rows, part, [with(whole + index)], out);
-                    }
+        #[target_feature(enable = $features)]
+        fn kind<const KIND: u8, const HALF: bool>(
+            rows: Rows<'_>,
+            matrix: &Packed,
+            activations: &Activations,
+            out: &mut [[f32; GROUP]],
+        ) {
+            let with = |token: usize| Pointers::new(activations.quantised(token, matrix.sums), rows.blocks);
+            let (many, rest) = out.as_chunks_mut::<MANY>();
+            let whole = many.len() * MANY;
+            for (index, out) in many.iter_mut().enumerate() {
+                let with = std::array::from_fn(|n| with(index * MANY + n));
+                for part in 0..PARTS {
+                    tile::<MANY, KIND, HALF>(rows, part, with, out);
                 }
             }
+            for (index, out) in rest.iter_mut().enumerate() {
+                let out = std::array::from_mut(out);
+                for part in 0..PARTS {
+                    tile::<1, KIND, HALF>(rows, part, [with(whole + index)], out);
+                }
+            }
+        }
 
-            /// One register of scales or offsets.
-            ///
-            /// # Safety
-            /// The list must have so many, and be of the kind that `HALF` says.
-            #[inline]
-            #[target_feature(enable = $features)]
-            unsafe fn scale<const HALF: bool>(list: *const u8, index: usize, part: usize) -> $float {
-                let at = index * GROUP + part * WIDE;
-                // SAFETY: the caller's promise.
+        /// One register of scales or offsets.
+        ///
+        /// # Safety
+        /// The list must have so many, and be of the kind that `HALF` says.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn scale<const HALF: bool>(list: *const u8, index: usize, part: usize) -> Float {
+            let at = index * GROUP + part * WIDE;
+            // SAFETY: the caller's promise.
+            unsafe {
+                if HALF {
+                    widen(load_halves(list.add(at * 2).cast::<HalfRegister>()))
+                } else {
+                    load_floats(list.add(at * 4).cast())
+                }
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn tile<const N: usize, const KIND: u8, const HALF: bool>(
+            rows: Rows<'_>,
+            part: usize,
+            with: [Pointers<'_>; N],
+            out: &mut [[f32; GROUP]; N],
+        ) {
+            let mut lanes = [[zero(); 8]; N];
+            let mut more = [zero(); N];
+            let low = set1_8(15);
+            for block in 0..rows.blocks {
+                // SAFETY: `block` is below the length of all lists, as `Rows::new` and `Pointers::new` have made sure.
                 unsafe {
-                    if HALF { $widen($load_half(list.add(at * 2).cast::<$half>())) } else { $load_floats(list.add(at * 4).cast()) }
-                }
-            }
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn tile<const N: usize, const KIND: u8, const HALF: bool>(
-                rows: Rows<'_>,
-                part: usize,
-                with: [Pointers<'_>; N],
-                out: &mut [[f32; GROUP]; N],
-            ) {
-                let mut lanes = [[$zero(); 8]; N];
-                let mut more = [$zero(); N];
-                let low = $set1_8(15);
-                for block in 0..rows.blocks {
-                    // SAFETY: `block` is below the length of all lists, as `Rows::new` and `Pointers::new` have made sure.
-                    unsafe {
-                        let halves = if KIND == HALVES { 2 } else { 1 };
-                        let first = scale::<HALF>(rows.scales, block * halves, part);
-                        let second = if KIND == HALVES { scale::<HALF>(rows.scales, block * 2 + 1, part) } else { first };
-                        let mut scales = [[first; 2]; N];
+                    let halves = if KIND == HALVES { 2 } else { 1 };
+                    let first = scale::<HALF>(rows.scales, block * halves, part);
+                    let second = if KIND == HALVES { scale::<HALF>(rows.scales, block * 2 + 1, part) } else { first };
+                    let mut scales = [[first; 2]; N];
+                    for n in 0..N {
+                        let with_scale = set1(*with[n].scales.add(block));
+                        scales[n] = [multiply(first, with_scale), multiply(second, with_scale)];
+                    }
+                    if KIND == NIBBLES || KIND == UNSIGNED {
+                        let offset = scale::<HALF>(rows.offsets, block, part);
                         for n in 0..N {
-                            let with_scale = $set1(*with[n].scales.add(block));
-                            scales[n] = [$multiply(first, with_scale), $multiply(second, with_scale)];
+                            more[n] = fused(offset, set1(*with[n].sums.add(block)), more[n]);
                         }
-                        if KIND == NIBBLES || KIND == UNSIGNED {
-                            let offset = scale::<HALF>(rows.offsets, block, part);
+                    }
+                    for line in 0..4 {
+                        let lines = if KIND == NIBBLES { 4 } else { 8 };
+                        let at = rows.quants.add((block * lines + line) * 64 + part * WIDE * 4);
+                        let weights = if KIND == NIBBLES {
+                            let packed = load(at.cast());
+                            [and(packed, low), and(shift::<4>(packed), low)]
+                        } else {
+                            [load(at.cast()), load(at.add(4 * 64).cast())]
+                        };
+                        for (side, weight) in weights.into_iter().enumerate() {
+                            let lane = line + side * 4;
                             for n in 0..N {
-                                more[n] = $fused(offset, $set1(*with[n].sums.add(block)), more[n]);
-                            }
-                        }
-                        for line in 0..4 {
-                            let lines = if KIND == NIBBLES { 4 } else { 8 };
-                            let at = rows.quants.add((block * lines + line) * 64 + part * WIDE * 4);
-                            let weights = if KIND == NIBBLES {
-                                let packed = $load(at.cast());
-                                [$and(packed, low), $and($shift::<4>(packed), low)]
-                            } else {
-                                [$load(at.cast()), $load(at.add(4 * 64).cast())]
-                            };
-                            for (side, weight) in weights.into_iter().enumerate() {
-                                let lane = line + side * 4;
-                                for n in 0..N {
-                                    let four = $set1_32(*with[n].quants.add(block * 8 + lane));
-                                    let sums = if KIND == NIBBLES || KIND == UNSIGNED {
-                                        sum_unsigned($zero_int(), weight, four)
-                                    } else {
-                                        sum_signed(with[n].fours.add(block * 8 + lane), weight, four)
-                                    };
-                                    lanes[n][lane] = $fused($convert(sums), scales[n][side], lanes[n][lane]);
-                                }
+                                let four = set1_32(*with[n].quants.add(block * 8 + lane));
+                                let sums = if KIND == NIBBLES || KIND == UNSIGNED {
+                                    sum_unsigned(zero_whole(), weight, four)
+                                } else {
+                                    sum_signed(with[n].fours.add(block * 8 + lane), weight, four)
+                                };
+                                lanes[n][lane] = fused(convert(sums), scales[n][side], lanes[n][lane]);
                             }
                         }
                     }
                 }
-                for n in 0..N {
-                    let [a, b, c, d, e, f, g, h] = lanes[n];
-                    let folded = $add($add($add(a, e), $add(c, g)), $add($add(b, f), $add(d, h)));
-                    let sum = if KIND == NIBBLES || KIND == UNSIGNED { $add(folded, more[n]) } else { folded };
-                    // SAFETY: there are so many floats from `part * WIDE` on.
-                    unsafe { $store(out[n].as_mut_ptr().add(part * WIDE), sum) };
-                }
+            }
+            for n in 0..N {
+                let [a, b, c, d, e, f, g, h] = lanes[n];
+                let folded = add(add(add(a, e), add(c, g)), add(add(b, f), add(d, h)));
+                let sum = if KIND == NIBBLES || KIND == UNSIGNED { add(folded, more[n]) } else { folded };
+                // SAFETY: there are so many floats from `part * WIDE` on.
+                unsafe { store(out[n].as_mut_ptr().add(part * WIDE), sum) };
             }
         }
     };
 }
 
-products!(
-    avx512,
-    "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
-    1,
-    3,
-    __m512,
-    __m512i,
-    _mm512_load_si512,
-    _mm512_set1_epi8,
-    _mm512_set1_epi32,
-    _mm512_set1_ps,
-    _mm512_setzero_ps,
-    _mm512_setzero_si512,
-    _mm512_and_si512,
-    _mm512_srli_epi16,
-    _mm512_cvtepi32_ps,
-    _mm512_mul_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps,
-    _mm512_loadu_ps,
-    _mm512_cvtph_ps,
-    __m256i,
-    _mm256_load_si256,
-    _mm512_storeu_ps,
-    fn sum_unsigned(sums: __m512i, weight: __m512i, four: __m512i) -> __m512i {
+/// AVX-512 with VNNI.
+mod avx512 {
+    use std::arch::x86_64::{
+        __m256i as HalfRegister, __m512 as Float, __m512i as Whole, _mm256_load_si256 as load_halves,
+        _mm512_add_ps as add, _mm512_and_si512 as and, _mm512_cvtepi32_ps as convert, _mm512_cvtph_ps as widen,
+        _mm512_dpbusd_epi32, _mm512_fmadd_ps as fused, _mm512_load_si512 as load, _mm512_loadu_ps as load_floats,
+        _mm512_mul_ps as multiply, _mm512_set1_epi8 as set1_8, _mm512_set1_epi32 as set1_32, _mm512_set1_ps as set1,
+        _mm512_setzero_ps as zero, _mm512_setzero_si512 as zero_whole, _mm512_srli_epi16 as shift,
+        _mm512_storeu_ps as store,
+    };
+
+    use super::*;
+
+    const PARTS: usize = 1;
+    const MANY: usize = 3;
+    /// Floats in a register.
+    const WIDE: usize = GROUP / PARTS;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn sum_unsigned(sums: Whole, weight: Whole, four: Whole) -> Whole {
         _mm512_dpbusd_epi32(sums, weight, four)
-    },
-    unsafe fn sum_signed(fours: *const i32, weight: __m512i, four: __m512i) -> __m512i {
-        // SAFETY: the caller's promise.
-        _mm512_dpbusd_epi32(_mm512_set1_epi32(unsafe { *fours }), weight, four)
     }
-);
 
-products!(
-    vnni256,
-    "avx2,fma,f16c,avxvnni",
-    2,
-    1,
-    __m256,
-    __m256i,
-    _mm256_load_si256,
-    _mm256_set1_epi8,
-    _mm256_set1_epi32,
-    _mm256_set1_ps,
-    _mm256_setzero_ps,
-    _mm256_setzero_si256,
-    _mm256_and_si256,
-    _mm256_srli_epi16,
-    _mm256_cvtepi32_ps,
-    _mm256_mul_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps,
-    _mm256_loadu_ps,
-    _mm256_cvtph_ps,
-    std::arch::x86_64::__m128i,
-    _mm_loadu_si128,
-    _mm256_storeu_ps,
-    fn sum_unsigned(sums: __m256i, weight: __m256i, four: __m256i) -> __m256i {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    /// # Safety
+    /// There must be a number.
+    unsafe fn sum_signed(fours: *const i32, weight: Whole, four: Whole) -> Whole {
+        // SAFETY: the caller's promise.
+        _mm512_dpbusd_epi32(set1_32(unsafe { *fours }), weight, four)
+    }
+
+    products!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+}
+
+/// AVX-VNNI.
+mod vnni256 {
+    use std::arch::x86_64::{
+        __m128i as HalfRegister, __m256 as Float, __m256i as Whole, _mm_loadu_si128 as load_halves,
+        _mm256_add_ps as add, _mm256_and_si256 as and, _mm256_cvtepi32_ps as convert, _mm256_cvtph_ps as widen,
+        _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps as fused, _mm256_load_si256 as load, _mm256_loadu_ps as load_floats,
+        _mm256_mul_ps as multiply, _mm256_set1_epi8 as set1_8, _mm256_set1_epi32 as set1_32, _mm256_set1_ps as set1,
+        _mm256_setzero_ps as zero, _mm256_setzero_si256 as zero_whole, _mm256_srli_epi16 as shift,
+        _mm256_storeu_ps as store,
+    };
+
+    use super::*;
+
+    const PARTS: usize = 2;
+    const MANY: usize = 1;
+    /// Floats in a register.
+    const WIDE: usize = GROUP / PARTS;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    fn sum_unsigned(sums: Whole, weight: Whole, four: Whole) -> Whole {
         _mm256_dpbusd_avx_epi32(sums, weight, four)
-    },
-    unsafe fn sum_signed(fours: *const i32, weight: __m256i, four: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
-        _mm256_dpbusd_avx_epi32(_mm256_set1_epi32(unsafe { *fours }), weight, four)
     }
-);
 
-products!(
-    avx2,
-    "avx2,fma,f16c",
-    2,
-    1,
-    __m256,
-    __m256i,
-    _mm256_load_si256,
-    _mm256_set1_epi8,
-    _mm256_set1_epi32,
-    _mm256_set1_ps,
-    _mm256_setzero_ps,
-    _mm256_setzero_si256,
-    _mm256_and_si256,
-    _mm256_srli_epi16,
-    _mm256_cvtepi32_ps,
-    _mm256_mul_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps,
-    _mm256_loadu_ps,
-    _mm256_cvtph_ps,
-    std::arch::x86_64::__m128i,
-    _mm_loadu_si128,
-    _mm256_storeu_ps,
-    fn sum_unsigned(_: __m256i, weight: __m256i, four: __m256i) -> __m256i {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    /// # Safety
+    /// There must be a number.
+    unsafe fn sum_signed(fours: *const i32, weight: Whole, four: Whole) -> Whole {
+        // SAFETY: the caller's promise.
+        _mm256_dpbusd_avx_epi32(set1_32(unsafe { *fours }), weight, four)
+    }
+
+    products!("avx2,fma,f16c,avxvnni");
+}
+
+/// AVX2.
+mod avx2 {
+    use std::arch::x86_64::{
+        __m128i as HalfRegister, __m256 as Float, __m256i as Whole, _mm_loadu_si128 as load_halves, _mm256_abs_epi8,
+        _mm256_add_ps as add, _mm256_and_si256 as and, _mm256_cvtepi32_ps as convert, _mm256_cvtph_ps as widen,
+        _mm256_fmadd_ps as fused, _mm256_load_si256 as load, _mm256_loadu_ps as load_floats, _mm256_madd_epi16,
+        _mm256_maddubs_epi16, _mm256_mul_ps as multiply, _mm256_set1_epi8 as set1_8, _mm256_set1_epi16,
+        _mm256_set1_epi32 as set1_32, _mm256_set1_ps as set1, _mm256_setzero_ps as zero,
+        _mm256_setzero_si256 as zero_whole, _mm256_sign_epi8, _mm256_srli_epi16 as shift, _mm256_storeu_ps as store,
+        _mm256_xor_si256,
+    };
+
+    use super::*;
+
+    const PARTS: usize = 2;
+    const MANY: usize = 1;
+    /// Floats in a register.
+    const WIDE: usize = GROUP / PARTS;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn sum_unsigned(_: Whole, weight: Whole, four: Whole) -> Whole {
         // Two products of at most 31 and 127 each stay far below what 16 bits hold.
         _mm256_madd_epi16(_mm256_maddubs_epi16(weight, four), _mm256_set1_epi16(1))
-    },
-    unsafe fn sum_signed(_: *const i32, weight: __m256i, four: __m256i) -> __m256i {
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn sum_signed(_: *const i32, weight: Whole, four: Whole) -> Whole {
         // Bytes with 128 added would overflow 16 bits. So one factor is the weight's magnitude, and the weight gives its sign to the
         // activation; activations are never -128, so that cannot overflow, and neither can the sum of two products.
-        let weight = _mm256_xor_si256(weight, _mm256_set1_epi8(-128));
+        let weight = _mm256_xor_si256(weight, set1_8(-128));
         let products = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(four, weight));
         _mm256_madd_epi16(products, _mm256_set1_epi16(1))
     }
-);
+
+    products!("avx2,fma,f16c");
+}
