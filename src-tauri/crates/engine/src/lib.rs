@@ -22,6 +22,7 @@ pub mod adapter;
 pub mod backend;
 pub mod constraint;
 pub mod gguf;
+pub mod roofline;
 pub mod synthetic;
 
 mod cpu;

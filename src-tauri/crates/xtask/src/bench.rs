@@ -1,9 +1,21 @@
-//! `cargo xtask bench end-to-end`: starts the measurement that stands with the system tests, on the practice model.
+//! `cargo xtask bench`: `end-to-end` starts the measurement that stands with the system tests, on the practice model; `engine` compares
+//! with llama.cpp.
+
+pub(crate) mod engine;
 
 use crate::system;
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::ExitCode;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum What {
+    /// The whole way against the engine alone.
+    EndToEnd,
+    /// The engine against llama.cpp.
+    Engine,
+}
 
 /// Prints one JSON object; docs/benchmarks.md says how to read it.
 pub(crate) fn end_to_end(model: &Path, rounds: u32) -> Result<ExitCode> {

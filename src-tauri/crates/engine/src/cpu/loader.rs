@@ -31,11 +31,11 @@ impl Loader {
             feed_forward: if p.experts.is_some() {
                 FeedForward::Experts { router: self.matrix(&Part::Router.of(layer)), experts: self.experts(layer) }
             } else {
-                FeedForward::Dense(Gated {
+                FeedForward::Dense(Box::new(Gated {
                     gate: self.matrix(&Part::Gate.of(layer)),
                     up: self.matrix(&Part::Up.of(layer)),
                     down: self.matrix(&Part::Down.of(layer)),
-                })
+                }))
             },
             feed_forward_norm_behind: behind.then(|| self.vector(&Part::FeedForwardNormBehind.of(layer))),
         }

@@ -46,7 +46,7 @@ struct Layer {
 }
 
 enum FeedForward {
-    Dense(Gated),
+    Dense(Box<Gated>),
     Experts { router: Matrix, experts: Vec<Gated> },
 }
 
@@ -132,7 +132,9 @@ impl Backend for Cpu {
             logits.resize(self.parameters.vocabulary, 0.0);
             scratch.logits(found.len(), &mut logits);
             if let Some(cap) = self.parameters.logit_cap {
-                logits.iter_mut().for_each(|logit| *logit = math::capped(*logit, cap));
+                for logit in &mut logits {
+                    *logit = math::capped(*logit, cap);
+                }
             }
             for penalty in batch.penalties.iter().filter(|penalty| penalty.row == index) {
                 if let Some(logit) = logits.get_mut(penalty.token as usize) {

@@ -9,7 +9,6 @@ use super::activations::{Activations, Form};
 use super::attention::{Attention, Space};
 use super::math::{self, Level};
 use super::matrix::{Made, Matrix};
-use super::packed::GROUP;
 use super::pool::Pool;
 use super::{Cpu, FeedForward, Gated};
 use crate::backend::{Batch, Row, Wanted};
@@ -50,7 +49,9 @@ impl Cpu {
         s.states.resize(tokens * width, 0.0);
         for (row, state) in batch.rows.iter().zip(s.states.chunks_exact_mut(width)) {
             self.embedding.row(row.token as usize, state);
-            state.iter_mut().for_each(|value| *value *= embedding_scale);
+            for value in state {
+                *value *= embedding_scale;
+            }
         }
         let turns = Turns::new(&self.ropes, batch);
         for index in 0..self.layers.len() {
@@ -80,7 +81,7 @@ impl Cpu {
                     self.gated(gated, &s.input, &mut s.middle, &mut s.made);
                     let [.., answers] = &s.made;
                     self.add(&mut s.states, layer.feed_forward_norm_behind.as_deref(), |token, out| {
-                        answers.token(token, out)
+                        answers.token(token, out);
                     });
                 }
                 FeedForward::Experts { router, experts } => {
@@ -203,7 +204,7 @@ impl Cpu {
         ups.shape(groups, tokens);
         let size = share(&self.pool, groups);
         let (gate, up) = (gates.values.chunks_mut(size * tokens), ups.values.chunks_mut(size * tokens));
-        let mut items: Vec<(usize, (&mut [[f32; GROUP]], &mut [[f32; GROUP]]))> = gate.zip(up).enumerate().collect();
+        let mut items: Vec<_> = gate.zip(up).enumerate().collect();
         let activation = self.parameters.activation;
         self.pool.each(
             &mut items,

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 /// Runs a closure for every item of a list, on several threads at a time. Whoever is free takes the next item, so a thread that the
@@ -20,6 +21,8 @@ pub(super) struct Pool {
 
 struct Other {
     asleep: Arc<AtomicBool>,
+    /// Wakes it. Dropped to end it.
+    bell: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -30,7 +33,6 @@ struct Shared {
     gate: AtomicU64,
     work: UnsafeCell<Option<Work>>,
     panicked: AtomicBool,
-    ending: AtomicBool,
 }
 
 // SAFETY: `work` is written by the owner of the pool only, while the gate is closed and nobody is inside; it is read by threads that
@@ -53,17 +55,15 @@ const SPINS: u32 = 20_000;
 impl Pool {
     /// A pool of so many threads, the one that calls included. If they are not to be had, it does with fewer.
     pub(super) fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared {
-            gate: AtomicU64::new(0),
-            work: UnsafeCell::new(None),
-            panicked: AtomicBool::new(false),
-            ending: AtomicBool::new(false),
-        });
+        let shared =
+            Arc::new(Shared { gate: AtomicU64::new(0), work: UnsafeCell::new(None), panicked: AtomicBool::new(false) });
         let start = |_| {
             let asleep = Arc::new(AtomicBool::new(false));
+            let (bell, rung) = sync_channel(1);
             let (inside, flag) = (Arc::clone(&shared), Arc::clone(&asleep));
-            let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || inside.serve(&flag)).ok()?;
-            Some(Other { asleep, thread: Some(thread) })
+            let serve = move || inside.serve(&flag, &rung);
+            let thread = thread::Builder::new().name("engine".to_owned()).spawn(serve).ok()?;
+            Some(Other { asleep, bell: Some(bell), thread: Some(thread) })
         };
         let others = (1..threads).map_while(start).collect();
         Self { shared, others, alone: PhantomData }
@@ -84,7 +84,9 @@ impl Pool {
     ) {
         if self.others.is_empty() || items.len() < 2 {
             let mut own = own();
-            items.iter_mut().for_each(|item| run(&mut own, item));
+            for item in items {
+                run(&mut own, item);
+            }
             return;
         }
         let (list, count) = (Items(items.as_mut_ptr()), items.len());
@@ -116,10 +118,11 @@ impl Pool {
         unsafe { *self.shared.work.get() = Some(Work(take)) };
         let before = self.shared.gate.load(Ordering::Relaxed);
         let closing = Closing(&self.shared);
-        self.shared.gate.store((before & !(OPEN | INSIDE)) + 2 * OPEN | OPEN, Ordering::SeqCst);
+        self.shared.gate.store(((before & !(OPEN | INSIDE)) + 2 * OPEN) | OPEN, Ordering::SeqCst);
         for other in self.others.iter().filter(|other| other.asleep.load(Ordering::SeqCst)) {
-            if let Some(thread) = &other.thread {
-                thread.thread().unpark();
+            if let Some(bell) = &other.bell {
+                // Full means that it rings already.
+                let _ = bell.try_send(());
             }
         }
         take();
@@ -156,7 +159,7 @@ impl Drop for Closing<'_> {
 
 impl Shared {
     /// What another thread does all its life.
-    fn serve(&self, asleep: &AtomicBool) {
+    fn serve(&self, asleep: &AtomicBool, rung: &Receiver<()>) {
         let mut seen = 0;
         let mut spins = 0;
         loop {
@@ -179,16 +182,14 @@ impl Shared {
                     self.panicked.store(true, Ordering::Relaxed);
                 }
                 self.gate.fetch_sub(1, Ordering::Release);
-            } else if self.ending.load(Ordering::Relaxed) {
-                return;
             } else if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();
             } else {
                 asleep.store(true, Ordering::SeqCst);
                 let gate = self.gate.load(Ordering::SeqCst);
-                if (gate & OPEN == 0 || gate >> 17 == seen) && !self.ending.load(Ordering::SeqCst) {
-                    thread::park();
+                if (gate & OPEN == 0 || gate >> 17 == seen) && rung.recv().is_err() {
+                    return;
                 }
                 asleep.store(false, Ordering::SeqCst);
                 spins = 0;
@@ -199,9 +200,10 @@ impl Shared {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.ending.store(true, Ordering::SeqCst);
+        for other in &mut self.others {
+            other.bell = None;
+        }
         for thread in self.others.iter_mut().filter_map(|other| other.thread.take()) {
-            thread.thread().unpark();
             // Panics are caught inside.
             let _ = thread.join();
         }

@@ -162,6 +162,20 @@ impl Model {
         self.template.clone()
     }
 
+    /// Bytes of the file's weights that are read for one token: all but an embedding that is not the output too, and of experts those
+    /// that are asked.
+    pub fn bytes_for_a_token(&self) -> u64 {
+        let (embedding, output) = ("token_embd.weight", "output.weight");
+        let aside = self.tensors.contains_key(output).then_some(embedding);
+        let share =
+            self.parameters.experts.map_or((1, 1), |experts| (experts.used as u64, experts.count.max(1) as u64));
+        let read = self.tensors.values().filter(|tensor| Some(tensor.name.as_str()) != aside).map(|tensor| {
+            let bytes = tensor.bytes.len() as u64;
+            if tensor.name.contains("_exps.") { bytes / share.1 * share.0 } else { bytes }
+        });
+        read.sum()
+    }
+
     /// The weights.
     #[cfg(feature = "wgpu")]
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {

@@ -38,6 +38,7 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
     let before = Instant::now();
     let model = super::read(wanted.model)?;
     let (name, quantisation) = (model.name().map(str::to_owned), model.quantisation());
+    let weights = model.bytes_for_a_token();
     let tokenizer = model.tokenizer();
     let lengths = (wanted.prompt as usize, wanted.generate);
     let mut engine = super::start(model, &wanted.device, lengths, wanted.parallel, wanted.threads)?;
@@ -48,7 +49,11 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
     let rounds = (0..wanted.rounds.max(1))
         .map(|_| round(&mut engine, &prompts, wanted.generate))
         .collect::<anyhow::Result<Vec<Round>>>()?;
-    let report = Report { wanted, engine: &engine, ready_seconds, rounds: &rounds };
+    let peak_memory = peak_memory();
+    let threads = wanted.threads.unwrap_or(2);
+    // A card's memory is another one.
+    let read_rate = if wanted.device == Device::Cpu { engine::roofline::read_rate(weights, threads) } else { None };
+    let report = Report { wanted, engine: &engine, ready_seconds, rounds: &rounds, peak_memory, weights, read_rate };
     if wanted.json {
         let mut figures = report.json();
         figures["model"] = json!(name);
@@ -127,8 +132,11 @@ fn round(engine: &mut Engine, prompts: &[Vec<u32>], generate: u32) -> anyhow::Re
     let firsts: Vec<Duration> = requests.iter().filter_map(|(_, first, _)| *first).collect();
     let prompt = firsts.iter().max().copied().context("the engine gave no token")?;
     let behind_first = f64::from(generate) - 1.0;
-    let rates = requests.iter().zip(&firsts).map(|((_, _, last), first)| behind_first / (*last - *first).as_secs_f64());
-    Ok(Round { prompt, decode: whole - prompt, decoded, work, rates: rates.collect(), firsts })
+    let rates = requests
+        .iter()
+        .zip(&firsts)
+        .map(|((_, _, last), first)| behind_first / last.saturating_sub(*first).as_secs_f64());
+    Ok(Round { prompt, decode: whole.saturating_sub(prompt), decoded, work, rates: rates.collect(), firsts })
 }
 
 /// The least, the middle and the most of some figures.
@@ -159,6 +167,11 @@ struct Report<'a> {
     engine: &'a Engine,
     ready_seconds: f64,
     rounds: &'a [Round],
+    peak_memory: Option<u64>,
+    /// Bytes of weights that a token takes.
+    weights: u64,
+    /// Bytes a second that main memory gives, measured behind the rounds.
+    read_rate: Option<f64>,
 }
 
 impl Report<'_> {
@@ -224,7 +237,9 @@ impl Report<'_> {
             "threads": self.wanted.threads,
             "parallel": self.wanted.parallel,
             "ready_seconds": self.ready_seconds,
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": self.peak_memory,
+            "weights_bytes_per_token": self.weights,
+            "memory_read_bytes_per_second": self.read_rate,
             // Of one round, all requests together.
             "prompt_tokens": self.prompt_tokens(),
             "generated_tokens": u64::from(self.wanted.generate) * self.wanted.parallel as u64,
@@ -248,7 +263,7 @@ impl Report<'_> {
         let Bench { prompt, generate, parallel, .. } = *self.wanted;
         let adapter = self.engine.adapter().map_or_else(String::new, |adapter| format!(" on {adapter}"));
         writeln!(out, "backend {}{adapter}", self.engine.backend())?;
-        let memory = peak_memory().map_or_else(String::new, |bytes| format!(", {} MB at most", bytes / 1_000_000));
+        let memory = self.peak_memory.map_or_else(String::new, |bytes| format!(", {} MB at most", bytes / 1_000_000));
         writeln!(out, "ready after {:.2} s{memory}", self.ready_seconds)?;
         writeln!(
             out,
@@ -265,6 +280,15 @@ impl Report<'_> {
         }
         if let Some(Spread { least, median, most }) = Self::own_rates(self.rounds) {
             writeln!(out, "each request: {median:.1} tokens/s ({least:.1} to {most:.1})")?;
+        }
+        if let (Some(read), Some(rates)) = (self.read_rate, self.decode_rates()) {
+            let most = read / self.weights.max(1) as f64;
+            writeln!(
+                out,
+                "memory gives {:.1} GB/s, which is {most:.1} tokens/s for one request; {:.0} % of that",
+                read / 1e9,
+                rates.median / most * 100.0
+            )?;
         }
         let dispatches = self.for_each_token(|work| work.dispatches);
         if let Some((dispatches, bytes)) = dispatches.zip(self.for_each_token(|work| work.bytes_bound)) {

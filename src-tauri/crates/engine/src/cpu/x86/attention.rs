@@ -1,5 +1,7 @@
 //! Scores and weighted sums of attention with AVX2 and AVX-512; the same bits as the portable ones.
 
+#![allow(clippy::cast_ptr_alignment, reason = "loads of 16-bit floats need none")]
+
 use crate::backend::PAGE_TOKENS;
 use crate::cpu::attention::{Values, finish_scores};
 use crate::cpu::math::{LANES, Level};
@@ -9,9 +11,9 @@ pub(in crate::cpu) fn scores(level: Level, keys: &[u16], queries: &[f32], wide: 
     // SAFETY: a level is only ever had where the machine has its instructions.
     unsafe {
         if level == Level::Avx512 {
-            avx512::scores(keys, queries, wide, out)
+            avx512::scores(keys, queries, wide, out);
         } else {
-            avx2::scores(keys, queries, wide, out)
+            avx2::scores(keys, queries, wide, out);
         }
     }
 }
@@ -121,7 +123,7 @@ mod avx512 {
         _mm512_setzero_ps as zero, _mm512_storeu_ps as store,
     };
 
-    use super::*;
+    use super::{LANES, PAGE_TOKENS, Values, finish_scores};
 
     /// Floats in a register.
     const WIDE: usize = 16;
@@ -137,7 +139,7 @@ mod avx2 {
         _mm256_setzero_ps as zero, _mm256_storeu_ps as store,
     };
 
-    use super::*;
+    use super::{LANES, PAGE_TOKENS, Values, finish_scores};
 
     /// Floats in a register.
     const WIDE: usize = 8;

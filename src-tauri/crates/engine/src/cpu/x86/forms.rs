@@ -1,5 +1,7 @@
 //! Activations as blocks of bytes with AVX2 and AVX-512; the same bits as the portable ones.
 
+#![allow(clippy::cast_ptr_alignment, reason = "these loads and stores need none")]
+
 use std::arch::x86_64::{
     __m256i, _CMP_ORD_Q, _mm_add_epi32, _mm_cvtsi128_si32, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehl_ps,
     _mm_shuffle_epi32, _mm_shuffle_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_castps256_ps128, _mm256_castsi256_si128,

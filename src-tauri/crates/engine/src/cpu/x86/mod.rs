@@ -1,5 +1,6 @@
 //! Products of quantised rows with AVX2, AVX-VNNI and AVX-512; the same bits as the portable ones.
 
+#![allow(clippy::cast_ptr_alignment, reason = "lists are aligned as registers are, and other loads need no alignment")]
 #![expect(
     unsafe_code,
     reason = "vector loads take pointers, and functions compiled for wider instructions are called after asking for them"
@@ -221,7 +222,7 @@ mod avx512 {
         _mm512_storeu_ps as store,
     };
 
-    use super::*;
+    use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
 
     const PARTS: usize = 1;
     const MANY: usize = 3;
@@ -257,7 +258,7 @@ mod vnni256 {
         _mm256_storeu_ps as store,
     };
 
-    use super::*;
+    use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
 
     const PARTS: usize = 2;
     const MANY: usize = 1;
@@ -294,7 +295,7 @@ mod avx2 {
         _mm256_xor_si256,
     };
 
-    use super::*;
+    use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
 
     const PARTS: usize = 2;
     const MANY: usize = 1;
