@@ -160,7 +160,7 @@ pub(crate) struct DeviceArguments {
     /// The graphics card: a part of its name or its number, as `chrysalis-worker adapters` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
-    /// Threads of the processor, 1 or 2 [default: 2]
+    /// Threads of the processor, at most as many as it has [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2))]
     pub(crate) threads: Option<u32>,
 }

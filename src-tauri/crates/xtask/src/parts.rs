@@ -40,6 +40,9 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
     part(&mut parts, "vocabularies", || {
         vocabularies::fetch()?;
         declarations::fetch()?;
+        if full {
+            model::fetch_gemma()?;
+        }
         Ok(())
     })?;
     part(&mut parts, "page", page::test)?;
@@ -62,6 +65,7 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
             command.env("MODELS", folder);
         }
         if full {
+            command.env("CHRYSALIS_REQUIRE_GEMMA", "1");
             command.env("CHRYSALIS_MUTANTS", FULL_MUTANTS).env("CHRYSALIS_KILLS", FULL_KILLS);
         }
         if !command.status()?.success() {

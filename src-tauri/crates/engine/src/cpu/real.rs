@@ -94,26 +94,35 @@ fn compare(backend: &mut dyn Backend, theirs: &Recorded) -> Apart {
 }
 
 /// `None` where the file is not there, unless it must be.
-fn model(file: &str) -> Option<Model> {
+fn model(file: &str, must: &str) -> Option<Model> {
     let path = std::env::var_os("MODELS").map(|folder| PathBuf::from(folder).join(file)).filter(|path| path.exists());
     let Some(path) = path else {
+        assert!(std::env::var_os(must).is_none(), "{file} must be in the folder MODELS");
         println!("skipped: no {file} in the folder MODELS");
         return None;
     };
     Some(Model::read(&mut std::io::BufReader::new(std::fs::File::open(path).unwrap()), Limits::default()).unwrap())
 }
 
-fn check(file: &str, name: &str) {
-    let Some(model) = model(file) else { return };
+fn check(model: Model, name: &str, most: f64) {
     let theirs = recorded(name);
     let apart = compare(&mut Cpu::new(model, 2, theirs.tokens.len()), &theirs);
-    println!("{file}, {} tokens: {apart:?}", theirs.tokens.len());
-    assert!(apart.divergence <= 1e-3, "{apart:?}");
+    println!("{name}, {} tokens: {apart:?}", theirs.tokens.len());
+    assert!(apart.divergence <= most, "{apart:?}");
     assert!(apart.agreement >= 0.99, "{apart:?}");
     assert!((apart.perplexity - 1.0).abs() <= 0.005, "{apart:?}");
 }
 
 #[test]
 fn smollm2_reads_a_text_as_llama_cpp_does() {
-    check("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2.json");
+    let Some(model) = model("SmolLM2-135M-Instruct.Q4_1.gguf", "CHRYSALIS_REQUIRE_VOCABULARIES") else { return };
+    check(model, "smollm2.json", 1e-3);
+}
+
+/// All weights of the file with their values, as floats on both sides. Where activations are rounded to bytes, this small model
+/// answers to the last digit of any sum: scaled by a part in five millions, it is further from itself than from llama.cpp.
+#[test]
+fn gemma_reads_a_text_as_llama_cpp_does() {
+    let Some(model) = model("gemma-3-270m-q4_k_m.gguf", "CHRYSALIS_REQUIRE_GEMMA") else { return };
+    check(model.widened(), "gemma3.json", 1e-4);
 }

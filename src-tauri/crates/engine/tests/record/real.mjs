@@ -3,6 +3,7 @@
 //
 //   node real.mjs MODEL.gguf name.json [tokens at most]
 //
+// Gemma 3 with weights that widen.py has made floats of, and no more than 150 tokens, which take a while.
 // Without libggml-cpu-sapphirerapids.so: matrix extensions of servers round in a way that no home PC does.
 // For every token of the text: the logarithms of the 64 highest probabilities behind it and of that of the token that follows.
 import { createHash } from "node:crypto";
