@@ -179,6 +179,8 @@ pub struct Engine {
     fault: Option<DeviceFault>,
     /// Set by tests.
     fails: Option<(u64, DeviceFault)>,
+    /// Set by measurements.
+    past_ends: bool,
 }
 
 impl Engine {
@@ -230,6 +232,7 @@ impl Engine {
             next: 0,
             fault: None,
             fails: None,
+            past_ends: false,
         })
     }
 
@@ -252,6 +255,11 @@ impl Engine {
     /// not fail when asked to.
     pub fn fail_after(&mut self, steps: u64, fault: DeviceFault) {
         self.fails = Some((steps, fault));
+    }
+
+    /// Takes the tokens that end answers for tokens like any other: for measurements, whose answers must be of a given length.
+    pub fn go_on_past_ends(&mut self) {
+        self.past_ends = true;
     }
 
     /// What the last step cost a graphics card; `None` on the CPU.
@@ -361,7 +369,7 @@ impl Engine {
             if row.wanted != Wanted::Nothing
                 && let Some(found) = found.next()
             {
-                outputs.push(take_token(sequence, &self.tokenizer, &found));
+                outputs.push(take_token(sequence, &self.tokenizer, self.past_ends, &found));
             }
         }
         if self.fault.is_some() {
@@ -456,7 +464,7 @@ pub(crate) fn cache_tokens(options: &Options) -> usize {
     pages.saturating_mul(PAGE_TOKENS)
 }
 
-fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, found: &Found) -> Output {
+fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, past_ends: bool, found: &Found) -> Output {
     let token = match found {
         Found::Likeliest(token) => *token,
         Found::Candidates(candidates) => sequence.sampling.choose(candidates, sequence.generated.len() as u64),
@@ -464,7 +472,7 @@ fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, found: &Found) -> 
         Found::Logits(logits) => sampling::likeliest(logits.iter().copied()),
     };
     sequence.generated.push(token);
-    let mut ended = tokenizer.is_end_of_generation(token);
+    let mut ended = !past_ends && tokenizer.is_end_of_generation(token);
     let mut full = sequence.generated.len() >= sequence.max_tokens;
     let mut bytes = tokenizer.piece(token);
     if let Some(matcher) = &mut sequence.matcher {

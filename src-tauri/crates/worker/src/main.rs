@@ -34,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure how fast this machine reads a prompt and generates.
+    /// Measure how fast this machine reads prompts and generates, one request alone or several at once.
     Bench {
         /// The model, a GGUF file.
         #[arg(long, value_name = "FILE")]
@@ -45,12 +45,18 @@ enum Command {
         /// Which graphics card: part of its name or its number, see the subcommand adapters. Default: the best one.
         #[arg(long, value_name = "NAME")]
         adapter: Option<String>,
-        /// Tokens of the prompt.
+        /// Tokens of each prompt.
         #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
         prompt: u32,
-        /// Tokens to generate, at least 2.
+        /// Tokens to generate for each request, at least 2.
         #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..))]
         generate: u32,
+        /// Requests at once.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+        parallel: u16,
+        /// How often all of it is measured; the best and the median are given.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        rounds: u16,
         /// Threads that compute, 1 or 2; more are taken for 2. Default: 2, where there are as many processors.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
@@ -132,17 +138,21 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
         Some(Command::Adapters { adapter, json }) => developer::adapters(adapter.as_deref(), json, &mut out),
-        Some(Command::Bench { model, backend, adapter, prompt, generate, threads, json }) => developer::bench(
-            &Bench {
-                model: &model,
-                device: backend.device(adapter),
-                prompt,
-                generate,
-                threads: threads.map(usize::from),
-                json,
-            },
-            &mut out,
-        ),
+        Some(Command::Bench { model, backend, adapter, prompt, generate, parallel, rounds, threads, json }) => {
+            developer::bench(
+                &Bench {
+                    model: &model,
+                    device: backend.device(adapter),
+                    prompt,
+                    generate,
+                    parallel: usize::from(parallel),
+                    rounds: usize::from(rounds),
+                    threads: threads.map(usize::from),
+                    json,
+                },
+                &mut out,
+            )
+        }
         Some(Command::Generate { model, backend, adapter, prompt, tokens, temperature, threads, json }) => {
             developer::generate(
                 &Generate {
