@@ -127,8 +127,11 @@ fn round(engine: &mut Engine, prompts: &[Vec<u32>], generate: u32) -> anyhow::Re
     let firsts: Vec<Duration> = requests.iter().filter_map(|(_, first, _)| *first).collect();
     let prompt = firsts.iter().max().copied().context("the engine gave no token")?;
     let behind_first = f64::from(generate) - 1.0;
-    let rates = requests.iter().zip(&firsts).map(|((_, _, last), first)| behind_first / (*last - *first).as_secs_f64());
-    Ok(Round { prompt, decode: whole - prompt, decoded, work, rates: rates.collect(), firsts })
+    let rates = requests
+        .iter()
+        .zip(&firsts)
+        .map(|((_, _, last), first)| behind_first / last.saturating_sub(*first).as_secs_f64());
+    Ok(Round { prompt, decode: whole.saturating_sub(prompt), decoded, work, rates: rates.collect(), firsts })
 }
 
 /// The least, the middle and the most of some figures.
