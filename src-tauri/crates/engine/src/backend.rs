@@ -6,8 +6,9 @@ use crate::sampling::Candidates;
 /// Tokens of one page of the attention cache.
 pub const PAGE_TOKENS: usize = 32;
 
-/// Pages of the attention cache that belong to one sequence: its tokens `n * PAGE_TOKENS ..` are in the n-th. Given out by
-/// [`Backend::reserve`] and owned until [`Backend::release`].
+/// Pages of the attention cache of one sequence: its tokens `n * PAGE_TOKENS ..` are in the n-th. Given out by [`Backend::reserve`]
+/// and owned until [`Backend::release`], though not by that sequence alone: pages at its beginning may be others' as well, which
+/// only read them. Who needs which is the scheduler's business; a device gets each page back once.
 pub struct Pages(pub(crate) Vec<u32>);
 
 /// What is wanted behind a row. A device hands out no more than this: bringing all logits of a vocabulary to the processor for
@@ -142,8 +143,7 @@ pub trait Backend: Send {
     /// The adapter it runs on, if it is not the CPU.
     fn adapter(&self) -> Option<String>;
 
-    /// How many tokens of prompts a batch should have now. Whoever drives the engine can only react between batches, so this
-    /// bounds how long a cancellation waits: about a tenth of a second.
+    /// The most tokens of prompts that a batch should ever have. How many it has, the time decides that batches take.
     fn prompt_chunk(&self) -> usize;
 
     /// Sets cache pages aside for a sequence of so many tokens; `None` if they are not to be had now.

@@ -12,7 +12,7 @@
 //! 2. A caller renders messages with [`Model::chat_template`], turns text into token ids with [`Model::tokenizer`], and hands
 //!    them to [`Engine::add`], which admits them or says why not.
 //! 3. Every [`Engine::step`] advances each running sequence by one token (or one chunk of its prompt) and returns what became
-//!    of it. The caller keeps the time; the engine never looks at a clock.
+//!    of it. The caller keeps the time; the engine looks at a clock only to see how long its steps take.
 //!
 //! Prompts and answers are not printable: no type here that holds them has `Debug` or `Display`, and the engine wipes its own
 //! copies when a sequence ends.
@@ -28,6 +28,8 @@ pub mod synthetic;
 mod cpu;
 mod fault;
 mod model;
+mod pace;
+mod prefix;
 mod sampling;
 mod scheduler;
 mod stop;
@@ -41,6 +43,7 @@ mod wgpu;
 
 pub use fault::DeviceFault;
 pub use model::{Activation, Architecture, Experts, Model, ModelError, Parameters, Window};
+pub use prefix::Conversation;
 pub use sampling::{Candidates, MAX_CANDIDATES, Sampling, sample};
 pub use scheduler::{Device, Engine, Finish, Options, Output, Refused, Request, SequenceId, StartError, TokenCounts};
 pub use template::{ChatTemplate, Message, RenderOptions, TemplateError};

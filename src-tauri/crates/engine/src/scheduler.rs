@@ -1,9 +1,11 @@
 //! Several sequences, one backend.
 //!
 //! Every step makes one batch of what all running sequences have next: a generated token each, or a chunk of the prompt. So a
-//! step is short, a newcomer waits for no one's answer, and weights are read once for all.
+//! step is short ([`pace`](crate::pace)), a newcomer waits for no one's answer, and weights are read once for all. What sequences
+//! of one conversation have in common is computed once ([`prefix`](crate::prefix)).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -13,6 +15,8 @@ use crate::constraint::{Grammar, Matcher, Vocabulary};
 use crate::cpu::Cpu;
 use crate::fault::DeviceFault;
 use crate::model::Model;
+use crate::pace::Pace;
+use crate::prefix::{Conversation, Prefixes, SharedId};
 use crate::sampling::{self, Sampling};
 use crate::stop::StopFilter;
 use crate::tokenizer::Detokenizer;
@@ -122,10 +126,14 @@ pub enum Finish {
 /// Tokens that were computed for a sequence so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenCounts {
-    /// Tokens of the prompt that were computed: all of them as soon as the first token of the answer is there.
+    /// Tokens of the prompt that are there: all of them as soon as the first token of the answer is.
     pub prompt: u64,
+    /// Those of the prompt that were not computed for this sequence: others of its conversation had them already.
+    pub cached: u64,
     /// Tokens generated, the one that ended the answer included.
     pub completion: u64,
+    /// Of the generated ones those between `<think>` and `</think>`, without these two, in a vocabulary that has them as tokens.
+    pub reasoning: u64,
 }
 
 /// What one step did for one sequence. Not printable, on purpose.
@@ -142,11 +150,26 @@ pub struct Output {
     pub usage: TokenCounts,
 }
 
+/// What a sequence shares with others of its conversation.
+struct Membership {
+    conversation: Conversation,
+    /// The pages that its prompt begins with, and that are shared.
+    path: Vec<SharedId>,
+    /// Whether its pages stay when it ends.
+    keep: bool,
+}
+
 struct Sequence {
     id: SequenceId,
     prompt: Zeroizing<Vec<u32>>,
-    /// Tokens of the prompt that are computed.
+    /// Tokens of the prompt that are there.
     done: usize,
+    /// Those of them that were computed for this sequence.
+    computed: usize,
+    /// Whether what is generated now is thought.
+    thinking: bool,
+    reasoning: u64,
+    member: Option<Membership>,
     generated: Zeroizing<Vec<u32>>,
     sampling: Sampling,
     max_tokens: usize,
@@ -162,7 +185,30 @@ impl Sequence {
     }
 
     fn usage(&self) -> TokenCounts {
-        TokenCounts { prompt: self.done as u64, completion: self.generated.len() as u64 }
+        TokenCounts {
+            prompt: self.done as u64,
+            cached: self.done.saturating_sub(self.computed) as u64,
+            completion: self.generated.len() as u64,
+            reasoning: self.reasoning,
+        }
+    }
+
+    fn reads(&self) -> bool {
+        self.generated.is_empty()
+    }
+
+    /// The shared page that its next token is on.
+    fn shared(&self, position: usize) -> Option<SharedId> {
+        self.member.as_ref().and_then(|member| member.path.get(position / PAGE_TOKENS)).copied()
+    }
+
+    /// Tokens whose keys and values are in the cache: the last generated one has not been read.
+    fn cached_tokens(&self) -> Zeroizing<Vec<u32>> {
+        let read = self.generated.split_last().map_or(&[][..], |(_, read)| read);
+        let mut tokens = Zeroizing::new(Vec::with_capacity(self.done + read.len()));
+        tokens.extend_from_slice(&self.prompt[..self.done]);
+        tokens.extend_from_slice(read);
+        tokens
     }
 }
 
@@ -175,6 +221,12 @@ pub struct Engine {
     context: u32,
     max_sequences: usize,
     sequences: Vec<Sequence>,
+    prefixes: Prefixes,
+    /// Pages that may be kept for what follows in a conversation.
+    most_kept: usize,
+    pace: Pace,
+    /// The tokens that begin and end what a model thinks, if it does.
+    think: Option<(u32, u32)>,
     next: u64,
     fault: Option<DeviceFault>,
     /// Set by tests.
@@ -223,6 +275,10 @@ impl Engine {
         }
         let Options { context, max_sequences, .. } = options;
         Ok(Self {
+            pace: Pace::new(backend.prompt_chunk()),
+            prefixes: Prefixes::default(),
+            most_kept: (context as usize).div_ceil(PAGE_TOKENS),
+            think: tokenizer.token_of("<think>").zip(tokenizer.token_of("</think>")),
             backend,
             tokenizer,
             vocabulary: None,
@@ -257,6 +313,11 @@ impl Engine {
         self.fails = Some((steps, fault));
     }
 
+    /// Reads prompts in chunks of so many tokens, however long that takes: for tests that must do the same on every machine.
+    pub fn read_in_chunks_of(&mut self, tokens: usize) {
+        self.pace = Pace::fixed(tokens);
+    }
+
     /// Takes the tokens that end answers for tokens like any other: for measurements, whose answers must be of a given length.
     pub fn go_on_past_ends(&mut self) {
         self.past_ends = true;
@@ -282,8 +343,32 @@ impl Engine {
         self.sequences.len()
     }
 
-    /// Admits a request or says why not.
+    /// Admits a request or says why not. It shares nothing with any other.
     pub fn add(&mut self, request: Request) -> Result<SequenceId, Refused> {
+        self.admit(request, None)
+    }
+
+    /// Admits a request of a conversation or says why not. What its prompt has in common with others of the conversation is computed
+    /// once. With `keep`, what it leaves behind is kept for those that follow: until [`Engine::forget`], or until memory is wanted.
+    pub fn add_to(&mut self, conversation: Conversation, keep: bool, request: Request) -> Result<SequenceId, Refused> {
+        self.admit(request, Some((conversation, keep)))
+    }
+
+    /// Frees and wipes what is kept of a conversation. What is in use goes with the sequence that uses it.
+    pub fn forget(&mut self, conversation: Conversation) {
+        for member in self.sequences.iter_mut().filter_map(|sequence| sequence.member.as_mut()) {
+            member.keep &= member.conversation != conversation;
+        }
+        let free = self.prefixes.forget(conversation);
+        self.release(free);
+    }
+
+    /// Tokens that are kept and that no running sequence uses; at most as many as one sequence can have.
+    pub fn kept_tokens(&self) -> usize {
+        self.prefixes.unused() * PAGE_TOKENS
+    }
+
+    fn admit(&mut self, request: Request, place: Option<(Conversation, bool)>) -> Result<SequenceId, Refused> {
         let Request { prompt, sampling, stop, max_tokens, constraint } = request;
         let prompt = Zeroizing::new(prompt);
         if prompt.is_empty() {
@@ -302,18 +387,22 @@ impl Engine {
         if self.sequences.len() >= self.max_sequences || self.fault.is_some() {
             return Err(Refused::Full);
         }
-        let pages = self.backend.reserve((tokens + max_tokens) as usize).ok_or(Refused::Full)?;
+        let id = SequenceId(self.next);
+        let (member, pages) = self.reserve(id, &prompt, (tokens + max_tokens) as usize, place)?;
+        self.next += 1;
         let matcher = constraint.map(|grammar| {
             let vocabulary =
                 self.vocabulary.get_or_insert_with(|| Arc::new(Vocabulary::new(Arc::clone(&self.tokenizer))));
             Matcher::new(grammar, Arc::clone(vocabulary))
         });
-        let id = SequenceId(self.next);
-        self.next += 1;
         self.sequences.push(Sequence {
             id,
+            thinking: self.begins_to_think(&prompt),
             prompt,
             done: 0,
+            computed: 0,
+            reasoning: 0,
+            member,
             // Room for all from the start: a list that grows would leave copies of the answer behind.
             generated: Zeroizing::new(Vec::with_capacity(max_tokens as usize)),
             sampling,
@@ -326,6 +415,45 @@ impl Engine {
         Ok(id)
     }
 
+    /// Pages for so many tokens: those that are there already, and fresh ones. What is kept for conversations gives way.
+    fn reserve(
+        &mut self,
+        id: SequenceId,
+        prompt: &[u32],
+        tokens: usize,
+        place: Option<(Conversation, bool)>,
+    ) -> Result<(Option<Membership>, Pages), Refused> {
+        let count = tokens.div_ceil(PAGE_TOKENS);
+        let mut path = place.map_or_else(Vec::new, |(conversation, _)| self.prefixes.join(conversation, prompt));
+        let fresh = loop {
+            let missing = count - path.len();
+            if let Some(fresh) = self.backend.reserve(missing * PAGE_TOKENS) {
+                break fresh;
+            }
+            let free = self.prefixes.evict(missing);
+            if free.is_empty() {
+                let free = self.prefixes.leave(&path, id, false);
+                self.release(free);
+                return Err(Refused::Full);
+            }
+            self.release(free);
+        };
+        let mut pages = self.prefixes.pages(&path);
+        pages.extend_from_slice(&fresh.0);
+        let member = place.map(|(conversation, keep)| {
+            self.prefixes.open(conversation, prompt, &mut path, fresh.0.iter().copied());
+            Membership { conversation, path, keep }
+        });
+        Ok((member, Pages(pages)))
+    }
+
+    /// Whether an answer to this prompt begins with thoughts: some templates end with the token before them.
+    fn begins_to_think(&self, prompt: &[u32]) -> bool {
+        let is_white = |token: &u32| self.tokenizer.piece(*token).iter().all(u8::is_ascii_whitespace);
+        let last = prompt.iter().rev().find(|token| !is_white(token));
+        last.is_some_and(|last| self.think.is_some_and(|(begin, _)| begin == *last))
+    }
+
     /// Advances every sequence by at most one generated token or one chunk of its prompt. Returns nothing if none is running.
     ///
     /// If the device fails there is nothing either, all sequences are gone, and [`Engine::fault`] says why.
@@ -334,12 +462,18 @@ impl Engine {
             return Vec::new();
         }
         let mut rows = self.next_rows();
+        let read = rows.iter().filter(|row| self.sequences[row.sequence].reads()).count();
+        let beside_others = read < rows.len();
         let penalties = self.penalties(&rows);
         let masks = self.masks(&rows);
         let found = {
             let sequences: Vec<&Pages> = self.sequences.iter().map(|sequence| &sequence.pages).collect();
             let masks: Vec<Masked<'_>> = masks.iter().map(|(row, mask)| Masked { row: *row, mask }).collect();
-            self.backend.forward(&Batch { rows: &rows, sequences: &sequences, penalties: &penalties, masks: &masks })
+            let began = Instant::now();
+            let batch = Batch { rows: &rows, sequences: &sequences, penalties: &penalties, masks: &masks };
+            let found = self.backend.forward(&batch);
+            self.pace.took(read, beside_others, began.elapsed());
+            found
         };
         let found = match (found, &mut self.fails) {
             (_, Some((0, fault))) => Err(fault.clone()),
@@ -365,11 +499,18 @@ impl Engine {
                 continue;
             }
             let sequence = &mut self.sequences[row.sequence];
-            sequence.done = sequence.done.max((row.position as usize + 1).min(sequence.prompt.len()));
+            if sequence.reads() {
+                sequence.done = row.position as usize + 1;
+                sequence.computed += 1;
+                if let Some(shared) = sequence.shared(row.position as usize).filter(|_| is_last_of_page(row)) {
+                    self.prefixes.written(shared, sequence.id);
+                }
+            }
             if row.wanted != Wanted::Nothing
                 && let Some(found) = found.next()
             {
-                outputs.push(take_token(sequence, &self.tokenizer, self.past_ends, &found));
+                let output = take_token(sequence, &self.tokenizer, self.past_ends, self.think, &found);
+                outputs.push(output);
             }
         }
         if self.fault.is_some() {
@@ -381,33 +522,49 @@ impl Engine {
             outputs.push(Output { sequence: id, text: Vec::new(), token: None, finished: None, usage });
         }
         for output in outputs.iter().filter(|output| output.finished.is_some()) {
-            self.remove(output.sequence);
+            self.remove(output.sequence, true);
         }
         outputs
     }
 
-    /// Ends a sequence now and frees its memory. The counts are what was computed; zero for a sequence that has ended already.
+    /// Ends a sequence now and frees its memory: of what it alone computed nothing is kept. The counts are what was computed; zero
+    /// for a sequence that has ended already.
     pub fn cancel(&mut self, sequence: SequenceId) -> TokenCounts {
-        self.remove(sequence).unwrap_or_default()
+        self.remove(sequence, false).unwrap_or_default()
     }
 
-    fn next_rows(&self) -> Vec<Row> {
-        let reading = self.sequences.iter().filter(|sequence| sequence.done < sequence.prompt.len()).count();
-        let chunk = self.backend.prompt_chunk();
-        let share = (chunk / reading.max(1)).max(1);
-        let mut rows = Vec::with_capacity(self.sequences.len() + chunk);
-        for (index, sequence) in self.sequences.iter().enumerate() {
+    fn next_rows(&mut self) -> Vec<Row> {
+        let Self { sequences, prefixes, pace, .. } = self;
+        let mut reading = 0;
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.reads()) {
+            while sequence.shared(sequence.done).is_some_and(|shared| prefixes.is_whole(shared)) {
+                sequence.done += PAGE_TOKENS;
+            }
+            let next = sequence.shared(sequence.done);
+            reading += usize::from(next.is_none_or(|shared| prefixes.may_write(shared, sequence.id)));
+        }
+        let beside_others = sequences.iter().any(|sequence| !sequence.reads());
+        let share = (pace.chunk(beside_others) / reading.max(1)).max(1);
+        let mut rows = Vec::with_capacity(sequences.len() + share * reading);
+        for (index, sequence) in sequences.iter().enumerate() {
             if let Some(&token) = sequence.generated.last() {
                 let position = (sequence.prompt.len() + sequence.generated.len() - 1) as u32;
                 rows.push(Row { token, position, sequence: index, wanted: sequence.wanted() });
-            } else {
-                let end = sequence.prompt.len().min(sequence.done + share);
-                for position in sequence.done..end {
-                    let last = position + 1 == sequence.prompt.len();
-                    let wanted = if last { sequence.wanted() } else { Wanted::Nothing };
-                    let token = sequence.prompt[position];
-                    rows.push(Row { token, position: position as u32, sequence: index, wanted });
+                continue;
+            }
+            let end = sequence.prompt.len().min(sequence.done + share);
+            for position in sequence.done..end {
+                if let Some(shared) = sequence.shared(position) {
+                    // Another is at it: wait until it is whole.
+                    if !prefixes.may_write(shared, sequence.id) {
+                        break;
+                    }
+                    prefixes.write(shared, sequence.id);
                 }
+                let last = position + 1 == sequence.prompt.len();
+                let wanted = if last { sequence.wanted() } else { Wanted::Nothing };
+                let token = sequence.prompt[position];
+                rows.push(Row { token, position: position as u32, sequence: index, wanted });
             }
         }
         rows
@@ -434,17 +591,49 @@ impl Engine {
     }
 
     fn release_all(&mut self) {
+        let mut all = self.prefixes.clear();
         for sequence in self.sequences.drain(..) {
-            self.backend.release(sequence.pages);
+            let shared = sequence.member.map_or(0, |member| member.path.len());
+            all.extend(&sequence.pages.0[shared..]);
+        }
+        self.release(all);
+    }
+
+    fn release(&mut self, pages: Vec<u32>) {
+        if !pages.is_empty() {
+            self.backend.release(Pages(pages));
         }
     }
 
-    fn remove(&mut self, id: SequenceId) -> Option<TokenCounts> {
+    fn remove(&mut self, id: SequenceId, keep: bool) -> Option<TokenCounts> {
         let index = self.sequences.iter().position(|sequence| sequence.id == id)?;
-        let sequence = self.sequences.remove(index);
-        let usage = sequence.usage();
-        self.backend.release(sequence.pages);
-        Some(usage)
+        let mut sequence = self.sequences.remove(index);
+        let mut free = match sequence.member.take() {
+            None => std::mem::take(&mut sequence.pages.0),
+            Some(member) => self.leave(&sequence, member, keep),
+        };
+        // Over the limit, in the order in which they were used last.
+        let over = self.prefixes.unused().saturating_sub(self.most_kept);
+        free.extend(self.prefixes.evict(over));
+        // Even if there is nothing to free: a device also wipes what it needed to compute.
+        self.backend.release(Pages(free));
+        Some(sequence.usage())
+    }
+
+    /// A sequence leaves its conversation. Gives the pages that are free now.
+    fn leave(&mut self, sequence: &Sequence, member: Membership, keep: bool) -> Vec<u32> {
+        let Membership { conversation, mut path, keep: wanted } = member;
+        let keep = keep && wanted;
+        let mut free = Vec::new();
+        let mut shared = path.len();
+        if keep {
+            let tokens = sequence.cached_tokens();
+            free = self.prefixes.share_written(conversation, &tokens, &mut path, &sequence.pages.0);
+            shared = path.len();
+        }
+        free.extend(&sequence.pages.0[shared..]);
+        free.extend(self.prefixes.leave(&path, sequence.id, keep));
+        free
     }
 }
 
@@ -465,7 +654,18 @@ pub(crate) fn cache_tokens(options: &Options) -> usize {
     pages.saturating_mul(PAGE_TOKENS)
 }
 
-fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, past_ends: bool, found: &Found) -> Output {
+/// Whether a row is the last one of its page.
+fn is_last_of_page(row: &Row) -> bool {
+    (row.position as usize + 1).is_multiple_of(PAGE_TOKENS)
+}
+
+fn take_token(
+    sequence: &mut Sequence,
+    tokenizer: &Tokenizer,
+    past_ends: bool,
+    think: Option<(u32, u32)>,
+    found: &Found,
+) -> Output {
     let token = match found {
         Found::Likeliest(token) => *token,
         Found::Candidates(candidates) => sequence.sampling.choose(candidates, sequence.generated.len() as u64),
@@ -473,6 +673,11 @@ fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, past_ends: bool, f
         Found::Logits(logits) => sampling::likeliest(logits.iter().copied()),
     };
     sequence.generated.push(token);
+    match think {
+        Some((begin, _)) if token == begin => sequence.thinking = true,
+        Some((_, end)) if token == end => sequence.thinking = false,
+        _ => sequence.reasoning += u64::from(sequence.thinking),
+    }
     let mut ended = !past_ends && tokenizer.is_end_of_generation(token);
     let mut full = sequence.generated.len() >= sequence.max_tokens;
     let mut bytes = tokenizer.piece(token);
@@ -503,3 +708,6 @@ fn take_token(sequence: &mut Sequence, tokenizer: &Tokenizer, past_ends: bool, f
     }
     Output { sequence: sequence.id, text: text.into_bytes(), token: Some(token), finished, usage: sequence.usage() }
 }
+
+#[cfg(test)]
+mod tests;

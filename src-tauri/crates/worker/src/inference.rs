@@ -4,19 +4,22 @@
 //! drops the job and says nothing more about it.
 
 mod batch;
+mod conversations;
 mod prepare;
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel};
+use std::time::Instant;
 
 use engine::gguf::Limits;
-use engine::{Device, DeviceFault, Engine, Model, Options, StartError};
+use engine::{Device, DeviceFault, Engine, Model, Options, StartError, TokenCounts};
+use link::LaneId;
 use link::message::{BackendKind, DeviceTrouble, Failure, ModelFacts};
 use zeroize::Zeroizing;
 
-use crate::completions::{FinishReason, Order, Refusal};
+use crate::completions::{ConversationKey, FinishReason, Order, Refusal};
 use crate::event::Event;
 use crate::threads;
 
@@ -54,6 +57,24 @@ impl Cancel {
     }
 }
 
+/// What belongs together: requests with one key from one connection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The connection.
+    pub lane: LaneId,
+    /// The client's key.
+    pub key: ConversationKey,
+}
+
+/// Of what nothing may be kept any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forget {
+    /// Of what came over this connection.
+    Lane(LaneId),
+    /// Of anything.
+    Everything,
+}
+
 /// A job for the model. Holds the prompt.
 pub struct Task {
     /// Comes back with every report.
@@ -64,6 +85,14 @@ pub struct Task {
     pub order: Order,
     /// The job's flag.
     pub cancel: Cancel,
+    /// The conversation it belongs to, if its client says so.
+    pub place: Option<Place>,
+}
+
+/// What the thread of the engine is told.
+enum Work {
+    Job(Box<Prepared>),
+    Forget(Forget),
 }
 
 /// What became of a task, or of the model. Holds generated text.
@@ -98,8 +127,8 @@ pub enum Report {
         choice: usize,
         /// Whole characters; may be empty.
         text: Zeroizing<Vec<u8>>,
-        /// Tokens generated for this answer so far.
-        completion_tokens: u64,
+        /// Tokens of this answer so far.
+        counts: TokenCounts,
         /// Set with the last piece.
         finished: Option<FinishReason>,
     },
@@ -121,17 +150,26 @@ pub struct Setup {
 /// Where the event loop puts tasks.
 pub struct Inference {
     tasks: Sender<Task>,
+    work: Sender<Work>,
 }
 
 impl Inference {
     /// Starts the threads. The model is read from `model`; the first report says how that went. Tasks given before wait.
     pub fn start(model: Box<dyn Read + Send>, setup: Setup, events: SyncSender<Event>) -> std::io::Result<Self> {
         let (tasks, incoming) = channel();
+        let (work, to_do) = channel();
+        let prepared = work.clone();
         threads::spawn("engine", move || {
             // A send fails only when the event loop is gone, and then nobody is left to tell.
-            let _ = serve(model, setup, incoming, &events);
+            let _ = serve(model, setup, incoming, (prepared, to_do), &events);
         })?;
-        Ok(Self { tasks })
+        Ok(Self { tasks, work })
+    }
+
+    /// Frees and wipes what is kept. Jobs of which nothing may be kept are cancelled before.
+    pub fn forget(&self, what: Forget) {
+        // Where the threads are gone nothing is kept.
+        let _ = self.work.send(Work::Forget(what));
     }
 
     /// Hands over a task. `false`: the threads are gone.
@@ -147,6 +185,7 @@ fn serve(
     mut model: Box<dyn Read + Send>,
     setup: Setup,
     tasks: Receiver<Task>,
+    (prepared, to_do): (Sender<Work>, Receiver<Work>),
     events: &SyncSender<Event>,
 ) -> Result<(), Gone> {
     let send = |report| events.send(Event::Report(report)).map_err(|_| Gone);
@@ -159,24 +198,23 @@ fn serve(
         Ok(loaded) => loaded,
         Err(failure) => return send(Report::NotLoaded(failure)),
     };
-    let (prepared, incoming) = channel();
     let refusals = events.clone();
     let started = threads::spawn("prepare", move || prepare_all(&preparer, &tasks, &prepared, &refusals));
     if let Err(error) = started {
         return send(Report::NotLoaded(Failure::Model(error.to_string())));
     }
     send(Report::Loaded(Box::new(facts)))?;
-    generate_all(Batch::new(engine), &incoming, events)
+    generate_all(Batch::new(engine), &to_do, events)
 }
 
-fn prepare_all(preparer: &Preparer, tasks: &Receiver<Task>, prepared: &Sender<Prepared>, events: &SyncSender<Event>) {
+fn prepare_all(preparer: &Preparer, tasks: &Receiver<Task>, prepared: &Sender<Work>, events: &SyncSender<Event>) {
     for task in tasks {
         if task.cancel.is_cancelled() {
             continue;
         }
         let key = task.key;
         let sent = match preparer.prepare(task) {
-            Ok(job) => prepared.send(job).is_ok(),
+            Ok(job) => prepared.send(Work::Job(Box::new(job))).is_ok(),
             Err(refusal) => events.send(Event::Report(Report::Refused { key, refusal })).is_ok(),
         };
         if !sent {
@@ -185,22 +223,28 @@ fn prepare_all(preparer: &Preparer, tasks: &Receiver<Task>, prepared: &Sender<Pr
     }
 }
 
-fn generate_all(mut batch: Batch, prepared: &Receiver<Prepared>, events: &SyncSender<Event>) -> Result<(), Gone> {
+fn generate_all(mut batch: Batch, to_do: &Receiver<Work>, events: &SyncSender<Event>) -> Result<(), Gone> {
     let mut reports = Vec::new();
     loop {
         if batch.is_idle() {
-            match prepared.recv() {
-                Ok(job) => batch.add(job, &mut reports),
-                Err(_) => return Ok(()),
+            let work = match batch.next_end() {
+                None => to_do.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(end) => to_do.recv_timeout(end.saturating_duration_since(Instant::now())),
+            };
+            match work {
+                Ok(work) => batch.take(work, Instant::now(), &mut reports),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
         loop {
-            match prepared.try_recv() {
-                Ok(job) => batch.add(job, &mut reports),
+            match to_do.try_recv() {
+                Ok(work) => batch.take(work, Instant::now(), &mut reports),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
         }
+        batch.end_silent(Instant::now());
         batch.step(&mut reports);
         for report in reports.drain(..) {
             events.send(Event::Report(report)).map_err(|_| Gone)?;

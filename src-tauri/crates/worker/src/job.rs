@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
+use engine::TokenCounts;
 use link::LaneId;
 use link::message::StartedJob;
 
@@ -85,7 +86,7 @@ pub struct Running {
     pub told: Option<Duration>,
     n: usize,
     prompt_tokens: Vec<u64>,
-    completion_tokens: Vec<u64>,
+    counts: Vec<TokenCounts>,
 }
 
 impl Running {
@@ -99,7 +100,7 @@ impl Running {
             told: None,
             n: n.max(1),
             prompt_tokens: vec![0; prompts],
-            completion_tokens: vec![0; prompts * n.max(1)],
+            counts: vec![TokenCounts::default(); prompts * n.max(1)],
         }
     }
 
@@ -113,36 +114,76 @@ impl Running {
         self.prompt_tokens = prompt_tokens;
     }
 
-    /// One answer grew to `completion_tokens`.
-    pub fn grew(&mut self, choice: usize, text: &[u8], completion_tokens: u64, finished: Option<FinishReason>) {
+    /// One answer grew; `counts` are those up to here.
+    pub fn grew(&mut self, choice: usize, text: &[u8], counts: TokenCounts, finished: Option<FinishReason>) {
         self.answer.push(choice, text);
         if let Some(reason) = finished {
             self.answer.finish(choice, reason);
         }
-        if let Some(count) = self.completion_tokens.get_mut(choice) {
-            *count = completion_tokens;
+        if let Some(known) = self.counts.get_mut(choice) {
+            *known = counts;
         }
     }
 
     /// Has the model produced anything?
     pub fn has_tokens(&self) -> bool {
-        self.completion_tokens.iter().any(|count| *count > 0)
+        self.counts.iter().any(|counts| counts.completion > 0)
     }
 
     /// Tokens of its prompts and of its answers so far, for whoever watches; [`Self::usage`] is what counts.
     pub fn progress(&self) -> (u64, u64) {
-        (self.prompt_tokens.iter().sum(), self.completion_tokens.iter().sum())
+        (self.prompt_tokens.iter().sum(), self.counts.iter().map(|counts| counts.completion).sum())
     }
 
-    /// The engine's own counts: every generated token, and each prompt once if any of its answers has begun.
+    /// The engine's own counts: every generated token, and each prompt once if any of its answers has begun. Of a prompt that is
+    /// cached which the answer that had to compute the most of it found.
     pub fn usage(&self) -> TokenUsage {
-        let prompt = self
-            .completion_tokens
-            .chunks(self.n)
-            .zip(&self.prompt_tokens)
-            .filter(|(answers, _)| answers.iter().any(|count| *count > 0))
-            .map(|(_, tokens)| tokens)
-            .sum();
-        TokenUsage { prompt, cached: 0, completion: self.completion_tokens.iter().sum(), reasoning: 0 }
+        let mut usage = TokenUsage::default();
+        for (answers, prompt) in self.counts.chunks(self.n).zip(&self.prompt_tokens) {
+            let begun = answers.iter().filter(|counts| counts.completion > 0);
+            if let Some(cached) = begun.map(|counts| counts.cached).min() {
+                usage.prompt += prompt;
+                usage.cached += cached.min(*prompt);
+            }
+        }
+        usage.completion = self.counts.iter().map(|counts| counts.completion).sum();
+        usage.reasoning = self.counts.iter().map(|counts| counts.reasoning).sum();
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::completions::Opening;
+
+    #[test]
+    fn a_prompt_counts_once_and_is_cached_as_far_as_none_of_its_answers_computed_it() {
+        let opening = Opening {
+            endpoint: Endpoint::Completions,
+            stream: false,
+            request_id: [0; 32],
+            model: "practice/tiny".to_owned(),
+            created: 0,
+            choices: 6,
+        };
+        let facts = Facts {
+            lane: LaneId(1),
+            id: [0; 32],
+            endpoint: Endpoint::Completions,
+            coefficient: 1000,
+            streamed: false,
+            started_unix_ms: 0,
+        };
+        let mut job = Running::new(facts, Answer::new(opening), Cancel::new(), 3, 2);
+        job.begun(vec![100, 50, 70], &[[0_u8; 0]; 3]);
+        assert_eq!(job.usage(), TokenUsage::default());
+        let counts = |cached, completion, reasoning| TokenCounts { prompt: 100, cached, completion, reasoning };
+        // The first computed what was not there before, the second found nearly all.
+        job.grew(0, b"", counts(32, 7, 5), None);
+        job.grew(1, b"", counts(96, 4, 0), None);
+        // Of the second prompt only one answer has begun, of the third none.
+        job.grew(3, b"", counts(64, 1, 1), None);
+        assert_eq!(job.usage(), TokenUsage { prompt: 150, cached: 32 + 50, completion: 12, reasoning: 6 });
     }
 }

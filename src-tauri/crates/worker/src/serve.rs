@@ -24,7 +24,7 @@ use ton::{AddressText, RootConfig};
 
 use crate::clock::{Clock, Ticks};
 use crate::event::{self, Event};
-use crate::inference::{Cancel, Inference, JobKey, Report, Setup};
+use crate::inference::{Cancel, Forget, Inference, JobKey, Report, Setup};
 use crate::job::{Ending, Running};
 use crate::lane::{Lane, Outcome};
 use crate::pipe::{OnGone, Pipe};
@@ -284,11 +284,11 @@ impl Server {
                 self.refuse(key, &refusal);
                 Ok(())
             }
-            Report::Piece { key, choice, text, completion_tokens, finished } => {
+            Report::Piece { key, choice, text, counts, finished } => {
                 let Some(job) = self.jobs.get_mut(&key) else {
                     return Ok(());
                 };
-                job.grew(choice, &text, completion_tokens, finished);
+                job.grew(choice, &text, counts, finished);
                 if job.answer.is_finished() {
                     self.end(key, Ending::Complete);
                 } else {
@@ -344,6 +344,7 @@ impl Server {
         for key in self.jobs.keys().copied().collect::<Vec<_>>() {
             self.end(key, Ending::Yield);
         }
+        self.forget_kept(Forget::Everything);
     }
 
     /// The card failed. Whoever waits for an answer gets one: what there is by now, or that another worker should be asked.
@@ -481,6 +482,13 @@ impl Server {
         let lost: Vec<JobKey> = self.jobs.iter().filter(|(_, job)| job.facts.lane == id).map(|(key, _)| *key).collect();
         for key in lost {
             self.lose(key, protocol_code::CANCELLED);
+        }
+        self.forget_kept(Forget::Lane(id));
+    }
+
+    fn forget_kept(&self, what: Forget) {
+        if let Some(inference) = &self.inference {
+            inference.forget(what);
         }
     }
 

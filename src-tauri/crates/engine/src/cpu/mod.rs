@@ -57,6 +57,9 @@ struct Gated {
     down: Matrix,
 }
 
+/// Tokens of prompts read at once at most: more would need memory and save nothing.
+const MOST_READ: usize = 256;
+
 /// The model's weights and attention cache in main memory.
 pub(crate) struct Cpu {
     parameters: Parameters,
@@ -118,9 +121,8 @@ impl Backend for Cpu {
         self.cache.release(pages);
     }
 
-    /// A tenth of a second for a small model on one slow core.
     fn prompt_chunk(&self) -> usize {
-        64
+        MOST_READ
     }
 
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {

@@ -256,6 +256,14 @@ impl Tokenizer {
         self.ends.contains(&token)
     }
 
+    /// The token that a text of this kind is, if the vocabulary has it as one that is recognised as a whole.
+    pub(crate) fn token_of(&self, text: &str) -> Option<u32> {
+        match self.specials.cut(text, true).as_slice() {
+            [Fragment::Token(token)] => Some(*token),
+            _ => None,
+        }
+    }
+
     /// The tokens that generation ends with.
     pub(crate) fn ends(&self) -> impl Iterator<Item = u32> {
         self.ends.iter().copied()

@@ -20,7 +20,7 @@ mod tests;
 mod weights;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -85,10 +85,6 @@ impl Default for Tuning {
     }
 }
 
-/// How long a chunk of a prompt may take: whoever drives the engine reacts between steps only.
-const CHUNK_TIME: Duration = Duration::from_millis(100);
-const FIRST_CHUNK: usize = 16;
-
 /// A model on a card.
 struct Wgpu {
     // Before the card itself, so that they are dropped first.
@@ -102,7 +98,6 @@ struct Wgpu {
     parameters: Parameters,
     /// Tokens with results that one step has at most.
     results: u32,
-    chunk: usize,
     work: Work,
     fault: Option<DeviceFault>,
 }
@@ -150,7 +145,6 @@ impl Wgpu {
             gpu,
             parameters,
             results,
-            chunk: FIRST_CHUNK,
             work: Work::default(),
             fault: None,
         })
@@ -175,7 +169,6 @@ impl Wgpu {
             self.wipe(&smaller);
             self.bind()?;
         }
-        let started = Instant::now();
         self.gpu.queue.write_buffer(&self.scratch.step, 0, &bytes);
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let work = self.graph.encode(&mut encoder, part.size());
@@ -195,7 +188,6 @@ impl Wgpu {
             self.readback.map_async(wgpu::MapMode::Read, 0..used, |_| {});
         }
         self.gpu.wait(submission)?;
-        self.adapt(part, started.elapsed());
         if used > 0 {
             let refused = |error: &dyn std::fmt::Display| DeviceFault::Refused { reason: error.to_string() };
             let view = self.readback.get_mapped_range(0..used).map_err(|error| refused(&error))?;
@@ -229,18 +221,6 @@ impl Wgpu {
             to += bytes;
         }
         copies
-    }
-
-    /// Prompts are read in chunks as long as take about a tenth of a second.
-    fn adapt(&mut self, part: &Part<'_>, took: Duration) {
-        if part.rows.len() < self.chunk.min(FIRST_CHUNK) {
-            return;
-        }
-        if took > CHUNK_TIME {
-            self.chunk = (self.chunk / 2).max(8);
-        } else if took * 5 < CHUNK_TIME * 2 && part.rows.len() >= self.chunk {
-            self.chunk = (self.chunk * 2).min(self.kernels.shape.batch as usize);
-        }
     }
 }
 
@@ -364,7 +344,7 @@ impl Backend for Wgpu {
     }
 
     fn prompt_chunk(&self) -> usize {
-        self.chunk
+        self.kernels.shape.batch as usize
     }
 
     fn reserve(&mut self, tokens: usize) -> Option<Pages> {
@@ -469,7 +449,6 @@ impl Wgpu {
             done?;
         }
         self.gpu.set_deadline(Tuning::default().deadline);
-        self.chunk = FIRST_CHUNK;
         self.fault.clone().map_or(Ok(()), Err)
     }
 

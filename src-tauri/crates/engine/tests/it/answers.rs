@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use engine::{Engine, Finish, Options, Output, Refused, Request, Sampling, SequenceId, TokenCounts};
+use engine::{
+    Conversation, Device, Engine, Finish, Options, Output, Refused, Request, Sampling, SequenceId, TokenCounts,
+};
 
 use crate::tiny::tiny;
 
@@ -88,6 +90,7 @@ fn a_batch_gives_every_sequence_the_tokens_it_gets_alone() {
 fn a_prompt_of_many_chunks_is_answered_as_if_it_had_been_read_token_by_token() {
     let text = "some of the words that you have there are not what they would like to write about. ".repeat(6);
     let mut whole = engine(1, 512, 1);
+    whole.read_in_chunks_of(16);
     let prompt = whole.tokenizer().encode(&text, false);
     assert!(prompt.len() > 100);
     let greedy = Sampling { temperature: 0.0, ..Sampling::default() };
@@ -103,6 +106,7 @@ fn a_prompt_of_many_chunks_is_answered_as_if_it_had_been_read_token_by_token() {
 
     // Many sequences at a time share the chunk, so each prompt is cut differently, down to single tokens.
     let mut crowded = engine(2, 512, 32);
+    crowded.read_in_chunks_of(16);
     for _ in 0..32 {
         crowded.add(ask(&prompt, 16)).unwrap();
     }
@@ -113,6 +117,81 @@ fn a_prompt_of_many_chunks_is_answered_as_if_it_had_been_read_token_by_token() {
     // And the answer continues a prompt that contains its beginning.
     let longer: Vec<u32> = prompt.iter().chain(&long.tokens[..8]).copied().collect();
     assert_eq!(answer(&mut whole, ask(&longer, 8)).tokens, long.tokens[8..]);
+}
+
+/// A cache that reads a page of another's, or one that is not what it should be, says something else.
+#[test]
+fn what_is_reused_changes_no_token_on_any_device() {
+    let has_card = engine::adapter::adapters().iter().any(|adapter| adapter.unusable.is_none());
+    assert!(has_card || std::env::var_os("CHRYSALIS_REQUIRE_GPU").is_none(), "there must be a Vulkan adapter here");
+    let card = has_card.then_some(Device::Wgpu { adapter: None });
+    for device in [Device::Cpu].into_iter().chain(card) {
+        let options = Options { threads: 1, context: 512, max_sequences: 4 };
+        let mut engine = Engine::on(&device, tiny(), options).unwrap();
+        let mut said = engine.tokenizer().encode(&"some of the words that you have there. ".repeat(5), false);
+        let mut cached = 0;
+        for turn in 0..3 {
+            let ask = |seed| Request {
+                prompt: said.clone(),
+                sampling: Sampling { seed: [seed; 32], ..Sampling::default() },
+                stop: Vec::new(),
+                max_tokens: 24,
+                constraint: None,
+            };
+            let alone = answer(&mut engine, ask(turn));
+            assert_eq!(alone.usage.cached, 0);
+            // Two answers to it and a stranger's in between, in chunks that fit no page.
+            engine.read_in_chunks_of(7);
+            let one = engine.add_to(Conversation(1), true, ask(turn)).unwrap();
+            let stranger = engine.add_to(Conversation(2), false, ask(turn)).unwrap();
+            let two = engine.add_to(Conversation(1), true, ask(turn)).unwrap();
+            let answers = run(&mut engine);
+            for id in [one, stranger, two] {
+                assert!(answers[&id].tokens == alone.tokens, "turn {turn} on {device:?}");
+            }
+            assert_eq!(answers[&stranger].usage.cached, 0);
+            assert!(answers[&one].usage.cached >= cached && answers[&two].usage.cached >= 32, "turn {turn}");
+            said.extend(&alone.tokens);
+            cached = said.len() as u64 / 32 * 32 - 32;
+            said.extend(engine.tokenizer().encode("and then the rest", false));
+        }
+        engine.forget(Conversation(1));
+        assert_eq!(engine.kept_tokens(), 0);
+    }
+}
+
+#[test]
+fn a_seed_replays_its_answer_whatever_else_is_answered_at_the_time() {
+    let ask = |engine: &Engine| {
+        let mut request = request(engine, "the day that was the most of all days", 24);
+        request.sampling = Sampling { temperature: 1.5, presence_penalty: 0.5, seed: [9; 32], ..Sampling::default() };
+        request
+    };
+    let mut alone = engine(1, 256, 1);
+    let wanted = ask(&alone);
+    let wanted = answer(&mut alone, wanted).tokens;
+    for (chunk, threads) in [(3, 1), (16, 2), (64, 2)] {
+        let mut crowd = engine(threads, 256, 5);
+        crowd.read_in_chunks_of(chunk);
+        // Others in the middle of their answers, others that come later, and others that are cancelled.
+        let early = request(&crowd, "what", 200);
+        let early = crowd.add(early).unwrap();
+        (0..4).for_each(|_| drop(crowd.step()));
+        let asked = ask(&crowd);
+        let id = crowd.add(asked).unwrap();
+        let mut found = Answer::default();
+        let mut steps = 0;
+        while found.finished.is_none() {
+            match steps {
+                2 => drop(crowd.add(request(&crowd, &"some of the words ".repeat(8), 30)).unwrap()),
+                9 => drop(crowd.cancel(early)),
+                _ => {}
+            }
+            steps += 1;
+            crowd.step().into_iter().filter(|output| output.sequence == id).for_each(|output| found.take(output));
+        }
+        assert_eq!(found.tokens, wanted, "chunks of {chunk}");
+    }
 }
 
 #[test]
@@ -142,7 +221,7 @@ fn counts_and_reasons_are_those_of_the_answer() {
     let answered = answer(&mut engine, asked);
     assert_eq!(answered.finished, Some(Finish::Length));
     assert_eq!(answered.tokens.len(), 10);
-    assert_eq!(answered.usage, TokenCounts { prompt, completion: 10 });
+    assert_eq!(answered.usage, TokenCounts { prompt, completion: 10, ..TokenCounts::default() });
     let decoded = engine.tokenizer().decode(&answered.tokens);
     assert_eq!(answered.text, String::from_utf8_lossy(&decoded).into_owned().into_bytes());
 }
@@ -208,6 +287,7 @@ fn what_does_not_fit_is_refused_with_the_numbers() {
 #[test]
 fn a_cancelled_sequence_frees_its_place_at_once_and_tells_honest_counts() {
     let mut engine = engine(1, 256, 1);
+    engine.read_in_chunks_of(16);
     let asked = Request { prompt: vec![5; 100], ..request(&engine, "a", 50) };
     let id = engine.add(asked.clone()).unwrap();
     assert_eq!(engine.cancel(id), TokenCounts::default(), "nothing was computed yet");
@@ -220,7 +300,7 @@ fn a_cancelled_sequence_frees_its_place_at_once_and_tells_honest_counts() {
     while tokens < 5 {
         tokens += engine.step().iter().filter(|output| output.token.is_some()).count();
     }
-    assert_eq!(engine.cancel(id), TokenCounts { prompt: 100, completion: 5 });
+    assert_eq!(engine.cancel(id), TokenCounts { prompt: 100, completion: 5, ..TokenCounts::default() });
     assert_eq!(engine.cancel(id), TokenCounts::default(), "it has ended already");
     assert_eq!(engine.running(), 0);
     assert!(engine.step().is_empty());

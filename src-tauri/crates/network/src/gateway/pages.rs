@@ -284,10 +284,11 @@ fn is_ours_to_say(name: &str) -> bool {
         || matches!(name.as_str(), "set-cookie" | "keep-alive" | "upgrade" | "trailer" | "te" | "date" | "location")
 }
 
-/// The request as the worker gets it. Of the customer's headers only the types of bodies travel: the others say who he is.
+/// The request as the worker gets it. Of the customer's headers only the types of bodies travel, and the key with which he links his
+/// own requests, if he does: the others say who he is.
 fn for_the_worker(url: String, headers: &hyper::HeaderMap, body: Vec<u8>) -> protocol::http::Request {
     let mut kept = vec![("Host".to_owned(), "localhost".to_owned())];
-    for name in ["Accept", "Content-Type"] {
+    for name in ["Accept", "Content-Type", "X-Conversation-Key"] {
         if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
             kept.push((name.to_owned(), value.to_owned()));
         }
@@ -319,7 +320,10 @@ fn options() -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static("GET, POST, OPTIONS"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, authorization"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("content-type, authorization, x-conversation-key"),
+    );
     response
 }
 
@@ -352,18 +356,19 @@ mod tests {
     }
 
     #[test]
-    fn of_a_customers_headers_only_the_types_of_bodies_travel() {
+    fn of_a_customers_headers_only_the_types_of_bodies_and_a_conversations_key_travel() {
         let mut headers = hyper::HeaderMap::new();
         for (name, value) in [
             ("authorization", "Bearer secret"),
             ("cookie", "who=me"),
             ("user-agent", "me/1"),
             ("content-type", "application/json"),
+            ("x-conversation-key", "0123456789abcdef0123456789abcdef"),
         ] {
             headers.insert(name, value.parse().unwrap());
         }
         let request = for_the_worker("/v1/completions".to_owned(), &headers, b"{}".to_vec());
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["Host", "Content-Type", "Content-Length"]);
+        assert_eq!(names, ["Host", "Content-Type", "X-Conversation-Key", "Content-Length"]);
     }
 }

@@ -7,11 +7,13 @@
 //! messages make existing client programs crash.
 //!
 //! Walk-through: [`parse`] (`request.rs` says what each field means here, `format.rs` what form an answer must have,
-//! `fields.rs` is the whitelist, `limits.rs` looks at bytes before anything is parsed), [`Answer`] (`answer.rs`: one JSON body or server-sent events), [`Refusal`].
+//! `fields.rs` is the whitelist, `limits.rs` looks at bytes before anything is parsed, `conversation.rs` says
+//! which requests belong together), [`Answer`] (`answer.rs`: one JSON body or server-sent events), [`Refusal`].
 //!
 //! Prompts and answers can't be printed: the types that hold them have no `Debug`, and they are overwritten when dropped.
 
 mod answer;
+mod conversation;
 mod fields;
 mod format;
 mod limits;
@@ -19,6 +21,9 @@ mod refusal;
 mod request;
 
 pub use answer::{Answer, Costs, FinishReason, Head, Opening};
+pub use conversation::{
+    CONVERSATION_HEADER, ConversationKey, MAX_CONVERSATION_KEY, MIN_CONVERSATION_KEY, conversation_key,
+};
 pub use format::Format;
 pub use limits::{MAX_BODY, MAX_DEPTH, MAX_OBJECTS};
 pub use refusal::Refusal;

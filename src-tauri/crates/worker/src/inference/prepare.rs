@@ -7,13 +7,14 @@ use engine::constraint::{Grammar, SchemaError};
 use engine::{ChatTemplate, Message, RenderOptions, Request, Sampling, TemplateError, Tokenizer};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Cancel, JobKey, Task};
+use super::{Cancel, JobKey, Place, Task};
 use crate::completions::{self, Format, Order, Prompts, Refusal, Turn};
 
 /// A task in the engine's terms. Holds the prompts.
 pub(super) struct Prepared {
     pub(super) key: JobKey,
     pub(super) cancel: Cancel,
+    pub(super) place: Option<Place>,
     /// Tokens of each prompt.
     pub(super) prompt_tokens: Vec<u64>,
     /// Text each prompt's answers begin with.
@@ -43,12 +44,13 @@ impl Preparer {
     }
 
     pub(super) fn prepare(&self, task: Task) -> Result<Prepared, Refusal> {
-        let Task { key, request_id, order, cancel } = task;
+        let Task { key, request_id, order, cancel, place } = task;
         let prompts = self.token_ids(&order)?;
         let constraint = constraint(&order.format)?;
         let mut prepared = Prepared {
             key,
             cancel,
+            place,
             prompt_tokens: prompts.iter().map(|prompt| prompt.len() as u64).collect(),
             echoes: self.echoes(&order, &prompts),
             requests: Vec::new(),

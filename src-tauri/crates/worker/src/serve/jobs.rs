@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Server, Yielding};
 use crate::completions::{self, Answer, Costs, Opening, Order, Refusal};
-use crate::inference::{Cancel, JobKey, Task};
+use crate::inference::{Cancel, JobKey, Place, Task};
 use crate::job::{Ending, Facts, Running};
 
 /// Between two reports of how far a job is.
@@ -30,12 +30,14 @@ impl Server {
             streamed: false,
             started_unix_ms: self.clock.unix_ms(),
         };
+        let key = completions::conversation_key(request.headers.iter().map(|(name, value)| (&**name, &**value)));
         request.url.zeroize();
+        request.headers.iter_mut().for_each(|(_, value)| value.zeroize());
         match parsed {
             Err(refusal) => self.answer_refusal(&facts, false, &refusal),
             Ok(order) => {
                 facts.streamed = order.stream;
-                self.run(facts, order);
+                self.run(facts, order, key.map(|key| Place { lane, key }));
             }
         }
     }
@@ -50,7 +52,7 @@ impl Server {
         completions::parse(method, url, body, &self.model.base)
     }
 
-    fn run(&mut self, facts: Facts, order: Order) {
+    fn run(&mut self, facts: Facts, order: Order, place: Option<Place>) {
         let key = JobKey(self.next_key);
         self.next_key += 1;
         let cancel = Cancel::new();
@@ -69,7 +71,7 @@ impl Server {
         self.jobs.insert(key, running);
         self.keys.insert((facts.lane, facts.id), key);
         self.pipe.say(&FromWorker::JobStarted { lane: facts.lane, job, active: self.jobs.len() as u32 });
-        let task = Task { key, request_id: facts.id, order, cancel };
+        let task = Task { key, request_id: facts.id, order, cancel, place };
         if !self.inference.as_ref().is_some_and(|inference| inference.run(task)) {
             // Its thread is gone, and soon this process: another worker can do it.
             self.refuse(key, &Refusal::unavailable());

@@ -89,6 +89,8 @@ impl Signer for Key {
 pub(crate) struct Rig {
     pub(crate) said: Vec<FromWorker>,
     pub(crate) answers: BTreeMap<[u8; 32], Answered>,
+    /// Headers of what the customer asks.
+    pub(crate) headers: Vec<(String, String)>,
     /// While set, the proxy does not read.
     pub(crate) deaf: bool,
     /// Bytes held because the proxy does not read.
@@ -218,6 +220,7 @@ impl Rig {
         let mut rig = Self {
             said: Vec::new(),
             answers: BTreeMap::new(),
+            headers: Vec::new(),
             deaf: false,
             held: Vec::new(),
             configuration,
@@ -312,7 +315,7 @@ impl Rig {
             method: "POST".to_owned(),
             url: url.to_owned(),
             version: "HTTP/1.1".to_owned(),
-            headers: Vec::new(),
+            headers: self.headers.clone(),
             body: Vec::new(),
         }
         .with_body(body.to_string().into_bytes());

@@ -43,9 +43,9 @@ fn finish_of(events: &[Value]) -> Option<String> {
 fn usage_of(value: &Value) -> TokenUsage {
     TokenUsage {
         prompt: value["usage"]["prompt_tokens"].as_u64().unwrap(),
-        cached: 0,
+        cached: value["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap(),
         completion: value["usage"]["completion_tokens"].as_u64().unwrap(),
-        reasoning: 0,
+        reasoning: value["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap(),
     }
 }
 
@@ -157,6 +157,61 @@ fn a_seed_of_the_customer_s_own_repeats_the_answer() {
     let body = json!({"model": MODEL, "prompt": "hello", "max_tokens": 16, "temperature": 2, "seed": 11});
     let mut text = || rig.answer(RAW, &body).json()["choices"][0]["text"].clone();
     assert_eq!(text(), text());
+}
+
+#[test]
+fn a_client_that_names_its_conversation_pays_less_for_what_it_said_before_and_nobody_else_does() {
+    let mut rig = Rig::connected(|configuration| {
+        configuration.root.cached_tokens_price_multiplier = 1_000;
+        configuration.root.completion_tokens_price_multiplier = 80_000;
+    });
+    let with_key = |rig: &mut Rig, key: &str| {
+        rig.headers = vec![("X-Conversation-Key".to_owned(), key.to_owned())];
+    };
+    let mut body = chat(&"what was said before ".repeat(20), 8);
+    let plain = rig.answer(CHAT, &body).json();
+    let (mine, other) = ("5a".repeat(16), "5b".repeat(16));
+    with_key(&mut rig, &mine);
+    let first = rig.answer(CHAT, &body).json();
+    with_key(&mut rig, &other);
+    let elsewhere = rig.answer(CHAT, &body).json();
+    with_key(&mut rig, &mine[1..]);
+    let guessable = rig.answer(CHAT, &body).json();
+    for answer in [&plain, &first, &elsewhere, &guessable] {
+        assert_eq!(usage_of(answer), usage_of(&plain));
+        assert_eq!(usage_of(answer).cached, 0);
+    }
+    with_key(&mut rig, &mine);
+    let again = rig.answer(CHAT, &body).json();
+    assert_eq!(again["choices"], plain["choices"], "the same as without anything kept");
+    let usage = usage_of(&again);
+    assert!(usage.cached >= 96 && usage.cached < usage.prompt && usage.cached.is_multiple_of(32), "{usage:?}");
+    assert_eq!(TokenUsage { cached: 0, ..usage }, usage_of(&plain));
+
+    // What the customer sees, what is recorded and what is paid is one and the same.
+    let count = 5;
+    rig.until("all are paid", |rig| {
+        rig.said.iter().filter(|said| matches!(said, FromWorker::Payment { request: Some(_), .. })).count() == count
+    });
+    let record = rig.records()[count - 1].clone();
+    let prices = accounting::Prices::from(&rig.configuration.root);
+    assert_eq!((record.usage, record.adjusted), (usage, usage.adjusted(record.coefficient, &prices)));
+    assert_eq!(record.adjusted.cached as u64, usage.cached / 10);
+    let price = i64::try_from(rig.configuration.root.price_per_token.0).unwrap();
+    assert_eq!(again["usage"]["total_cost"].as_i64(), Some(record.adjusted.total * price));
+    let paid = rig.said.iter().rev().find_map(|said| match said {
+        FromWorker::Payment { request: Some(request), .. } => Some(*request),
+        _ => None,
+    });
+    assert_eq!(paid, Some((record.id.0, record.adjusted.total)));
+
+    // Several answers to one request share its prompt, which counts once.
+    rig.headers.clear();
+    body["n"] = json!(3);
+    let usage = usage_of(&rig.answer(CHAT, &body).json());
+    assert_eq!((usage.prompt, usage.cached), (usage_of(&plain).prompt, 0));
+    let told = format!("{:?}", rig.said);
+    assert!(!told.contains(&mine) && !told.contains(&other), "a key is nobody else's business");
 }
 
 fn schema(schema: &Value) -> Value {
