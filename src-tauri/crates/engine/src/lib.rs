@@ -25,6 +25,8 @@ pub mod gguf;
 pub mod synthetic;
 
 mod cpu;
+#[cfg(feature = "wgpu")]
+mod device;
 mod fault;
 mod model;
 mod sampling;

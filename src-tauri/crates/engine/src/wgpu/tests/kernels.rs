@@ -3,11 +3,13 @@
 use half::f16;
 
 use super::*;
+use crate::device::matrix::{Form, Matrix, PAIRS, Packing, Source};
+use crate::device::plan::{First, Over, SLICE, Then};
+use crate::device::step::{RESULT_WORDS, Size};
 use crate::gguf::TensorType;
 use crate::model::Rope;
-use crate::wgpu::graph::{First, LayerCache, Over, SLICE, Then};
-use crate::wgpu::kernels::Form;
-use crate::wgpu::matrix::{Matrix, PAIRS, Packing, Source};
+use crate::sampling::Candidates;
+use crate::wgpu::graph::LayerCache;
 
 /// What stands in every output before a kernel writes it: no number, so that a place left out is seen.
 const POISON: u32 = 0x7fc0_dead;
@@ -113,11 +115,11 @@ impl Rig {
     }
 
     /// Plans kernels and runs them for a batch.
-    fn run(&mut self, part: &Part<'_>, plan: impl FnOnce(&mut Builder<'_>)) {
+    fn run(&mut self, part: &Part<'_>, plan: impl FnOnce(&mut Builder<'_, wgpu::Buffer>)) {
         self.write(&self.scratch.step, &part.words());
-        let mut builder = Builder::new(&self.gpu, &mut self.kernels, &self.parameters, &self.scratch, self.results);
+        let mut builder = Builder::new(&self.parameters, &self.scratch, self.results);
         plan(&mut builder);
-        let graph = builder.finish(usize::MAX).unwrap();
+        let graph = Graph::bind(&self.gpu, &mut self.kernels, builder.finish(usize::MAX)).unwrap();
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let size = Size { find: true, ..part.size() };
         graph.encode(&mut encoder, size);
@@ -209,7 +211,7 @@ fn embedding_rows_are_the_stored_values_also_of_a_matrix_in_pieces() {
                 for (row, token) in rows.iter_mut().zip(tokens) {
                     row.token = token;
                 }
-                rig.run(&part(&rows, &[&pages]), |builder| builder.embed(&matrix).unwrap());
+                rig.run(&part(&rows, &[&pages]), |builder| builder.embed(&matrix));
                 let got = rig.read_floats(&rig.scratch.states, tokens.len() * columns);
                 for (got, token) in got.chunks(columns).zip(tokens) {
                     assert_eq!(got, &plain[token as usize * columns..][..columns], "{kind:?} {columns}");
@@ -278,7 +280,7 @@ fn activations_are_normed_gated_and_brought_into_form() {
                             1 => First::Gate,
                             _ => First::Norm(&weights),
                         };
-                        builder.prepare(first, &buffer, columns, &[Packing::of(kind)], over).unwrap();
+                        builder.prepare(first, &buffer, columns, &[Packing::of(kind)], over);
                     });
                     let from: &[usize] = if what == 3 { &[1, 4] } else { &[0, 1, 2, 3, 4] };
                     let got = prepared(&rig, kind, columns, from.len());
@@ -334,8 +336,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let hidden = rig.scratch.hidden.clone();
                     let (behind, stride) = (3, count as u32 + 5);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens).unwrap();
-                        builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens).unwrap();
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
+                        builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens);
                     });
                     let activations = prepared(&rig, kind, columns, tokens);
                     let words = rig.read(&rig.scratch.hidden);
@@ -369,8 +371,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let before = values(6, tokens * width, 2.0);
                     rig.write_floats(&rig.scratch.states, &before);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens).unwrap();
-                        builder.product(&matrix, &Then::Add, Over::Tokens).unwrap();
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
+                        builder.product(&matrix, &Then::Add, Over::Tokens);
                     });
                     let states = rig.read(&rig.scratch.states);
                     for (at, (&word, before)) in states.iter().zip(&before).enumerate() {
@@ -420,9 +422,9 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             let source = values(7, rows.len() * columns, 1.0);
             let buffer = rig.floats(&source);
             rig.run(&part(&rows, &[&first, &second]), |builder| {
-                builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens).unwrap();
-                builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens).unwrap();
-                builder.attention(&cache, None, None).unwrap();
+                builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens);
+                builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens);
+                builder.attention(&cache, None, None);
             });
             let got = rig.read_floats(&rig.scratch.attended, rows.len() * query_rows);
             // Plainly, in double precision but for what is rounded to 16 bits.
@@ -501,11 +503,9 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
                         rig.poison(&rig.scratch.parts);
                         let attended = rig.scratch.attended.clone();
                         rig.run(&part(&rows, &[&first, &second]), |builder| {
-                            builder.attention(&cache, None, fused.then_some(Form::of(packing))).unwrap();
+                            builder.attention(&cache, None, fused.then_some(Form::of(packing)));
                             if !fused {
-                                builder
-                                    .prepare(First::Nothing, &attended, query_rows, &[packing], Over::Tokens)
-                                    .unwrap();
+                                builder.prepare(First::Nothing, &attended, query_rows, &[packing], Over::Tokens);
                             }
                         });
                         (rig.read(&rig.scratch.words), rig.read(&rig.scratch.parts))
@@ -549,7 +549,9 @@ fn the_likeliest_are_found_in_order_with_penalties_masks_and_odd_numbers_among_t
             let masked = [(2, 1), (3, 2)];
             part.masks = masked.map(|(row, _)| Masked { row, mask: &second }).to_vec();
             rig.write_floats(&rig.scratch.logits, &logits);
-            rig.run(&part, |builder| builder.find().unwrap());
+            rig.run(&part, |builder| {
+                builder.find();
+            });
             let results = rig.read(&rig.scratch.results);
             for (_, row, token) in penalised {
                 logits[row * vocabulary + token as usize] -= 15.5;
