@@ -224,6 +224,7 @@ mod tests {
             context: 128,
             backend: backend.to_owned(),
             adapter: adapter.map(str::to_owned),
+            passed_over: None,
         });
         snapshot
     }

@@ -153,8 +153,8 @@ pub(crate) struct HeadlessArguments {
 
 #[derive(Args, Clone)]
 pub(crate) struct DeviceArguments {
-    /// Where the model runs: wgpu on a graphics card (Vulkan, on Windows also DirectX 12), cpu on the processor, auto on the best
-    /// graphics card there is, software ones included, else on the processor
+    /// Where the model runs: cuda on an NVIDIA card through CUDA, wgpu on a graphics card (Vulkan, on Windows also DirectX 12), cpu on
+    /// the processor, auto on the best graphics card there is, CUDA first and software last, else on the processor
     #[arg(long, value_enum, default_value_t = BackendWord::Auto)]
     pub(crate) backend: BackendWord,
     /// The graphics card: a part of its name or its number, as `chrysalis-worker adapters` lists them
@@ -203,6 +203,7 @@ pub(crate) enum BackendWord {
     Auto,
     Cpu,
     Wgpu,
+    Cuda,
 }
 
 impl DeviceArguments {
@@ -212,6 +213,7 @@ impl DeviceArguments {
             // Who names a card wants that one or none.
             BackendWord::Auto if self.adapter.is_none() => BackendKind::Auto,
             BackendWord::Cpu => BackendKind::Cpu,
+            BackendWord::Cuda => BackendKind::Cuda { adapter: self.adapter.clone() },
             BackendWord::Auto | BackendWord::Wgpu => BackendKind::Wgpu { adapter: self.adapter.clone() },
         }
     }

@@ -35,7 +35,7 @@ pub struct Adapter {
     pub name: String,
     /// The driver and its version.
     pub driver: String,
-    /// `Vulkan` or `DX12`: a card may be there once for each.
+    /// `Vulkan`, `DX12` or `CUDA`: a card may be there once for each.
     pub api: &'static str,
     /// What kind of card it is.
     pub kind: AdapterKind,
@@ -108,6 +108,12 @@ pub enum NoAdapter {
     /// The program was built without that.
     #[error("this program was built without support for graphics cards; --backend cpu runs the model on the processor")]
     NotBuilt,
+    /// NVIDIA's driver cannot be used.
+    #[error("CUDA cannot be used: {reason}; --backend wgpu takes any graphics card, --backend cpu the processor")]
+    NoCuda {
+        /// Why, in the driver's words or ours.
+        reason: String,
+    },
     /// There is no card, or no driver for it.
     #[error("no graphics card with a Vulkan or DX12 driver was found; --backend cpu runs the model on the processor")]
     None,
@@ -206,6 +212,11 @@ fn list(adapters: &[Adapter]) -> String {
 /// support for graphics cards.
 pub fn adapters() -> Vec<Adapter> {
     crate::wgpu::list()
+}
+
+/// NVIDIA's cards of this machine as CUDA numbers them, or in one sentence why none can be had that way.
+pub fn cuda_adapters() -> Result<Vec<Adapter>, String> {
+    crate::cuda::list()
 }
 
 #[cfg(test)]

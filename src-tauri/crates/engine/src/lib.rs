@@ -17,6 +17,10 @@
 //! Prompts and answers are not printable: no type here that holds them has `Debug` or `Display`, and the engine wipes its own
 //! copies when a sequence ends.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
+#![cfg_attr(
+    test,
+    allow(clippy::duplicate_mod, reason = "backends share the checks of single kernels, each on cards of its own")
+)]
 
 pub mod adapter;
 pub mod backend;
@@ -26,6 +30,13 @@ pub mod roofline;
 pub mod synthetic;
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda/disabled.rs"]
+mod cuda;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod device;
 mod fault;
 mod model;
 mod pace;
@@ -41,6 +52,7 @@ mod wgpu;
 #[path = "wgpu/disabled.rs"]
 mod wgpu;
 
+pub use cuda::SelfTestFault;
 pub use fault::DeviceFault;
 pub use model::{Activation, Architecture, Experts, Model, ModelError, Parameters, Window};
 pub use prefix::Conversation;

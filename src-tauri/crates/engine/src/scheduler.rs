@@ -13,6 +13,7 @@ use crate::adapter::{self, NoAdapter};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
 use crate::constraint::{Grammar, Matcher, Vocabulary};
 use crate::cpu::Cpu;
+use crate::cuda::SelfTestFault;
 use crate::fault::DeviceFault;
 use crate::model::Model;
 use crate::pace::Pace;
@@ -46,6 +47,13 @@ pub enum StartError {
     /// The card cannot hold or run the model.
     #[error(transparent)]
     Device(#[from] DeviceFault),
+    /// The card computes something else than the processor.
+    #[error("the graphics card cannot be trusted: {fault}; --backend wgpu or --backend cpu may do")]
+    Differs {
+        /// What.
+        #[source]
+        fault: SelfTestFault,
+    },
     /// The model has a shape that only the processor can compute.
     #[error("graphics cards cannot run this model: {what}; --backend cpu can")]
     Unsupported {
@@ -64,7 +72,13 @@ pub enum Device {
         /// Part of its name, or its number in the list of [`adapter::adapters`]; `None`: the best one.
         adapter: Option<String>,
     },
-    /// On the best graphics card, software ones included, that can run the model; if there is none, on the processor.
+    /// On a card of NVIDIA's, by way of CUDA, if it proves that it computes what the processor does.
+    Cuda {
+        /// Part of its name, or its number among NVIDIA's cards; `None`: the first.
+        adapter: Option<String>,
+    },
+    /// On the best graphics card that can run the model: one of NVIDIA's by way of CUDA, else any other way, software included; if there
+    /// is none, on the processor.
     Auto,
 }
 
@@ -229,6 +243,8 @@ pub struct Engine {
     think: Option<(u32, u32)>,
     next: u64,
     fault: Option<DeviceFault>,
+    /// Why a card was passed over that could have been had by way of CUDA.
+    passed_over: Option<String>,
     /// Set by tests.
     fails: Option<(u64, DeviceFault)>,
     /// Set by measurements.
@@ -248,20 +264,35 @@ impl Engine {
         }
         let tokenizer = model.tokenizer();
         let options = Options { context: options.context.min(model.context_length()), ..options };
+        let mut passed_over = None;
         let backend = match device {
             Device::Cpu => cpu(model, &options),
-            Device::Wgpu { adapter } => crate::wgpu::start(model, &options, adapter.as_deref())?,
-            Device::Auto => {
-                let wish = adapter::Wish::default();
-                let usable = crate::wgpu::check(model.parameters()).is_ok();
-                if usable && adapter::choose(&adapter::adapters(), &wish).is_ok() {
-                    crate::wgpu::start(model, &options, None)?
-                } else {
-                    cpu(model, &options)
-                }
+            Device::Cuda { adapter } => {
+                crate::cuda::check(model.parameters())?;
+                crate::cuda::open(adapter.as_deref())?.start(model, &options)?
             }
+            Device::Wgpu { adapter } => crate::wgpu::start(model, &options, adapter.as_deref())?,
+            Device::Auto => match crate::cuda::check(model.parameters()).and_then(|()| crate::cuda::open(None)) {
+                Ok(card) => card.start(model, &options)?,
+                Err(reason) => {
+                    // That there is no such card is nothing to be told.
+                    passed_over = match reason {
+                        StartError::NoAdapter(NoAdapter::NoCuda { .. } | NoAdapter::NotBuilt | NoAdapter::None) => None,
+                        reason => Some(reason.to_string()),
+                    };
+                    let wish = adapter::Wish::default();
+                    let usable = crate::wgpu::check(model.parameters()).is_ok();
+                    if usable && adapter::choose(&adapter::adapters(), &wish).is_ok() {
+                        crate::wgpu::start(model, &options, None)?
+                    } else {
+                        cpu(model, &options)
+                    }
+                }
+            },
         };
-        Self::with_backend(backend, tokenizer, options)
+        let mut engine = Self::with_backend(backend, tokenizer, options)?;
+        engine.passed_over = passed_over;
+        Ok(engine)
     }
 
     /// An engine over any backend, which holds the model that the tokenizer belongs to.
@@ -287,6 +318,7 @@ impl Engine {
             sequences: Vec::new(),
             next: 0,
             fault: None,
+            passed_over: None,
             fails: None,
             past_ends: false,
         })
@@ -300,6 +332,11 @@ impl Engine {
     /// The graphics adapter in use; `None` on the CPU.
     pub fn adapter(&self) -> Option<String> {
         self.backend.adapter()
+    }
+
+    /// Why [`Device::Auto`] passed over a card of NVIDIA's that is there; `None` where it did not.
+    pub fn passed_over(&self) -> Option<&str> {
+        self.passed_over.as_deref()
     }
 
     /// Why the device cannot go on. Nothing runs then, and nothing is admitted any more.

@@ -36,8 +36,13 @@ pub enum BackendKind {
         /// Part of its name or its number, as `chrysalis-worker adapters` lists them; `None`: the best one.
         adapter: Option<String>,
     },
-    /// The best graphics card there is, software ones included; where there is none the processor.
+    /// The best graphics card there is, one of NVIDIA's through CUDA first, software ones last; where there is none the processor.
     Auto,
+    /// A card of NVIDIA's through CUDA, or nothing.
+    Cuda {
+        /// Part of its name or its number among NVIDIA's cards; `None`: the first.
+        adapter: Option<String>,
+    },
 }
 
 /// Everything the worker must know before it serves; sent once, right after the greetings. Holds no secret.
@@ -127,6 +132,8 @@ pub struct ModelFacts {
     pub backend: String,
     /// Adapter in use; `None` on the CPU.
     pub adapter: Option<String>,
+    /// Why an NVIDIA card is not used through CUDA although it could be reached; `None` where there is nothing to tell.
+    pub passed_over: Option<String>,
 }
 
 /// A lane that finished its handshake, in the worker's words. The app recomputes every address before it believes them.
@@ -383,6 +390,7 @@ mod tests {
                 context: 8192,
                 backend: "cpu".to_owned(),
                 adapter: Some("one".to_owned()),
+                passed_over: Some("it adds wrongly".to_owned()),
             }),
             FromWorker::Failed(Failure::Device { kind: DeviceTrouble::Hung, text: "it hangs".to_owned() }),
             FromWorker::Failed(Failure::Build { worker: "a".to_owned(), app: "b".to_owned() }),

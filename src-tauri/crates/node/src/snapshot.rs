@@ -97,6 +97,7 @@ impl Snapshot {
                 "sha256": hex::encode(model.sha256),
                 "backend": model.backend,
                 "adapter": model.adapter,
+                "passed_over": model.passed_over,
             })),
             "freed": self.freed.map(|freed| json!({
                 "milliseconds": freed.took.as_millis() as u64,

@@ -299,6 +299,7 @@ impl Loaded {
             context,
             backend: String::new(),
             adapter: None,
+            passed_over: None,
         };
         let options = Options {
             threads: setup.threads.unwrap_or(2),
@@ -308,6 +309,7 @@ impl Loaded {
         let device = match setup.backend {
             BackendKind::Cpu => Device::Cpu,
             BackendKind::Wgpu { adapter } => Device::Wgpu { adapter },
+            BackendKind::Cuda { adapter } => Device::Cuda { adapter },
             BackendKind::Auto => Device::Auto,
         };
         let mut engine = Engine::on(&device, model, options).map_err(|error| start_failure(&error))?;
@@ -317,6 +319,7 @@ impl Loaded {
         facts.context = engine.context();
         engine.backend().clone_into(&mut facts.backend);
         facts.adapter = engine.adapter();
+        facts.passed_over = engine.passed_over().map(str::to_owned);
         let preparer = Preparer::new(tokenizer, template, facts.context);
         Ok(Self { facts, engine, preparer })
     }

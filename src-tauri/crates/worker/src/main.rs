@@ -108,6 +108,8 @@ enum Backend {
     Cpu,
     /// A graphics card, through Vulkan or DX12.
     Wgpu,
+    /// A card of NVIDIA's, through CUDA.
+    Cuda,
 }
 
 impl Backend {
@@ -115,6 +117,7 @@ impl Backend {
         match self {
             Self::Cpu => Device::Cpu,
             Self::Wgpu => Device::Wgpu { adapter },
+            Self::Cuda => Device::Cuda { adapter },
         }
     }
 }

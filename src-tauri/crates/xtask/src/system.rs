@@ -33,8 +33,9 @@ pub(crate) const MODEL: [Needed; 3] = [
     Needed { program: "pip3", package: "python3-pip" },
 ];
 
-/// For the tests: our TLS is tried against a real OpenSSL, the window on a screen of the tests' own.
-pub(crate) const TEST: [Needed; 12] = [
+/// For the tests: our TLS is tried against a real OpenSSL, the window on a screen of the tests' own, kernels of CUDA as C++.
+pub(crate) const TEST: [Needed; 13] = [
+    Needed { program: "g++", package: "g++" },
     Needed { program: "openssl", package: "openssl" },
     Needed { program: "Xvfb", package: "xvfb" },
     Needed { program: "dbus-daemon", package: "dbus-daemon" },

@@ -3,42 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::device::plan::{Name, Values};
 use crate::fault::DeviceFault;
 
 use super::gpu::Gpu;
-use super::matrix::Packing;
 use super::shape::Shape;
-use super::template::{Values, expand};
+use super::template::expand;
 
-/// Which kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
-    Embed,
-    Prepare,
-    Product,
-    Heads,
-    Attention,
-    Route,
-    Combine,
-    Penalise,
-    Mask,
-    Select,
-}
-
-impl Name {
-    fn source(self) -> &'static str {
-        match self {
-            Self::Embed => include_str!("embed.wgsl"),
-            Self::Prepare => include_str!("prepare.wgsl"),
-            Self::Product => include_str!("product.wgsl"),
-            Self::Heads => include_str!("heads.wgsl"),
-            Self::Attention => include_str!("attention.wgsl"),
-            Self::Route => include_str!("route.wgsl"),
-            Self::Combine => include_str!("combine.wgsl"),
-            Self::Penalise => include_str!("penalise.wgsl"),
-            Self::Mask => include_str!("mask.wgsl"),
-            Self::Select => include_str!("select.wgsl"),
-        }
+fn source(name: Name) -> &'static str {
+    match name {
+        Name::Embed => include_str!("embed.wgsl"),
+        Name::Prepare => include_str!("prepare.wgsl"),
+        Name::Product => include_str!("product.wgsl"),
+        Name::Heads => include_str!("heads.wgsl"),
+        Name::Attention => include_str!("attention.wgsl"),
+        Name::Route => include_str!("route.wgsl"),
+        Name::Combine => include_str!("combine.wgsl"),
+        Name::Penalise => include_str!("penalise.wgsl"),
+        Name::Mask => include_str!("mask.wgsl"),
+        Name::Select => include_str!("select.wgsl"),
     }
 }
 
@@ -73,14 +56,36 @@ impl Kernels {
         Self { gpu, shape, made: BTreeMap::new(), layouts: BTreeMap::new(), preamble: "" }
     }
 
-    /// A kernel for these values, besides those that follow from the shape.
-    pub(super) fn get(&mut self, name: Name, values: Values) -> Result<Arc<Kernel>, DeviceFault> {
+    /// The kernels that do an operation, by the number of tokens that each is made for; a single one for kernels without tiles.
+    pub(super) fn of(&mut self, name: Name, values: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
+        let threads = self.shape.threads;
+        let mut values = values.clone();
+        match name {
+            // Experts' tokens are not side by side.
+            Name::Product if values.contains_key("EXPERTS") => return self.products(&[1], &values),
+            Name::Product => return self.products(&self.shape.tokens.clone(), &values),
+            Name::Attention => {
+                let head = values.get("HEAD").copied().unwrap_or_default();
+                values.extend([
+                    ("HALF", head / 2),
+                    ("SHARE", (head / 2).div_ceil(threads)),
+                    ("FOURS", u32::from(head.is_multiple_of(8))),
+                ]);
+            }
+            _ => {}
+        }
+        values.insert("WORKGROUP", threads);
+        Ok(vec![(1, self.get(name, values)?)])
+    }
+
+    /// A kernel for these values.
+    fn get(&mut self, name: Name, values: Values) -> Result<Arc<Kernel>, DeviceFault> {
         let key = (name, values);
         if let Some(kernel) = self.made.get(&key) {
             return Ok(Arc::clone(kernel));
         }
         let forms = if name == Name::Prepare || key.1.contains_key("FUSED") { include_str!("form.wgsl") } else { "" };
-        let own = [forms, name.source()].map(|source| expand(source, &key.1)).concat();
+        let own = [forms, source(name)].map(|source| expand(source, &key.1)).concat();
         let source = format!("{}{}\n{own}", self.preamble, include_str!("numbers.wgsl"));
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
@@ -92,18 +97,8 @@ impl Kernels {
         Ok(kernel)
     }
 
-    /// Values of a kernel that is no product: a workgroup of so many threads.
-    pub(super) fn plain(&self) -> Values {
-        Values::from([("WORKGROUP", self.shape.threads)])
-    }
-
-    /// The products with matrices of a packing, one kernel for each of these sizes of tiles, by its number of tokens.
-    pub(super) fn products(
-        &mut self,
-        packing: Packing,
-        sizes: &[u32],
-        more: &Values,
-    ) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
+    /// The products of a form, one kernel for each of these sizes of tiles, by its number of tokens.
+    fn products(&mut self, sizes: &[u32], more: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
         let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = self.shape;
         let subgroups = subgroups && lanes == workgroup;
         let least = self.gpu.about.subgroup.map_or(1, |(least, _)| least.max(1));
@@ -122,8 +117,6 @@ impl Kernels {
                 ("PARTIALS", partials),
                 ("SHARED_SIZE", rows * tokens * partials),
                 ("INTEGER_DOT", u32::from(integer_dot)),
-                (packing.name(), 1),
-                ("SCALED", u32::from(Form::of(packing) == Form::Q8)),
             ]);
             values.extend(more);
             made.push((tokens, self.get(Name::Product, values)?));
@@ -156,40 +149,6 @@ impl Kernels {
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
         self.layouts.insert(bindings.to_vec(), layout.clone());
         layout
-    }
-}
-
-/// The form of activations that rows of a matrix are multiplied with: as on the CPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Form {
-    F32,
-    F16,
-    Q8,
-}
-
-impl Form {
-    pub(super) fn of(packing: Packing) -> Self {
-        match packing {
-            Packing::F32 => Self::F32,
-            Packing::F16 => Self::F16,
-            Packing::Nibbles | Packing::Bytes | Packing::Wide => Self::Q8,
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Q8 => "Q8",
-        }
-    }
-
-    /// Bytes of a block of 32 values without its scales.
-    pub(super) fn block_bytes(self) -> u64 {
-        match self {
-            Self::F32 | Self::F16 => 128,
-            Self::Q8 => 32,
-        }
     }
 }
 

@@ -1,42 +1,39 @@
 //! The backend for graphics cards, through wgpu: Vulkan, and DX12 on Windows.
 //!
-//! The whole forward pass runs on the card, as one list of kernels that is made once ([`graph`]); a step uploads token ids,
+//! The whole forward pass runs on the card, as one list of kernels that is made once ([`crate::device::plan`], [`graph`]); a step uploads token ids,
 //! positions and page numbers and reads back a token id, or 64 candidates, for each sequence. Weights keep the types they have in
-//! the file ([`matrix`]), and the attention cache is in 16-bit floats, packed in pairs, so that no card needs arithmetic in them.
+//! the file ([`crate::device::matrix`]), and the attention cache is in 16-bit floats, packed in pairs, so that no card needs arithmetic in them.
 //!
 //! Activations take the same forms as on the CPU (signed bytes for blocks of quants), products of bytes are whole numbers and thus
 //! exact, and sums run in an order that depends on nothing but the shape ([`shape`]). So a sequence's result is the same in every
 //! batch, and close to the CPU's.
 
+mod cache;
 mod gpu;
 mod graph;
 mod kernels;
-mod matrix;
-mod pages;
 mod shape;
 mod template;
 #[cfg(test)]
 mod tests;
-mod weights;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::{Zeroize, Zeroizing};
-
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::device::plan::Builder;
+use crate::device::step::{Part, Source, result_bytes};
+use crate::device::{pages, plan, weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
-use crate::sampling::{Candidates, MAX_CANDIDATES};
 use crate::scheduler::{Options, StartError, cache_tokens};
 
+use self::cache::Cache;
 use self::gpu::Gpu;
-use self::graph::{Builder, Graph, RESULT_WORDS, STEP_HEAD, Scratch, Size};
+use self::graph::{Graph, Scratch, Weights};
 use self::kernels::Kernels;
-use self::pages::Cache;
 use self::shape::Shape;
-use self::weights::Weights;
 
 /// The cards of this machine.
 pub(crate) fn list() -> Vec<Adapter> {
@@ -116,10 +113,10 @@ impl Wgpu {
         let shape = tuning.shape.clone().unwrap_or_else(|| Shape::of(&about));
         let batch = shape.batch;
         let results = (options.max_sequences as u32).clamp(4, batch);
-        let pages = cache_tokens(options) / PAGE_TOKENS;
-        let needed = Weights::bytes(&model)
-            + Scratch::bytes(&parameters, batch, results)
-            + Cache::first_bytes(&parameters, pages);
+        let most = cache_tokens(options) / PAGE_TOKENS;
+        let needed = weights::bytes(&model)
+            + plan::scratch_bytes(&parameters, batch, results)
+            + pages::first_bytes(&parameters, most);
         if let Some(limit) = tuning.memory_bytes.filter(|&limit| needed > limit) {
             let what = "weights, and what is computed with them";
             return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) }.into());
@@ -128,13 +125,13 @@ impl Wgpu {
         let limit = tuning.binding_bytes.unwrap_or(u64::MAX);
         let weights = Weights::upload(&gpu, model, options.context as usize, limit)?;
         let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
-        let cache = Cache::new(&gpu, &parameters, pages)?;
+        let cache = Cache::new(&gpu, &parameters, most)?;
         let mut kernels = Kernels::new(Arc::clone(&gpu), shape);
         kernels.preamble = tuning.preamble;
-        let graph = Builder::new(&gpu, &mut kernels, &parameters, &scratch, results).model(&weights, &cache.layers)?;
-        let bytes = u64::from(results) * (1 + RESULT_WORDS as u64) * 4;
+        let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
+        let graph = Graph::bind(&gpu, &mut kernels, plan)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readback = gpu.buffer("results", bytes, usage)?;
+        let readback = gpu.buffer("results", result_bytes(results), usage)?;
         Ok(Self {
             graph,
             cache,
@@ -152,17 +149,14 @@ impl Wgpu {
 
     fn bind(&mut self) -> Result<(), DeviceFault> {
         let Self { gpu, kernels, parameters, scratch, .. } = self;
-        let builder = Builder::new(gpu, kernels, parameters, scratch, self.results);
-        self.graph = builder.model(&self.weights, &self.cache.layers)?;
+        let plan = Builder::new(parameters, scratch, self.results).model(&self.weights, &self.cache.layers);
+        self.graph = Graph::bind(gpu, kernels, plan)?;
         Ok(())
     }
 
     /// Computes rows that fit into one step.
     fn step(&mut self, part: &Part<'_>, found: &mut Vec<Found>) -> Result<(), DeviceFault> {
-        let mut words = part.words();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * 4));
-        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-        words.zeroize();
+        let bytes = part.bytes();
         if bytes.len() as u64 > self.scratch.step.size() {
             let larger = self.gpu.storage("numbers of a step", bytes.len() as u64 * 2)?;
             let smaller = std::mem::replace(&mut self.scratch.step, larger);
@@ -174,7 +168,7 @@ impl Wgpu {
         let work = self.graph.encode(&mut encoder, part.size());
         self.work.dispatches += work.dispatches;
         self.work.bytes_bound += work.bytes_bound;
-        let read = self.plan_readback(part);
+        let read = part.readback(self.results, self.parameters.vocabulary);
         for &(buffer, offset, to, bytes) in &read {
             let source = match buffer {
                 Source::Results => &self.scratch.results,
@@ -196,141 +190,6 @@ impl Wgpu {
             self.readback.unmap();
         }
         self.gpu.check()
-    }
-
-    /// What to copy where: ids, candidates of the rows that want them, logits of those that want these.
-    fn plan_readback(&mut self, part: &Part<'_>) -> Vec<Copy> {
-        let mut copies = Vec::new();
-        let ids = part.wanting.len() as u64 * 4;
-        if part.wanting.is_empty() {
-            return copies;
-        }
-        copies.push((Source::Results, 0, 0, ids));
-        let mut to = ids;
-        let (results, vocabulary) = (u64::from(self.results), self.parameters.vocabulary as u64 * 4);
-        for (index, &row) in part.wanting.iter().enumerate() {
-            let (source, offset, bytes) = match part.rows[row].wanted {
-                Wanted::Nothing | Wanted::Likeliest => continue,
-                Wanted::Candidates => {
-                    let bytes = RESULT_WORDS as u64 * 4;
-                    (Source::Results, results * 4 + index as u64 * bytes, bytes)
-                }
-                Wanted::Logits => (Source::Logits, index as u64 * vocabulary, vocabulary),
-            };
-            copies.push((source, offset, to, bytes));
-            to += bytes;
-        }
-        copies
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Source {
-    Results,
-    Logits,
-}
-
-/// From where, from which byte, to which byte, how many.
-type Copy = (Source, u64, u64, u64);
-
-/// Rows that are computed together.
-struct Part<'a> {
-    rows: &'a [Row],
-    sequences: &'a [&'a Pages],
-    /// Those of these rows, with the numbers of the batch's rows.
-    penalties: Vec<Penalty>,
-    /// Likewise.
-    masks: Vec<Masked<'a>>,
-    /// Rows that want something.
-    wanting: Vec<usize>,
-}
-
-impl Part<'_> {
-    fn size(&self) -> Size {
-        let finds = |&row: &usize| self.rows[row].wanted != Wanted::Logits;
-        Size {
-            tokens: self.rows.len() as u32,
-            results: self.wanting.len() as u32,
-            find: self.wanting.iter().any(finds) || !self.penalties.is_empty() || !self.masks.is_empty(),
-            penalties: self.penalties.len() as u32,
-            masks: self.masks.len() as u32,
-        }
-    }
-
-    /// What the kernels read: a head, four words for each row, two for each result, three for each penalty, of each mask the result
-    /// and its bits, then pages.
-    fn words(&self) -> Vec<u32> {
-        let results_at = STEP_HEAD + 4 * self.rows.len();
-        let penalties_at = results_at + 2 * self.wanting.len();
-        let masks_at = penalties_at + 3 * self.penalties.len();
-        let mask_words = self.masks.first().map_or(0, |masked| 1 + masked.mask.words().len());
-        let mut tables_at = masks_at + mask_words * self.masks.len();
-        let mut tables = vec![0; self.sequences.len()];
-        for row in self.rows {
-            if tables[row.sequence] == 0 {
-                tables[row.sequence] = tables_at;
-                tables_at += self.sequences[row.sequence].0.len();
-            }
-        }
-        let mut words = vec![0; tables_at];
-        let (rows, results) = (self.rows.len(), self.wanting.len());
-        let head = [rows, results, self.penalties.len(), results_at, penalties_at, masks_at];
-        for (word, value) in words.iter_mut().zip(head) {
-            *word = value as u32;
-        }
-        for (row, words) in self.rows.iter().zip(words[STEP_HEAD..].chunks_exact_mut(4)) {
-            words.copy_from_slice(&[row.token, row.position, tables[row.sequence] as u32, 0]);
-        }
-        for (&row, words) in self.wanting.iter().zip(words[results_at..].chunks_exact_mut(2)) {
-            let count = match self.rows[row].wanted {
-                Wanted::Nothing | Wanted::Logits => 0,
-                Wanted::Likeliest => 1,
-                Wanted::Candidates => MAX_CANDIDATES as u32,
-            };
-            words.copy_from_slice(&[row as u32, count]);
-        }
-        for (penalty, words) in self.penalties.iter().zip(words[penalties_at..].chunks_exact_mut(3)) {
-            words.copy_from_slice(&[self.result_of(penalty.row), penalty.token, penalty.amount.to_bits()]);
-        }
-        for (masked, words) in self.masks.iter().zip(words[masks_at..].chunks_exact_mut(mask_words.max(1))) {
-            words[0] = self.result_of(masked.row);
-            words[1..].copy_from_slice(masked.mask.words());
-        }
-        for (pages, &at) in self.sequences.iter().zip(&tables).filter(|(_, at)| **at != 0) {
-            words[at..at + pages.0.len()].copy_from_slice(&pages.0);
-        }
-        words
-    }
-
-    /// The number among the results of a row that wants something.
-    fn result_of(&self, row: usize) -> u32 {
-        self.wanting.iter().position(|&wanting| wanting == row).unwrap_or_default() as u32
-    }
-
-    /// Takes results out of what was read back.
-    fn take(&self, view: &[u8], copies: &[Copy], found: &mut Vec<Found>) {
-        let word = |at: usize| -> u32 {
-            let bytes = view.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-            bytes.map_or(0, u32::from_le_bytes)
-        };
-        let mut copies = copies.iter().skip(1);
-        for (index, &row) in self.wanting.iter().enumerate() {
-            found.push(match self.rows[row].wanted {
-                Wanted::Nothing | Wanted::Likeliest => Found::Likeliest(word(index * 4)),
-                Wanted::Candidates => {
-                    let at = copies.next().map_or(0, |&(_, _, to, _)| to as usize);
-                    let pair = |n: usize| (word(at + 4 + n * 8), f32::from_bits(word(at + 8 + n * 8)));
-                    let likeliest: Vec<(u32, f32)> =
-                        (0..MAX_CANDIDATES).map(pair).take_while(|&(id, _)| id != u32::MAX).collect();
-                    Found::Candidates(Candidates { likeliest, log_sum_exp: f32::from_bits(word(at)) })
-                }
-                Wanted::Logits => {
-                    let (at, bytes) = copies.next().map_or((0, 0), |&(_, _, to, bytes)| (to as usize, bytes as usize));
-                    let values = view.get(at..at + bytes).unwrap_or_default().as_chunks::<4>().0;
-                    Found::Logits(values.iter().map(|&value| f32::from_le_bytes(value)).collect())
-                }
-            });
-        }
     }
 }
 
@@ -391,31 +250,12 @@ impl Backend for Wgpu {
         }
         self.work = Work::default();
         let mut found = Vec::new();
-        let mut first = 0;
-        while first < batch.rows.len() {
-            let mut wanting = Vec::new();
-            let mut last = first;
-            while last < batch.rows.len() && last - first < self.kernels.shape.batch as usize {
-                if batch.rows[last].wanted != Wanted::Nothing {
-                    if wanting.len() == self.results as usize {
-                        break;
-                    }
-                    wanting.push(last - first);
-                }
-                last += 1;
-            }
-            let inside = batch.penalties.iter().filter(|penalty| (first..last).contains(&penalty.row));
-            let penalties = inside.map(|&penalty| Penalty { row: penalty.row - first, ..penalty }).collect();
-            let inside = batch.masks.iter().filter(|masked| (first..last).contains(&masked.row));
-            let masks = inside.map(|&masked| Masked { row: masked.row - first, ..masked }).collect();
-            let part = Part { rows: &batch.rows[first..last], sequences: batch.sequences, penalties, masks, wanting };
-            let wanted = part.wanting.iter().filter(|&&row| part.rows[row].wanted == Wanted::Logits).count();
-            let done = self.room_for_logits(wanted).and_then(|()| self.step(&part, &mut found));
+        for part in Part::cut(batch, self.kernels.shape.batch as usize, self.results as usize) {
+            let done = self.room_for_logits(part.wanting_logits()).and_then(|()| self.step(&part, &mut found));
             if let Err(fault) = done {
                 self.fault = Some(fault.clone());
                 return Err(fault);
             }
-            first = last;
         }
         Ok(found)
     }
@@ -462,7 +302,7 @@ impl Wgpu {
     /// Only tests want logits, so there is no room for them beforehand.
     fn room_for_logits(&mut self, rows: usize) -> Result<(), DeviceFault> {
         let row = self.parameters.vocabulary as u64 * 4;
-        let bytes = u64::from(self.results) * (1 + RESULT_WORDS as u64) * 4 + rows as u64 * row;
+        let bytes = result_bytes(self.results) + rows as u64 * row;
         if rows > 0 && self.readback.size() < bytes {
             let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
             self.readback = self.gpu.buffer("logits", bytes, usage)?;

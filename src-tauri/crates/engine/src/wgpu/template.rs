@@ -9,10 +9,7 @@
 //! {NAME}               the value
 //! ```
 
-use std::collections::BTreeMap;
-
-/// Values of a template.
-pub(super) type Values = BTreeMap<&'static str, u32>;
+use crate::device::plan::Values;
 
 /// The kernel's text for these values. A name without a value counts as 0 in a condition and stays as it is elsewhere, where the
 /// compiler will stumble over it.

@@ -341,6 +341,7 @@ fn facts() -> ModelFacts {
         context: 2_048,
         backend: "cpu".to_owned(),
         adapter: None,
+        passed_over: None,
     }
 }
 

@@ -13,9 +13,17 @@ pub fn adapters(wanted: Option<&str>, as_json: bool, out: &mut dyn Write) -> any
         Ok(chosen) => (Some(chosen.index), chosen.why),
         Err(none) => (None, none.to_string()),
     };
+    let through_cuda = adapter::cuda_adapters();
     if as_json {
         let list: Vec<serde_json::Value> = found.iter().enumerate().map(|(index, one)| facts(index, one)).collect();
-        writeln!(out, "{}", json!({"adapters": list, "chosen": chosen, "why": why}))?;
+        let cuda = match &through_cuda {
+            Ok(cards) => {
+                let list: Vec<_> = cards.iter().enumerate().map(|(index, one)| facts(index, one)).collect();
+                json!({"adapters": list, "why_not": null})
+            }
+            Err(why) => json!({"adapters": [], "why_not": why}),
+        };
+        writeln!(out, "{}", json!({"adapters": list, "chosen": chosen, "why": why, "cuda": cuda}))?;
         return Ok(());
     }
     for (index, adapter) in found.iter().enumerate() {
@@ -23,6 +31,15 @@ pub fn adapters(wanted: Option<&str>, as_json: bool, out: &mut dyn Write) -> any
         writeln!(out, "{mark} {index}: {}, {}, {}", adapter.describe(), adapter.kind.name(), adapter.api)?;
     }
     writeln!(out, "{why}")?;
+    match through_cuda {
+        Ok(cards) => {
+            for (index, card) in cards.iter().enumerate() {
+                let unusable = card.unusable.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+                writeln!(out, "with --backend cuda {index}: {}{unusable}", card.describe())?;
+            }
+        }
+        Err(why) => writeln!(out, "not through CUDA: {why}")?,
+    }
     Ok(())
 }
 

@@ -108,6 +108,9 @@ fn adapters_lists_what_there_is_and_says_which_would_be_chosen() {
     let count = listed["adapters"].as_array().unwrap().len();
     assert!(!listed["why"].as_str().unwrap().is_empty());
     assert_eq!(listed["chosen"].is_u64(), count > 0, "{listed}");
+    // Either there are cards or it says why there are none.
+    let through_cuda = listed["cuda"]["adapters"].as_array().unwrap().len();
+    assert!(through_cuda > 0 || listed["cuda"]["why_not"].as_str().is_some_and(|why| !why.is_empty()), "{listed}");
     let none = json(&worker(&["adapters", "--adapter", "no such card", "--json"]));
     assert!(none["chosen"].is_null() && none["why"].as_str().unwrap().contains("--backend cpu"), "{none}");
     with_model(|model| {

@@ -60,6 +60,17 @@ fn a_card_that_is_not_there_is_told_and_the_processor_offered() {
 }
 
 #[test]
+fn a_card_of_nvidias_that_is_not_there_is_told_and_others_offered() {
+    let rig = Rig::greeted(Box::new(std::io::Cursor::new(tiny_model())), |configuration| {
+        configuration.backend = BackendKind::Cuda { adapter: Some("no such card".to_owned()) };
+    });
+    let (stopped, _) = rig.ended();
+    let Stopped::Failed(Failure::Device { kind, text }) = stopped else { panic!("{stopped}") };
+    assert_eq!(kind, DeviceTrouble::NoAdapter);
+    assert!(text.contains("--backend cpu"), "{text}");
+}
+
+#[test]
 fn a_card_serves_and_ready_names_it() {
     if !has_adapter() {
         return;
@@ -72,6 +83,7 @@ fn a_card_serves_and_ready_names_it() {
         });
         let facts = facts.unwrap();
         assert_eq!(facts.backend, "wgpu");
+        assert_eq!(facts.passed_over, None);
         assert!(facts.adapter.is_some_and(|adapter| !adapter.is_empty()));
         let answer = rig.answer(RAW, &json!({"model": MODEL, "prompt": "hello", "max_tokens": 4, "temperature": 0}));
         assert_eq!(answer.json()["usage"]["completion_tokens"], 4);

@@ -1,58 +1,20 @@
 //! Every kernel by itself, at ragged sizes, cut in several ways, into buffers that were full of nonsense.
+//!
+//! The checks are the same for every backend that runs a plan: each compiles this file with a `rig` of its own.
 
 use half::f16;
 
-use super::*;
-use crate::gguf::TensorType;
-use crate::model::Rope;
-use crate::wgpu::graph::{First, LayerCache, Over, SLICE, Then};
-use crate::wgpu::kernels::Form;
-use crate::wgpu::matrix::{Matrix, PAIRS, Packing, Source};
-
-/// What stands in every output before a kernel writes it: no number, so that a place left out is seen.
-const POISON: u32 = 0x7fc0_dead;
-
-/// Ways to cut kernels: as for software, as for cards, and sizes that fit nothing.
-fn shapes(about: &Adapter) -> Vec<Shape> {
-    let shape = |workgroup, lanes, rows, tokens: &[u32], threads| Shape {
-        workgroup,
-        lanes,
-        rows,
-        tokens: tokens.to_vec(),
-        threads,
-        subgroups: false,
-        integer_dot: true,
-        batch: 64,
-    };
-    // A driver that compiles slowly gets small tiles only.
-    if !about.half_floats {
-        let small = shape(32, 32, 2, &[1, 2], 16);
-        return vec![
-            Shape { integer_dot: false, ..shape(8, 1, 2, &[1, 2], 16) },
-            Shape { subgroups: about.subgroup.is_some(), ..small },
-        ];
-    }
-    let mut shapes = vec![
-        Shape::of(about),
-        shape(32, 1, 4, &[1, 4], 64),
-        shape(64, 64, 4, &[1, 8], 64),
-        shape(64, 16, 2, &[1, 3], 16),
-    ];
-    shapes[1].integer_dot = false;
-    if about.subgroup.is_some() {
-        shapes.push(Shape { subgroups: true, ..shapes[2].clone() });
-    }
-    shapes
-}
-
-/// One card with one shape, and scratch memory for a model of these sizes.
-struct Rig {
-    gpu: Arc<Gpu>,
-    kernels: Kernels,
-    parameters: Parameters,
-    scratch: Scratch,
-    results: u32,
-}
+use super::rig::{LayerCache, POISON, Rig, everywhere, is_quick, kinds};
+use crate::backend::{Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted};
+use crate::device::Memory;
+use crate::device::matrix::{Form, Matrix, PAIRS, Packing, Source};
+use crate::device::plan::{First, Over, SLICE, Then};
+use crate::device::step::{Part, RESULT_WORDS};
+use crate::device::weights;
+use crate::gguf::{Limits, TensorType};
+use crate::model::{Model, Parameters, Rope};
+use crate::sampling::Candidates;
+use crate::synthetic;
 
 fn parameters(width: usize, heads: usize, kv_heads: usize, head_size: usize, vocabulary: usize) -> Parameters {
     Parameters {
@@ -66,74 +28,7 @@ fn parameters(width: usize, heads: usize, kv_heads: usize, head_size: usize, voc
         context: 512,
         rope_size: head_size / 4 * 2,
         attention_scale: 1.0 / (head_size as f32).sqrt(),
-        ..*tiny().parameters()
-    }
-}
-
-impl Rig {
-    fn new(gpu: &Arc<Gpu>, shape: Shape, parameters: Parameters) -> Self {
-        let results = 8;
-        let kernels = Kernels::new(Arc::clone(gpu), shape);
-        let scratch = Scratch::with_form(gpu, Form::F32, &parameters, 64, results).unwrap();
-        let rig = Self { gpu: Arc::clone(gpu), kernels, parameters, scratch, results };
-        for buffer in rig.scratch.all() {
-            rig.poison(buffer);
-        }
-        rig
-    }
-
-    fn poison(&self, buffer: &wgpu::Buffer) {
-        let words = vec![POISON; buffer.size() as usize / 4];
-        self.write(buffer, &words);
-    }
-
-    fn write(&self, buffer: &wgpu::Buffer, words: &[u32]) {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.gpu.queue.write_buffer(buffer, 0, &bytes);
-    }
-
-    fn write_floats(&self, buffer: &wgpu::Buffer, values: &[f32]) {
-        self.write(buffer, &values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>());
-    }
-
-    fn floats(&self, values: &[f32]) -> wgpu::Buffer {
-        let buffer = self.gpu.storage("a test", values.len() as u64 * 4).unwrap();
-        self.write_floats(&buffer, values);
-        buffer
-    }
-
-    fn read(&self, buffer: &wgpu::Buffer) -> Vec<u32> {
-        read(&self.gpu, buffer)
-    }
-
-    fn read_floats(&self, buffer: &wgpu::Buffer, count: usize) -> Vec<f32> {
-        let words = self.read(buffer);
-        assert!(words[count..].iter().all(|&word| word == POISON), "something was written behind the end");
-        words[..count].iter().map(|&word| f32::from_bits(word)).collect()
-    }
-
-    /// Plans kernels and runs them for a batch.
-    fn run(&mut self, part: &Part<'_>, plan: impl FnOnce(&mut Builder<'_>)) {
-        self.write(&self.scratch.step, &part.words());
-        let mut builder = Builder::new(&self.gpu, &mut self.kernels, &self.parameters, &self.scratch, self.results);
-        plan(&mut builder);
-        let graph = builder.finish(usize::MAX).unwrap();
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let size = Size { find: true, ..part.size() };
-        graph.encode(&mut encoder, size);
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.wait(submission).unwrap();
-    }
-}
-
-/// Runs a check on every adapter with every shape.
-fn everywhere(mut check: impl FnMut(&Arc<Gpu>, Shape)) {
-    for number in adapters() {
-        let (adapter, about) = gpu::enumerate().swap_remove(number);
-        let gpu = Arc::new(Gpu::open(&adapter, about, Duration::from_mins(1)).unwrap());
-        for shape in shapes(&gpu.about) {
-            check(&gpu, shape);
-        }
+        ..*Model::read(&mut synthetic::tiny().as_slice(), Limits::default()).unwrap().parameters()
     }
 }
 
@@ -184,13 +79,6 @@ fn columns_of(kind: TensorType) -> &'static [usize] {
     }
 }
 
-/// Types whose kernels differ; with the first shape all types, as each is packed in a way of its own.
-fn kinds(gpu: &Gpu, shape: &Shape) -> Vec<TensorType> {
-    let different = [TensorType::F32, TensorType::F16, TensorType::Q4_1, TensorType::Q8_0, TensorType::Q6_K];
-    let first = shapes(&gpu.about).first().is_some_and(|first| first == shape);
-    if first { TensorType::ALL.to_vec() } else { different.to_vec() }
-}
-
 #[test]
 fn embedding_rows_are_the_stored_values_also_of_a_matrix_in_pieces() {
     everywhere(|gpu, shape| {
@@ -209,7 +97,7 @@ fn embedding_rows_are_the_stored_values_also_of_a_matrix_in_pieces() {
                 for (row, token) in rows.iter_mut().zip(tokens) {
                     row.token = token;
                 }
-                rig.run(&part(&rows, &[&pages]), |builder| builder.embed(&matrix).unwrap());
+                rig.run(&part(&rows, &[&pages]), |builder| builder.embed(&matrix));
                 let got = rig.read_floats(&rig.scratch.states, tokens.len() * columns);
                 for (got, token) in got.chunks(columns).zip(tokens) {
                     assert_eq!(got, &plain[token as usize * columns..][..columns], "{kind:?} {columns}");
@@ -278,7 +166,7 @@ fn activations_are_normed_gated_and_brought_into_form() {
                             1 => First::Gate,
                             _ => First::Norm(&weights),
                         };
-                        builder.prepare(first, &buffer, columns, &[Packing::of(kind)], over).unwrap();
+                        builder.prepare(first, &buffer, columns, &[Packing::of(kind)], over);
                     });
                     let from: &[usize] = if what == 3 { &[1, 4] } else { &[0, 1, 2, 3, 4] };
                     let got = prepared(&rig, kind, columns, from.len());
@@ -334,8 +222,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let hidden = rig.scratch.hidden.clone();
                     let (behind, stride) = (3, count as u32 + 5);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens).unwrap();
-                        builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens).unwrap();
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
+                        builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens);
                     });
                     let activations = prepared(&rig, kind, columns, tokens);
                     let words = rig.read(&rig.scratch.hidden);
@@ -369,8 +257,8 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let before = values(6, tokens * width, 2.0);
                     rig.write_floats(&rig.scratch.states, &before);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens).unwrap();
-                        builder.product(&matrix, &Then::Add, Over::Tokens).unwrap();
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
+                        builder.product(&matrix, &Then::Add, Over::Tokens);
                     });
                     let states = rig.read(&rig.scratch.states);
                     for (at, (&word, before)) in states.iter().zip(&before).enumerate() {
@@ -390,7 +278,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
     everywhere(|gpu, shape| {
         let sizes = [(6, 3, 64), (4, 2, 20), (2, 1, 128), (1, 1, 6)];
         // A driver that compiles slowly gets one of each way to read keys: by fours and one by one.
-        let sizes = if gpu.about.half_floats { &sizes[..] } else { &sizes[..2] };
+        let sizes = if is_quick(gpu) { &sizes[..] } else { &sizes[..2] };
         for &(heads, kv_heads, head_size) in sizes {
             let columns = 64;
             let p = parameters(columns, heads, kv_heads, head_size, 16);
@@ -406,8 +294,8 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             let turns = weights::turn_table(gpu, &rope, 512).unwrap();
             let bytes = (5 * PAGE_TOKENS * kv_rows * 2) as u64;
             let cache = LayerCache {
-                keys: gpu.storage("a test", bytes).unwrap(),
-                values: gpu.storage("a test", bytes).unwrap(),
+                keys: gpu.allocate("a test", bytes).unwrap(),
+                values: gpu.allocate("a test", bytes).unwrap(),
             };
             rig.poison(&cache.keys);
             rig.poison(&cache.values);
@@ -420,9 +308,9 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             let source = values(7, rows.len() * columns, 1.0);
             let buffer = rig.floats(&source);
             rig.run(&part(&rows, &[&first, &second]), |builder| {
-                builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens).unwrap();
-                builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens).unwrap();
-                builder.attention(&cache, None, None).unwrap();
+                builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens);
+                builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens);
+                builder.attention(&cache, None, None);
             });
             let got = rig.read_floats(&rig.scratch.attended, rows.len() * query_rows);
             // Plainly, in double precision but for what is rounded to 16 bits.
@@ -501,11 +389,9 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
                         rig.poison(&rig.scratch.parts);
                         let attended = rig.scratch.attended.clone();
                         rig.run(&part(&rows, &[&first, &second]), |builder| {
-                            builder.attention(&cache, None, fused.then_some(Form::of(packing))).unwrap();
+                            builder.attention(&cache, None, fused.then_some(Form::of(packing)));
                             if !fused {
-                                builder
-                                    .prepare(First::Nothing, &attended, query_rows, &[packing], Over::Tokens)
-                                    .unwrap();
+                                builder.prepare(First::Nothing, &attended, query_rows, &[packing], Over::Tokens);
                             }
                         });
                         (rig.read(&rig.scratch.words), rig.read(&rig.scratch.parts))
@@ -549,7 +435,9 @@ fn the_likeliest_are_found_in_order_with_penalties_masks_and_odd_numbers_among_t
             let masked = [(2, 1), (3, 2)];
             part.masks = masked.map(|(row, _)| Masked { row, mask: &second }).to_vec();
             rig.write_floats(&rig.scratch.logits, &logits);
-            rig.run(&part, |builder| builder.find().unwrap());
+            rig.run(&part, |builder| {
+                builder.find();
+            });
             let results = rig.read(&rig.scratch.results);
             for (_, row, token) in penalised {
                 logits[row * vocabulary + token as usize] -= 15.5;

@@ -3,6 +3,7 @@
 mod faults;
 mod kernels;
 mod others;
+mod rig;
 mod whole;
 
 use super::*;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::cpu::Cpu;
+use crate::device::weights::FeedForward;
 use crate::model::Architecture;
-use crate::sampling::Sampling;
+use crate::sampling::{Candidates, MAX_CANDIDATES, Sampling};
 use crate::scheduler::{Device, Engine, Request};
 use crate::synthetic::Stored;
-use crate::wgpu::weights::FeedForward;
 
 /// How the kernels of an adapter may be cut: as they are for it, and as they are for the cards that owners have. Only the first for
 /// SwiftShader, whose compiler takes minutes for the others.

@@ -1,4 +1,4 @@
-//! A model's weights on a card.
+//! A model's weights on a device.
 
 use std::collections::BTreeMap;
 
@@ -6,60 +6,73 @@ use crate::fault::DeviceFault;
 use crate::gguf::{Tensor, TensorType};
 use crate::model::{Model, Parameters, Part, Rope};
 
-use super::gpu::Gpu;
-use super::kernels::Form;
-use super::matrix::{Matrix, PAIRS, Source};
+use super::Memory;
+use super::matrix::{self, Form, Matrix, PAIRS, Source};
 
-pub(super) struct Layer {
-    pub(super) attention_norm: wgpu::Buffer,
-    /// On top of each other where they are of one type, otherwise apart; each with the number of its first row.
-    pub(super) query_key_value: Vec<(u32, Matrix)>,
+/// Matrices on top of each other where they are of one type, otherwise apart; each with the number of its first row.
+pub(crate) type Stack<B> = Vec<(u32, Matrix<B>)>;
+
+pub(crate) struct Layer<B> {
+    pub(crate) attention_norm: B,
+    pub(crate) query_key_value: Stack<B>,
     /// Added to queries, keys and values, one after another.
-    pub(super) offsets: Option<wgpu::Buffer>,
+    pub(crate) offsets: Option<B>,
     /// Norms of queries and of keys, one after another.
-    pub(super) head_norms: Option<wgpu::Buffer>,
-    pub(super) attention_output: Matrix,
-    pub(super) attention_norm_behind: Option<wgpu::Buffer>,
-    pub(super) feed_forward_norm: wgpu::Buffer,
-    pub(super) feed_forward: FeedForward,
-    pub(super) feed_forward_norm_behind: Option<wgpu::Buffer>,
+    pub(crate) head_norms: Option<B>,
+    pub(crate) attention_output: Matrix<B>,
+    pub(crate) attention_norm_behind: Option<B>,
+    pub(crate) feed_forward_norm: B,
+    pub(crate) feed_forward: FeedForward<B>,
+    pub(crate) feed_forward_norm_behind: Option<B>,
 }
 
-pub(super) enum FeedForward {
-    /// Gate and up are on top of each other where they are of one type, as above.
-    Dense { gate_up: Vec<(u32, Matrix)>, down: Matrix },
+pub(crate) enum FeedForward<B> {
+    Dense {
+        gate_up: Stack<B>,
+        down: Matrix<B>,
+    },
     /// Of each the matrices of all experts on top of each other.
-    Experts { router: Matrix, gates: Matrix, ups: Matrix, downs: Matrix },
+    Experts {
+        router: Matrix<B>,
+        gates: Matrix<B>,
+        ups: Matrix<B>,
+        downs: Matrix<B>,
+    },
 }
 
-pub(super) struct Weights {
-    pub(super) embedding: Matrix,
-    pub(super) layers: Vec<Layer>,
-    pub(super) output_norm: wgpu::Buffer,
+pub(crate) struct Weights<B> {
+    pub(crate) embedding: Matrix<B>,
+    pub(crate) layers: Vec<Layer<B>>,
+    pub(crate) output_norm: B,
     /// `None` where the embedding serves as output too.
-    pub(super) output: Option<Matrix>,
+    pub(crate) output: Option<Matrix<B>>,
     /// Cosine and sine of every position and pair.
-    pub(super) turns: wgpu::Buffer,
+    pub(crate) turns: B,
     /// The same in layers with a window, if there are any.
-    pub(super) turns_in_window: Option<wgpu::Buffer>,
+    pub(crate) turns_in_window: Option<B>,
 }
 
-impl Weights {
-    /// Bytes that a model's weights will have on a card.
-    pub(super) fn bytes(model: &Model) -> u64 {
-        let of = |tensor: &Tensor| {
-            let size = |at: usize| tensor.shape.get(at).map_or(1, |&size| size as usize);
-            Matrix::bytes(tensor.kind, size(0), size(1) * size(2))
-        };
-        model.tensors().map(of).sum()
-    }
+/// Bytes that a model's weights will have on a device.
+pub(crate) fn bytes(model: &Model) -> u64 {
+    let of = |tensor: &Tensor| {
+        let size = |at: usize| tensor.shape.get(at).map_or(1, |&size| size as usize);
+        matrix::bytes(tensor.kind, size(0), size(1) * size(2))
+    };
+    model.tensors().map(of).sum()
+}
 
-    /// Brings a model's weights to a card; no buffer has more than `limit` bytes. Each tensor leaves main memory as soon as it is
+impl<B: Clone> Weights<B> {
+    /// Brings a model's weights to a device; no buffer has more than `limit` bytes. Each tensor leaves main memory as soon as it is
     /// there.
-    pub(super) fn upload(gpu: &Gpu, model: Model, context: usize, limit: u64) -> Result<Self, DeviceFault> {
+    pub(crate) fn upload(
+        memory: &impl Memory<Buffer = B>,
+        model: Model,
+        context: usize,
+        limit: u64,
+    ) -> Result<Self, DeviceFault> {
         let p = *model.parameters();
         let ropes = model.ropes().clone();
-        let mut loader = Loader { gpu, tensors: model.into_tensors(), limit };
+        let mut loader = Loader { memory, tensors: model.into_tensors(), limit };
         let layers = (0..p.layers).map(|layer| loader.layer(layer, &p)).collect::<Result<_, _>>()?;
         let output = loader.tensors.contains_key("output.weight");
         Ok(Self {
@@ -67,15 +80,15 @@ impl Weights {
             embedding: loader.matrix("token_embd.weight")?,
             output_norm: loader.vector("output_norm.weight")?,
             output: if output { Some(loader.matrix("output.weight")?) } else { None },
-            turns: turn_table(gpu, &ropes.all, context)?,
-            turns_in_window: ropes.window.map(|rope| turn_table(gpu, &rope, context)).transpose()?,
+            turns: turn_table(memory, &ropes.all, context)?,
+            turns_in_window: ropes.window.map(|rope| turn_table(memory, &rope, context)).transpose()?,
         })
     }
 
     /// Forms of activations that its matrices are multiplied with.
-    pub(super) fn forms(&self) -> impl Iterator<Item = Form> {
-        let of_layer = |layer: &'_ Layer| {
-            let mut all: Vec<&Matrix> = layer.query_key_value.iter().map(|(_, matrix)| matrix).collect();
+    pub(crate) fn forms(&self) -> impl Iterator<Item = Form> {
+        let of_layer = |layer: &'_ Layer<B>| {
+            let mut all: Vec<&Matrix<B>> = layer.query_key_value.iter().map(|(_, matrix)| matrix).collect();
             all.push(&layer.attention_output);
             match &layer.feed_forward {
                 FeedForward::Dense { gate_up, down } => {
@@ -90,14 +103,14 @@ impl Weights {
     }
 }
 
-struct Loader<'a> {
-    gpu: &'a Gpu,
+struct Loader<'a, M> {
+    memory: &'a M,
     tensors: BTreeMap<String, Tensor>,
     limit: u64,
 }
 
-impl Loader<'_> {
-    fn layer(&mut self, layer: usize, p: &Parameters) -> Result<Layer, DeviceFault> {
+impl<M: Memory> Loader<'_, M> {
+    fn layer(&mut self, layer: usize, p: &Parameters) -> Result<Layer<M::Buffer>, DeviceFault> {
         let name = |part: Part| part.of(layer);
         let offsets = [Part::QueryOffset, Part::KeyOffset, Part::ValueOffset].map(name);
         let head_norms = [Part::QueryNorm, Part::KeyNorm].map(name);
@@ -127,21 +140,21 @@ impl Loader<'_> {
     }
 
     /// All experts' rows on top of each other, in pieces of whole experts.
-    fn experts(&mut self, name: &str) -> Result<Matrix, DeviceFault> {
+    fn experts(&mut self, name: &str) -> Result<Matrix<M::Buffer>, DeviceFault> {
         let tensor = self.tensors.remove(name);
         let size = |at: usize| tensor.as_ref().and_then(|tensor| tensor.shape.get(at)).map_or(1, |&size| size as usize);
         let (kind, bytes) = tensor.as_ref().map_or((TensorType::F32, &[][..]), |tensor| (tensor.kind, &tensor.bytes));
         let source = Source { rows: size(1) * size(2), bytes };
-        Matrix::upload(self.gpu, kind, size(0), &[source], size(1), self.limit)
+        Matrix::upload(self.memory, kind, size(0), &[source], size(1), self.limit)
     }
 
-    fn matrix(&mut self, name: &str) -> Result<Matrix, DeviceFault> {
+    fn matrix(&mut self, name: &str) -> Result<Matrix<M::Buffer>, DeviceFault> {
         let mut stack = self.stack(&[name.to_owned()])?;
         // One tensor makes one matrix.
         Ok(stack.swap_remove(0).1)
     }
 
-    fn stack(&mut self, names: &[String]) -> Result<Vec<(u32, Matrix)>, DeviceFault> {
+    fn stack(&mut self, names: &[String]) -> Result<Stack<M::Buffer>, DeviceFault> {
         // The model has checked that they are there.
         let tensors: Vec<Tensor> = names.iter().filter_map(|name| self.tensors.remove(name)).collect();
         let rows = |tensor: &Tensor| tensor.shape.get(1).map_or(1, |&rows| rows as usize);
@@ -152,29 +165,29 @@ impl Loader<'_> {
             let columns = group.first().and_then(|tensor| tensor.shape.first()).map_or(1, |&columns| columns as usize);
             let sources: Vec<Source<'_>> =
                 group.iter().map(|tensor| Source { rows: rows(tensor), bytes: &tensor.bytes }).collect();
-            made.push((first, Matrix::upload(self.gpu, kind(group.first()), columns, &sources, PAIRS, self.limit)?));
+            made.push((first, Matrix::upload(self.memory, kind(group.first()), columns, &sources, PAIRS, self.limit)?));
             first += group.iter().map(|tensor| rows(tensor) as u32).sum::<u32>();
         }
         Ok(made)
     }
 
-    fn vector(&mut self, name: &str) -> Result<wgpu::Buffer, DeviceFault> {
+    fn vector(&mut self, name: &str) -> Result<M::Buffer, DeviceFault> {
         self.vectors(&[name.to_owned()])
     }
 
     /// Vectors one after another.
-    fn vectors(&mut self, names: &[String]) -> Result<wgpu::Buffer, DeviceFault> {
+    fn vectors(&mut self, names: &[String]) -> Result<M::Buffer, DeviceFault> {
         let bytes: Vec<u8> =
             names.iter().filter_map(|name| self.tensors.remove(name)).flat_map(|tensor| tensor.bytes).collect();
-        let buffer = self.gpu.storage("weights", bytes.len() as u64)?;
-        self.gpu.queue.write_buffer(&buffer, 0, &bytes);
+        let buffer = self.memory.allocate("weights", bytes.len() as u64)?;
+        self.memory.write(&buffer, 0, &bytes)?;
         Ok(buffer)
     }
 }
 
 /// Computed here once, by the same function as on the CPU: drivers' own sines differ in the last bits, and grow wrong with the
 /// angle.
-pub(super) fn turn_table(gpu: &Gpu, rope: &Rope, context: usize) -> Result<wgpu::Buffer, DeviceFault> {
+pub(crate) fn turn_table<M: Memory>(memory: &M, rope: &Rope, context: usize) -> Result<M::Buffer, DeviceFault> {
     let mut bytes = Vec::new();
     let mut of_position = Vec::new();
     for position in 0..context as u32 {
@@ -184,8 +197,7 @@ pub(super) fn turn_table(gpu: &Gpu, rope: &Rope, context: usize) -> Result<wgpu:
             bytes.extend(sine.to_le_bytes());
         }
     }
-    let buffer = gpu.storage("angles of positions", bytes.len() as u64)?;
-    gpu.queue.write_buffer(&buffer, 0, &bytes);
-    gpu.check()?;
+    let buffer = memory.allocate("angles of positions", bytes.len() as u64)?;
+    memory.write(&buffer, 0, &bytes)?;
     Ok(buffer)
 }

@@ -1,23 +1,16 @@
 //! The attention cache on a card: two buffers for each layer, keys and values, in pages.
-//!
-//! A card's memory is the owner's desktop's too, so the cache begins small and doubles when sequences need more.
 
-use crate::backend::{PAGE_TOKENS, Pages};
+use crate::backend::Pages;
+use crate::device::pages::{PageTable, page_bytes, runs};
 use crate::fault::DeviceFault;
 use crate::model::Parameters;
 
 use super::gpu::Gpu;
 use super::graph::LayerCache;
 
-/// Pages that there is memory for at first: a thousand tokens.
-const FIRST: usize = 32;
-
 pub(super) struct Cache {
     pub(super) layers: Vec<LayerCache>,
-    /// Whose page is in use. As long as there is memory for.
-    used: Vec<bool>,
-    /// Most pages ever.
-    most: usize,
+    table: PageTable,
     page_bytes: u64,
 }
 
@@ -26,38 +19,20 @@ impl Cache {
     pub(super) fn new(gpu: &Gpu, p: &Parameters, most: usize) -> Result<Self, DeviceFault> {
         let page_bytes = page_bytes(p);
         let visible = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size) / page_bytes;
-        let most = most.min(usize::try_from(visible).unwrap_or(usize::MAX));
-        let first = most.min(FIRST);
-        Ok(Self { layers: layers(gpu, p, first)?, used: vec![false; first], most, page_bytes })
+        let table = PageTable::new(most.min(usize::try_from(visible).unwrap_or(usize::MAX)));
+        Ok(Self { layers: layers(gpu, p, table.len())?, table, page_bytes })
     }
 
-    /// Bytes that a cache begins with.
-    pub(super) fn first_bytes(p: &Parameters, most: usize) -> u64 {
-        page_bytes(p) * 2 * (p.layers * most.min(FIRST)) as u64
-    }
-
-    /// The lowest free pages, so that those of one sequence lie side by side for the most part.
     pub(super) fn take(&mut self, count: usize) -> Option<Pages> {
-        let free: Vec<usize> = (0..self.used.len()).filter(|&page| !self.used[page]).take(count).collect();
-        if free.len() < count {
-            return None;
-        }
-        for &page in &free {
-            self.used[page] = true;
-        }
-        Some(Pages(free.into_iter().map(|page| page as u32).collect()))
+        self.table.take(count)
     }
 
     /// Gets memory for so many pages more, at least; `false` if that is more than there may be.
     pub(super) fn grow(&mut self, gpu: &Gpu, p: &Parameters, count: usize) -> Result<bool, DeviceFault> {
-        let needed = self.used.iter().filter(|used| **used).count() + count;
-        if needed > self.most {
-            return Ok(false);
-        }
-        let size = needed.max(self.used.len() * 2).min(self.most);
+        let Some(size) = self.table.size_for(count) else { return Ok(false) };
         let grown = layers(gpu, p, size)?;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let bytes = self.used.len() as u64 * self.page_bytes;
+        let bytes = self.table.len() as u64 * self.page_bytes;
         for (old, new) in self.layers.iter().zip(&grown) {
             encoder.copy_buffer_to_buffer(&old.keys, 0, &new.keys, 0, bytes);
             encoder.copy_buffer_to_buffer(&old.values, 0, &new.values, 0, bytes);
@@ -68,17 +43,14 @@ impl Cache {
         let submission = gpu.queue.submit([encoder.finish()]);
         gpu.wait(submission)?;
         self.layers = grown;
-        self.used.resize(size, false);
+        self.table.grown_to(size);
         Ok(true)
     }
 
     /// Overwrites pages with zeros.
     pub(super) fn wipe(&self, encoder: &mut wgpu::CommandEncoder, pages: &Pages) {
-        let mut sorted = pages.0.clone();
-        sorted.sort_unstable();
-        for run in sorted.chunk_by(|a, b| a + 1 == *b) {
-            let Some(&first) = run.first() else { continue };
-            let (at, bytes) = (u64::from(first) * self.page_bytes, run.len() as u64 * self.page_bytes);
+        for (first, count) in runs(pages) {
+            let (at, bytes) = (first * self.page_bytes, count * self.page_bytes);
             for layer in &self.layers {
                 encoder.clear_buffer(&layer.keys, at, Some(bytes));
                 encoder.clear_buffer(&layer.values, at, Some(bytes));
@@ -87,17 +59,8 @@ impl Cache {
     }
 
     pub(super) fn give_back(&mut self, pages: Pages) {
-        for page in pages.0 {
-            if let Some(used) = self.used.get_mut(page as usize) {
-                *used = false;
-            }
-        }
+        self.table.give_back(pages);
     }
-}
-
-/// Bytes of a page's keys, or values, of one layer.
-fn page_bytes(p: &Parameters) -> u64 {
-    (PAGE_TOKENS * p.kv_heads * p.head_size * 2) as u64
 }
 
 fn layers(gpu: &Gpu, p: &Parameters, pages: usize) -> Result<Vec<LayerCache>, DeviceFault> {

@@ -1,4 +1,4 @@
-//! Weight matrices on a card.
+//! Weight matrices on a device.
 //!
 //! Every row is a number of blocks of 32 values, the last one filled up with zeros. Quants lie in one buffer and scales in another:
 //! blocks of the file are not whole words long for the most part, and a kernel reads whole words ([`Packing`]). What is larger than
@@ -7,11 +7,11 @@
 use crate::fault::DeviceFault;
 use crate::gguf::{TensorType, blocks};
 
-use super::gpu::Gpu;
+use super::Memory;
 
-/// How rows lie on a card.
+/// How rows lie on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(crate) enum Packing {
     /// 32-bit floats: F32, BF16.
     F32,
     /// 16-bit floats.
@@ -24,8 +24,46 @@ pub(super) enum Packing {
     Wide,
 }
 
+/// The form of activations that rows of a matrix are multiplied with: as on the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// 32-bit floats.
+    F32,
+    /// 32-bit floats that were rounded to 16 bits.
+    F16,
+    /// Blocks of 32 signed bytes; of each block the scale, and the scale times the sum of the bytes.
+    Q8,
+}
+
+impl Form {
+    pub(crate) fn of(packing: Packing) -> Self {
+        match packing {
+            Packing::F32 => Self::F32,
+            Packing::F16 => Self::F16,
+            Packing::Nibbles | Packing::Bytes | Packing::Wide => Self::Q8,
+        }
+    }
+
+    /// Its name in the kernels.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Q8 => "Q8",
+        }
+    }
+
+    /// Bytes of a block of 32 values without its scales.
+    pub(crate) fn block_bytes(self) -> u64 {
+        match self {
+            Self::F32 | Self::F16 => 128,
+            Self::Q8 => 32,
+        }
+    }
+}
+
 impl Packing {
-    pub(super) fn of(kind: TensorType) -> Self {
+    pub(crate) fn of(kind: TensorType) -> Self {
         match kind {
             TensorType::F32 | TensorType::BF16 => Self::F32,
             TensorType::F16 => Self::F16,
@@ -36,7 +74,7 @@ impl Packing {
     }
 
     /// Its name in the kernels.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
@@ -68,42 +106,42 @@ impl Packing {
 }
 
 /// Some rows of a matrix.
-pub(super) struct Piece {
+pub(crate) struct Piece<B> {
     /// The number of its first row.
-    pub(super) first: u32,
+    pub(crate) first: u32,
     /// How many they are.
-    pub(super) rows: u32,
-    pub(super) quants: wgpu::Buffer,
+    pub(crate) rows: u32,
+    pub(crate) quants: B,
     /// For the types that have any.
-    pub(super) scales: Option<wgpu::Buffer>,
+    pub(crate) scales: Option<B>,
 }
 
 /// A matrix, or several with rows of the same form on top of each other.
-pub(super) struct Matrix {
-    pub(super) packing: Packing,
-    pub(super) columns: u32,
-    pub(super) blocks: u32,
-    pub(super) pieces: Vec<Piece>,
+pub(crate) struct Matrix<B> {
+    pub(crate) packing: Packing,
+    pub(crate) columns: u32,
+    pub(crate) blocks: u32,
+    pub(crate) pieces: Vec<Piece<B>>,
 }
 
 /// Rows that stay together in a matrix: pairs, as they are rotated.
-pub(super) const PAIRS: usize = 2;
+pub(crate) const PAIRS: usize = 2;
 
 /// A matrix as the file has it.
-pub(super) struct Source<'a> {
-    pub(super) rows: usize,
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Source<'a> {
+    pub(crate) rows: usize,
+    pub(crate) bytes: &'a [u8],
 }
 
-/// Bytes of one buffer at most, even where a card allows more: allocations stay of a size that fits into fragmented memory.
+/// Bytes of one buffer at most, even where a device allows more: allocations stay of a size that fits into fragmented memory.
 const MOST: u64 = 1 << 30;
 /// Bytes handed to the driver at a time.
 const CHUNK: usize = 16 << 20;
 
-impl Matrix {
-    /// Brings rows to the card; no buffer has more than `limit` bytes. Pieces have whole multiples of `together` rows.
-    pub(super) fn upload(
-        gpu: &Gpu,
+impl<B: Clone> Matrix<B> {
+    /// Brings rows to a device; no buffer has more than `limit` bytes. Pieces have whole multiples of `together` rows.
+    pub(crate) fn upload(
+        memory: &impl Memory<Buffer = B>,
         kind: TensorType,
         columns: usize,
         sources: &[Source<'_>],
@@ -113,7 +151,7 @@ impl Matrix {
         let packing = Packing::of(kind);
         let blocks = columns.div_ceil(32);
         let row_bytes = (blocks * packing.quant_bytes()) as u64;
-        let limit = limit.min(MOST).min(gpu.limits.max_storage_buffer_binding_size);
+        let limit = limit.min(MOST).min(memory.most_bytes());
         let most = limit / row_bytes / together as u64 * together as u64;
         if most == 0 {
             return Err(DeviceFault::OutOfMemory {
@@ -129,8 +167,7 @@ impl Matrix {
         let mut first = 0;
         while first < rows {
             let count = (rows - first).min(usize::try_from(most).unwrap_or(usize::MAX));
-            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-            let quants = gpu.buffer("weights", row_bytes * count as u64, usage)?;
+            let quants = memory.allocate("weights", row_bytes * count as u64)?;
             let mut scales = Vec::new();
             let mut chunk = Vec::new();
             let mut written = 0;
@@ -138,34 +175,32 @@ impl Matrix {
                 repack(kind, row, &mut chunk, &mut scales);
                 chunk.resize(chunk.len().next_multiple_of(blocks * packing.quant_bytes()), 0);
                 if chunk.len() >= CHUNK || number + 1 == count {
-                    gpu.queue.write_buffer(&quants, written, &chunk);
+                    memory.write(&quants, written, &chunk)?;
                     written += chunk.len() as u64;
                     chunk.clear();
-                    // What is handed over is kept twice until it is submitted.
-                    let submission = gpu.queue.submit([]);
-                    gpu.wait(submission)?;
+                    // What is handed over is kept twice until it has arrived.
+                    memory.settle()?;
                 }
             }
             let scales = if scales.is_empty() {
                 None
             } else {
                 scales.resize(scales.len().next_multiple_of(4), 0);
-                let buffer = gpu.buffer("scales of weights", scales.len() as u64, usage)?;
-                gpu.queue.write_buffer(&buffer, 0, &scales);
+                let buffer = memory.allocate("scales of weights", scales.len() as u64)?;
+                memory.write(&buffer, 0, &scales)?;
                 Some(buffer)
             };
             pieces.push(Piece { first: first as u32, rows: count as u32, quants, scales });
             first += count;
         }
-        gpu.check()?;
         Ok(Self { packing, columns: columns as u32, blocks: blocks as u32, pieces })
     }
+}
 
-    /// Bytes that a matrix has on a card.
-    pub(super) fn bytes(kind: TensorType, columns: usize, rows: usize) -> u64 {
-        let packing = Packing::of(kind);
-        (columns.div_ceil(32) * (packing.quant_bytes() + packing.scale_bytes())) as u64 * rows as u64
-    }
+/// Bytes that a matrix has on a device.
+pub(crate) fn bytes(kind: TensorType, columns: usize, rows: usize) -> u64 {
+    let packing = Packing::of(kind);
+    (columns.div_ceil(32) * (packing.quant_bytes() + packing.scale_bytes())) as u64 * rows as u64
 }
 
 fn repack(kind: TensorType, row: &[u8], quants: &mut Vec<u8>, scales: &mut Vec<u8>) {

@@ -1,0 +1,298 @@
+//! The backend for NVIDIA's cards, through CUDA's driver.
+//!
+//! The same plan, layouts and words of a step as on every other card ([`crate::device`]), with kernels in CUDA C ([`launch`] names
+//! them, `kernels/` holds them). They are compiled to PTX by a developer's command, `cargo xtask kernels`, and committed with the hash of
+//! their text; the driver is loaded at run time ([`nvidia`]), so the program is the same with and without it.
+//!
+//! No card was at hand when this was written. What stands in for one: every kernel is also compiled as C++ and run on the processor
+//! against the same oracle as on other cards (tests), it is compiled to machine code of three generations of cards, and every start on a
+//! card begins with [`check::self_test`], without which nothing is served.
+
+mod check;
+mod driver;
+mod launch;
+mod nvidia;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::adapter::{self, Adapter, NoAdapter, Wish};
+use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::device::Memory;
+#[cfg(test)]
+use crate::device::matrix::Form;
+use crate::device::pages::{PageTable, first_bytes, page_bytes, runs};
+use crate::device::plan::{Builder, LayerCache, Scratch, scratch_bytes};
+use crate::device::step::{Part, Source};
+use crate::device::weights::{self, Weights};
+use crate::fault::DeviceFault;
+use crate::model::{Model, Parameters};
+use crate::scheduler::{Options, StartError, cache_tokens};
+
+use self::driver::{Buffer, Card, DEADLINE, Driver};
+use self::launch::{BATCH, Graph, MAX_HEAD_SIZE};
+
+pub use self::check::SelfTestFault;
+
+/// NVIDIA's cards of this machine, or why none can be asked.
+pub(crate) fn list() -> Result<Vec<Adapter>, String> {
+    nvidia::list()
+}
+
+/// Whether kernels can compute a model of this shape.
+pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
+    let size = parameters.head_size;
+    if !size.is_multiple_of(2) || size > MAX_HEAD_SIZE {
+        return Err(StartError::Unsupported { what: format!("its heads have {size} values") });
+    }
+    Ok(())
+}
+
+/// Opens a card, the one of that name or number or the best, and has it prove itself.
+pub(crate) fn open(adapter: Option<&str>) -> Result<Opened, StartError> {
+    let card = connect(adapter)?;
+    card.self_test().map_err(|fault| StartError::Differs { fault })?;
+    Ok(card)
+}
+
+/// Opens a card.
+fn connect(adapter: Option<&str>) -> Result<Opened, StartError> {
+    let cards = list().map_err(|reason| NoAdapter::NoCuda { reason })?;
+    let chosen = adapter::choose(&cards, &Wish { adapter: adapter.map(str::to_owned), software: false })?;
+    Ok(Opened { driver: nvidia::Nvidia::open(chosen.index)? })
+}
+
+/// An open card.
+pub(crate) struct Opened {
+    driver: Arc<dyn Driver>,
+}
+
+impl Opened {
+    /// Compares every kernel, and short answers of small models, with the processor's.
+    fn self_test(&self) -> Result<(), SelfTestFault> {
+        check::self_test(&self.driver, check::LONGEST)
+    }
+
+    /// Brings a model to it.
+    pub(crate) fn start(self, model: Model, options: &Options) -> Result<Box<dyn Backend>, StartError> {
+        let mut cuda = Cuda::new(self.driver, model, options, u64::MAX)?;
+        cuda.warm_up()?;
+        Ok(Box::new(cuda))
+    }
+}
+
+/// A model on a card.
+struct Cuda {
+    graph: Graph,
+    cache: Cache,
+    scratch: Scratch<Buffer>,
+    weights: Weights<Buffer>,
+    card: Card,
+    parameters: Parameters,
+    /// Tokens with results that one step has at most.
+    results: u32,
+    work: Work,
+    deadline: Duration,
+    fault: Option<DeviceFault>,
+}
+
+/// Keys and values of all layers, in pages.
+struct Cache {
+    layers: Vec<LayerCache<Buffer>>,
+    table: PageTable,
+}
+
+fn layers(card: &Card, p: &Parameters, pages: usize) -> Result<Vec<LayerCache<Buffer>>, DeviceFault> {
+    let bytes = pages as u64 * page_bytes(p);
+    let what = "the attention cache";
+    let one = |_| Ok(LayerCache { keys: card.allocate(what, bytes)?, values: card.allocate(what, bytes)? });
+    (0..p.layers).map(one).collect()
+}
+
+impl Cuda {
+    /// A model on a card, no buffer of its weights larger than so many bytes.
+    fn new(driver: Arc<dyn Driver>, model: Model, options: &Options, limit: u64) -> Result<Self, StartError> {
+        check(model.parameters())?;
+        let parameters = *model.parameters();
+        let card = Card(driver);
+        let results = (options.max_sequences as u32).clamp(4, BATCH);
+        let most = cache_tokens(options) / PAGE_TOKENS;
+        let needed =
+            weights::bytes(&model) + scratch_bytes(&parameters, BATCH, results) + first_bytes(&parameters, most);
+        let there = card.0.about().buffer_bytes;
+        if needed > there {
+            let what = "weights, and what is computed with them";
+            return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(there) }.into());
+        }
+        let weights = Weights::upload(&card, model, options.context as usize, limit)?;
+        let scratch = Scratch::new(&card, &weights, &parameters, BATCH, results)?;
+        // Kernels number words of a cache with 32 bits.
+        let table = PageTable::new(most.min((u64::from(u32::MAX) / page_bytes(&parameters)) as usize));
+        let cache = Cache { layers: layers(&card, &parameters, table.len())?, table };
+        let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
+        card.settle()?;
+        Ok(Self {
+            graph: Graph::new(plan)?,
+            cache,
+            scratch,
+            weights,
+            card,
+            parameters,
+            results,
+            work: Work::default(),
+            deadline: DEADLINE,
+            fault: None,
+        })
+    }
+
+    fn bind(&mut self) -> Result<(), DeviceFault> {
+        let plan = Builder::new(&self.parameters, &self.scratch, self.results);
+        self.graph = Graph::new(plan.model(&self.weights, &self.cache.layers))?;
+        Ok(())
+    }
+
+    /// Computes rows that fit into one step.
+    fn step(&mut self, part: &Part<'_>, found: &mut Vec<Found>) -> Result<(), DeviceFault> {
+        let bytes = part.bytes();
+        if bytes.len() as u64 > self.scratch.step.bytes() {
+            // The smaller one is overwritten when nothing holds it any more.
+            self.scratch.step = self.card.allocate("numbers of a step", bytes.len() as u64 * 2)?;
+            self.bind()?;
+        }
+        self.card.write(&self.scratch.step, 0, &bytes)?;
+        let work = self.graph.start(&*self.card.0, part.size())?;
+        self.work.dispatches += work.dispatches;
+        self.work.bytes_bound += work.bytes_bound;
+        let copies = part.readback(self.results, self.parameters.vocabulary);
+        let used = copies.iter().map(|&(_, _, to, bytes)| to + bytes).max().unwrap_or_default();
+        let mut view = Zeroizing::new(vec![0; usize::try_from(used).unwrap_or_default()]);
+        self.card.0.wait(self.deadline)?;
+        for &(source, from, to, bytes) in &copies {
+            let buffer = match source {
+                Source::Results => &self.scratch.results,
+                Source::Logits => &self.scratch.logits,
+            };
+            let Some(into) = view.get_mut(to as usize..(to + bytes) as usize) else { continue };
+            self.card.read(buffer, from, into, self.deadline)?;
+        }
+        part.take(&view, &copies, found);
+        view.zeroize();
+        Ok(())
+    }
+
+    /// Gets memory for so many pages more, at least; `false` if that is more than there may be.
+    fn grow(&mut self, count: usize) -> Result<bool, DeviceFault> {
+        let Some(size) = self.cache.table.size_for(count) else { return Ok(false) };
+        let grown = layers(&self.card, &self.parameters, size)?;
+        let bytes = self.cache.table.len() as u64 * page_bytes(&self.parameters);
+        for (old, new) in self.cache.layers.iter().zip(&grown) {
+            self.card.0.copy(old.keys.at(), new.keys.at(), bytes)?;
+            self.card.0.copy(old.values.at(), new.values.at(), bytes)?;
+        }
+        self.card.0.wait(self.deadline)?;
+        // The old ones are overwritten when the graph holds them no more.
+        self.cache.layers = grown;
+        self.cache.table.grown_to(size);
+        self.bind()?;
+        Ok(true)
+    }
+
+    /// Overwrites pages, and all that was computed on the way.
+    fn wipe(&self, pages: &Pages) -> Result<(), DeviceFault> {
+        let page = page_bytes(&self.parameters);
+        for (first, count) in runs(pages) {
+            for layer in &self.cache.layers {
+                self.card.0.clear(layer.keys.at() + first * page, count * page)?;
+                self.card.0.clear(layer.values.at() + first * page, count * page)?;
+            }
+        }
+        for buffer in self.scratch.all() {
+            self.card.0.clear(buffer.at(), buffer.bytes())?;
+        }
+        self.card.0.wait(self.deadline)
+    }
+
+    /// Runs every kernel of the model once, so that no customer waits for what a driver does at a first time.
+    fn warm_up(&mut self) -> Result<(), DeviceFault> {
+        let everything = Mask::everything(self.parameters.vocabulary);
+        for count in [1, 4, 8, 32] {
+            let Some(pages) = self.reserve(count as usize) else { continue };
+            let rows: Vec<Row> = (0..count)
+                .map(|position| {
+                    let wanted = if position == 0 { Wanted::Candidates } else { Wanted::Nothing };
+                    Row { token: 0, position, sequence: 0, wanted }
+                })
+                .collect();
+            let penalties = [Penalty { row: 0, token: 0, amount: 0.0 }];
+            let masks = [Masked { row: 0, mask: &everything }];
+            let done = self.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties, masks: &masks });
+            self.release(pages);
+            done?;
+        }
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Backend for Cuda {
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn adapter(&self) -> Option<String> {
+        Some(self.card.0.about().describe())
+    }
+
+    fn prompt_chunk(&self) -> usize {
+        BATCH as usize
+    }
+
+    fn reserve(&mut self, tokens: usize) -> Option<Pages> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let count = tokens.div_ceil(PAGE_TOKENS);
+        if let Some(pages) = self.cache.table.take(count) {
+            return Some(pages);
+        }
+        // More memory, or none: a card that is full now may have room when a game has ended.
+        match self.grow(count) {
+            Ok(true) => self.cache.table.take(count),
+            Ok(false) | Err(DeviceFault::OutOfMemory { .. }) => None,
+            Err(fault) => {
+                self.fault = Some(fault);
+                None
+            }
+        }
+    }
+
+    fn release(&mut self, pages: Pages) {
+        let wiped = self.wipe(&pages);
+        self.cache.table.give_back(pages);
+        if self.fault.is_none() {
+            self.fault = wiped.err();
+        }
+    }
+
+    fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        self.work = Work::default();
+        let mut found = Vec::new();
+        for part in Part::cut(batch, BATCH as usize, self.results as usize) {
+            if let Err(fault) = self.step(&part, &mut found) {
+                self.fault = Some(fault.clone());
+                return Err(fault);
+            }
+        }
+        Ok(found)
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(self.work)
+    }
+}

@@ -1,0 +1,631 @@
+//! Everything that one step starts, in order, with its buffers: made once, so that a step only has to say how often.
+
+use std::collections::BTreeMap;
+
+use crate::fault::DeviceFault;
+use crate::model::{Activation, Parameters};
+
+use super::Memory;
+use super::matrix::{Form, Matrix, Packing};
+use super::step::{self, Size};
+use super::weights::{FeedForward, Layer, Weights};
+
+/// Which kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
+    Embed,
+    Prepare,
+    Product,
+    Heads,
+    Attention,
+    Route,
+    Combine,
+    Penalise,
+    Mask,
+    Select,
+}
+
+/// Which form of a kernel: names that are not 0 are conditions that hold, the others are sizes.
+pub(crate) type Values = BTreeMap<&'static str, u32>;
+
+/// Logits that one workgroup looks through.
+pub(crate) const SLICE: u32 = 4096;
+
+/// What is computed on the way, wiped when nothing runs.
+pub(crate) struct Scratch<B> {
+    pub(crate) step: B,
+    pub(crate) states: B,
+    pub(crate) words: B,
+    pub(crate) parts: B,
+    pub(crate) queries: B,
+    pub(crate) attended: B,
+    pub(crate) hidden: B,
+    /// What a part of a layer gave, where it is normed before it is added; what experts answered.
+    pub(crate) made: B,
+    /// Scores of all experts.
+    pub(crate) scores: B,
+    /// Which experts each token asks.
+    pub(crate) routes: B,
+    pub(crate) logits: B,
+    pub(crate) found: B,
+    pub(crate) sums: B,
+    pub(crate) results: B,
+}
+
+impl<B: Clone> Scratch<B> {
+    /// Room for so many tokens together, and so many of them with results.
+    pub(crate) fn new(
+        memory: &impl Memory<Buffer = B>,
+        weights: &Weights<B>,
+        p: &Parameters,
+        batch: u32,
+        results: u32,
+    ) -> Result<Self, DeviceFault> {
+        let form = if weights.forms().any(|form| form != Form::Q8) { Form::F32 } else { Form::Q8 };
+        Self::with_form(memory, form, p, batch, results)
+    }
+
+    /// The same, for activations no larger than in this form.
+    pub(crate) fn with_form(
+        memory: &impl Memory<Buffer = B>,
+        form: Form,
+        p: &Parameters,
+        batch: u32,
+        results: u32,
+    ) -> Result<Self, DeviceFault> {
+        let (batch, results) = (u64::from(batch), u64::from(results));
+        let (experts, used) = p.experts.map_or((0, 1), |experts| (experts.count as u64, experts.used as u64));
+        let widest = p.width.max(p.heads * p.head_size).div_ceil(32) as u64;
+        let blocks = batch * widest.max(used * p.feed_forward.div_ceil(32) as u64);
+        let in_heads = ((p.heads + 2 * p.kv_heads) * p.head_size) as u64;
+        let made = if p.experts.is_some() || p.architecture.norms_behind() { p.width as u64 * used } else { 0 };
+        let heads = batch * (p.heads * p.head_size) as u64 * 4;
+        let slices = u64::from((p.vocabulary as u32).div_ceil(SLICE));
+        let what = "what is computed on the way";
+        Ok(Self {
+            // With room for a mask of every row that wants something.
+            step: memory.allocate(what, 64 * 1024 + results * (4 + p.vocabulary.div_ceil(32) as u64 * 4))?,
+            states: memory.allocate(what, batch * p.width as u64 * 4)?,
+            words: memory.allocate(what, blocks * form.block_bytes())?,
+            parts: memory.allocate(what, blocks * 8)?,
+            queries: memory.allocate(what, heads)?,
+            attended: memory.allocate(what, heads)?,
+            hidden: memory.allocate(what, batch * in_heads.max(used * p.feed_forward as u64 * 2) * 4)?,
+            made: memory.allocate(what, batch * made * 4)?,
+            scores: memory.allocate(what, batch * experts * 4)?,
+            routes: memory.allocate(what, batch * used * 8)?,
+            logits: memory.allocate(what, results * p.vocabulary as u64 * 4)?,
+            found: memory.allocate(what, results * slices * 64 * 8)?,
+            sums: memory.allocate(what, results * slices * 8)?,
+            results: memory.allocate(what, results * (1 + step::RESULT_WORDS as u64) * 4)?,
+        })
+    }
+
+    pub(crate) fn all(&self) -> [&B; 14] {
+        [
+            &self.step,
+            &self.states,
+            &self.words,
+            &self.parts,
+            &self.queries,
+            &self.attended,
+            &self.hidden,
+            &self.made,
+            &self.scores,
+            &self.routes,
+            &self.logits,
+            &self.found,
+            &self.sums,
+            &self.results,
+        ]
+    }
+}
+
+/// Bytes that [`Scratch::new`] would take, roughly, for a check beforehand.
+pub(crate) fn scratch_bytes(p: &Parameters, batch: u32, results: u32) -> u64 {
+    let (batch, results) = (u64::from(batch), u64::from(results));
+    let used = p.experts.map_or(1, |experts| experts.used);
+    let values = 2 * p.width * used + 3 * p.heads * p.head_size + 4 * p.feed_forward * used;
+    batch * values as u64 * 4 + results * p.vocabulary as u64 * 5
+}
+
+/// Keys and values of one layer.
+pub(crate) struct LayerCache<B> {
+    pub(crate) keys: B,
+    pub(crate) values: B,
+}
+
+/// Which of a step's numbers a kernel runs over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// All tokens.
+    Tokens,
+    /// Tokens behind which something is wanted.
+    Results,
+    /// Every expert that a token asks, token by token.
+    Slots,
+    /// Penalties.
+    Penalties,
+    /// Masks.
+    Masks,
+}
+
+/// How much of a kernel is started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grid {
+    /// So many workgroups for each.
+    Each(u32),
+    /// So many threads for each, in workgroups of as many as the device likes.
+    Threads(u32),
+    /// One thread for each.
+    One,
+    /// Tiles of so many rows of a matrix, for several tokens at a time. The sixth number of the operation is the device's: how many
+    /// workgroups lie side by side.
+    Rows(u32),
+}
+
+/// A kernel and what it is given.
+pub(crate) struct Op<B> {
+    pub(crate) kernel: Name,
+    /// What the model demands of it. How it is cut is added by the device.
+    pub(crate) values: Values,
+    pub(crate) numbers: [u32; 8],
+    /// By the numbers that the kernels' texts give them, from 1.
+    pub(crate) buffers: Vec<(u32, B)>,
+    pub(crate) grid: Grid,
+    pub(crate) over: Over,
+}
+
+/// A step.
+pub(crate) struct Plan<B> {
+    pub(crate) ops: Vec<Op<B>>,
+    /// Those that find something among logits come last, from this one on.
+    pub(crate) finding: usize,
+    /// Experts that a token asks.
+    pub(crate) used: u32,
+}
+
+impl Size {
+    /// How many there are of what a kernel runs over, where a token asks so many experts.
+    pub(crate) fn count(&self, over: Over, used: u32) -> u32 {
+        match over {
+            Over::Tokens => self.tokens,
+            Over::Results => self.results,
+            Over::Slots => self.tokens * used,
+            Over::Penalties => self.penalties,
+            Over::Masks => self.masks,
+        }
+    }
+}
+
+/// Puts a plan together.
+pub(crate) struct Builder<'a, B> {
+    parameters: &'a Parameters,
+    scratch: &'a Scratch<B>,
+    results: u32,
+    planned: Vec<Op<B>>,
+    /// The weights of the norm of what lies in [`Scratch::made`] and is still to be added to the states.
+    behind: Option<B>,
+}
+
+/// What becomes of a product.
+pub(crate) enum Then<'a, B> {
+    /// It is stored, behind so many rows of others.
+    Store(&'a B, u32, u32),
+    /// It is added to the states.
+    Add,
+    /// Queries are stored and keys and values go to the cache, all turned by their positions.
+    Cache(&'a LayerCache<B>, &'a B, u32),
+}
+
+/// What is done to activations before they take the form of a matrix.
+pub(crate) enum First<'a, B> {
+    Norm(&'a B),
+    Gate,
+    Nothing,
+}
+
+impl<B> Clone for First<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+// A reference whatever the handles of buffers are, which a derived one would not be.
+impl<B> Copy for First<'_, B> {}
+
+impl<'a, B: Clone> Builder<'a, B> {
+    pub(crate) fn new(parameters: &'a Parameters, scratch: &'a Scratch<B>, results: u32) -> Self {
+        Self { parameters, scratch, results, planned: Vec::new(), behind: None }
+    }
+
+    /// The whole forward pass.
+    pub(crate) fn model(mut self, weights: &Weights<B>, caches: &[LayerCache<B>]) -> Plan<B> {
+        let p = self.parameters;
+        self.embed(&weights.embedding);
+        for (index, (layer, cache)) in weights.layers.iter().zip(caches).enumerate() {
+            self.attend(index, layer, cache, weights);
+            self.feed_forward(layer);
+        }
+        let output = weights.output.as_ref().unwrap_or(&weights.embedding);
+        let states = &self.scratch.states;
+        self.prepare(First::Norm(&weights.output_norm), states, p.width, &[output.packing], Over::Results);
+        let logits = &self.scratch.logits;
+        self.product(output, &Then::Store(logits, 0, p.vocabulary as u32), Over::Results);
+        let finding = self.planned.len();
+        self.find();
+        self.finish(finding)
+    }
+
+    /// A layer's attention, up to what is added to the states.
+    fn attend(&mut self, index: usize, layer: &Layer<B>, cache: &LayerCache<B>, weights: &Weights<B>) {
+        let p = self.parameters;
+        let scratch = self.scratch;
+        let over = Over::Tokens;
+        let window = p.window_of(index);
+        let turns = match (&weights.turns_in_window, window) {
+            (Some(turns), Some(_)) => turns,
+            _ => &weights.turns,
+        };
+        let by_heads = layer.offsets.is_some() || layer.head_norms.is_some();
+        let in_heads = ((p.heads + 2 * p.kv_heads) * p.head_size) as u32;
+        for group in by_form(&layer.query_key_value) {
+            let packings: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
+            self.prepare(First::Norm(&layer.attention_norm), &scratch.states, p.width, &packings, over);
+            for (first, matrix) in group {
+                let then = if by_heads {
+                    Then::Store(&scratch.hidden, first, in_heads)
+                } else {
+                    Then::Cache(cache, turns, first)
+                };
+                self.product(matrix, &then, over);
+            }
+        }
+        if by_heads {
+            self.heads(layer.offsets.as_ref(), layer.head_norms.as_ref(), turns, cache);
+        }
+        let form = Form::of(layer.attention_output.packing);
+        let fused = p.head_size.is_multiple_of(32);
+        self.attention(cache, window, fused.then_some(form));
+        if !fused {
+            let heads = p.heads * p.head_size;
+            self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.packing], over);
+        }
+        self.add(&layer.attention_output, layer.attention_norm_behind.as_ref());
+    }
+
+    fn feed_forward(&mut self, layer: &Layer<B>) {
+        let p = self.parameters;
+        let scratch = self.scratch;
+        let norm = First::Norm(&layer.feed_forward_norm);
+        let stride = 2 * p.feed_forward as u32;
+        match &layer.feed_forward {
+            FeedForward::Dense { gate_up, down } => {
+                for group in by_form(gate_up) {
+                    let packings: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
+                    self.prepare(norm, &scratch.states, p.width, &packings, Over::Tokens);
+                    for (first, matrix) in group {
+                        self.product(matrix, &Then::Store(&scratch.hidden, first, stride), Over::Tokens);
+                    }
+                }
+                self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[down.packing], Over::Tokens);
+                self.add(down, layer.feed_forward_norm_behind.as_ref());
+            }
+            FeedForward::Experts { router, gates, ups, downs } => {
+                let Some(experts) = p.experts else { return };
+                self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens);
+                let count = experts.count as u32;
+                self.product(router, &Then::Store(&scratch.scores, 0, count), Over::Tokens);
+                self.route(count, experts.used as u32);
+                let mut prepared = Form::of(router.packing);
+                for (matrix, behind) in [(gates, 0), (ups, p.feed_forward as u32)] {
+                    if Form::of(matrix.packing) != prepared {
+                        self.prepare(norm, &scratch.states, p.width, &[matrix.packing], Over::Tokens);
+                        prepared = Form::of(matrix.packing);
+                    }
+                    let then = Then::Store(&scratch.hidden, behind, stride);
+                    self.ask(matrix, p.feed_forward, experts.used as u32, &then);
+                }
+                self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[downs.packing], Over::Slots);
+                self.ask(downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32));
+                self.combine(experts.used as u32);
+            }
+        }
+    }
+
+    /// A product that is added to the states: at once, or, where it is normed first, by whoever reads the states next.
+    fn add(&mut self, matrix: &Matrix<B>, behind: Option<&B>) {
+        let Some(behind) = behind else { return self.product(matrix, &Then::Add, Over::Tokens) };
+        let stride = self.parameters.width as u32;
+        self.product(matrix, &Then::Store(&self.scratch.made, 0, stride), Over::Tokens);
+        self.behind = Some(behind.clone());
+    }
+
+    pub(crate) fn embed(&mut self, matrix: &Matrix<B>) {
+        let values = Values::from(of_matrix(matrix));
+        let scale = self.parameters.embedding_scale.to_bits();
+        for piece in &matrix.pieces {
+            let mut buffers =
+                vec![(1, self.scratch.step.clone()), (2, piece.quants.clone()), (4, self.scratch.states.clone())];
+            buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
+            self.planned.push(Op {
+                kernel: Name::Embed,
+                values: values.clone(),
+                numbers: [piece.rows, piece.first, matrix.blocks, matrix.columns, scale, 0, 0, 0],
+                buffers,
+                grid: Grid::Each(1),
+                over: Over::Tokens,
+            });
+        }
+    }
+
+    pub(crate) fn prepare(&mut self, first: First<'_, B>, source: &B, columns: usize, kinds: &[Packing], over: Over) {
+        let Some(form) = kinds.first().copied().map(Form::of) else { return };
+        let mut values = Values::new();
+        values.insert(form.name(), 1);
+        let mut buffers = vec![
+            (1, self.scratch.step.clone()),
+            (2, source.clone()),
+            (4, self.scratch.words.clone()),
+            (5, self.scratch.parts.clone()),
+        ];
+        match first {
+            First::Norm(weight) => {
+                values.insert("NORM", 1);
+                buffers.push((3, weight.clone()));
+                if let Some(behind) = self.behind.take() {
+                    values.insert("BEHIND", 1);
+                    buffers.extend([(6, self.scratch.made.clone()), (7, behind)]);
+                }
+            }
+            First::Gate => {
+                values.insert("GATE", 1);
+                values.insert("GELU", u32::from(self.parameters.activation == Activation::Gelu));
+            }
+            First::Nothing => {
+                values.insert("PLAIN", 1);
+            }
+        }
+        let chosen = u32::from(over == Over::Results);
+        let epsilon = self.parameters.norm_epsilon.to_bits();
+        self.planned.push(Op {
+            kernel: Name::Prepare,
+            values,
+            numbers: [columns as u32, columns.div_ceil(32) as u32, chosen, epsilon, 0, 0, 0, 0],
+            buffers,
+            grid: Grid::Each(1),
+            over,
+        });
+    }
+
+    pub(crate) fn product(&mut self, matrix: &Matrix<B>, then: &Then<'_, B>, over: Over) {
+        let p = self.parameters;
+        let (queries, keys) = ((p.heads * p.head_size) as u32, (p.kv_heads * p.head_size) as u32);
+        let (more, stride, behind, out, cache) = match *then {
+            Then::Store(out, behind, stride) => (Values::from([("STORE", 1)]), stride, behind, out, None),
+            Then::Add => (Values::from([("ADD", 1)]), p.width as u32, 0, &self.scratch.states, None),
+            Then::Cache(cache, turns, behind) => {
+                let values = Values::from([
+                    ("CACHE", 1),
+                    ("HEAD", p.head_size as u32),
+                    ("KV_HEADS", p.kv_heads as u32),
+                    ("TURNED", (p.rope_size / 2) as u32),
+                ]);
+                (values, queries, behind, &self.scratch.queries, Some((cache, turns)))
+            }
+        };
+        let cap = if over == Over::Results { p.logit_cap } else { None };
+        let (mut more, mut queries) = (more, queries);
+        if let Some(cap) = cap {
+            more.insert("CAP", 1);
+            queries = cap.to_bits();
+        }
+        more.extend(of_matrix(matrix));
+        let count = u32::from(over == Over::Results);
+        for piece in &matrix.pieces {
+            let mut buffers = vec![
+                (1, self.scratch.step.clone()),
+                (2, piece.quants.clone()),
+                (4, self.scratch.words.clone()),
+                (5, self.scratch.parts.clone()),
+                (6, out.clone()),
+            ];
+            buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
+            if let Some((cache, turns)) = cache {
+                buffers.extend([(7, cache.keys.clone()), (8, cache.values.clone()), (9, turns.clone())]);
+            }
+            self.planned.push(Op {
+                kernel: Name::Product,
+                values: more.clone(),
+                numbers: [piece.rows, behind + piece.first, matrix.blocks, stride, count, 0, queries, keys],
+                buffers,
+                grid: Grid::Rows(piece.rows),
+                over,
+            });
+        }
+    }
+
+    /// Products of a matrix of experts with what the experts of each slot are asked: `rows` of each, activations in the form that was
+    /// prepared last, each shared by so many slots.
+    fn ask(&mut self, matrix: &Matrix<B>, rows: usize, shared_by: u32, then: &Then<'_, B>) {
+        let Then::Store(out, behind, stride) = *then else { return };
+        let used = self.parameters.experts.map_or(1, |experts| experts.used) as u32;
+        let mut values = Values::from([("STORE", 1), ("EXPERTS", 1), ("USED", used), ("SHARED_BY", shared_by)]);
+        values.extend(of_matrix(matrix));
+        let rows = rows as u32;
+        for piece in &matrix.pieces {
+            let mut buffers = vec![
+                (1, self.scratch.step.clone()),
+                (2, piece.quants.clone()),
+                (4, self.scratch.words.clone()),
+                (5, self.scratch.parts.clone()),
+                (6, out.clone()),
+                (7, self.scratch.routes.clone()),
+            ];
+            buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
+            self.planned.push(Op {
+                kernel: Name::Product,
+                values: values.clone(),
+                numbers: [rows, behind, matrix.blocks, stride, 0, 0, piece.first / rows, piece.rows / rows],
+                buffers,
+                grid: Grid::Rows(rows),
+                over: Over::Slots,
+            });
+        }
+    }
+
+    /// Decides which experts each token asks, by their scores.
+    fn route(&mut self, count: u32, used: u32) {
+        let scratch = self.scratch;
+        self.planned.push(Op {
+            kernel: Name::Route,
+            values: Values::new(),
+            numbers: [count, used, 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.step.clone()), (2, scratch.scores.clone()), (3, scratch.routes.clone())],
+            grid: Grid::One,
+            over: Over::Tokens,
+        });
+    }
+
+    /// Adds what experts answered to the states.
+    fn combine(&mut self, used: u32) {
+        let scratch = self.scratch;
+        let columns = self.parameters.width as u32;
+        self.planned.push(Op {
+            kernel: Name::Combine,
+            values: Values::new(),
+            numbers: [columns, used, 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.routes.clone()), (2, scratch.made.clone()), (3, scratch.states.clone())],
+            grid: Grid::Threads(columns),
+            over: Over::Tokens,
+        });
+    }
+
+    /// Adds offsets to queries, keys and values, norms and turns them, and brings them to their places.
+    fn heads(&mut self, offsets: Option<&B>, norms: Option<&B>, turns: &B, cache: &LayerCache<B>) {
+        let p = self.parameters;
+        let values = Values::from([
+            ("HEAD", p.head_size as u32),
+            ("HEADS", p.heads as u32),
+            ("KV_HEADS", p.kv_heads as u32),
+            ("TURNED", (p.rope_size / 2) as u32),
+            ("OFFSET", u32::from(offsets.is_some())),
+            ("NORM", u32::from(norms.is_some())),
+        ]);
+        let all = (p.heads + 2 * p.kv_heads) as u32;
+        let mut buffers = vec![
+            (1, self.scratch.step.clone()),
+            (2, self.scratch.hidden.clone()),
+            (5, turns.clone()),
+            (6, self.scratch.queries.clone()),
+            (7, cache.keys.clone()),
+            (8, cache.values.clone()),
+        ];
+        buffers.extend(offsets.cloned().map(|offsets| (3, offsets)));
+        buffers.extend(norms.cloned().map(|norms| (4, norms)));
+        self.planned.push(Op {
+            kernel: Name::Heads,
+            values,
+            numbers: [p.norm_epsilon.to_bits(), all * p.head_size as u32, 0, 0, 0, 0, 0, 0],
+            buffers,
+            grid: Grid::Each(all),
+            over: Over::Tokens,
+        });
+    }
+
+    /// Attention over the last so many tokens; `None`: over all. What is found takes a form at once, which only heads of whole blocks
+    /// can, or is left as it is.
+    pub(crate) fn attention(&mut self, cache: &LayerCache<B>, window: Option<usize>, form: Option<Form>) {
+        let p = self.parameters;
+        let mut values = Values::from([
+            ("HEAD", p.head_size as u32),
+            ("HEADS", p.heads as u32),
+            ("KV_HEADS", p.kv_heads as u32),
+            ("CAP", u32::from(p.attention_cap.is_some())),
+        ]);
+        if let Some(form) = form {
+            values.extend([("FUSED", 1), (form.name(), 1)]);
+        }
+        let scale = p.attention_scale;
+        let window = window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
+        let cap = p.attention_cap.unwrap_or(1.0).to_bits();
+        self.planned.push(Op {
+            kernel: Name::Attention,
+            values,
+            numbers: [scale.to_bits(), window, cap, 0, 0, 0, 0, 0],
+            buffers: vec![
+                (1, self.scratch.step.clone()),
+                (2, self.scratch.queries.clone()),
+                (3, cache.keys.clone()),
+                (4, cache.values.clone()),
+                (5, self.scratch.attended.clone()),
+                (6, self.scratch.words.clone()),
+                (7, self.scratch.parts.clone()),
+            ],
+            grid: Grid::Each(p.heads as u32),
+            over: Over::Tokens,
+        });
+    }
+
+    pub(crate) fn find(&mut self) {
+        let vocabulary = self.parameters.vocabulary as u32;
+        let scratch = self.scratch;
+        self.planned.push(Op {
+            kernel: Name::Penalise,
+            values: Values::new(),
+            numbers: [vocabulary, 0, 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
+            grid: Grid::One,
+            over: Over::Penalties,
+        });
+        self.planned.push(Op {
+            kernel: Name::Mask,
+            values: Values::new(),
+            numbers: [vocabulary, 1 + vocabulary.div_ceil(32), 0, 0, 0, 0, 0, 0],
+            buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
+            grid: Grid::Threads(vocabulary),
+            over: Over::Masks,
+        });
+        let slices = vocabulary.div_ceil(SLICE);
+        let (step, found, sums) = (&scratch.step, &scratch.found, &scratch.sums);
+        for (first, grid, buffers) in
+            [(1, slices, [step, &scratch.logits, found, sums]), (0, 1, [step, found, sums, &scratch.results])]
+        {
+            self.planned.push(Op {
+                kernel: Name::Select,
+                values: Values::from([("FIRST", first)]),
+                numbers: [vocabulary, SLICE, slices, self.results, 0, 0, 0, 0],
+                buffers: (1..).zip(buffers.map(B::clone)).collect(),
+                grid: Grid::Each(grid),
+                over: Over::Results,
+            });
+        }
+    }
+
+    /// The plan; what finds something among logits begins with the operation of this number.
+    pub(crate) fn finish(self, finding: usize) -> Plan<B> {
+        let finding = finding.min(self.planned.len());
+        let used = self.parameters.experts.map_or(1, |experts| experts.used as u32);
+        Plan { ops: self.planned, finding, used }
+    }
+}
+
+/// What a matrix demands of its kernels.
+fn of_matrix<B>(matrix: &Matrix<B>) -> [(&'static str, u32); 2] {
+    [(matrix.packing.name(), 1), ("SCALED", u32::from(Form::of(matrix.packing) == Form::Q8))]
+}
+
+/// Matrices that take activations of the same form, with the number of the first row of each.
+fn by_form<B>(matrices: &[(u32, Matrix<B>)]) -> Vec<Vec<(u32, &Matrix<B>)>> {
+    let mut groups: Vec<Vec<(u32, &Matrix<B>)>> = Vec::new();
+    for (first, matrix) in matrices {
+        let same = |group: &&mut Vec<(u32, &Matrix<B>)>| {
+            group.first().is_some_and(|(_, other)| Form::of(other.packing) == Form::of(matrix.packing))
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push((*first, matrix)),
+            None => groups.push(vec![(*first, matrix)]),
+        }
+    }
+    groups
+}
