@@ -83,7 +83,7 @@ enum Blocks {
 struct Launch {
     /// By the number of tokens that each is made for; a single one for kernels without tiles.
     kernels: Vec<(u32, &'static str)>,
-    threads: u32,
+    name: Name,
     blocks: Blocks,
     arguments: Arguments,
     /// So that they stay while their addresses are in use.
@@ -124,7 +124,7 @@ fn named(values: &Values, stem: &str, kinds: &[&'static str]) -> Vec<(u32, &'sta
 const PACKINGS: [&str; 5] = ["F32", "F16", "NIBBLES", "BYTES", "WIDE"];
 const FORMS: [&str; 3] = ["F32", "F16", "Q8"];
 
-/// Kernels that do an operation, by the tokens that each is made for, and the threads of their blocks, by the kernel's name.
+/// Kernels that do an operation, by the tokens that each is made for.
 fn kernels(op: &Op<Buffer>) -> Vec<(u32, &'static str)> {
     let values = &op.values;
     match op.kernel {
@@ -151,7 +151,7 @@ fn kernels(op: &Op<Buffer>) -> Vec<(u32, &'static str)> {
     }
 }
 
-/// Threads of a block of a kernel, of which its text knows.
+/// Threads of a block of a kernel that is made for so many tokens; the kernels' text counts on them.
 fn threads(kernel: Name, tokens: u32) -> u32 {
     match kernel {
         Name::Product if tokens == 32 => 256,
@@ -185,7 +185,7 @@ impl Graph {
                 Blocks::Shared(each) => (count.div_ceil(each), 1),
                 Blocks::Tiles(tiles) => (tiles, count.div_ceil(tokens)),
             };
-            let threads = if tokens == 32 { 256 } else { launch.threads };
+            let threads = threads(launch.name, tokens);
             let arguments = Arguments { count, ..launch.arguments };
             driver.launch(kernel, Grid { across, down, threads }, &arguments)?;
             work.dispatches += 1;
@@ -238,5 +238,5 @@ fn launch(op: Op<Buffer>) -> Result<Launch, DeviceFault> {
         plan::Grid::Rows(rows) => Blocks::Tiles(rows.div_ceil(ROWS)),
     };
     let buffers = op.buffers.into_iter().map(|(_, buffer)| buffer).collect();
-    Ok(Launch { kernels, threads, blocks, arguments, _buffers: buffers, over: op.over, bytes })
+    Ok(Launch { kernels, name: op.kernel, blocks, arguments, _buffers: buffers, over: op.over, bytes })
 }

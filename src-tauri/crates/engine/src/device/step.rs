@@ -11,6 +11,7 @@ pub(crate) const STEP_HEAD: usize = 8;
 pub(crate) const RESULT_WORDS: usize = 1 + 2 * MAX_CANDIDATES;
 
 /// Bytes of the results of so many rows: an id for each, then what else was found of each.
+#[cfg(feature = "wgpu")]
 pub(crate) fn result_bytes(rows: u32) -> u64 {
     u64::from(rows) * (1 + RESULT_WORDS as u64) * 4
 }
@@ -76,6 +77,7 @@ impl<'a> Part<'a> {
     }
 
     /// How many of its rows want all logits.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn wanting_logits(&self) -> usize {
         self.wanting.iter().filter(|&&row| self.rows[row].wanted == Wanted::Logits).count()
     }

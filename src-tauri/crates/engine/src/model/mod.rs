@@ -177,7 +177,7 @@ impl Model {
     }
 
     /// The weights.
-    #[cfg(feature = "wgpu")]
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.values()
     }
