@@ -19,9 +19,9 @@ use cache::{Cache, List};
 use loader::Loader;
 use math::{LANES, Level};
 use matrix::Activations;
-#[cfg(all(test, feature = "wgpu"))]
+#[cfg(feature = "wgpu")]
 pub(crate) use matrix::Matrix;
-#[cfg(not(all(test, feature = "wgpu")))]
+#[cfg(not(feature = "wgpu"))]
 use matrix::Matrix;
 use pool::Pool;
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::adapter::{Adapter, AdapterKind};
 use crate::fault::DeviceFault;
 
+use super::memory;
+
 /// What the driver said last, noted by its callbacks.
 #[derive(Clone)]
 enum Trouble {
@@ -31,6 +33,7 @@ pub(super) struct Gpu {
     pub(super) queue: wgpu::Queue,
     pub(super) about: Adapter,
     pub(super) limits: wgpu::Limits,
+    adapter: wgpu::Adapter,
     trouble: Arc<Mutex<Option<Trouble>>>,
     deadline: Mutex<Duration>,
 }
@@ -138,7 +141,13 @@ impl Gpu {
             let lost = if message == NO_MEMORY { Trouble::LostForMemory } else { Trouble::Lost(message) };
             *lock(&noted) = Some(lost);
         });
-        Ok(Self { device, queue, about, limits, trouble, deadline: Mutex::new(deadline) })
+        Ok(Self { device, queue, about, limits, adapter: adapter.clone(), trouble, deadline: Mutex::new(deadline) })
+    }
+
+    /// Bytes that may still be taken of the card's memory; `None` where the driver does not say, and only it can refuse.
+    pub(super) fn room(&self) -> Option<u64> {
+        let own = self.device.generate_allocator_report().map_or(0, |report| report.total_reserved_bytes);
+        memory::ask(&self.adapter, own).map(|memory| memory::room(&memory, self.about.kind))
     }
 
     /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.

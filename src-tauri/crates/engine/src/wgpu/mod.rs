@@ -12,11 +12,14 @@ mod gpu;
 mod graph;
 mod kernels;
 mod matrix;
+mod memory;
 mod pages;
+mod selftest;
 mod shape;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tune;
 mod weights;
 
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
 use crate::sampling::{Candidates, MAX_CANDIDATES};
 use crate::scheduler::{Options, StartError, cache_tokens};
+use crate::tune::{Outcome, Session};
 
 use self::gpu::Gpu;
 use self::graph::{Builder, Graph, RESULT_WORDS, STEP_HEAD, Scratch, Size};
@@ -61,6 +65,58 @@ pub(crate) fn start(model: Model, options: &Options, adapter: Option<&str>) -> R
     let mut card = Wgpu::new(model, options, &wish, &Tuning::default())?;
     card.warm_up()?;
     Ok(Box::new(card))
+}
+
+/// The same, with kernels cut as was found best for this card, now or at an earlier start.
+pub(crate) fn start_tuned(
+    model: Model,
+    options: &Options,
+    adapter: Option<&str>,
+    session: &mut Session<'_>,
+) -> Result<(Box<dyn Backend>, Outcome), StartError> {
+    let wish = Wish { adapter: adapter.map(str::to_owned), software: true };
+    let (card, outcome) = tune::start(model, options, &wish, &Tuning::default(), session)?;
+    Ok((Box::new(card), outcome))
+}
+
+/// The card that is wished for.
+fn pick(parameters: &Parameters, wish: &Wish) -> Result<(wgpu::Adapter, Adapter), StartError> {
+    check(parameters)?;
+    let mut found = gpu::enumerate();
+    let listed: Vec<Adapter> = found.iter().map(|(_, about)| about.clone()).collect();
+    let chosen = adapter::choose(&listed, wish)?;
+    if chosen.index >= found.len() {
+        return Err(NoAdapter::None.into());
+    }
+    Ok(found.swap_remove(chosen.index))
+}
+
+/// Whether there is room for a model on a card, before any of it is brought there. Where the driver does not say, it is tried.
+fn admit(
+    gpu: &Gpu,
+    model: &Model,
+    options: &Options,
+    shape: Option<&Shape>,
+    tuning: &Tuning,
+) -> Result<(), DeviceFault> {
+    let parameters = model.parameters();
+    let batch = shape.map_or(1, |shape| shape.batch);
+    let needed = Weights::bytes(model)
+        + Scratch::bytes(parameters, batch, results(options, batch))
+        + Cache::first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
+    let room = [gpu.room(), tuning.memory_bytes].into_iter().flatten().min();
+    match room.filter(|&room| needed > room) {
+        Some(limit) => {
+            let what = "the model, beside what the desktop is left";
+            Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Tokens with results that one step has at most.
+fn results(options: &Options, batch: u32) -> u32 {
+    (options.max_sequences as u32).clamp(4, batch)
 }
 
 /// What tests set otherwise.
@@ -109,37 +165,27 @@ struct Wgpu {
 
 impl Wgpu {
     fn new(model: Model, options: &Options, wish: &Wish, tuning: &Tuning) -> Result<Self, StartError> {
-        check(model.parameters())?;
-        let mut found = gpu::enumerate();
-        let listed: Vec<Adapter> = found.iter().map(|(_, about)| about.clone()).collect();
-        let chosen = adapter::choose(&listed, wish)?;
-        if chosen.index >= found.len() {
-            return Err(NoAdapter::None.into());
-        }
-        let (adapter, about) = found.swap_remove(chosen.index);
-        let parameters = *model.parameters();
+        let (adapter, about) = pick(model.parameters(), wish)?;
         let shape = tuning.shape.clone().unwrap_or_else(|| Shape::of(&about));
-        let batch = shape.batch;
-        let results = (options.max_sequences as u32).clamp(4, batch);
-        let pages = cache_tokens(options) / PAGE_TOKENS;
-        let needed = Weights::bytes(&model)
-            + Scratch::bytes(&parameters, batch, results)
-            + Cache::first_bytes(&parameters, pages);
-        if let Some(limit) = tuning.memory_bytes.filter(|&limit| needed > limit) {
-            let what = "weights, and what is computed with them";
-            return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) }.into());
-        }
         let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+        let mut kernels = Kernels::new(gpu, shape);
+        kernels.preamble = tuning.preamble;
+        Ok(Self::load(kernels, model, options, tuning)?)
+    }
+
+    /// Brings a model to the card that these kernels are for.
+    fn load(mut kernels: Kernels, model: Model, options: &Options, tuning: &Tuning) -> Result<Self, DeviceFault> {
+        let gpu = Arc::clone(&kernels.gpu);
+        admit(&gpu, &model, options, Some(&kernels.shape), tuning)?;
+        let parameters = *model.parameters();
+        let batch = kernels.shape.batch;
+        let results = results(options, batch);
         let limit = tuning.binding_bytes.unwrap_or(u64::MAX);
         let weights = Weights::upload(&gpu, model, options.context as usize, limit)?;
         let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
-        let cache = Cache::new(&gpu, &parameters, pages)?;
-        let mut kernels = Kernels::new(Arc::clone(&gpu), shape);
-        kernels.preamble = tuning.preamble;
+        let cache = Cache::new(&gpu, &parameters, cache_tokens(options) / PAGE_TOKENS)?;
         let graph = Builder::new(&gpu, &mut kernels, &parameters, &scratch, results).model(&weights, &cache.layers)?;
-        let bytes = u64::from(results) * (1 + RESULT_WORDS as u64) * 4;
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readback = gpu.buffer("results", bytes, usage)?;
+        let readback = readback(&gpu, results)?;
         Ok(Self {
             graph,
             cache,
@@ -154,6 +200,21 @@ impl Wgpu {
             work: Work::default(),
             fault: None,
         })
+    }
+
+    /// Goes on with other kernels, and gives back those it had. Before the first prompt, as nothing is wiped.
+    fn reshape(&mut self, mut kernels: Kernels, options: &Options) -> Result<Kernels, DeviceFault> {
+        let Self { gpu, parameters, weights, cache, .. } = self;
+        let batch = kernels.shape.batch;
+        let results = results(options, batch);
+        let scratch = Scratch::new(gpu, weights, parameters, batch, results)?;
+        let graph = Builder::new(gpu, &mut kernels, parameters, &scratch, results).model(weights, &cache.layers)?;
+        self.readback = readback(gpu, results)?;
+        self.graph = graph;
+        self.scratch = scratch;
+        self.results = results;
+        self.chunk = FIRST_CHUNK;
+        Ok(std::mem::replace(&mut self.kernels, kernels))
     }
 
     fn bind(&mut self) -> Result<(), DeviceFault> {
@@ -242,6 +303,12 @@ impl Wgpu {
             self.chunk = (self.chunk * 2).min(self.kernels.shape.batch as usize);
         }
     }
+}
+
+/// Where results of one step come back.
+fn readback(gpu: &Gpu, results: u32) -> Result<wgpu::Buffer, DeviceFault> {
+    let bytes = u64::from(results) * (1 + RESULT_WORDS as u64) * 4;
+    gpu.buffer("results", bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
 }
 
 #[derive(Clone, Copy)]

@@ -54,7 +54,8 @@ impl Cache {
         if needed > self.most {
             return Ok(false);
         }
-        let size = needed.max(self.used.len() * 2).min(self.most);
+        let wished = needed.max(self.used.len() * 2).min(self.most);
+        let Some(size) = affordable(needed, wished, pages_in(gpu.room(), p)) else { return Ok(false) };
         let grown = layers(gpu, p, size)?;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let bytes = self.used.len() as u64 * self.page_bytes;
@@ -95,6 +96,18 @@ impl Cache {
     }
 }
 
+/// Pages of all layers that there is room for; `None` if that is not known.
+fn pages_in(room: Option<u64>, p: &Parameters) -> Option<u64> {
+    room.map(|room| room / (page_bytes(p) * 2 * p.layers as u64).max(1))
+}
+
+/// How many pages a cache gets that needs some and would like more: for a moment the old one is there besides, so there must be room for
+/// all of them. `None`: not even those that are needed.
+fn affordable(needed: usize, wished: usize, room: Option<u64>) -> Option<usize> {
+    let fits = |&pages: &usize| room.is_none_or(|room| pages as u64 <= room);
+    [wished, needed].into_iter().find(fits)
+}
+
 /// Bytes of a page's keys, or values, of one layer.
 fn page_bytes(p: &Parameters) -> u64 {
     (PAGE_TOKENS * p.kv_heads * p.head_size * 2) as u64
@@ -105,4 +118,17 @@ fn layers(gpu: &Gpu, p: &Parameters, pages: usize) -> Result<Vec<LayerCache>, De
     let what = "the attention cache";
     let one = |_| Ok(LayerCache { keys: gpu.storage(what, bytes)?, values: gpu.storage(what, bytes)? });
     (0..p.layers).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_grows_by_what_there_is_room_for_or_not_at_all() {
+        assert_eq!(affordable(40, 64, None), Some(64));
+        assert_eq!(affordable(40, 64, Some(64)), Some(64));
+        assert_eq!(affordable(40, 64, Some(63)), Some(40));
+        assert_eq!(affordable(40, 64, Some(39)), None);
+    }
 }
