@@ -1,6 +1,7 @@
 //! The subcommands for developers. They run outside of the box and read the model by name.
 
 mod adapters;
+mod tune;
 
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -15,6 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub use adapters::adapters;
+pub use tune::tune;
 
 /// What `generate` is asked for.
 pub struct Generate<'a> {

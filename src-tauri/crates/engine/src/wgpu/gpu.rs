@@ -109,6 +109,11 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
     }
 }
 
+/// Bytes that may be taken of a card's memory by whoever has nothing of it yet; `None` where the driver does not say.
+pub(super) fn room(adapter: &wgpu::Adapter, about: &Adapter) -> Option<u64> {
+    memory::ask(adapter, 0).map(|memory| memory::room(&memory, about.kind))
+}
+
 impl Gpu {
     /// Opens a card. Work that takes longer than `deadline` counts as hung.
     pub(super) fn open(adapter: &wgpu::Adapter, about: Adapter, deadline: Duration) -> Result<Self, DeviceFault> {

@@ -93,7 +93,7 @@ fn pick(parameters: &Parameters, wish: &Wish) -> Result<(wgpu::Adapter, Adapter)
 
 /// Whether there is room for a model on a card, before any of it is brought there. Where the driver does not say, it is tried.
 fn admit(
-    gpu: &Gpu,
+    room: Option<u64>,
     model: &Model,
     options: &Options,
     shape: Option<&Shape>,
@@ -104,7 +104,7 @@ fn admit(
     let needed = Weights::bytes(model)
         + Scratch::bytes(parameters, batch, results(options, batch))
         + Cache::first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
-    let room = [gpu.room(), tuning.memory_bytes].into_iter().flatten().min();
+    let room = [room, tuning.memory_bytes].into_iter().flatten().min();
     match room.filter(|&room| needed > room) {
         Some(limit) => {
             let what = "the model, beside what the desktop is left";
@@ -167,6 +167,8 @@ impl Wgpu {
     fn new(model: Model, options: &Options, wish: &Wish, tuning: &Tuning) -> Result<Self, StartError> {
         let (adapter, about) = pick(model.parameters(), wish)?;
         let shape = tuning.shape.clone().unwrap_or_else(|| Shape::of(&about));
+        // Opening it takes memory too.
+        admit(gpu::room(&adapter, &about), &model, options, Some(&shape), tuning)?;
         let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
         let mut kernels = Kernels::new(gpu, shape);
         kernels.preamble = tuning.preamble;
@@ -176,7 +178,7 @@ impl Wgpu {
     /// Brings a model to the card that these kernels are for.
     fn load(mut kernels: Kernels, model: Model, options: &Options, tuning: &Tuning) -> Result<Self, DeviceFault> {
         let gpu = Arc::clone(&kernels.gpu);
-        admit(&gpu, &model, options, Some(&kernels.shape), tuning)?;
+        admit(gpu.room(), &model, options, Some(&kernels.shape), tuning)?;
         let parameters = *model.parameters();
         let batch = kernels.shape.batch;
         let results = results(options, batch);

@@ -13,7 +13,7 @@ use crate::scheduler::{Options, StartError};
 use crate::tune::search::{self, Candidate, Limits};
 use crate::tune::{self, Choice, Key, Measured, Outcome, Progress, Session};
 
-use super::gpu::Gpu;
+use super::gpu::{self, Gpu};
 use super::kernels::Kernels;
 use super::selftest::Likeness;
 use super::shape::Shape;
@@ -42,7 +42,9 @@ const SOURCES: [&str; 16] = [
 /// What a choice for this card and model depends on.
 fn key(about: &Adapter, model: [u8; 32]) -> Key {
     let mut kernels = Sha256::new();
-    SOURCES.iter().for_each(|source| kernels.update(source.as_bytes()));
+    for source in SOURCES {
+        kernels.update(source.as_bytes());
+    }
     Key {
         adapter: tune::text(&about.name),
         vendor: about.vendor,
@@ -129,6 +131,7 @@ pub(super) fn start(
         Ok(choice) => {
             candidates.retain(|candidate| candidate.name == choice.candidate);
             let shape = candidates.pop().map(|candidate| candidate.setup);
+            super::admit(gpu::room(&adapter, &about), &model, options, shape.as_ref(), tuning)?;
             let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
             let kernels = kernels(&gpu, shape, tuning);
             let mut card = Wgpu::load(kernels, model, options, tuning)?;
@@ -139,9 +142,10 @@ pub(super) fn start(
     };
     let limits = limits(about.kind);
     let count = candidates.len() as u32;
+    // Whoever has no room for the model need not be tried out, and opening a card takes memory too.
+    let shape = candidates.first().map(|candidate| &candidate.setup);
+    super::admit(gpu::room(&adapter, &about), &model, options, shape, tuning)?;
     let mut gpu = Arc::new(Gpu::open(&adapter, about.clone(), tuning.deadline)?);
-    // Whoever has no room for the model need not be tried out.
-    super::admit(&gpu, &model, options, candidates.first().map(|candidate| &candidate.setup), tuning)?;
     let likeness = Likeness::of(&model);
     let started = Instant::now();
     let sound = search::test(candidates, limits.test, &mut || started.elapsed(), &mut |number, candidate| {

@@ -460,17 +460,18 @@ impl Core {
             out.release(waiting);
             return;
         };
+        // Of cards a worker has something to say before it serves, and only then.
         let early = !self.workers.serves();
-        let message = match self.tunings.heard(message, early, self.settings.model_sha256, out) {
-            Ok(found) => {
-                if let Some(found) = found {
+        match message {
+            FromWorker::Trying { trial, number, of } if early => {
+                self.tunings.tries(Trying { trial, number, of }, out);
+            }
+            FromWorker::Tuned { tuning, reason } if early => {
+                let model = self.settings.model_sha256;
+                if let Some(found) = self.tunings.tuned(*tuning, reason, model, out) {
                     self.records.add(Record::Tuning(found), out);
                 }
-                return;
             }
-            Err(other) => other,
-        };
-        match message {
             FromWorker::LaneReady { lane, proxy } => {
                 if let Some((pin, payment)) = self.proxies.ready(lane, &proxy, &self.settings, out) {
                     self.records.add(Record::Proxy(pin), out);

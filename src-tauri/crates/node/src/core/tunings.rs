@@ -1,6 +1,5 @@
 //! What is known of graphics cards: handed to each worker, added to by it, shown and written down.
 
-use link::FromWorker;
 use link::message::{LogLevel, Trial, Tuning};
 
 use super::Out;
@@ -68,7 +67,7 @@ pub(super) struct Tunings {
     /// The owner wants the card tried out anew.
     anew: bool,
     trying: Option<Trying>,
-    shown: Option<ShownTuning>,
+    shown: Option<Box<ShownTuning>>,
 }
 
 impl Tunings {
@@ -87,7 +86,7 @@ impl Tunings {
     }
 
     pub(super) fn shown(&self) -> Option<&ShownTuning> {
-        self.shown.as_ref()
+        self.shown.as_deref()
     }
 
     /// A worker began, serves or is gone: it tries nothing out.
@@ -101,43 +100,33 @@ impl Tunings {
         self.shown = None;
     }
 
-    /// Takes what concerns cards; the rest comes back. `early`: the worker does not serve yet, and only then has it anything to say of
-    /// cards, until it has said what it uses.
-    pub(super) fn heard(
-        &mut self,
-        message: FromWorker,
-        early: bool,
-        model: [u8; 32],
-        out: &mut Out<'_>,
-    ) -> Result<Option<KnownTuning>, FromWorker> {
-        match message {
-            FromWorker::Trying { .. } | FromWorker::Tuned { .. } if !early || self.shown.is_some() => Ok(None),
-            FromWorker::Trying { trial, number, of } => {
-                if self.trying.is_none() {
-                    out.log(LogLevel::Info, "the worker tries out the graphics card");
-                }
-                self.trying = Some(Trying { trial, number, of });
-                Ok(None)
-            }
-            FromWorker::Tuned { tuning, reason } => {
-                self.trying = None;
-                if tuning.is_bounded() {
-                    return Ok(self.tuned(*tuning, reason, model, out));
-                }
-                out.log(LogLevel::Warn, "the worker says something of the graphics card that can't be kept");
-                Ok(None)
-            }
-            other => Err(other),
+    /// A card is being tried out.
+    pub(super) fn tries(&mut self, trying: Trying, out: &mut Out<'_>) {
+        if self.shown.is_some() {
+            return;
         }
+        if self.trying.is_none() {
+            out.log(LogLevel::Info, "the worker tries out the graphics card");
+        }
+        self.trying = Some(trying);
     }
 
-    fn tuned(
+    /// What a worker uses, which it says once. What is new comes back, to be written down.
+    pub(super) fn tuned(
         &mut self,
         tuning: Tuning,
         reason: Option<String>,
         model: [u8; 32],
         out: &mut Out<'_>,
     ) -> Option<KnownTuning> {
+        if self.shown.is_some() {
+            return None;
+        }
+        self.trying = None;
+        if !tuning.is_bounded() {
+            out.log(LogLevel::Warn, "the worker says something of the graphics card that can't be kept");
+            return None;
+        }
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect::<String>();
         let reason = reason.map(|reason| plain(&reason));
         let tuning =
@@ -146,7 +135,7 @@ impl Tunings {
             let known = self.known.iter().find(|known| known.choice == tuning.choice);
             let found_unix_ms = known.map(|known| known.found_unix_ms);
             out.log(LogLevel::Info, format!("{} computes as it was found best before: {}", tuning.card, tuning.way));
-            self.shown = Some(ShownTuning { tuning, found_unix_ms, reason });
+            self.shown = Some(Box::new(ShownTuning { tuning, found_unix_ms, reason }));
             return None;
         };
         let found = KnownTuning {
@@ -161,7 +150,7 @@ impl Tunings {
             LogLevel::Info,
             format!("{card} was tried out: {way} is the best of {tried}, {failed} failed; because {why}"),
         );
-        self.shown = Some(ShownTuning { found_unix_ms: Some(out.now.unix_ms), tuning, reason });
+        self.shown = Some(Box::new(ShownTuning { found_unix_ms: Some(out.now.unix_ms), tuning, reason }));
         // Another worker of this run need not do it again.
         self.anew = false;
         self.known.retain(|known| (&known.card, &known.driver) != (&found.card, &found.driver));
