@@ -160,8 +160,12 @@ pub(crate) struct DeviceArguments {
     /// The graphics card: a part of its name or its number, as `chrysalis-worker adapters` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
+    /// Try the graphics card out anew, as at its first start: its results are compared with the processor's, and the fastest way for it
+    /// is measured and remembered
+    #[arg(long)]
+    pub(crate) retune: bool,
     /// Threads of the processor, at most as many as it has [default: 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) threads: Option<u32>,
 }
 

@@ -93,6 +93,7 @@ impl Service<'_> {
                 policy: self.policy,
                 backend: self.device.backend(),
                 threads: self.device.threads,
+                tunings: Vec::new(),
                 max_pow_difficulty: MAX_POW_DIFFICULTY,
                 unix_ms: 0,
             },
@@ -102,6 +103,7 @@ impl Service<'_> {
             model_sha256: self.model.sha256(),
             redial: self.redial,
             yield_within: YIELD_WITHIN,
+            retune: self.device.retune,
             restart_first: RESTART_FIRST,
             restart_most: RESTART_MOST,
         };

@@ -99,6 +99,8 @@ pub(crate) mod tests {
             restart_unix_ms: None,
             last_end: None,
             fallback: None,
+            trying: None,
+            tuning: None,
         }
     }
 

@@ -141,6 +141,30 @@ pub(crate) struct Sums {
     pub signed: Money,
 }
 
+/// A graphics card that is being tried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub(crate) struct Trying {
+    /// Whether it is measured already; before, its results are compared with the processor's.
+    pub measuring: bool,
+    /// Which way, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+/// What was found out about the graphics card in use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub(crate) struct Tuned {
+    /// The engine's name for the way that was chosen.
+    pub way: String,
+    /// When.
+    pub at: Option<UnixMs>,
+    /// Tokens of an answer per second, measured then, for one question at a time.
+    pub tokens_per_second: Option<f64>,
+    /// Tokens of questions read per second, measured then.
+    pub prompt_tokens_per_second: Option<f64>,
+}
+
 /// The page Home, apart from the cards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 pub(crate) struct Home {
@@ -166,6 +190,10 @@ pub(crate) struct Home {
     pub adapter: Option<String>,
     /// Why it does not run on the graphics card although it should, in words of the log.
     pub fallback: Option<String>,
+    /// What is done with a graphics card that is being tried out, while that goes on.
+    pub trying: Option<Trying>,
+    /// How the model's kernels are cut for the card, if that was found out.
+    pub tuned: Option<Tuned>,
     /// Claims of a worker or a proxy that did not hold, in this session.
     pub refused_reports: Count,
 }
@@ -401,6 +429,8 @@ pub(crate) mod tests {
             backend: Some("cpu".to_owned()),
             adapter: None,
             fallback: None,
+            trying: None,
+            tuned: None,
             refused_reports: 0.0,
         }
     }

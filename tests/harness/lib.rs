@@ -133,6 +133,7 @@ impl Setting<'_> {
             network_file,
             model: self.model,
             name,
+            program: self.app.to_owned(),
             app_words,
         }
     }
@@ -150,6 +151,7 @@ pub struct Stage {
     pub network_file: PathBuf,
     model: PathBuf,
     name: String,
+    program: String,
     app_words: Vec<String>,
 }
 
@@ -168,7 +170,8 @@ impl Stage {
     pub fn restart_app(&mut self) {
         let words: Vec<&str> = self.app_words.iter().map(String::as_str).collect();
         let data = self.folder.path().join("app");
-        (self.app, self.app_ready) = start_app(&data, &self.network_file, &self.model, &self.name, &words);
+        (self.app, self.app_ready) =
+            start_program(&self.program, &data, &self.network_file, &self.model, &self.name, &words);
         self.wait_for_model();
     }
 

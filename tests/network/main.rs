@@ -4,6 +4,7 @@
 //! - [`processes`]: who runs where, and what the app's process never holds.
 //! - [`faults`]: processes killed or stopped, bytes garbled, customers gone.
 //! - [`trouble`]: a graphics card that fails.
+//! - [`tuning`]: a graphics card is tried out, and lies.
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`commands`]: wrong input at the command line.
@@ -25,4 +26,5 @@ mod practice;
 mod processes;
 mod streams;
 mod trouble;
+mod tuning;
 mod wrongdoing;

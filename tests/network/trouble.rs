@@ -13,6 +13,11 @@ const TAKES_OVER: &str = "the processor takes over until this is started anew";
 
 /// A folder with the app whose worker meets this trouble, after so many orders that go well. `None`: there is no card here to fail.
 fn programs(trouble: &str, after: u32) -> Option<(TempDir, PathBuf)> {
+    prepared(&format!("TROUBLE={trouble} TROUBLE_AFTER={after}"))
+}
+
+/// The same, with these variables for the layer.
+pub(crate) fn prepared(variables: &str) -> Option<(TempDir, PathBuf)> {
     let found = program::run("chrysalis-worker", &["adapters", "--json"]);
     let listed: serde_json::Value = serde_json::from_str(&found.1).unwrap_or_default();
     if listed["adapters"].as_array().is_none_or(Vec::is_empty) {
@@ -35,15 +40,20 @@ fn programs(trouble: &str, after: u32) -> Option<(TempDir, PathBuf)> {
     std::fs::write(at("trouble.json"), manifest.to_string()).unwrap();
     // The app starts the worker that lies beside it, with an empty environment.
     std::fs::copy(program::path("chrysalis"), at("chrysalis")).unwrap();
-    let worker = format!(
-        "#!/bin/sh\nexport VK_INSTANCE_LAYERS={NAME} VK_LAYER_PATH='{}' TROUBLE={trouble} TROUBLE_AFTER={after}\nexec '{}' \"$@\"\n",
-        folder.path().display(),
-        program::path("chrysalis-worker").display(),
-    );
-    std::fs::write(at("chrysalis-worker"), worker).unwrap();
-    executable(&at("chrysalis-worker"));
+    arrange(folder.path(), variables);
     let app = at("chrysalis");
     Some((folder, app))
+}
+
+/// From now on workers of this folder start with these variables.
+pub(crate) fn arrange(folder: &Path, variables: &str) {
+    let worker = format!(
+        "#!/bin/sh\nexport VK_INSTANCE_LAYERS={NAME} VK_LAYER_PATH='{}' {variables}\nexec '{}' \"$@\"\n",
+        folder.display(),
+        program::path("chrysalis-worker").display(),
+    );
+    std::fs::write(folder.join("chrysalis-worker"), worker).unwrap();
+    executable(&folder.join("chrysalis-worker"));
 }
 
 fn executable(file: &Path) {
@@ -51,7 +61,7 @@ fn executable(file: &Path) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn stage(app: &Path) -> Stage {
+pub(crate) fn stage(app: &Path) -> Stage {
     Setting {
         app: app.to_str().unwrap(),
         app_words: &["--backend", "auto", "--stats", "127.0.0.1:0"],
@@ -91,7 +101,7 @@ fn broken_answer(stage: &Stage) {
 
 #[test]
 fn a_card_lost_in_mid_answer_three_times_gives_way_to_the_processor() {
-    let Some((_folder, app)) = programs("lost", 60) else { return };
+    let Some((_folder, app)) = programs("lost", 1000) else { return };
     let stage = stage(&app);
     assert_eq!(stage.app_ready["backend"], "wgpu", "{}", stage.app_ready);
     for failures in 1..=3 {
@@ -135,7 +145,7 @@ fn a_kernel_that_the_driver_fails_at_is_named_and_the_processor_takes_over() {
 
 #[test]
 fn a_card_that_hangs_in_mid_answer_is_given_up_after_half_a_minute_and_tried_again() {
-    let Some((_folder, app)) = programs("hang", 60) else { return };
+    let Some((_folder, app)) = programs("hang", 1000) else { return };
     let stage = stage(&app);
     let first = stage.worker_now().expect("a worker");
     broken_answer(&stage);

@@ -141,6 +141,31 @@ describe('the cards', () => {
     expect(words(container)).toContain('The model runs on the processor, although the graphics card should do it. Reason: no adapter offers');
   });
 
+  it('say how the card in use was set up and what was measured then, and nothing of the others', async () => {
+    const { container, fake } = await show('open');
+    const lines = () => [...container.querySelectorAll('.gpu')].map((panel) => words(panel)).filter((text) => text.includes('Set up'));
+    expect(lines()).toHaveLength(1);
+    expect(lines()[0]).toContain('as w64-l64-r4-subgroups. Measured then: 151 tokens/s for one answer, 2,310 tokens/s of questions.');
+    fake.say({ event: 'home', data: { ...fake.home_, tuned: { way: 'w64-l16-r4', at: null, tokens_per_second: null, prompt_tokens_per_second: 8 } } });
+    await tick();
+    expect(lines()[0]).toContain('Set up at an earlier start as w64-l16-r4.');
+    expect(lines()[0]).not.toContain('0 tokens/s for one answer');
+    fake.say({ event: 'home', data: { ...fake.home_, tuned: null } });
+    await tick();
+    expect(lines()).toHaveLength(0);
+  });
+
+  it('say that a card is being tried out, in plain words, and only while it is', async () => {
+    const { container, fake } = await show('restarting');
+    expect(words(container)).toContain("its results are compared with the processor's (way 1 of 6)");
+    fake.say({ event: 'home', data: { ...fake.home_, trying: { measuring: true, number: 2, of: 3 } } });
+    await tick();
+    expect(words(container)).toContain('being measured for the fastest way to use it (way 2 of 3)');
+    fake.say({ event: 'home', data: { ...fake.home_, trying: null } });
+    await tick();
+    expect(words(container)).not.toContain('way 2 of 3');
+  });
+
   it('say that there is none', async () => {
     const { getByRole } = await show('empty');
     expect(getByRole('heading', { name: 'No card was found' })).toBeTruthy();

@@ -1,5 +1,6 @@
 //! What the page Home shows, made of facts.
 
+use node::Trial;
 use node::core::workers::WorkerState;
 use node::history::{History, Sums};
 use node::owner::{Moment, Owner, Stage, Wish};
@@ -94,6 +95,17 @@ pub(crate) fn home(
         backend: model.map(|model| model.backend.clone()),
         adapter: model.and_then(|model| model.adapter.clone()),
         fallback: snapshot.and_then(|snapshot| snapshot.fallback.clone()),
+        trying: snapshot.and_then(|snapshot| snapshot.trying).map(|trying| view::Trying {
+            measuring: trying.trial == Trial::Measuring,
+            number: trying.number,
+            of: trying.of,
+        }),
+        tuned: snapshot.and_then(|snapshot| snapshot.tuning.as_ref()).map(|shown| view::Tuned {
+            way: shown.tuning.way.clone(),
+            at: shown.found_unix_ms.map(|at| at as f64),
+            tokens_per_second: shown.generated_per_second(),
+            prompt_tokens_per_second: shown.read_per_second(),
+        }),
         refused_reports: snapshot.map_or(0.0, |snapshot| snapshot.refused_reports as f64),
     }
 }

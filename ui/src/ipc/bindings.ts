@@ -178,6 +178,10 @@ export type Home_Deserialize = {
 	adapter?: string | null,
 	/**  Why it does not run on the graphics card although it should, in words of the log. */
 	fallback?: string | null,
+	/**  What is done with a graphics card that is being tried out, while that goes on. */
+	trying?: Trying | null,
+	/**  How the model's kernels are cut for the card, if that was found out. */
+	tuned?: Tuned_Deserialize | null,
 	/**  Claims of a worker or a proxy that did not hold, in this session. */
 	refused_reports: number | null,
 };
@@ -206,6 +210,10 @@ export type Home_Serialize = {
 	adapter: string | null,
 	/**  Why it does not run on the graphics card although it should, in words of the log. */
 	fallback: string | null,
+	/**  What is done with a graphics card that is being tried out, while that goes on. */
+	trying: Trying | null,
+	/**  How the model's kernels are cut for the card, if that was found out. */
+	tuned: Tuned_Serialize | null,
 	/**  Claims of a worker or a proxy that did not hold, in this session. */
 	refused_reports: number | null,
 };
@@ -550,6 +558,43 @@ export type Sums = {
 	counted: Money,
 	/**  What proxies signed in that time. */
 	signed: Money,
+};
+
+/**  A graphics card that is being tried out. */
+export type Trying = {
+	/**  Whether it is measured already; before, its results are compared with the processor's. */
+	measuring: boolean,
+	/**  Which way, from 1. */
+	number: number,
+	/**  Of how many. */
+	of: number,
+};
+
+/**  What was found out about the graphics card in use. */
+export type Tuned = Tuned_Serialize | Tuned_Deserialize;
+
+/**  What was found out about the graphics card in use. */
+export type Tuned_Deserialize = {
+	/**  The engine's name for the way that was chosen. */
+	way: string,
+	/**  When. */
+	at?: number | null,
+	/**  Tokens of an answer per second, measured then, for one question at a time. */
+	tokens_per_second?: number | null,
+	/**  Tokens of questions read per second, measured then. */
+	prompt_tokens_per_second?: number | null,
+};
+
+/**  What was found out about the graphics card in use. */
+export type Tuned_Serialize = {
+	/**  The engine's name for the way that was chosen. */
+	way: string,
+	/**  When. */
+	at: number | null,
+	/**  Tokens of an answer per second, measured then, for one question at a time. */
+	tokens_per_second: number | null,
+	/**  Tokens of questions read per second, measured then. */
+	prompt_tokens_per_second: number | null,
 };
 
 /**  The owner's wish. What is so stands in [`Status`]. */

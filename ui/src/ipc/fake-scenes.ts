@@ -58,6 +58,11 @@ export function fakeHome(scene: Scene, now: number): Home {
     backend: resting || scene === 'unknown' ? null : scene === 'fallback' ? 'cpu' : 'wgpu',
     adapter: resting || scene === 'fallback' || scene === 'unknown' ? null : GAME_CARD,
     fallback: scene === 'fallback' ? 'no adapter offers the storage buffers this model needs (128 MB offered, 288 MB needed)' : null,
+    trying: scene === 'restarting' ? { measuring: false, number: 1, of: 6 } : null,
+    tuned:
+      scene === 'open'
+        ? { way: 'w64-l64-r4-subgroups', at: now - 26 * 60 * MINUTE, tokens_per_second: 151.4, prompt_tokens_per_second: 2310 }
+        : null,
     refused_reports: scene === 'open' ? 1 : 0,
   };
 }

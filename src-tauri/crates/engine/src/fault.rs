@@ -34,6 +34,12 @@ pub enum DeviceFault {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The card computes, but not what the processor does. Nothing it says can be used.
+    #[error("the graphics card computes wrong results: {what}")]
+    Wrong {
+        /// What was compared.
+        what: String,
+    },
     /// Anything else that the driver complained about: a mistake of ours or of the driver's.
     #[error("the graphics driver refused an order: {reason}")]
     Refused {

@@ -14,6 +14,8 @@
 //! 3. Every [`Engine::step`] advances each running sequence by one token (or one chunk of its prompt) and returns what became
 //!    of it. The caller keeps the time; the engine looks at a clock only to see how long its steps take.
 //!
+//! How kernels are cut for a graphics card is found out at the first start and remembered by the caller ([`tune`]).
+//!
 //! Prompts and answers are not printable: no type here that holds them has `Debug` or `Display`, and the engine wipes its own
 //! copies when a sequence ends.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
@@ -28,6 +30,7 @@ pub mod constraint;
 pub mod gguf;
 pub mod roofline;
 pub mod synthetic;
+pub mod tune;
 
 mod cpu;
 #[cfg(feature = "cuda")]

@@ -22,6 +22,7 @@ use crate::sampling::{self, Sampling};
 use crate::stop::StopFilter;
 use crate::tokenizer::Detokenizer;
 use crate::tokenizer::Tokenizer;
+use crate::tune::{Outcome, Session};
 
 /// How an engine is set up.
 #[derive(Clone, Copy, Debug)]
@@ -257,23 +258,48 @@ impl Engine {
         Self::on(&Device::Cpu, model, options)
     }
 
-    /// Prepares the weights for a device.
+    /// Prepares the weights for a device. Kernels of a graphics card are cut as suits its kind.
     pub fn on(device: &Device, model: Model, options: Options) -> Result<Self, StartError> {
+        Self::start(device, model, options, None).map(|(engine, _)| engine)
+    }
+
+    /// The same, with kernels cut as was found best for the card: at an earlier start, if a stored choice fits, else now, which takes
+    /// some seconds. No outcome where the processor computes.
+    pub fn tuned(
+        device: &Device,
+        model: Model,
+        options: Options,
+        session: &mut Session<'_>,
+    ) -> Result<(Self, Option<Outcome>), StartError> {
+        Self::start(device, model, options, Some(session))
+    }
+
+    fn start(
+        device: &Device,
+        model: Model,
+        options: Options,
+        session: Option<&mut Session<'_>>,
+    ) -> Result<(Self, Option<Outcome>), StartError> {
         if options.context == 0 || options.max_sequences == 0 {
             return Err(StartError::NothingToDo);
         }
         let tokenizer = model.tokenizer();
         let options = Options { context: options.context.min(model.context_length()), ..options };
         let mut passed_over = None;
-        let backend = match device {
-            Device::Cpu => cpu(model, &options),
+        // The number or a part of the name of a card for wgpu; `None` inside: the best one.
+        let card = match device {
+            Device::Cpu => None,
             Device::Cuda { adapter } => {
                 crate::cuda::check(model.parameters())?;
-                crate::cuda::open(adapter.as_deref())?.start(model, &options)?
+                let backend = crate::cuda::open(adapter.as_deref())?.start(model, &options)?;
+                return Ok((Self::with_backend(backend, tokenizer, options)?, None));
             }
-            Device::Wgpu { adapter } => crate::wgpu::start(model, &options, adapter.as_deref())?,
+            Device::Wgpu { adapter } => Some(adapter.as_deref()),
             Device::Auto => match crate::cuda::check(model.parameters()).and_then(|()| crate::cuda::open(None)) {
-                Ok(card) => card.start(model, &options)?,
+                Ok(card) => {
+                    let backend = card.start(model, &options)?;
+                    return Ok((Self::with_backend(backend, tokenizer, options)?, None));
+                }
                 Err(reason) => {
                     // That there is no such card is nothing to be told.
                     passed_over = match reason {
@@ -282,17 +308,21 @@ impl Engine {
                     };
                     let wish = adapter::Wish::default();
                     let usable = crate::wgpu::check(model.parameters()).is_ok();
-                    if usable && adapter::choose(&adapter::adapters(), &wish).is_ok() {
-                        crate::wgpu::start(model, &options, None)?
-                    } else {
-                        cpu(model, &options)
-                    }
+                    (usable && adapter::choose(&adapter::adapters(), &wish).is_ok()).then_some(None)
                 }
             },
         };
+        let (backend, outcome) = match (card, session) {
+            (None, _) => (cpu(model, &options), None),
+            (Some(adapter), None) => (crate::wgpu::start(model, &options, adapter)?, None),
+            (Some(adapter), Some(session)) => {
+                let (backend, outcome) = crate::wgpu::start_tuned(model, &options, adapter, session)?;
+                (backend, Some(outcome))
+            }
+        };
         let mut engine = Self::with_backend(backend, tokenizer, options)?;
         engine.passed_over = passed_over;
-        Ok(engine)
+        Ok((engine, outcome))
     }
 
     /// An engine over any backend, which holds the model that the tokenizer belongs to.

@@ -7,6 +7,8 @@ use half::f16;
 
 use crate::gguf::TensorType;
 use crate::model::Architecture;
+#[cfg(feature = "wgpu")]
+use crate::model::Parameters;
 
 const LAYERS: usize = 4;
 const WIDTH: usize = 128;
@@ -121,96 +123,186 @@ pub enum Stored {
 /// The bytes of a small GGUF file (a few MB) of any architecture, with random weights, as [`tiny`]'s; other readers of the format load
 /// it too. Always the same bytes.
 pub fn family(architecture: Architecture, stored: Stored) -> Vec<u8> {
-    let (width, heads, kv_heads) = (FAMILY_WIDTH, FAMILY_HEADS, FAMILY_KV_HEADS);
     let own_size = matches!(architecture, Architecture::Qwen3 | Architecture::Qwen3Moe | Architecture::Gemma3);
-    let head_size = if own_size { FAMILY_HEAD_SIZE } else { width / heads };
-    let (query, kv) = (heads * head_size, kv_heads * head_size);
-    let mut file = Builder::default();
-    let name = architecture.name();
-    let key = |key: &str| format!("{name}.{key}");
-    file.text("general.architecture", name);
-    file.text("general.name", &format!("Chrysalis {name}"));
-    file.number(&key("block_count"), FAMILY_LAYERS as u32);
-    file.number(&key("context_length"), CONTEXT);
-    file.number(&key("embedding_length"), width as u32);
-    file.number(&key("feed_forward_length"), FAMILY_FEED_FORWARD as u32);
-    file.number(&key("attention.head_count"), heads as u32);
-    file.number(&key("attention.head_count_kv"), kv_heads as u32);
-    if own_size {
-        file.number(&key("attention.key_length"), head_size as u32);
-        file.number(&key("attention.value_length"), head_size as u32);
-    }
-    file.float(&key("rope.freq_base"), if architecture == Architecture::Llama { 10_000.0 } else { 1_000_000.0 });
-    file.float(&key("attention.layer_norm_rms_epsilon"), 1e-6);
-    if architecture == Architecture::Qwen3Moe {
-        file.number(&key("expert_count"), FAMILY_EXPERTS as u32);
-        file.number(&key("expert_used_count"), FAMILY_EXPERTS_USED as u32);
-        file.number(&key("expert_feed_forward_length"), FAMILY_FEED_FORWARD as u32);
-    }
-    if architecture == Architecture::Gemma3 {
-        file.number(&key("attention.sliding_window"), FAMILY_WINDOW);
-    }
-    file.vocabulary();
-
-    let mut noise = Noise(0x6661_6d69_6c79);
-    let (embedding, head) = match stored {
-        Stored::Floats => (TensorType::F32, TensorType::F32),
-        Stored::Blocks => (TensorType::Q6_K, TensorType::Q8_0),
+    let (embedding, output, kinds) = match stored {
+        Stored::Floats => (TensorType::F32, TensorType::F32, [TensorType::F32; FAMILY_LAYERS]),
+        Stored::Blocks => (TensorType::Q6_K, TensorType::Q8_0, FAMILY_KINDS),
     };
-    file.tensor("token_embd.weight", embedding, &[width, VOCABULARY], &noise.values(width * VOCABULARY, 1.0));
-    file.tensor("output_norm.weight", TensorType::F32, &[width], &[1.0; FAMILY_WIDTH]);
-    let output = noise.values(width * VOCABULARY, 0.25);
-    file.tensor("output.weight", head, &[width, VOCABULARY], &output);
-    for (layer, kind) in FAMILY_KINDS.into_iter().enumerate() {
-        let kind = if stored == Stored::Floats { TensorType::F32 } else { kind };
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        let (inner, experts) = (FAMILY_FEED_FORWARD, FAMILY_EXPERTS);
-        let mut matrices = vec![
-            ("attn_q.weight", vec![width, query]),
-            ("attn_k.weight", vec![width, kv]),
-            ("attn_v.weight", vec![width, kv]),
-        ];
+    Family {
+        architecture,
+        heads: FAMILY_HEADS,
+        kv_heads: FAMILY_KV_HEADS,
+        head_size: if own_size { FAMILY_HEAD_SIZE } else { FAMILY_WIDTH / FAMILY_HEADS },
+        rope_size: None,
+        caps: [None, None],
+        experts: FAMILY_EXPERTS,
+        experts_used: FAMILY_EXPERTS_USED,
+        embedding,
+        output: Some(output),
+        kinds: kinds.to_vec(),
         // Heads together may be narrower than a block of 256.
-        let mut narrow = vec![("attn_output.weight", vec![query, width])];
-        let mut vectors = vec![("attn_norm.weight", width, 1.0), ("ffn_norm.weight", width, 1.0)];
-        match architecture {
-            Architecture::Qwen3Moe => {
-                matrices.extend([
-                    ("ffn_gate_exps.weight", vec![width, inner, experts]),
-                    ("ffn_up_exps.weight", vec![width, inner, experts]),
-                    ("ffn_down_exps.weight", vec![inner, width, experts]),
-                ]);
-                narrow.push(("ffn_gate_inp.weight", vec![width, experts]));
+        heads_in_floats: true,
+    }
+    .file()
+}
+
+/// The bytes of a small model whose heads, families and tensor types are those of another, so that the same kernels compute it: for a
+/// comparison with the processor that takes a moment. Always the same bytes for the same numbers.
+#[cfg(feature = "wgpu")]
+pub(crate) fn likeness(
+    p: &Parameters,
+    kinds: &[TensorType],
+    embedding: TensorType,
+    output: Option<TensorType>,
+) -> Vec<u8> {
+    let experts_used = p.experts.map_or(FAMILY_EXPERTS_USED, |experts| experts.used);
+    // One layer at least that attends to all tokens, and one that does not.
+    let layers = p.window.map_or(2, |window| window.every.clamp(2, FAMILY_LAYERS)).max(kinds.len());
+    Family {
+        architecture: p.architecture,
+        heads: p.heads,
+        kv_heads: p.kv_heads,
+        head_size: p.head_size,
+        rope_size: Some(p.rope_size),
+        caps: [p.attention_cap, p.logit_cap],
+        experts: experts_used + 3,
+        experts_used,
+        embedding,
+        output,
+        kinds: kinds.iter().copied().cycle().take(layers).collect(),
+        heads_in_floats: false,
+    }
+    .file()
+}
+
+/// What a small model of a family is made of.
+struct Family {
+    architecture: Architecture,
+    heads: usize,
+    kv_heads: usize,
+    head_size: usize,
+    /// `None`: the file does not say, and all of a head is rotated.
+    rope_size: Option<usize>,
+    /// Of products of queries and keys, and of logits.
+    caps: [Option<f32>; 2],
+    experts: usize,
+    experts_used: usize,
+    embedding: TensorType,
+    /// `None`: the embedding serves as output too.
+    output: Option<TensorType>,
+    /// Of each layer's matrices.
+    kinds: Vec<TensorType>,
+    heads_in_floats: bool,
+}
+
+impl Family {
+    fn file(&self) -> Vec<u8> {
+        let &Self { architecture, heads, kv_heads, head_size, .. } = self;
+        let width = FAMILY_WIDTH;
+        let normed = architecture.norms_heads();
+        let (query, kv) = (heads * head_size, kv_heads * head_size);
+        // Sums of many columns stay as small as those of few.
+        let spread = |shape: &[usize]| match shape.first() {
+            Some(&columns) if columns > width => FAMILY_SPREAD * (width as f32 / columns as f32).sqrt(),
+            _ => FAMILY_SPREAD,
+        };
+        let mut file = Builder::default();
+        let name = architecture.name();
+        let key = |key: &str| format!("{name}.{key}");
+        file.text("general.architecture", name);
+        file.text("general.name", &format!("Chrysalis {name}"));
+        file.number(&key("block_count"), self.kinds.len() as u32);
+        file.number(&key("context_length"), CONTEXT);
+        file.number(&key("embedding_length"), width as u32);
+        file.number(&key("feed_forward_length"), FAMILY_FEED_FORWARD as u32);
+        file.number(&key("attention.head_count"), heads as u32);
+        file.number(&key("attention.head_count_kv"), kv_heads as u32);
+        if head_size * heads != width || normed {
+            file.number(&key("attention.key_length"), head_size as u32);
+            file.number(&key("attention.value_length"), head_size as u32);
+        }
+        for (name, cap) in ["attn_logit_softcapping", "final_logit_softcapping"].into_iter().zip(self.caps) {
+            if let Some(cap) = cap {
+                file.float(&key(name), cap);
             }
-            _ => matrices.extend([
-                ("ffn_gate.weight", vec![width, inner]),
-                ("ffn_up.weight", vec![width, inner]),
-                ("ffn_down.weight", vec![inner, width]),
-            ]),
         }
-        if architecture == Architecture::Qwen2 {
-            vectors.extend([("attn_q.bias", query, 0.0), ("attn_k.bias", kv, 0.0), ("attn_v.bias", kv, 0.0)]);
+        if let Some(size) = self.rope_size {
+            file.number(&key("rope.dimension_count"), size as u32);
         }
-        if own_size {
-            vectors.extend([("attn_q_norm.weight", head_size, 1.0), ("attn_k_norm.weight", head_size, 1.0)]);
+        file.float(&key("rope.freq_base"), if architecture == Architecture::Llama { 10_000.0 } else { 1_000_000.0 });
+        file.float(&key("attention.layer_norm_rms_epsilon"), 1e-6);
+        if architecture == Architecture::Qwen3Moe {
+            file.number(&key("expert_count"), self.experts as u32);
+            file.number(&key("expert_used_count"), self.experts_used as u32);
+            file.number(&key("expert_feed_forward_length"), FAMILY_FEED_FORWARD as u32);
         }
         if architecture == Architecture::Gemma3 {
-            vectors.extend([("post_attention_norm.weight", width, 1.0), ("post_ffw_norm.weight", width, 1.0)]);
+            file.number(&key("attention.sliding_window"), FAMILY_WINDOW);
         }
-        for (part, shape) in matrices {
-            let values = noise.values(shape.iter().product(), FAMILY_SPREAD);
-            file.tensor(&name(part), kind, &shape, &values);
+        file.vocabulary();
+
+        let mut noise = Noise(0x6661_6d69_6c79);
+        file.tensor("token_embd.weight", self.embedding, &[width, VOCABULARY], &noise.values(width * VOCABULARY, 1.0));
+        file.tensor("output_norm.weight", TensorType::F32, &[width], &[1.0; FAMILY_WIDTH]);
+        if let Some(kind) = self.output {
+            let output = noise.values(width * VOCABULARY, 0.25);
+            file.tensor("output.weight", kind, &[width, VOCABULARY], &output);
         }
-        for (part, shape) in narrow {
-            let values = noise.values(shape.iter().product(), FAMILY_SPREAD);
-            file.tensor(&name(part), TensorType::F32, &shape, &values);
+        for (layer, &kind) in self.kinds.iter().enumerate() {
+            let name = |part: &str| format!("blk.{layer}.{part}");
+            let (inner, experts) = (FAMILY_FEED_FORWARD, self.experts);
+            let mut matrices = vec![
+                ("attn_q.weight", vec![width, query]),
+                ("attn_k.weight", vec![width, kv]),
+                ("attn_v.weight", vec![width, kv]),
+            ];
+            let of_heads = match kind {
+                _ if self.heads_in_floats => TensorType::F32,
+                kind if query.is_multiple_of(kind.block_values()) => kind,
+                _ if query.is_multiple_of(32) => TensorType::Q8_0,
+                _ => TensorType::F32,
+            };
+            let mut narrow = vec![("attn_output.weight", of_heads, vec![query, width])];
+            let mut vectors = vec![("attn_norm.weight", width, 1.0), ("ffn_norm.weight", width, 1.0)];
+            match architecture {
+                Architecture::Qwen3Moe => {
+                    matrices.extend([
+                        ("ffn_gate_exps.weight", vec![width, inner, experts]),
+                        ("ffn_up_exps.weight", vec![width, inner, experts]),
+                        ("ffn_down_exps.weight", vec![inner, width, experts]),
+                    ]);
+                    narrow.push(("ffn_gate_inp.weight", TensorType::F32, vec![width, experts]));
+                }
+                _ => matrices.extend([
+                    ("ffn_gate.weight", vec![width, inner]),
+                    ("ffn_up.weight", vec![width, inner]),
+                    ("ffn_down.weight", vec![inner, width]),
+                ]),
+            }
+            if architecture == Architecture::Qwen2 {
+                vectors.extend([("attn_q.bias", query, 0.0), ("attn_k.bias", kv, 0.0), ("attn_v.bias", kv, 0.0)]);
+            }
+            if normed {
+                vectors.extend([("attn_q_norm.weight", head_size, 1.0), ("attn_k_norm.weight", head_size, 1.0)]);
+            }
+            if architecture == Architecture::Gemma3 {
+                vectors.extend([("post_attention_norm.weight", width, 1.0), ("post_ffw_norm.weight", width, 1.0)]);
+            }
+            for (part, shape) in matrices {
+                let values = noise.values(shape.iter().product(), spread(&shape));
+                file.tensor(&name(part), kind, &shape, &values);
+            }
+            for (part, kind, shape) in narrow {
+                let values = noise.values(shape.iter().product(), spread(&shape));
+                file.tensor(&name(part), kind, &shape, &values);
+            }
+            for (part, size, middle) in vectors {
+                let values: Vec<f32> = noise.values(size, 0.25).iter().map(|value| middle + value).collect();
+                file.tensor(&name(part), TensorType::F32, &[size], &values);
+            }
         }
-        for (part, size, middle) in vectors {
-            let values: Vec<f32> = noise.values(size, 0.25).iter().map(|value| middle + value).collect();
-            file.tensor(&name(part), TensorType::F32, &[size], &values);
-        }
+        file.finish()
     }
-    file.finish()
 }
 
 /// Tokens and merges: the specials, the bytes, then the beginnings of words, letter by letter.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::constraint::{Grammar, Matcher, SchemaError, Vocabulary};
 use engine::gguf::{File, Limits};
+use engine::tune::{Choice, MAX_BYTES};
 use engine::{ChatTemplate, Detokenizer, Engine, Finish, Message, Model, Options, RenderOptions, Request, Sampling};
 
 use crate::tiny::{Kind, Tiny, byte_tokens, sentence_piece_tokens};
@@ -165,5 +166,15 @@ pub fn constraint(data: &[u8]) {
     if matcher.is_complete() {
         let value = serde_json::from_slice::<serde_json::Value>(&answer);
         assert!(value.is_ok(), "what is complete is no JSON");
+    }
+}
+
+/// What an earlier start found out about a graphics card. What is taken is written as something that is taken again.
+pub fn card_choice(bytes: &[u8]) {
+    let Ok(choice) = Choice::from_bytes(bytes) else { return };
+    let written = choice.to_bytes();
+    // Characters that JSON spells out may make it longer than it may be.
+    if written.len() <= MAX_BYTES {
+        assert_eq!(Choice::from_bytes(&written), Ok(choice));
     }
 }

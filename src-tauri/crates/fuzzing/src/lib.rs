@@ -22,7 +22,7 @@ mod script;
 mod sessions;
 mod trust;
 
-pub use files::{chat_template, constraint, gguf, tokenizer};
+pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
 pub use pipe::link_frames;
@@ -66,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     target("tokenizer", tokenizer, 4 << 20, 256),
     target("constraint", constraint, 64 << 20, 1024),
     target("chat_template", chat_template, 128 << 20, 256),
+    target("card_choice", card_choice, 64 * 1024, 16),
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
     target("ratls_channel", ratls_channel, 1024 * 1024, 64),

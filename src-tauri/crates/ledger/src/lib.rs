@@ -1,4 +1,5 @@
-//! What happened, in one SQLite file: runs of the app, proxies met, jobs done, payments signed for us.
+//! What happened, in one SQLite file: runs of the app, proxies met, jobs done, payments signed for us,
+//! graphics cards tried out.
 //!
 //! What lives here: the schema, its migrations, and all SQL of the desktop half. What may not: rules of business (whether a payment
 //! is genuine is decided before it comes here), keys that earn, and any text of a prompt or an answer: there is no column for it.
@@ -14,6 +15,7 @@
 //! | `proxy` | a proxy as it named itself under one version of the parameters | root contract, endpoint, `params_version` |
 //! | `job` | a job that is over: counts, never text | session, job id |
 //! | `payment` | a new high of the running total signed for one worker contract | worker contract, tokens |
+//! | `tuning` | how the model's kernels are cut for a graphics card | card, driver, model |
 //! | `migration` | when the file came to a version of the schema | version |
 //!
 //! `PRAGMA user_version` counts the migrations in `migrations/`, each applied in one transaction; `PRAGMA application_id` tells our
@@ -57,10 +59,12 @@ mod history;
 mod open;
 mod read;
 mod row;
+mod tuning;
 mod write;
 
 pub use error::LedgerError;
 pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
 pub use read::{JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
+pub use tuning::Tuning;
 pub use write::{MAX_COUNT, NewSession, Payment, ProxyEntry, Recorded, SessionId};

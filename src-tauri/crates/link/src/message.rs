@@ -74,6 +74,9 @@ pub struct Configuration {
     pub backend: BackendKind,
     /// Threads for the CPU backend; `None`: the worker chooses.
     pub threads: Option<u32>,
+    /// What workers found out about graphics cards at earlier starts ([`Tuning::choice`]), the newest first. Empty: nothing is known, or
+    /// the owner wants the card tried out anew.
+    pub tunings: Vec<Vec<u8>>,
     /// The hardest proof of work the worker solves, in bits.
     pub max_pow_difficulty: u32,
     /// Unix time in milliseconds on the app's clock when this was sent: the boxed worker advances it by its own monotonic clock
@@ -197,8 +200,56 @@ pub enum DeviceTrouble {
     Pipeline,
     /// It did not finish its work in time.
     Hung,
+    /// It computes, but not what the processor computes.
+    Wrong,
     /// Its driver refused something else.
     Refused,
+}
+
+/// What the worker does with a graphics card that it does not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trial {
+    /// Its results are compared with the processor's.
+    Testing,
+    /// Its speed is measured.
+    Measuring,
+}
+
+/// How the model's kernels are cut for a graphics card, and what was measured when that was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// The driver's name of the card, at most [`Self::MAX_TEXT`] bytes.
+    pub card: String,
+    /// The driver and its version, as long.
+    pub driver: String,
+    /// The engine's name for the way that was chosen, as long.
+    pub way: String,
+    /// Microseconds of a step that generates one token for one request.
+    pub step_micros: u64,
+    /// Tokens of a prompt that were read together.
+    pub chunk_tokens: u32,
+    /// Microseconds that this took.
+    pub chunk_micros: u64,
+    /// Ways that were measured.
+    pub tried: u32,
+    /// Ways that gave wrong results or failed.
+    pub failed: u32,
+    /// All of it as the engine wants it back at the next start, at most [`Self::MAX_CHOICE`] bytes. It depends on card, driver, kernels
+    /// and model, and the worker refuses it when one of them has changed.
+    pub choice: Vec<u8>,
+}
+
+impl Tuning {
+    /// Most bytes of a text.
+    pub const MAX_TEXT: usize = 256;
+    /// Most bytes of a choice.
+    pub const MAX_CHOICE: usize = 2048;
+
+    /// Whether everything has a length that it may have.
+    pub fn is_bounded(&self) -> bool {
+        [&self.card, &self.driver, &self.way].iter().all(|text| text.len() <= Self::MAX_TEXT)
+            && (1..=Self::MAX_CHOICE).contains(&self.choice.len())
+    }
 }
 
 /// Why the worker cannot serve.
@@ -249,6 +300,22 @@ pub enum FromWorker {
     },
     /// The model is loaded; lanes may be opened.
     Ready(ModelFacts),
+    /// The graphics card is tried out, because nothing that is known of it fits; before [`Self::Ready`], and as often as it goes on.
+    Trying {
+        /// What is done.
+        trial: Trial,
+        /// With which way, from 1.
+        number: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// How the kernels are cut for the card that is used; once, before [`Self::Ready`], not on the processor.
+    Tuned {
+        /// What is used.
+        tuning: Box<Tuning>,
+        /// Why it was found out now, in words; `None`: the app had it.
+        reason: Option<String>,
+    },
     /// It cannot serve and will exit.
     Failed(Failure),
     /// A lane is through proof of work, TLS and handshake.
@@ -366,6 +433,23 @@ mod tests {
     }
 
     #[test]
+    fn a_tuning_is_judged_by_its_lengths() {
+        let tuning = |text: usize, choice: usize| Tuning {
+            card: "c".repeat(text),
+            driver: String::new(),
+            way: String::new(),
+            step_micros: 0,
+            chunk_tokens: 0,
+            chunk_micros: 0,
+            tried: 0,
+            failed: 0,
+            choice: vec![0; choice],
+        };
+        assert!(tuning(256, 2048).is_bounded() && tuning(0, 1).is_bounded());
+        assert!(!tuning(257, 1).is_bounded() && !tuning(0, 0).is_bounded() && !tuning(0, 2049).is_bounded());
+    }
+
+    #[test]
     fn what_the_worker_says_survives_the_pipe() {
         let lane = LaneId(u32::MAX);
         let address = Address { workchain: -1, hash: [8; 32] };
@@ -392,6 +476,22 @@ mod tests {
                 adapter: Some("one".to_owned()),
                 passed_over: Some("it adds wrongly".to_owned()),
             }),
+            FromWorker::Trying { trial: Trial::Measuring, number: 2, of: u32::MAX },
+            FromWorker::Tuned {
+                tuning: Box::new(Tuning {
+                    card: "a card".to_owned(),
+                    driver: String::new(),
+                    way: "w64-l64-r4".to_owned(),
+                    step_micros: 1,
+                    chunk_tokens: 16,
+                    chunk_micros: u64::MAX,
+                    tried: 3,
+                    failed: 0,
+                    choice: vec![7; Tuning::MAX_CHOICE],
+                }),
+                reason: Some("the driver changed".to_owned()),
+            },
+            FromWorker::Failed(Failure::Device { kind: DeviceTrouble::Wrong, text: "it lies".to_owned() }),
             FromWorker::Failed(Failure::Device { kind: DeviceTrouble::Hung, text: "it hangs".to_owned() }),
             FromWorker::Failed(Failure::Build { worker: "a".to_owned(), app: "b".to_owned() }),
             FromWorker::LaneReady {

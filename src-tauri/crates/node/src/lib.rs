@@ -18,4 +18,4 @@ pub mod owner;
 pub mod run;
 pub mod snapshot;
 
-pub use link::message::{BackendKind, Configuration, EvidenceKind, ModelFacts, PeerPolicy};
+pub use link::message::{BackendKind, Configuration, EvidenceKind, ModelFacts, PeerPolicy, Trial};

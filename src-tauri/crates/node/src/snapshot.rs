@@ -3,13 +3,13 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use link::message::ModelFacts;
+use link::message::{ModelFacts, Trial};
 use serde_json::{Value, json};
 use ton::{Address, Nanoton};
 
-use crate::core::Target;
 use crate::core::jobs::{Running, Totals};
 use crate::core::workers::{Freed, WorkerState};
+use crate::core::{ShownTuning, Target, Trying};
 
 /// A proxy that is connected or tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub struct Snapshot {
     pub last_end: Option<String>,
     /// Why the model runs on the processor although it should run on the graphics card.
     pub fallback: Option<String>,
+    /// What is done with a graphics card that is being tried out, while that goes on.
+    pub trying: Option<Trying>,
+    /// How kernels are cut for the card in use.
+    pub tuning: Option<ShownTuning>,
 }
 
 impl Snapshot {
@@ -126,6 +130,22 @@ impl Snapshot {
             "tokens_per_second": self.tokens_per_second(),
             "worker_last_end": self.last_end,
             "fallback": self.fallback,
+            "trying": self.trying.map(|trying| json!({
+                "what": match trying.trial { Trial::Testing => "testing", Trial::Measuring => "measuring" },
+                "number": trying.number,
+                "of": trying.of,
+            })),
+            "tuning": self.tuning.as_ref().map(|shown| json!({
+                "card": shown.tuning.card,
+                "driver": shown.tuning.driver,
+                "way": shown.tuning.way,
+                "found_unix_ms": shown.found_unix_ms,
+                "found_now_because": shown.reason,
+                "measured_tokens_per_second": shown.generated_per_second(),
+                "measured_prompt_tokens_per_second": shown.read_per_second(),
+                "tried": shown.tuning.tried,
+                "failed": shown.tuning.failed,
+            })),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod tune;
 
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 pub use adapters::adapters;
 pub use bench::{Bench, bench};
+pub use tune::tune;
 
 /// What `generate` is asked for.
 pub struct Generate<'a> {

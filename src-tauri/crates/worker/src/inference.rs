@@ -14,9 +14,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvErr
 use std::time::Instant;
 
 use engine::gguf::Limits;
+use engine::tune::{self, Progress};
 use engine::{Device, DeviceFault, Engine, Model, Options, StartError, TokenCounts};
 use link::LaneId;
-use link::message::{BackendKind, DeviceTrouble, Failure, ModelFacts};
+use link::message::{BackendKind, DeviceTrouble, Failure, ModelFacts, Trial, Tuning};
 use zeroize::Zeroizing;
 
 use crate::completions::{ConversationKey, FinishReason, Order, Refusal};
@@ -97,6 +98,17 @@ enum Work {
 
 /// What became of a task, or of the model. Holds generated text.
 pub enum Report {
+    /// A graphics card is being tried out.
+    Trying {
+        /// What is done.
+        trial: Trial,
+        /// With which way, from 1.
+        number: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// How kernels are cut for the card, and why that was found out now.
+    Tuned(Box<Tuning>, Option<String>),
     /// The model is ready.
     Loaded(Box<ModelFacts>),
     /// The model can't be served, with the reason.
@@ -139,6 +151,8 @@ pub enum Report {
 pub struct Setup {
     /// Where the model runs.
     pub backend: BackendKind,
+    /// What was found out about cards at earlier starts.
+    pub tunings: Vec<Vec<u8>>,
     /// Fails in this way after so many steps: for tests of what happens then.
     pub fails: Option<(u64, DeviceFault)>,
     /// Threads that compute; `None`: two.
@@ -191,7 +205,7 @@ fn serve(
     let send = |report| events.send(Event::Report(report)).map_err(|_| Gone);
     let loaded = Model::read(&mut *model, Limits::default())
         .map_err(|error| Failure::Model(error.to_string()))
-        .and_then(|model| Loaded::new(model, setup));
+        .and_then(|model| Loaded::new(model, setup, &mut |report| drop(send(report))));
     // The descriptor is closed: weights stay in memory, the file is not needed again.
     drop(model);
     let Loaded { facts, engine, preparer } = match loaded {
@@ -259,6 +273,21 @@ fn generate_all(mut batch: Batch, to_do: &Receiver<Work>, events: &SyncSender<Ev
     }
 }
 
+/// A choice in the words of the pipe.
+fn tuning(choice: &tune::Choice) -> Tuning {
+    Tuning {
+        card: choice.key.adapter.clone(),
+        driver: choice.key.driver.clone(),
+        way: choice.candidate.clone(),
+        step_micros: choice.measured.step_micros,
+        chunk_tokens: choice.measured.chunk_tokens,
+        chunk_micros: choice.measured.chunk_micros,
+        tried: choice.tried,
+        failed: choice.failed,
+        choice: choice.to_bytes(),
+    }
+}
+
 /// What to tell the app of a card that cannot go on.
 fn device_failure(fault: &DeviceFault) -> Failure {
     let kind = match fault {
@@ -266,6 +295,7 @@ fn device_failure(fault: &DeviceFault) -> Failure {
         DeviceFault::OutOfMemory { .. } => DeviceTrouble::OutOfMemory,
         DeviceFault::Pipeline { .. } => DeviceTrouble::Pipeline,
         DeviceFault::Hung { .. } => DeviceTrouble::Hung,
+        DeviceFault::Wrong { .. } => DeviceTrouble::Wrong,
         _ => DeviceTrouble::Refused,
     };
     Failure::Device { kind, text: fault.to_string() }
@@ -287,7 +317,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(model: Model, setup: Setup) -> Result<Self, Failure> {
+    fn new(model: Model, setup: Setup, report: &mut dyn FnMut(Report)) -> Result<Self, Failure> {
         let context = model.context_length().min(MAX_CONTEXT);
         let tokenizer = model.tokenizer();
         let template = model.chat_template();
@@ -312,7 +342,19 @@ impl Loaded {
             BackendKind::Cuda { adapter } => Device::Cuda { adapter },
             BackendKind::Auto => Device::Auto,
         };
-        let mut engine = Engine::on(&device, model, options).map_err(|error| start_failure(&error))?;
+        let mut progress = |now| {
+            let (trial, number, of) = match now {
+                Progress::Testing { number, of } => (Trial::Testing, number, of),
+                Progress::Measuring { number, of } => (Trial::Measuring, number, of),
+            };
+            report(Report::Trying { trial, number, of });
+        };
+        let mut session = tune::Session { stored: &setup.tunings, progress: &mut progress };
+        let started = Engine::tuned(&device, model, options, &mut session);
+        let (mut engine, outcome) = started.map_err(|error| start_failure(&error))?;
+        if let Some(tune::Outcome { choice, reason }) = outcome {
+            report(Report::Tuned(Box::new(tuning(&choice)), reason.map(|reason| reason.to_string())));
+        }
         if let Some((steps, fault)) = setup.fails {
             engine.fail_after(steps, fault);
         }

@@ -73,6 +73,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try a graphics card out with a model, as at the app's first start: compare its results with the processor's and find the fastest
+    /// way to cut the kernels. Nothing is stored.
+    Tune {
+        /// The model, a GGUF file.
+        #[arg(long, value_name = "FILE")]
+        model: PathBuf,
+        /// Which graphics card: part of its name or its number, see the subcommand adapters. Default: the best one.
+        #[arg(long, value_name = "NAME")]
+        adapter: Option<String>,
+        /// Tokens of prompt and answer together that there must be memory for.
+        #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+        context: u32,
+        /// Write one JSON object instead of sentences.
+        #[arg(long)]
+        json: bool,
+    },
     /// Continue a text. The text is taken as it is, without the model's chat template.
     Generate {
         /// The model, a GGUF file.
@@ -141,6 +157,9 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
         Some(Command::Adapters { adapter, json }) => developer::adapters(adapter.as_deref(), json, &mut out),
+        Some(Command::Tune { model, adapter, context, json }) => {
+            developer::tune(&model, adapter, context, json, &mut out)
+        }
         Some(Command::Bench { model, backend, adapter, prompt, generate, parallel, rounds, threads, json }) => {
             developer::bench(
                 &Bench {

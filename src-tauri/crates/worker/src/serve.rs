@@ -194,6 +194,7 @@ impl Server {
     fn setup(&self, fails: Option<(u64, DeviceFault)>) -> Setup {
         Setup {
             backend: self.configuration.backend.clone(),
+            tunings: self.configuration.tunings.clone(),
             fails,
             threads: self.configuration.threads.map(|threads| threads as usize),
             max_sequences: self.configuration.max_active_requests as usize,
@@ -269,6 +270,14 @@ impl Server {
                 self.loaded = true;
                 self.announce();
                 self.pipe.say(&FromWorker::Ready(*facts));
+                Ok(())
+            }
+            Report::Trying { trial, number, of } => {
+                self.pipe.say(&FromWorker::Trying { trial, number, of });
+                Ok(())
+            }
+            Report::Tuned(tuning, reason) => {
+                self.pipe.say(&FromWorker::Tuned { tuning, reason });
                 Ok(())
             }
             Report::NotLoaded(failure) => Err(fail(&self.pipe, failure)),

@@ -22,9 +22,9 @@ use crate::sampling::{self, Candidates};
 use cache::Cache;
 use loader::Loader;
 use math::Level;
-#[cfg(any(feature = "cuda", all(test, feature = "wgpu")))]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub(crate) use matrix::Matrix;
-#[cfg(not(any(feature = "cuda", all(test, feature = "wgpu"))))]
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
 use matrix::Matrix;
 use pass::Scratch;
 use pool::Pool;

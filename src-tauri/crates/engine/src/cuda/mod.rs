@@ -186,7 +186,7 @@ impl Cuda {
 
     /// Gets memory for so many pages more, at least; `false` if that is more than there may be.
     fn grow(&mut self, count: usize) -> Result<bool, DeviceFault> {
-        let Some(size) = self.cache.table.size_for(count) else { return Ok(false) };
+        let Some(size) = self.cache.table.size_for(count, None) else { return Ok(false) };
         let grown = layers(&self.card, &self.parameters, size)?;
         let bytes = self.cache.table.len() as u64 * page_bytes(&self.parameters);
         for (old, new) in self.cache.layers.iter().zip(&grown) {

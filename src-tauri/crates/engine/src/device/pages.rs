@@ -39,10 +39,15 @@ impl PageTable {
         Some(Pages(free.into_iter().map(|page| page as u32).collect()))
     }
 
-    /// How many pages there should be so that so many can be taken; `None` if that is more than there may be.
-    pub(crate) fn size_for(&self, count: usize) -> Option<usize> {
+    /// How many pages there should be so that so many can be taken, while there is room for `room` of them (`None`: nobody knows); `None`
+    /// if that is more than there may be. For a moment the old cache is there besides, so there must be room for all of the new one.
+    pub(crate) fn size_for(&self, count: usize, room: Option<u64>) -> Option<usize> {
         let needed = self.used.iter().filter(|used| **used).count() + count;
-        (needed <= self.most).then(|| needed.max(self.used.len() * 2).min(self.most))
+        if needed > self.most {
+            return None;
+        }
+        let wished = needed.max(self.used.len() * 2).min(self.most);
+        [wished, needed].into_iter().find(|&pages| room.is_none_or(|room| pages as u64 <= room))
     }
 
     /// There is memory for so many pages now.
@@ -75,4 +80,25 @@ pub(crate) fn runs(pages: &Pages) -> Vec<(u64, u64)> {
     sorted.sort_unstable();
     let runs = sorted.chunk_by(|a, b| a + 1 == *b);
     runs.filter_map(|run| Some((u64::from(*run.first()?), run.len() as u64))).collect()
+}
+
+/// Pages of all layers that there is room for in so many bytes; `None` if that is not known.
+pub(crate) fn pages_in(room: Option<u64>, p: &Parameters) -> Option<u64> {
+    room.map(|room| room / (page_bytes(p) * 2 * p.layers as u64).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_grows_by_what_there_is_room_for_or_not_at_all() {
+        let mut table = PageTable::new(100);
+        let taken = table.take(30).map(|pages| pages.0.len());
+        assert_eq!((taken, table.len()), (Some(30), 32));
+        for (room, size) in [(None, Some(64)), (Some(64), Some(64)), (Some(63), Some(40)), (Some(39), None)] {
+            assert_eq!(table.size_for(10, room), size, "{room:?}");
+        }
+        assert_eq!(table.size_for(71, None), None, "more than there may be");
+    }
 }

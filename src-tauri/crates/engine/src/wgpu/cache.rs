@@ -1,7 +1,7 @@
 //! The attention cache on a card: two buffers for each layer, keys and values, in pages.
 
 use crate::backend::Pages;
-use crate::device::pages::{PageTable, page_bytes, runs};
+use crate::device::pages::{PageTable, page_bytes, pages_in, runs};
 use crate::fault::DeviceFault;
 use crate::model::Parameters;
 
@@ -29,7 +29,8 @@ impl Cache {
 
     /// Gets memory for so many pages more, at least; `false` if that is more than there may be.
     pub(super) fn grow(&mut self, gpu: &Gpu, p: &Parameters, count: usize) -> Result<bool, DeviceFault> {
-        let Some(size) = self.table.size_for(count) else { return Ok(false) };
+        let room = pages_in(gpu.room(), p);
+        let Some(size) = self.table.size_for(count, room) else { return Ok(false) };
         let grown = layers(gpu, p, size)?;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let bytes = self.table.len() as u64 * self.page_bytes;

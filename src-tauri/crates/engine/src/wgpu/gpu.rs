@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::adapter::{Adapter, AdapterKind};
 use crate::fault::DeviceFault;
 
+use super::memory;
+
 /// What the driver said last, noted by its callbacks.
 #[derive(Clone)]
 enum Trouble {
@@ -31,6 +33,7 @@ pub(super) struct Gpu {
     pub(super) queue: wgpu::Queue,
     pub(super) about: Adapter,
     pub(super) limits: wgpu::Limits,
+    adapter: wgpu::Adapter,
     trouble: Arc<Mutex<Option<Trouble>>>,
     deadline: Mutex<Duration>,
 }
@@ -106,6 +109,11 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
     }
 }
 
+/// Bytes that may be taken of a card's memory by whoever has nothing of it yet; `None` where the driver does not say.
+pub(super) fn room(adapter: &wgpu::Adapter, about: &Adapter) -> Option<u64> {
+    memory::ask(adapter, 0).map(|memory| memory::room(&memory, about.kind))
+}
+
 impl Gpu {
     /// Opens a card. Work that takes longer than `deadline` counts as hung.
     pub(super) fn open(adapter: &wgpu::Adapter, about: Adapter, deadline: Duration) -> Result<Self, DeviceFault> {
@@ -138,7 +146,13 @@ impl Gpu {
             let lost = if message == NO_MEMORY { Trouble::LostForMemory } else { Trouble::Lost(message) };
             *lock(&noted) = Some(lost);
         });
-        Ok(Self { device, queue, about, limits, trouble, deadline: Mutex::new(deadline) })
+        Ok(Self { device, queue, about, limits, adapter: adapter.clone(), trouble, deadline: Mutex::new(deadline) })
+    }
+
+    /// Bytes that may still be taken of the card's memory; `None` where the driver does not say, and only it can refuse.
+    pub(super) fn room(&self) -> Option<u64> {
+        let own = self.device.generate_allocator_report().map_or(0, |report| report.total_reserved_bytes);
+        memory::ask(&self.adapter, own).map(|memory| memory::room(&memory, self.about.kind))
     }
 
     /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.

@@ -43,7 +43,7 @@ pub(super) struct Kernel {
 
 /// All that were wanted so far.
 pub(super) struct Kernels {
-    gpu: Arc<Gpu>,
+    pub(super) gpu: Arc<Gpu>,
     pub(super) shape: Shape,
     made: BTreeMap<(Name, Values), Arc<Kernel>>,
     layouts: BTreeMap<Vec<(u32, Binding)>, wgpu::BindGroupLayout>,

@@ -12,10 +12,13 @@ mod cache;
 mod gpu;
 mod graph;
 mod kernels;
+mod memory;
+mod selftest;
 mod shape;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tune;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +31,7 @@ use crate::device::{pages, plan, weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
 use crate::scheduler::{Options, StartError, cache_tokens};
+use crate::tune::{Outcome, Session};
 
 use self::cache::Cache;
 use self::gpu::Gpu;
@@ -58,6 +62,58 @@ pub(crate) fn start(model: Model, options: &Options, adapter: Option<&str>) -> R
     let mut card = Wgpu::new(model, options, &wish, &Tuning::default())?;
     card.warm_up()?;
     Ok(Box::new(card))
+}
+
+/// The same, with kernels cut as was found best for this card, now or at an earlier start.
+pub(crate) fn start_tuned(
+    model: Model,
+    options: &Options,
+    adapter: Option<&str>,
+    session: &mut Session<'_>,
+) -> Result<(Box<dyn Backend>, Outcome), StartError> {
+    let wish = Wish { adapter: adapter.map(str::to_owned), software: true };
+    let (card, outcome) = tune::start(model, options, &wish, &Tuning::default(), session)?;
+    Ok((Box::new(card), outcome))
+}
+
+/// The card that is wished for.
+fn pick(parameters: &Parameters, wish: &Wish) -> Result<(wgpu::Adapter, Adapter), StartError> {
+    check(parameters)?;
+    let mut found = gpu::enumerate();
+    let listed: Vec<Adapter> = found.iter().map(|(_, about)| about.clone()).collect();
+    let chosen = adapter::choose(&listed, wish)?;
+    if chosen.index >= found.len() {
+        return Err(NoAdapter::None.into());
+    }
+    Ok(found.swap_remove(chosen.index))
+}
+
+/// Whether there is room for a model on a card, before any of it is brought there. Where the driver does not say, it is tried.
+fn admit(
+    room: Option<u64>,
+    model: &Model,
+    options: &Options,
+    shape: Option<&Shape>,
+    tuning: &Tuning,
+) -> Result<(), DeviceFault> {
+    let parameters = model.parameters();
+    let batch = shape.map_or(1, |shape| shape.batch);
+    let needed = weights::bytes(model)
+        + plan::scratch_bytes(parameters, batch, results(options, batch))
+        + pages::first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
+    let room = [room, tuning.memory_bytes].into_iter().flatten().min();
+    match room.filter(|&room| needed > room) {
+        Some(limit) => {
+            let what = "the model, beside what the desktop is left";
+            Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Tokens with results that one step has at most.
+fn results(options: &Options, batch: u32) -> u32 {
+    (options.max_sequences as u32).clamp(4, batch)
 }
 
 /// What tests set otherwise.
@@ -101,37 +157,30 @@ struct Wgpu {
 
 impl Wgpu {
     fn new(model: Model, options: &Options, wish: &Wish, tuning: &Tuning) -> Result<Self, StartError> {
-        check(model.parameters())?;
-        let mut found = gpu::enumerate();
-        let listed: Vec<Adapter> = found.iter().map(|(_, about)| about.clone()).collect();
-        let chosen = adapter::choose(&listed, wish)?;
-        if chosen.index >= found.len() {
-            return Err(NoAdapter::None.into());
-        }
-        let (adapter, about) = found.swap_remove(chosen.index);
-        let parameters = *model.parameters();
+        let (adapter, about) = pick(model.parameters(), wish)?;
         let shape = tuning.shape.clone().unwrap_or_else(|| Shape::of(&about));
-        let batch = shape.batch;
-        let results = (options.max_sequences as u32).clamp(4, batch);
-        let most = cache_tokens(options) / PAGE_TOKENS;
-        let needed = weights::bytes(&model)
-            + plan::scratch_bytes(&parameters, batch, results)
-            + pages::first_bytes(&parameters, most);
-        if let Some(limit) = tuning.memory_bytes.filter(|&limit| needed > limit) {
-            let what = "weights, and what is computed with them";
-            return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) }.into());
-        }
+        // Opening it takes memory too.
+        admit(gpu::room(&adapter, &about), &model, options, Some(&shape), tuning)?;
         let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+        let mut kernels = Kernels::new(gpu, shape);
+        kernels.preamble = tuning.preamble;
+        Ok(Self::load(kernels, model, options, tuning)?)
+    }
+
+    /// Brings a model to the card that these kernels are for.
+    fn load(mut kernels: Kernels, model: Model, options: &Options, tuning: &Tuning) -> Result<Self, DeviceFault> {
+        let gpu = Arc::clone(&kernels.gpu);
+        admit(gpu.room(), &model, options, Some(&kernels.shape), tuning)?;
+        let parameters = *model.parameters();
+        let batch = kernels.shape.batch;
+        let results = results(options, batch);
         let limit = tuning.binding_bytes.unwrap_or(u64::MAX);
         let weights = Weights::upload(&gpu, model, options.context as usize, limit)?;
         let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
-        let cache = Cache::new(&gpu, &parameters, most)?;
-        let mut kernels = Kernels::new(Arc::clone(&gpu), shape);
-        kernels.preamble = tuning.preamble;
+        let cache = Cache::new(&gpu, &parameters, cache_tokens(options) / PAGE_TOKENS)?;
         let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
         let graph = Graph::bind(&gpu, &mut kernels, plan)?;
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readback = gpu.buffer("results", result_bytes(results), usage)?;
+        let readback = readback(&gpu, results)?;
         Ok(Self {
             graph,
             cache,
@@ -145,6 +194,21 @@ impl Wgpu {
             work: Work::default(),
             fault: None,
         })
+    }
+
+    /// Goes on with other kernels, and gives back those it had. Before the first prompt, as nothing is wiped.
+    fn reshape(&mut self, mut kernels: Kernels, options: &Options) -> Result<Kernels, DeviceFault> {
+        let Self { gpu, parameters, weights, cache, .. } = self;
+        let batch = kernels.shape.batch;
+        let results = results(options, batch);
+        let scratch = Scratch::new(gpu, weights, parameters, batch, results)?;
+        let plan = Builder::new(parameters, &scratch, results).model(weights, &cache.layers);
+        let graph = Graph::bind(gpu, &mut kernels, plan)?;
+        self.readback = readback(gpu, results)?;
+        self.graph = graph;
+        self.scratch = scratch;
+        self.results = results;
+        Ok(std::mem::replace(&mut self.kernels, kernels))
     }
 
     fn bind(&mut self) -> Result<(), DeviceFault> {
@@ -191,6 +255,11 @@ impl Wgpu {
         }
         self.gpu.check()
     }
+}
+
+/// Where results of one step come back.
+fn readback(gpu: &Gpu, results: u32) -> Result<wgpu::Buffer, DeviceFault> {
+    gpu.buffer("results", result_bytes(results), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
 }
 
 impl Backend for Wgpu {

@@ -2,13 +2,15 @@
 //!
 //! Walk-through: [`Core::handle`] takes one [`Input`] and appends [`Effect`]s. [`workers`] keeps one worker process running or away,
 //! [`proxies`] keeps lanes to randomly drawn proxies and pins their keys, [`jobs`] counts what was done, [`payments`] recomputes
-//! what the worker says was signed, [`records`] keeps everything that must be written down until it is.
+//! what the worker says was signed, [`records`] keeps everything that must be written down until it is,
+//! [`tunings`] knows what was found out about graphics cards.
 
 pub mod backoff;
 pub mod jobs;
 pub mod payments;
 pub mod proxies;
 pub mod records;
+pub mod tunings;
 pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,8 @@ use payments::Payments;
 use proxies::Proxies;
 use records::Records;
 pub use records::{EntryId, KnownPayment, PinnedKey, PinnedProxy, Record, SignedRecord};
+use tunings::Tunings;
+pub use tunings::{KnownTuning, ShownTuning, Trying};
 use workers::Workers;
 
 /// How long the end of an answer waits for the ledger; a disk that wakes up takes less.
@@ -202,6 +206,13 @@ pub enum Effect {
         /// What.
         proxy: Box<PinnedProxy>,
     },
+    /// Write down what was found out about a card.
+    RecordTuning {
+        /// Its name in the answer.
+        entry: EntryId,
+        /// What.
+        tuning: Box<KnownTuning>,
+    },
     /// Say something to whoever reads the log.
     Log {
         /// How serious.
@@ -226,6 +237,8 @@ pub struct Settings {
     pub owner: Address,
     /// SHA-256 of the model file as the app read it.
     pub model_sha256: [u8; 32],
+    /// Whether the first worker tries the graphics card out anew, whatever is known of it.
+    pub retune: bool,
     /// Pause before a lost proxy is dialled again. Genuine workers: 10 s.
     pub redial: Duration,
     /// How long the worker gets to end its jobs when the card is wanted.
@@ -243,6 +256,8 @@ pub struct Remembered {
     pub proxies: Vec<PinnedKey>,
     /// Best signed payment of each worker contract.
     pub payments: Vec<KnownPayment>,
+    /// What was found out about graphics cards for this model, the newest first.
+    pub tunings: Vec<KnownTuning>,
 }
 
 /// The provider's state. See the module.
@@ -254,6 +269,7 @@ pub struct Core {
     jobs: Jobs,
     payments: Payments,
     records: Records,
+    tunings: Tunings,
     /// Jobs that are being written down, and the lane that waits for that.
     held: BTreeMap<EntryId, Held>,
     /// Jobs whose answers left because the ledger did not answer in time.
@@ -302,6 +318,7 @@ impl Core {
             jobs: Jobs::new(&settings.root),
             payments: Payments::new(settings.root.worker_fee_per_token, remembered.payments),
             records: Records::default(),
+            tunings: Tunings::new(remembered.tunings, settings.retune),
             held: BTreeMap::new(),
             late: BTreeSet::new(),
             target: Target::default(),
@@ -318,12 +335,16 @@ impl Core {
         match input {
             Input::Tick => {}
             Input::OwnerWants(target) => self.want(target, &mut out),
-            Input::WorkerStarted { generation, pid } => self.workers.started(generation, pid, &self.settings, &mut out),
+            Input::WorkerStarted { generation, pid } => {
+                self.tunings.begins();
+                self.workers.started(generation, pid, &self.settings, self.tunings.given(), &mut out);
+            }
             Input::WorkerNotStarted { generation, why } => self.workers.not_started(generation, &why, &mut out),
             Input::Worker { generation, message } => self.worker_said(generation, *message, &mut out),
             Input::WorkerGarbled { generation, why } => self.workers.garbled(generation, &why, &mut out),
             Input::WorkerExited { generation, how, departure } => {
                 if self.workers.exited(generation, &how, departure, &mut out) {
+                    self.tunings.settled();
                     self.lose_worker(&mut out);
                 }
             }
@@ -377,6 +398,8 @@ impl Core {
             restart_unix_ms: self.workers.restart_unix_ms(),
             last_end: self.workers.last_end().map(str::to_owned),
             fallback: self.workers.fallback().map(str::to_owned),
+            trying: self.tunings.trying(),
+            tuning: self.tunings.shown().cloned(),
         }
     }
 
@@ -430,13 +453,25 @@ impl Core {
         let waiting = message.ends_a_paid_job();
         let message = self.workers.heard(generation, message, &self.settings, out);
         if self.workers.serves() && !served {
+            self.tunings.settled();
             self.proxies.worker_serves(out.now.mono);
         }
         let Some(message) = message else {
             out.release(waiting);
             return;
         };
+        // Of cards a worker has something to say before it serves, and only then.
+        let early = !self.workers.serves();
         match message {
+            FromWorker::Trying { trial, number, of } if early => {
+                self.tunings.tries(Trying { trial, number, of }, out);
+            }
+            FromWorker::Tuned { tuning, reason } if early => {
+                let model = self.settings.model_sha256;
+                if let Some(found) = self.tunings.tuned(*tuning, reason, model, out) {
+                    self.records.add(Record::Tuning(found), out);
+                }
+            }
             FromWorker::LaneReady { lane, proxy } => {
                 if let Some((pin, payment)) = self.proxies.ready(lane, &proxy, &self.settings, out) {
                     self.records.add(Record::Proxy(pin), out);
@@ -474,8 +509,10 @@ impl Core {
                 Some(early) => *early = Some(boc),
                 None => self.paid(lane, boc, request, out),
             },
-            // The workers' part keeps these to itself.
+            // Other parts keep these to themselves.
             FromWorker::Hello { .. }
+            | FromWorker::Trying { .. }
+            | FromWorker::Tuned { .. }
             | FromWorker::Ready(_)
             | FromWorker::Failed(_)
             | FromWorker::Enabled(_)
@@ -530,7 +567,7 @@ impl Core {
                 out.log(LogLevel::Warn, format!("job {} was done before: not counted twice", job.record.id));
             }
             Record::Payment(payment) => self.payments.written(payment),
-            Record::Proxy(_) => {}
+            Record::Proxy(_) | Record::Tuning(_) => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use ton::Address;
 use super::backoff::Backoff;
 use super::payments::Payments;
 use super::proxies::Session;
+use super::tunings::KnownTuning;
 use super::{Effect, Out};
 
 /// More than this unwritten is no honest worker's doing.
@@ -92,6 +93,8 @@ pub enum Record {
     Payment(SignedRecord),
     /// A proxy's key.
     Proxy(PinnedProxy),
+    /// What was found out about a card.
+    Tuning(KnownTuning),
 }
 
 struct Waiting {
@@ -228,5 +231,6 @@ fn effect(entry: EntryId, record: &Record) -> Effect {
         Record::Job(job) => Effect::RecordJob { entry, job: Box::new(job.clone()) },
         Record::Payment(payment) => Effect::RecordPayment { entry, payment: Box::new(payment.clone()) },
         Record::Proxy(proxy) => Effect::RecordProxy { entry, proxy: Box::new(proxy.clone()) },
+        Record::Tuning(tuning) => Effect::RecordTuning { entry, tuning: Box::new(tuning.clone()) },
     }
 }

@@ -11,6 +11,8 @@ mod proxies;
 mod random;
 /// What must be written down.
 mod records;
+/// Graphics cards: what is known of them.
+mod tunings;
 /// What the owner wants, and what is.
 mod wish;
 /// The process: its beginning, its end, its next life.
@@ -191,6 +193,7 @@ fn settings(registered: u8, connections: u32) -> Settings {
             policy: PeerPolicy::Any,
             backend: BackendKind::Cpu,
             threads: None,
+            tunings: Vec::new(),
             max_pow_difficulty: 20,
             unix_ms: 0,
         },
@@ -200,6 +203,7 @@ fn settings(registered: u8, connections: u32) -> Settings {
         model_sha256: MODEL,
         redial: REDIAL,
         yield_within: YIELD_WITHIN,
+        retune: false,
         restart_first: RESTART_FIRST,
         restart_most: RESTART_MOST,
     }

@@ -198,7 +198,14 @@ impl Workers {
         true
     }
 
-    pub(super) fn started(&mut self, generation: Generation, pid: u32, settings: &Settings, out: &mut Out<'_>) {
+    pub(super) fn started(
+        &mut self,
+        generation: Generation,
+        pid: u32,
+        settings: &Settings,
+        tunings: Vec<Vec<u8>>,
+        out: &mut Out<'_>,
+    ) {
         if generation != self.generation || self.is_gone() {
             return;
         }
@@ -206,7 +213,7 @@ impl Workers {
         if self.state == WorkerState::Starting {
             out.send(ToWorker::Hello { build: BUILD.to_owned() });
             let mut configuration =
-                link::message::Configuration { unix_ms: out.now.unix_ms, ..settings.configuration.clone() };
+                link::message::Configuration { tunings, unix_ms: out.now.unix_ms, ..settings.configuration.clone() };
             if self.fallback.is_some() {
                 configuration.backend = BackendKind::Cpu;
             }
@@ -317,6 +324,10 @@ impl Workers {
             FromWorker::Failed(Failure::Device { kind, text })
                 if self.is_running() && kind != DeviceTrouble::NoAdapter =>
             {
+                if kind == DeviceTrouble::Wrong {
+                    // What computes wrongly computes wrongly again.
+                    self.device_failures = self.device_failures.max(DEVICE_TRIES - 1);
+                }
                 self.device_failed(text, out);
             }
             FromWorker::Failed(failure) if self.is_running() => self.give_up(sentence(&failure), out),

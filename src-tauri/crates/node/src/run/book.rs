@@ -2,22 +2,26 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use ledger::{Ledger, LedgerError, Multipliers, NewSession, Payment, ProxyEntry, Recorded, SessionId};
+use ledger::{Ledger, LedgerError, Multipliers, NewSession, Payment, ProxyEntry, Recorded, SessionId, Tuning};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::{StartError, World};
 use crate::core::records::JobEntry;
-use crate::core::{EntryId, Input, KnownPayment, PinnedKey, PinnedProxy, Remembered, SignedRecord};
+use crate::core::tunings;
+use crate::core::{EntryId, Input, KnownPayment, KnownTuning, PinnedKey, PinnedProxy, Remembered, SignedRecord};
 use crate::snapshot::Snapshot;
 
 /// After this many failed tries at the very end, what is left can't be written down.
 const LAST_TRIES: u32 = 5;
+/// As many as a worker is given.
+const MOST_TUNINGS: u32 = tunings::MOST as u32;
 
 enum Order {
     Job(JobEntry),
     Payment(SignedRecord),
     Proxy(PinnedProxy),
+    Tuning(KnownTuning),
 }
 
 /// Takes what is to be written down; answers come as inputs.
@@ -76,6 +80,10 @@ impl Book {
         self.order(entry, Order::Proxy(proxy));
     }
 
+    pub(super) fn tuning(&self, entry: EntryId, tuning: KnownTuning) {
+        self.order(entry, Order::Tuning(tuning));
+    }
+
     /// At the end: whether it has been tried often enough.
     pub(super) fn is_hopeless(&mut self, snapshot: &Snapshot) -> bool {
         if snapshot.ledger_fails.is_some() {
@@ -105,7 +113,18 @@ fn remembered(ledger: &Ledger, world: &World) -> Result<Remembered, LedgerError>
         .into_iter()
         .map(|total| KnownPayment { worker_contract: total.worker_contract, tokens: total.tokens })
         .collect();
-    Ok(Remembered { proxies, payments })
+    let tunings = ledger.tunings(&world.settings.model_sha256, MOST_TUNINGS)?;
+    let tunings = tunings
+        .into_iter()
+        .map(|Tuning { card, driver, model, choice, found_unix_ms }| KnownTuning {
+            card,
+            driver,
+            model,
+            choice,
+            found_unix_ms,
+        })
+        .collect();
+    Ok(Remembered { proxies, payments, tunings })
 }
 
 fn write_all(
@@ -138,6 +157,9 @@ fn write(ledger: &mut Ledger, session: SessionId, order: Order) -> Result<Record
                 boc: payment.boc,
             },
         ),
+        Order::Tuning(KnownTuning { card, driver, model, choice, found_unix_ms }) => {
+            ledger.record_tuning(&Tuning { card, driver, model, choice, found_unix_ms })
+        }
         Order::Proxy(proxy) => ledger.record_proxy(&ProxyEntry {
             endpoint: proxy.endpoint,
             root_contract: proxy.root,

@@ -187,6 +187,7 @@ impl Loop {
             Effect::RecordJob { entry, job } => self.book.job(entry, *job),
             Effect::RecordPayment { entry, payment } => self.book.payment(entry, *payment),
             Effect::RecordProxy { entry, proxy } => self.book.proxy(entry, *proxy),
+            Effect::RecordTuning { entry, tuning } => self.book.tuning(entry, *tuning),
             Effect::Log { level, message } => match level {
                 LogLevel::Error => tracing::error!("{message}"),
                 LogLevel::Warn => tracing::warn!("{message}"),

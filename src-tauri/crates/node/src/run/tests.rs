@@ -56,6 +56,7 @@ pub(super) fn world(folder: &Path, worker: &str) -> World {
         policy: PeerPolicy::Any,
         backend: BackendKind::Cpu,
         threads: None,
+        tunings: Vec::new(),
         max_pow_difficulty: 20,
         unix_ms: 0,
     };
@@ -69,6 +70,7 @@ pub(super) fn world(folder: &Path, worker: &str) -> World {
             redial: Duration::from_secs(10),
             yield_within: Duration::from_secs(1),
             // No test waits for a second try.
+            retune: false,
             restart_first: Duration::from_hours(1),
             restart_most: Duration::from_hours(1),
         },

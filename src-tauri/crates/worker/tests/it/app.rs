@@ -528,6 +528,7 @@ fn configuration(root: &RootConfig) -> Configuration {
         policy: PeerPolicy::Any,
         backend: BackendKind::Cpu,
         threads: Some(1),
+        tunings: Vec::new(),
         max_pow_difficulty: 24,
         unix_ms: UNIX_MS,
     }

@@ -134,7 +134,7 @@ fn help_is_for_strangers_and_names_the_exit_codes() {
     let output = worker(&["--help"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    for word in ["bench", "generate", "adapters", "Exit codes", "inherited descriptors"] {
+    for word in ["bench", "generate", "adapters", "tune", "Exit codes", "inherited descriptors"] {
         assert!(text.contains(word), "{word}");
     }
     for command in ["bench", "generate"] {

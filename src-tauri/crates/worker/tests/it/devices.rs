@@ -1,6 +1,6 @@
 use engine::DeviceFault;
 use link::FromWorker;
-use link::message::{BackendKind, DeviceTrouble, Failure};
+use link::message::{BackendKind, DeviceTrouble, Failure, Tuning};
 use serde_json::json;
 use worker::serve::Stopped;
 
@@ -59,6 +59,21 @@ fn a_card_that_is_not_there_is_told_and_the_processor_offered() {
     assert!(text.contains("--backend cpu"), "{text}");
 }
 
+/// What was said of a card before the model was ready: how often it was tried, and what came of that.
+fn of_the_card(rig: &Rig) -> (usize, Tuning, Option<String>) {
+    let tries = rig.said.iter().filter(|said| matches!(said, FromWorker::Trying { .. })).count();
+    let ready = rig.said.iter().position(|said| matches!(said, FromWorker::Ready(_))).unwrap();
+    let found: Vec<_> = rig.said[..ready]
+        .iter()
+        .filter_map(|said| match said {
+            FromWorker::Tuned { tuning, reason } => Some(((**tuning).clone(), reason.clone())),
+            _ => None,
+        })
+        .collect();
+    let [(tuning, reason)] = found.as_slice() else { panic!("it is said once: {found:?}") };
+    (tries, tuning.clone(), reason.clone())
+}
+
 #[test]
 fn a_card_of_nvidias_that_is_not_there_is_told_and_others_offered() {
     let rig = Rig::greeted(Box::new(std::io::Cursor::new(tiny_model())), |configuration| {
@@ -71,12 +86,17 @@ fn a_card_of_nvidias_that_is_not_there_is_told_and_others_offered() {
 }
 
 #[test]
-fn a_card_serves_and_ready_names_it() {
+fn a_card_serves_and_ready_names_it_and_it_is_tried_out_once() {
     if !has_adapter() {
         return;
     }
+    let mut known = Vec::new();
     for backend in [BackendKind::Auto, BackendKind::Wgpu { adapter: None }] {
-        let mut rig = Rig::connected(|configuration| configuration.backend = backend);
+        let tunings = known.clone();
+        let mut rig = Rig::connected(|configuration| {
+            configuration.backend = backend;
+            configuration.tunings = tunings;
+        });
         let facts = rig.said.iter().find_map(|said| match said {
             FromWorker::Ready(facts) => Some(facts.clone()),
             _ => None,
@@ -85,7 +105,19 @@ fn a_card_serves_and_ready_names_it() {
         assert_eq!(facts.backend, "wgpu");
         assert_eq!(facts.passed_over, None);
         assert!(facts.adapter.is_some_and(|adapter| !adapter.is_empty()));
+        let (tries, tuning, reason) = of_the_card(&rig);
+        assert!(tuning.is_bounded() && tuning.step_micros > 0 && tuning.chunk_micros > 0);
+        assert_eq!((tries > 0, reason.is_some()), (known.is_empty(), known.is_empty()), "{reason:?}");
+        // The second time among what means nothing and what is another's.
+        known = vec![vec![0xff; 9], b"{\"version\":1}".to_vec(), tuning.choice];
         let answer = rig.answer(RAW, &json!({"model": MODEL, "prompt": "hello", "max_tokens": 4, "temperature": 0}));
         assert_eq!(answer.json()["usage"]["completion_tokens"], 4);
     }
+}
+
+#[test]
+fn the_processor_is_not_tried_out() {
+    let rig = Rig::connected(|configuration| configuration.tunings = vec![vec![1]]);
+    let of_cards = |said: &&FromWorker| matches!(said, FromWorker::Trying { .. } | FromWorker::Tuned { .. });
+    assert_eq!(rig.said.iter().filter(of_cards).count(), 0);
 }

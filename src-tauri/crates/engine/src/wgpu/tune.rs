@@ -1,0 +1,241 @@
+//! Trying a card out at the first start: which shapes there are for it, and how a step is measured.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::adapter::{Adapter, AdapterKind, Wish};
+use crate::backend::{Backend as _, Batch, Row, Wanted};
+use crate::fault::DeviceFault;
+use crate::model::Model;
+use crate::scheduler::{Options, StartError};
+use crate::tune::search::{self, Candidate, Limits};
+use crate::tune::{self, Choice, Key, Measured, Outcome, Progress, Session};
+
+use super::gpu::{self, Gpu};
+use super::kernels::Kernels;
+use super::selftest::Likeness;
+use super::shape::Shape;
+use super::{Tuning, Wgpu};
+
+/// Everything that decides what a card is told, so that a choice does not outlive it.
+const SOURCES: [&str; 17] = [
+    include_str!("attention.wgsl"),
+    include_str!("combine.wgsl"),
+    include_str!("embed.wgsl"),
+    include_str!("form.wgsl"),
+    include_str!("heads.wgsl"),
+    include_str!("mask.wgsl"),
+    include_str!("numbers.wgsl"),
+    include_str!("penalise.wgsl"),
+    include_str!("prepare.wgsl"),
+    include_str!("product.wgsl"),
+    include_str!("route.wgsl"),
+    include_str!("select.wgsl"),
+    include_str!("graph.rs"),
+    include_str!("kernels.rs"),
+    include_str!("../device/matrix.rs"),
+    include_str!("../device/plan.rs"),
+    include_str!("shape.rs"),
+];
+
+/// What a choice for this card and model depends on.
+fn key(about: &Adapter, model: [u8; 32]) -> Key {
+    let mut kernels = Sha256::new();
+    for source in SOURCES {
+        kernels.update(source.as_bytes());
+    }
+    Key {
+        adapter: tune::text(&about.name),
+        vendor: about.vendor,
+        device: about.device,
+        api: about.api.to_owned(),
+        driver: tune::text(&about.driver),
+        kernels: kernels.finalize().into(),
+        model,
+    }
+}
+
+/// A card's name for a shape: what distinguishes it from the others of the card.
+fn name(shape: &Shape) -> String {
+    let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = shape;
+    let subgroups = if *subgroups { "-subgroups" } else { "" };
+    let floats = if *integer_dot { "" } else { "-floats" };
+    format!("w{workgroup}-l{lanes}-r{rows}{subgroups}{floats}")
+}
+
+/// Shapes to try on a card, the one that suits its kind best first. Follows from what the driver says of it alone.
+pub(super) fn candidates(about: &Adapter) -> Vec<Candidate<Shape>> {
+    let usual = Shape::of(about);
+    let mut shapes = vec![usual.clone()];
+    if about.kind == AdapterKind::Software {
+        // Where 16-bit floats are missing, compilers take minutes for others.
+        if about.half_floats {
+            shapes.push(Shape { rows: 4, tokens: vec![1, 4], ..usual.clone() });
+            shapes.push(Shape { integer_dot: !usual.integer_dot, ..usual });
+        }
+    } else {
+        if usual.subgroups {
+            shapes.push(Shape { subgroups: false, ..usual.clone() });
+        }
+        let plain = Shape { subgroups: false, ..usual.clone() };
+        // Fewer threads for a row: more rows at once, shorter sums.
+        shapes.push(Shape { lanes: 32, ..plain.clone() });
+        shapes.push(Shape { lanes: 16, ..plain.clone() });
+        shapes.push(Shape { rows: 2, ..usual.clone() });
+        if usual.subgroups {
+            shapes.push(Shape { workgroup: 32, lanes: 32, ..usual.clone() });
+            shapes.push(Shape { workgroup: 128, lanes: 128, rows: 2, ..usual.clone() });
+        }
+        shapes.push(Shape { integer_dot: false, ..usual });
+    }
+    shapes.into_iter().map(|setup| Candidate { name: name(&setup), setup }).collect()
+}
+
+/// Software computes on the processor that everything else needs, and gains little.
+fn limits(kind: AdapterKind) -> Limits {
+    let seconds = |test, measure| Limits { test: Duration::from_secs(test), measure: Duration::from_secs(measure) };
+    if kind == AdapterKind::Software { seconds(2, 1) } else { seconds(6, 3) }
+}
+
+/// The kernels of a shape, none of them compiled; `None`: of the one that suits the card's kind.
+fn kernels(gpu: &Arc<Gpu>, shape: Option<Shape>, tuning: &Tuning) -> Kernels {
+    let mut kernels = Kernels::new(Arc::clone(gpu), shape.unwrap_or_else(|| Shape::of(&gpu.about)));
+    kernels.preamble = tuning.preamble;
+    kernels
+}
+
+/// The same kernels on a card that was opened anew meanwhile.
+fn on(gpu: &Arc<Gpu>, kernels: Kernels) -> Kernels {
+    if Arc::ptr_eq(gpu, &kernels.gpu) {
+        return kernels;
+    }
+    let mut anew = Kernels::new(Arc::clone(gpu), kernels.shape);
+    anew.preamble = kernels.preamble;
+    anew
+}
+
+/// Brings a model to a card as was chosen for both before, or tries out how.
+pub(super) fn start(
+    model: Model,
+    options: &Options,
+    wish: &Wish,
+    tuning: &Tuning,
+    session: &mut Session<'_>,
+) -> Result<(Wgpu, Outcome), StartError> {
+    let (adapter, about) = super::pick(model.parameters(), wish)?;
+    let key = key(&about, model.sha256());
+    let mut candidates = candidates(&about);
+    let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
+    let reason = match tune::stored(session.stored, &key, &names) {
+        Ok(choice) => {
+            candidates.retain(|candidate| candidate.name == choice.candidate);
+            let shape = candidates.pop().map(|candidate| candidate.setup);
+            super::admit(gpu::room(&adapter, &about), &model, options, shape.as_ref(), tuning)?;
+            let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+            let kernels = kernels(&gpu, shape, tuning);
+            let mut card = Wgpu::load(kernels, model, options, tuning)?;
+            card.warm_up()?;
+            return Ok((card, Outcome { choice, reason: None }));
+        }
+        Err(reason) => reason,
+    };
+    let limits = limits(about.kind);
+    let count = candidates.len() as u32;
+    // Whoever has no room for the model need not be tried out, and opening a card takes memory too.
+    let shape = candidates.first().map(|candidate| &candidate.setup);
+    super::admit(gpu::room(&adapter, &about), &model, options, shape, tuning)?;
+    let mut gpu = Arc::new(Gpu::open(&adapter, about.clone(), tuning.deadline)?);
+    let likeness = Likeness::of(&model);
+    let started = Instant::now();
+    let sound = search::test(candidates, limits.test, &mut || started.elapsed(), &mut |number, candidate| {
+        (session.progress)(Progress::Testing { number, of: count });
+        if gpu.is_lost() {
+            // The one before it was too much for the driver.
+            gpu = Arc::new(Gpu::open(&adapter, about.clone(), tuning.deadline)?);
+        }
+        let kernels = kernels(&gpu, Some(candidate.setup), tuning);
+        Ok((candidate.name, likeness.test(kernels, tuning)?))
+    })?;
+    let of = sound.passed.len() as u32;
+    // Compiled kernels of a card that was lost meanwhile are of no use.
+    if gpu.is_lost() {
+        gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+    }
+    let mut names = Vec::new();
+    let mut ready = Vec::new();
+    for (name, kernels) in sound.passed {
+        names.push(name);
+        ready.push(Some(on(&gpu, kernels)));
+    }
+    let none = || DeviceFault::Refused { reason: "there is no way to run kernels on it".to_owned() };
+    let first = ready.first_mut().and_then(Option::take).ok_or_else(none)?;
+    let mut card = Wgpu::load(first, model, options, tuning)?;
+    let mut current = 0;
+    let started = Instant::now();
+    let fastest = search::fastest(ready.len(), limits.measure, &mut || started.elapsed(), &mut |index| {
+        (session.progress)(Progress::Measuring { number: index as u32 + 1, of });
+        if let Some(kernels) = ready[index].take() {
+            ready[current] = Some(card.reshape(kernels, options)?);
+            current = index;
+        }
+        card.measure(options)
+    })?;
+    if let Some(kernels) = ready.get_mut(fastest.index).and_then(Option::take) {
+        drop(card.reshape(kernels, options)?);
+    }
+    card.warm_up()?;
+    let candidate = names.swap_remove(fastest.index);
+    let failed = sound.failed + fastest.failed;
+    let choice = Choice { key, candidate, measured: fastest.measured, tried: fastest.tried, failed };
+    Ok((card, Outcome { choice, reason: Some(reason) }))
+}
+
+/// The first chunk is as short as a card that may be slow can take.
+const FIRST_CHUNK: usize = 16;
+/// Longer ones only while a chunk takes less than this: a card that is kept too long is reset by Windows.
+const SHORT: Duration = Duration::from_millis(50);
+const ROUNDS: usize = 3;
+
+impl Wgpu {
+    /// Measures a step of one sequence and a chunk of a prompt, each the best of a few.
+    fn measure(&mut self, options: &Options) -> Result<Measured, DeviceFault> {
+        self.warm_up()?;
+        let most = (self.kernels.shape.batch as usize).min(options.context.saturating_sub(1) as usize).max(1);
+        let mut size = FIRST_CHUNK.min(most);
+        let no_room = || DeviceFault::OutOfMemory { what: "the attention cache", wanted: None, limit: None };
+        let pages = self.reserve(most + 1).ok_or_else(no_room)?;
+        let row = |position: usize, wanted| Row { token: 0, position: position as u32, sequence: 0, wanted };
+        let time = |card: &mut Self, rows: &[Row]| {
+            let started = Instant::now();
+            let batch = Batch { rows, sequences: &[&pages], penalties: &[], masks: &[] };
+            card.forward(&batch).map(|_| started.elapsed())
+        };
+        let mut timed = || {
+            let (tokens, chunk) = loop {
+                let rows: Vec<Row> = (0..size).map(|position| row(position, Wanted::Nothing)).collect();
+                let took = time(self, &rows)?;
+                if took < SHORT && size < most {
+                    size = (size * 2).min(most);
+                    continue;
+                }
+                // Whoever takes long was measured long enough.
+                let again = if took < SHORT { time(self, &rows)?.min(took) } else { took };
+                break (size, again);
+            };
+            let mut step = Duration::MAX;
+            for _ in 0..ROUNDS {
+                step = step.min(time(self, &[row(tokens.min(most - 1), Wanted::Likeliest)])?);
+            }
+            let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+            Ok(Measured { step_micros: micros(step), chunk_tokens: tokens as u32, chunk_micros: micros(chunk) })
+        };
+        let measured = timed();
+        self.release(pages);
+        measured
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+use std::path::Path;
+
+use super::*;
+use crate::gguf::Limits as FileLimits;
+use crate::model::Architecture;
+use crate::synthetic::{self, Stored};
+use crate::tune::Reason;
+use crate::wgpu::gpu;
+
+fn card(kind: AdapterKind, subgroup: Option<(u32, u32)>, half_floats: bool) -> Adapter {
+    Adapter {
+        name: "a card".to_owned(),
+        driver: "Driver 1.0".to_owned(),
+        api: "Vulkan",
+        kind,
+        vendor: 1,
+        device: 2,
+        pci: None,
+        binding_bytes: 1 << 31,
+        buffer_bytes: 1 << 40,
+        half_floats,
+        subgroup,
+        unusable: None,
+    }
+}
+
+fn names(about: &Adapter) -> Vec<String> {
+    candidates(about).into_iter().map(|candidate| candidate.name).collect()
+}
+
+#[test]
+fn candidates_follow_from_what_a_card_is() {
+    let discrete = |subgroup| card(AdapterKind::Discrete, subgroup, true);
+    let with = names(&discrete(Some((32, 32))));
+    assert_eq!(with[0], "w64-l64-r4-subgroups");
+    assert!(with.contains(&"w64-l64-r4".to_owned()) && with.contains(&"w64-l64-r4-subgroups-floats".to_owned()));
+    // Sums over subgroups need them to be of one size.
+    for without in [None, Some((8, 32)), Some((8, 8))] {
+        let without = names(&discrete(without));
+        assert_eq!(without[0], "w64-l64-r4");
+        assert!(without.iter().all(|name| !name.contains("subgroups")), "{without:?}");
+    }
+    let software = |half_floats| names(&card(AdapterKind::Software, Some((8, 8)), half_floats));
+    assert_eq!(software(true), ["w32-l1-r2", "w32-l1-r4", "w32-l1-r2-floats"]);
+    assert_eq!(software(false).len(), 1);
+    for about in [discrete(Some((32, 32))), discrete(Some((64, 64))), discrete(None)] {
+        let all = candidates(&about);
+        assert_eq!(all[0].setup, Shape::of(&about), "what was judged best without a measurement comes first");
+        let mut names = names(&about);
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all.len(), "two of one name");
+        for Candidate { setup, .. } in all {
+            let Shape { workgroup, lanes, rows, ref tokens, subgroups, .. } = setup;
+            assert!(workgroup % lanes == 0 && rows % 2 == 0);
+            let partials = if subgroups { workgroup / about.subgroup.unwrap().0 } else { workgroup };
+            let shared = rows * tokens.iter().max().unwrap() * partials.max(1) * 4;
+            assert!(shared <= 16 * 1024, "{setup:?} shares {shared} bytes");
+        }
+    }
+}
+
+/// A kernel that is not among them could change without a new trial.
+#[test]
+fn all_kernels_are_part_of_what_a_choice_depends_on() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wgpu");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "wgsl"));
+    assert!(files.len() > 10);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(SOURCES.contains(&text.as_str()), "{} is not in SOURCES", file.display());
+    }
+}
+
+/// The first adapter that is quick at compiling.
+fn adapter() -> Option<usize> {
+    let found = gpu::enumerate();
+    if found.is_empty() {
+        assert!(std::env::var_os("CHRYSALIS_REQUIRE_GPU").is_none(), "there must be a Vulkan adapter here");
+        println!("skipped: no Vulkan adapter");
+    }
+    found.iter().position(|(_, about)| about.half_floats)
+}
+
+fn model(file: &[u8]) -> Model {
+    Model::read(&mut { file }, FileLimits::default()).unwrap()
+}
+
+const OPTIONS: Options = Options { threads: 1, context: 64, max_sequences: 2 };
+
+/// A start with what is stored: what came of it, and what was said meanwhile.
+fn begin(
+    adapter: usize,
+    file: &[u8],
+    stored: &[Vec<u8>],
+    tuning: &Tuning,
+) -> (Result<(Wgpu, Outcome), StartError>, Vec<Progress>) {
+    let mut said = Vec::new();
+    let wish = Wish { adapter: Some(adapter.to_string()), software: true };
+    let mut progress = |now| said.push(now);
+    let mut session = Session { stored, progress: &mut progress };
+    let started = start(model(file), &OPTIONS, &wish, tuning, &mut session);
+    (started, said)
+}
+
+#[test]
+fn a_card_is_tried_out_once_and_again_when_something_changed() {
+    let Some(adapter) = adapter() else { return };
+    let file = synthetic::tiny();
+    let (started, said) = begin(adapter, &file, &[], &Tuning::default());
+    let (card, Outcome { choice, reason }) = started.unwrap();
+    assert_eq!(reason, Some(Reason::First));
+    assert!(matches!(said[0], Progress::Testing { number: 1, .. }), "{said:?}");
+    assert!(matches!(said.last(), Some(Progress::Measuring { .. })), "{said:?}");
+    assert!(choice.measured.generated_per_second().is_some() && choice.tried >= 1);
+    assert_eq!(name(&card.kernels.shape), choice.candidate);
+    println!("{choice:?}");
+    drop(card);
+
+    let stored = [choice.to_bytes()];
+    let (started, said) = begin(adapter, &file, &stored, &Tuning::default());
+    let (card, outcome) = started.unwrap();
+    assert_eq!(outcome, Outcome { choice: choice.clone(), reason: None });
+    assert_eq!(said, []);
+    assert_eq!(name(&card.kernels.shape), choice.candidate);
+    drop(card);
+
+    let mut other = choice.clone();
+    other.key.driver = "Driver 0.9".to_owned();
+    let (started, said) = begin(adapter, &file, &[other.to_bytes()], &Tuning::default());
+    let (_, outcome) = started.unwrap();
+    assert!(!said.is_empty());
+    assert_eq!(outcome.reason, Some(Reason::Driver { was: "Driver 0.9".to_owned(), is: choice.key.driver.clone() }));
+    assert_eq!(outcome.choice.key, choice.key);
+}
+
+#[test]
+fn every_candidate_of_software_and_of_cards_computes_what_the_processor_does() {
+    let Some(adapter) = adapter() else { return };
+    let (adapter, about) = gpu::enumerate().swap_remove(adapter);
+    let gpu = Arc::new(Gpu::open(&adapter, about.clone(), Duration::from_mins(3)).unwrap());
+    let mut all = candidates(&about);
+    // Of those for cards one is enough here: software takes half a minute for each, and `kernels` tries more of them.
+    let of_cards = candidates(&Adapter { kind: AdapterKind::Discrete, subgroup: None, ..about.clone() });
+    all.extend(of_cards.into_iter().nth(2));
+    let likeness = Likeness::of(&model(&synthetic::tiny()));
+    for Candidate { name, setup } in all {
+        let tested = likeness.test(kernels(&gpu, Some(setup), &Tuning::default()), &Tuning::default());
+        assert_eq!(tested.map(drop), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn every_family_has_a_likeness_that_cards_compute_as_the_processor_does() {
+    let Some(adapter) = adapter() else { return };
+    let (adapter, about) = gpu::enumerate().swap_remove(adapter);
+    let gpu = Arc::new(Gpu::open(&adapter, about, Duration::from_mins(3)).unwrap());
+    for architecture in Architecture::ALL {
+        let original = model(&synthetic::family(architecture, Stored::Blocks));
+        let likeness = Likeness::of(&original);
+        let tested = likeness.test(kernels(&gpu, None, &Tuning::default()), &Tuning::default());
+        assert_eq!(tested.map(drop), Ok(()), "{architecture:?}");
+    }
+}
+
+/// Drivers that miscompile: a function of the language does something else than it should.
+#[test]
+fn kernels_that_compute_something_else_are_noticed_and_named() {
+    let Some(adapter) = adapter() else { return };
+    let (adapter, about) = gpu::enumerate().swap_remove(adapter);
+    let gpu = Arc::new(Gpu::open(&adapter, about, Duration::from_mins(3)).unwrap());
+    let likeness = Likeness::of(&model(&synthetic::tiny()));
+    for (lie, what) in [
+        ("fn dot4I8Packed(a: u32, b: u32) -> i32 { return i32(a & b); }\n", "products with"),
+        ("fn exp(x: f32) -> f32 { return 1.0 + x; }\n", "a small model's answers"),
+    ] {
+        let tuning = Tuning { preamble: lie, ..Tuning::default() };
+        let fault = likeness.test(kernels(&gpu, None, &tuning), &tuning).map(drop).unwrap_err();
+        assert!(matches!(&fault, DeviceFault::Wrong { what: named } if named.starts_with(what)), "{fault}");
+    }
+}
+
+#[test]
+fn a_card_on_which_nothing_computes_right_is_not_used() {
+    let Some(adapter) = adapter() else { return };
+    let tuning = Tuning { preamble: "fn exp(x: f32) -> f32 { return 1.0 + x; }\n", ..Tuning::default() };
+    let (started, said) = begin(adapter, &synthetic::tiny(), &[], &tuning);
+    let error = started.map(drop).unwrap_err();
+    assert!(matches!(error, StartError::Device(DeviceFault::Wrong { .. })), "{error}");
+    assert!(said.iter().all(|now| matches!(now, Progress::Testing { .. })) && said.len() == 3, "{said:?}");
+}
+
+#[test]
+fn a_model_without_room_is_refused_before_anything_is_tried() {
+    let Some(adapter) = adapter() else { return };
+    let tuning = Tuning { memory_bytes: Some(100_000), ..Tuning::default() };
+    let (started, said) = begin(adapter, &synthetic::tiny(), &[], &tuning);
+    let error = started.map(drop).unwrap_err();
+    let StartError::Device(fault @ DeviceFault::OutOfMemory { limit: Some(100_000), .. }) = error else {
+        panic!("{error}");
+    };
+    let text = fault.to_string();
+    assert!(text.contains("beside what the desktop is left") && text.ends_with("there are 100000"), "{text}");
+    assert_eq!(said, []);
+}
