@@ -120,6 +120,14 @@ pub enum Refused {
     NoTokens,
 }
 
+/// Why a card was passed over, unless it is that there is none.
+pub(crate) fn worth_telling(reason: &StartError) -> Option<String> {
+    match reason {
+        StartError::NoAdapter(NoAdapter::NoCuda { .. } | NoAdapter::NotBuilt | NoAdapter::None) => None,
+        reason => Some(reason.to_string()),
+    }
+}
+
 /// Names a sequence of one engine; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceId(u64);
@@ -221,11 +229,7 @@ impl Engine {
             Device::Auto => match crate::cuda::check(model.parameters()).and_then(|()| crate::cuda::open(None)) {
                 Ok(card) => card.start(model, &options)?,
                 Err(reason) => {
-                    // That there is no such card is nothing to be told.
-                    passed_over = match reason {
-                        StartError::NoAdapter(NoAdapter::NoCuda { .. } | NoAdapter::NotBuilt | NoAdapter::None) => None,
-                        reason => Some(reason.to_string()),
-                    };
+                    passed_over = worth_telling(&reason);
                     let wish = adapter::Wish::default();
                     let usable = crate::wgpu::check(model.parameters()).is_ok();
                     if usable && adapter::choose(&adapter::adapters(), &wish).is_ok() {
