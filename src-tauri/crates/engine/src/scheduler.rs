@@ -125,6 +125,14 @@ pub enum Refused {
     NoTokens,
 }
 
+/// Why a card was passed over, unless it is that there is none.
+pub(crate) fn worth_telling(reason: &StartError) -> Option<String> {
+    match reason {
+        StartError::NoAdapter(NoAdapter::NoCuda { .. } | NoAdapter::NotBuilt | NoAdapter::None) => None,
+        reason => Some(reason.to_string()),
+    }
+}
+
 /// Names a sequence of one engine; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceId(u64);
@@ -301,11 +309,7 @@ impl Engine {
                     return Ok((Self::with_backend(backend, tokenizer, options)?, None));
                 }
                 Err(reason) => {
-                    // That there is no such card is nothing to be told.
-                    passed_over = match reason {
-                        StartError::NoAdapter(NoAdapter::NoCuda { .. } | NoAdapter::NotBuilt | NoAdapter::None) => None,
-                        reason => Some(reason.to_string()),
-                    };
+                    passed_over = worth_telling(&reason);
                     let wish = adapter::Wish::default();
                     let usable = crate::wgpu::check(model.parameters()).is_ok();
                     (usable && adapter::choose(&adapter::adapters(), &wish).is_ok()).then_some(None)

@@ -265,6 +265,11 @@ fn where_there_is_no_nvidia_driver_it_is_said_and_another_way_offered() {
     let error = Engine::on(&Device::Cuda { adapter: None }, tiny(), options).map(|_| ()).unwrap_err();
     assert!(matches!(&error, StartError::NoAdapter(NoAdapter::NoCuda { .. })), "{error}");
     assert!(error.to_string().contains("NVIDIA") && error.to_string().contains("--backend cpu"), "{error}");
+    // A card that is there and computes something else is told of.
+    let fault = SelfTestFault::Kernel { kernel: "product".to_owned() };
+    let told = crate::scheduler::worth_telling(&StartError::Differs { fault }).unwrap();
+    assert!(told.contains("product") && told.contains("--backend wgpu"), "{told}");
+    assert_eq!(crate::scheduler::worth_telling(&error), None);
     // Which is nothing that whoever takes any device has to hear of.
     let engine = Engine::on(&Device::Auto, tiny(), options).unwrap();
     assert!(engine.backend() != "cuda" && engine.passed_over().is_none());
