@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::adapter::{Adapter, AdapterKind};
+use crate::device::plan::MOST_SLICES;
 use crate::fault::DeviceFault;
 
 /// What the driver said last, noted by its callbacks.
@@ -31,8 +33,35 @@ pub(super) struct Gpu {
     pub(super) queue: wgpu::Queue,
     pub(super) about: Adapter,
     pub(super) limits: wgpu::Limits,
+    /// Positions of a slice of attention.
+    pub(super) slice: u32,
+    /// What it was asked for.
+    pub(super) made: Made,
     trouble: Arc<Mutex<Option<Trouble>>>,
     deadline: Mutex<Duration>,
+}
+
+/// How often a card was asked for what costs time or memory, for tests: steps that only repeat ask for nothing new.
+#[derive(Default)]
+pub(super) struct Made {
+    buffers: AtomicU64,
+    groups: AtomicU64,
+    pipelines: AtomicU64,
+    submissions: AtomicU64,
+}
+
+impl Made {
+    /// Buffers, bind groups and pipelines.
+    #[cfg(test)]
+    pub(super) fn objects(&self) -> [u64; 3] {
+        [&self.buffers, &self.groups, &self.pipelines].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Orders handed over.
+    #[cfg(test)]
+    pub(super) fn submissions(&self) -> u64 {
+        self.submissions.load(Ordering::Relaxed)
+    }
 }
 
 /// All cards, in the order of their numbers.
@@ -58,6 +87,9 @@ pub(super) fn enumerate() -> Vec<(wgpu::Adapter, Adapter)> {
         })
         .collect()
 }
+
+/// Positions of a slice of attention at least: so few that a card has enough to do with a single sequence.
+const SLICE: u32 = 256;
 
 /// Storage buffers that the kernel with the most of them has.
 const STORAGE_BUFFERS: u32 = 9;
@@ -138,7 +170,21 @@ impl Gpu {
             let lost = if message == NO_MEMORY { Trouble::LostForMemory } else { Trouble::Lost(message) };
             *lock(&noted) = Some(lost);
         });
-        Ok(Self { device, queue, about, limits, trouble, deadline: Mutex::new(deadline) })
+        Ok(Self {
+            device,
+            queue,
+            about,
+            limits,
+            slice: SLICE,
+            made: Made::default(),
+            trouble,
+            deadline: Mutex::new(deadline),
+        })
+    }
+
+    /// Cuts attention over so many positions into no more slices than there is room for.
+    pub(super) fn slice_for(&mut self, context: u32) {
+        self.slice = context.div_ceil(MOST_SLICES).next_multiple_of(SLICE).max(SLICE);
     }
 
     /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.
@@ -156,6 +202,7 @@ impl Gpu {
                 limit: Some(self.limits.max_buffer_size),
             });
         }
+        self.made.buffers.fetch_add(1, Ordering::Relaxed);
         let buffer =
             self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
         match self.take_trouble() {
@@ -165,6 +212,22 @@ impl Gpu {
             }
             Some(other) => Err(fault(other)),
         }
+    }
+
+    /// Buffers bound for a kernel.
+    pub(super) fn group(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> wgpu::BindGroup {
+        self.made.groups.fetch_add(1, Ordering::Relaxed);
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries })
+    }
+
+    /// Hands over what was encoded.
+    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        self.made.submissions.fetch_add(1, Ordering::Relaxed);
+        self.queue.submit([encoder.finish()])
     }
 
     /// A buffer that kernels read and write.
@@ -185,6 +248,7 @@ impl Gpu {
         layout: &wgpu::BindGroupLayout,
     ) -> Result<wgpu::ComputePipeline, DeviceFault> {
         self.check()?;
+        self.made.pipelines.fetch_add(1, Ordering::Relaxed);
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Wgsl(source.into()),

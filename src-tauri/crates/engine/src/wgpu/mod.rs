@@ -5,14 +5,15 @@
 //! the file ([`crate::device::matrix`]), and the attention cache is in 16-bit floats, packed in pairs, so that no card needs arithmetic in them.
 //!
 //! Activations take the same forms as on the CPU (signed bytes for blocks of quants), products of bytes are whole numbers and thus
-//! exact, and sums run in an order that depends on nothing but the shape ([`shape`]). So a sequence's result is the same in every
-//! batch, and close to the CPU's.
+//! exact, and sums run in an order that depends on nothing but the shape ([`shape`]) and, in attention, on a token's position: kernels
+//! for prompts and for single tokens add in the same order. So a sequence's result is the same in every batch, and close to the CPU's.
 
 mod cache;
 mod gpu;
 mod graph;
 mod kernels;
 mod shape;
+mod share;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,9 @@ use std::time::{Duration, Instant};
 
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::device::matrix::Packing;
 use crate::device::plan::Builder;
-use crate::device::step::{Chunk, Part, Source, result_bytes};
+use crate::device::step::{Chunk, Part, Size, Source, result_bytes};
 use crate::device::{pages, plan, weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
@@ -34,6 +36,7 @@ use self::gpu::Gpu;
 use self::graph::{Graph, Scratch, Weights};
 use self::kernels::Kernels;
 use self::shape::Shape;
+use self::share::Shares;
 
 /// The cards of this machine.
 pub(crate) fn list() -> Vec<Adapter> {
@@ -115,14 +118,16 @@ impl Wgpu {
         let batch = shape.batch;
         let results = (options.max_sequences as u32).clamp(4, batch);
         let most = cache_tokens(options) / PAGE_TOKENS;
-        let needed = weights::bytes(&model)
+        let needed = weights::bytes(&model, Packing::narrow)
             + plan::scratch_bytes(&parameters, batch, results)
             + pages::first_bytes(&parameters, most);
         if let Some(limit) = tuning.memory_bytes.filter(|&limit| needed > limit) {
             let what = "weights, and what is computed with them";
             return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) }.into());
         }
-        let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+        let mut gpu = Gpu::open(&adapter, about, tuning.deadline)?;
+        gpu.slice_for(options.context);
+        let gpu = Arc::new(gpu);
         let limit = tuning.binding_bytes.unwrap_or(u64::MAX);
         let weights = Weights::upload(&gpu, model, options.context as usize, limit)?;
         let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
@@ -130,7 +135,8 @@ impl Wgpu {
         let mut kernels = Kernels::new(Arc::clone(&gpu), shape);
         kernels.preamble = tuning.preamble;
         let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
-        let graph = Graph::bind(&gpu, &mut kernels, plan)?;
+        let shares = Shares::new(&parameters, &scratch, &weights, &cache.layers, gpu.slice, [batch, results]);
+        let graph = Graph::bind(&gpu, &mut kernels, plan, &shares)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let readback = gpu.buffer("results", result_bytes(results), usage)?;
         Ok(Self {
@@ -150,9 +156,11 @@ impl Wgpu {
     }
 
     fn bind(&mut self) -> Result<(), DeviceFault> {
-        let Self { gpu, kernels, parameters, scratch, .. } = self;
-        let plan = Builder::new(parameters, scratch, self.results).model(&self.weights, &self.cache.layers);
-        self.graph = Graph::bind(gpu, kernels, plan)?;
+        let Self { gpu, kernels, parameters, scratch, weights, cache, results, .. } = self;
+        let plan = Builder::new(parameters, scratch, *results).model(weights, &cache.layers);
+        let sizes = [kernels.shape.batch, *results];
+        let shares = Shares::new(parameters, scratch, weights, &cache.layers, gpu.slice, sizes);
+        self.graph = Graph::bind(gpu, kernels, plan, &shares)?;
         Ok(())
     }
 
@@ -168,7 +176,8 @@ impl Wgpu {
         let started = Instant::now();
         self.gpu.queue.write_buffer(&self.scratch.step, 0, &bytes);
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let work = self.graph.encode(&mut encoder, part.size());
+        let size = Size { told: bytes.len() as u64, ..part.size() };
+        let work = self.graph.encode(&mut encoder, size);
         self.work.dispatches += work.dispatches;
         self.work.bytes_bound += work.bytes_bound;
         let read = part.readback(self.results, self.parameters.vocabulary);
@@ -179,7 +188,7 @@ impl Wgpu {
             };
             encoder.copy_buffer_to_buffer(source, offset, &self.readback, to, bytes);
         }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.submit(encoder);
         let used = read.iter().map(|&(_, _, to, bytes)| to + bytes).max().unwrap_or_default();
         if used > 0 {
             self.readback.map_async(wgpu::MapMode::Read, 0..used, |_| {});
@@ -241,7 +250,7 @@ impl Backend for Wgpu {
             encoder.clear_buffer(buffer, 0, None);
         }
         self.cache.give_back(pages);
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.submit(encoder);
         // The next step would find out as well; but then the wiping must have happened.
         if self.fault.is_none() {
             self.fault = self.gpu.wait(submission).err();
@@ -277,11 +286,14 @@ impl Wgpu {
     fn warm_up(&mut self) -> Result<(), DeviceFault> {
         self.gpu.set_deadline(WARM_UP);
         let everything = Mask::everything(self.parameters.vocabulary);
-        for count in self.kernels.shape.tokens.clone() {
-            let Some(pages) = self.reserve(count as usize) else { continue };
-            let rows: Vec<Row> = (0..count)
+        // A token whose attention has two slices, if a sequence may be as long.
+        let context = self.weights.turns.size() / (self.parameters.rope_size as u64 * 4).max(1);
+        let long = Some((self.gpu.slice, 1)).filter(|&(slice, _)| context > u64::from(slice));
+        for (first, count) in self.kernels.shape.tokens.clone().into_iter().map(|count| (0, count)).chain(long) {
+            let Some(pages) = self.reserve((first + count) as usize) else { continue };
+            let rows: Vec<Row> = (first..first + count)
                 .map(|position| {
-                    let wanted = if position == 0 { Wanted::Candidates } else { Wanted::Nothing };
+                    let wanted = if position == first { Wanted::Candidates } else { Wanted::Nothing };
                     Row { token: 0, position, sequence: 0, wanted }
                 })
                 .collect();
@@ -301,7 +313,7 @@ impl Wgpu {
     fn wipe(&self, buffer: &wgpu::Buffer) {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.clear_buffer(buffer, 0, None);
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(encoder);
     }
 
     /// Only tests want logits, so there is no room for them beforehand.
