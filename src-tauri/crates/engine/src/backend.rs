@@ -166,7 +166,7 @@ pub trait Backend: Send {
 pub struct Work {
     /// Kernels started.
     pub dispatches: u64,
-    /// Bytes of the buffers that the kernels were given, each counted as often as it was bound: what would be read if every
-    /// kernel read all it may.
+    /// Bytes of the buffers that the kernels were given, each counted as often as it was bound: weights whole; of what has entries
+    /// for tokens, positions or experts (scratch memory, the attention cache, the embedding) those that the batch had use for.
     pub bytes_bound: u64,
 }

@@ -231,7 +231,7 @@ fn attention(card: &Card, parameters: &Parameters, head_size: usize) -> Result<(
     let rows = [Row { token: 0, position: COUNT as u32 - 1, sequence: 0, wanted: Wanted::Nothing }];
     let sequences = [&pages];
     let part = part(&rows, &sequences);
-    let got = run(card, &p, &scratch, &part, &scratch.attended, |builder| builder.attention(&cache, None, None))?;
+    let got = run(card, &p, &scratch, &part, &scratch.attended, |builder| builder.attention(&cache, None, None, None))?;
     let mut wanted = Vec::new();
     for head in 0..heads {
         let entry = |list: &[half::f16], position: usize, at: usize| {

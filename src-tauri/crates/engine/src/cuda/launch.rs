@@ -148,6 +148,8 @@ fn kernels(op: &Op<Buffer>) -> Vec<(u32, &'static str)> {
         Name::Mask => vec![(1, "forbid")],
         Name::Select if has(values, "FIRST") => vec![(1, "select_first")],
         Name::Select => vec![(1, "select_second")],
+        // Asked for only by plans for devices with other abilities.
+        Name::Merge => Vec::new(),
     }
 }
 
@@ -157,7 +159,7 @@ fn threads(kernel: Name, tokens: u32) -> u32 {
         Name::Product if tokens == 32 => 256,
         Name::Embed | Name::Product | Name::Attention | Name::Penalise => 128,
         Name::Heads | Name::Route => 32,
-        Name::Prepare | Name::Combine | Name::Mask | Name::Select => 256,
+        Name::Prepare | Name::Combine | Name::Mask | Name::Merge | Name::Select => 256,
     }
 }
 
@@ -198,7 +200,7 @@ impl Graph {
 fn launch(op: Op<Buffer>) -> Result<Launch, DeviceFault> {
     let value = |name: &str| op.values.get(name).copied().unwrap_or_default();
     let kernels = kernels(&op);
-    if kernels.is_empty() {
+    if kernels.is_empty() || matches!(op.grid, plan::Grid::Gates(_) | plan::Grid::Slices(..)) {
         let reason = "no kernel of these values was written".to_owned();
         return Err(DeviceFault::Pipeline { kernel: format!("{:?}", op.kernel).to_lowercase(), reason });
     }
@@ -230,7 +232,7 @@ fn launch(op: Op<Buffer>) -> Result<Launch, DeviceFault> {
     }
     let threads = threads(op.kernel, 1);
     let blocks = match op.grid {
-        plan::Grid::Each(blocks) => Blocks::Each(blocks),
+        plan::Grid::Each(blocks) | plan::Grid::Gates(blocks) | plan::Grid::Slices(blocks, _) => Blocks::Each(blocks),
         plan::Grid::Threads(count) => Blocks::Each(count.div_ceil(threads)),
         // A whole warp looks at a token's experts.
         plan::Grid::One if op.kernel == Name::Route => Blocks::Shared(1),

@@ -8,6 +8,7 @@ use crate::fault::DeviceFault;
 use crate::gguf::{TensorType, blocks};
 
 use super::Memory;
+use super::narrow::{self, Packed};
 
 /// How rows lie on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub(crate) enum Packing {
     Bytes,
     /// 8 bits a value; scales of both halves and the offset as 32-bit floats: what fits nowhere else without a loss.
     Wide,
+    /// For kernels that read them: BF16 as it is; 4, 5 or 6 bits a value and all else as [`narrow`] says, of blocks other than Q4_1 and
+    /// Q8_0.
+    Narrow(TensorType),
 }
 
 /// The form of activations that rows of a matrix are multiplied with: as on the CPU.
@@ -38,9 +42,9 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) fn of(packing: Packing) -> Self {
         match packing {
-            Packing::F32 => Self::F32,
+            Packing::F32 | Packing::Narrow(TensorType::BF16) => Self::F32,
             Packing::F16 => Self::F16,
-            Packing::Nibbles | Packing::Bytes | Packing::Wide => Self::Q8,
+            Packing::Nibbles | Packing::Bytes | Packing::Wide | Packing::Narrow(_) => Self::Q8,
         }
     }
 
@@ -63,6 +67,15 @@ impl Form {
 }
 
 impl Packing {
+    /// The same for kernels that read blocks as narrow as they are in the file.
+    pub(crate) fn narrow(kind: TensorType) -> Self {
+        match Self::of(kind) {
+            _ if matches!(kind, TensorType::BF16 | TensorType::Q4_0 | TensorType::Q5_0) => Self::Narrow(kind),
+            Self::Wide => Self::Narrow(kind),
+            other => other,
+        }
+    }
+
     pub(crate) fn of(kind: TensorType) -> Self {
         match kind {
             TensorType::F32 | TensorType::BF16 => Self::F32,
@@ -81,6 +94,7 @@ impl Packing {
             Self::Nibbles => "NIBBLES",
             Self::Bytes => "BYTES",
             Self::Wide => "WIDE",
+            Self::Narrow(kind) => kind.name(),
         }
     }
 
@@ -88,19 +102,20 @@ impl Packing {
     fn quant_bytes(self) -> usize {
         match self {
             Self::F32 => 128,
-            Self::F16 => 64,
-            Self::Nibbles => 16,
+            Self::F16 | Self::Narrow(TensorType::BF16) => 64,
+            Self::Nibbles | Self::Narrow(_) => 16,
             Self::Bytes | Self::Wide => 32,
         }
     }
 
-    /// Bytes of a block's scales and offset.
-    fn scale_bytes(self) -> usize {
+    /// Bytes of the scales of so many blocks, and of whatever else lies with them.
+    fn side_bytes(self, blocks: usize) -> usize {
         match self {
             Self::F32 | Self::F16 => 0,
-            Self::Nibbles => 4,
-            Self::Bytes => 2,
-            Self::Wide => 16,
+            Self::Nibbles => blocks * 4,
+            Self::Bytes => blocks * 2,
+            Self::Wide => blocks * 16,
+            Self::Narrow(kind) => narrow::side_bytes(kind, blocks),
         }
     }
 }
@@ -148,7 +163,7 @@ impl<B: Clone> Matrix<B> {
         together: usize,
         limit: u64,
     ) -> Result<Self, DeviceFault> {
-        let packing = Packing::of(kind);
+        let packing = memory.packing(kind);
         let blocks = columns.div_ceil(32);
         let row_bytes = (blocks * packing.quant_bytes()) as u64;
         let limit = limit.min(MOST).min(memory.most_bytes());
@@ -168,24 +183,24 @@ impl<B: Clone> Matrix<B> {
         while first < rows {
             let count = (rows - first).min(usize::try_from(most).unwrap_or(usize::MAX));
             let quants = memory.allocate("weights", row_bytes * count as u64)?;
-            let mut scales = Vec::new();
-            let mut chunk = Vec::new();
+            let mut packed = Packed::default();
             let mut written = 0;
             for (number, row) in all.by_ref().take(count).enumerate() {
-                repack(kind, row, &mut chunk, &mut scales);
+                repack(packing, kind, row, &mut packed);
+                let chunk = &mut packed.quants;
                 chunk.resize(chunk.len().next_multiple_of(blocks * packing.quant_bytes()), 0);
                 if chunk.len() >= CHUNK || number + 1 == count {
-                    memory.write(&quants, written, &chunk)?;
+                    memory.write(&quants, written, chunk)?;
                     written += chunk.len() as u64;
                     chunk.clear();
                     // What is handed over is kept twice until it has arrived.
                     memory.settle()?;
                 }
             }
+            let scales = packed.into_sides(packing);
             let scales = if scales.is_empty() {
                 None
             } else {
-                scales.resize(scales.len().next_multiple_of(4), 0);
                 let buffer = memory.allocate("scales of weights", scales.len() as u64)?;
                 memory.write(&buffer, 0, &scales)?;
                 Some(buffer)
@@ -198,33 +213,61 @@ impl<B: Clone> Matrix<B> {
 }
 
 /// Bytes that a matrix has on a device.
-pub(crate) fn bytes(kind: TensorType, columns: usize, rows: usize) -> u64 {
-    let packing = Packing::of(kind);
-    (columns.div_ceil(32) * (packing.quant_bytes() + packing.scale_bytes())) as u64 * rows as u64
+pub(crate) fn bytes(packing: Packing, columns: usize, rows: usize) -> u64 {
+    let blocks = columns.div_ceil(32) * rows;
+    (blocks * packing.quant_bytes() + packing.side_bytes(blocks)) as u64
 }
 
-fn repack(kind: TensorType, row: &[u8], quants: &mut Vec<u8>, scales: &mut Vec<u8>) {
+/// Appends a row.
+fn repack(packing: Packing, kind: TensorType, row: &[u8], packed: &mut Packed) {
     let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
-    match (Packing::of(kind), kind) {
+    let Packed { quants, sides, .. } = packed;
+    match (packing, kind) {
         (Packing::F32, TensorType::BF16) => {
             quants.extend(row.as_chunks::<2>().0.iter().flat_map(|&[low, high]| [0, 0, low, high]));
         }
-        (Packing::F32 | Packing::F16, _) => quants.extend_from_slice(row),
+        (Packing::F32 | Packing::F16 | Packing::Narrow(TensorType::BF16), _) => quants.extend_from_slice(row),
         (Packing::Nibbles, _) => blocks::each(kind, row, |block| {
             // Both come from 16-bit floats, Q4_0's offset after a shift of its exponent.
-            scales.extend(half(block.scales[0]));
-            scales.extend(half(block.offset));
+            sides.extend(half(block.scales[0]));
+            sides.extend(half(block.offset));
             let quant = |at: usize| block.quants[at].cast_unsigned();
             quants.extend((0..16).map(|at| quant(at) | (quant(at + 16) << 4)));
         }),
         (Packing::Bytes, _) => blocks::each(kind, row, |block| {
-            scales.extend(half(block.scales[0]));
+            sides.extend(half(block.scales[0]));
             quants.extend(block.quants.map(i8::cast_unsigned));
         }),
         (Packing::Wide, _) => blocks::each(kind, row, |block| {
             let [first, second] = block.scales;
-            scales.extend([first, second, block.offset, 0.0].iter().flat_map(|value| value.to_le_bytes()));
+            sides.extend([first, second, block.offset, 0.0].iter().flat_map(|value| value.to_le_bytes()));
             quants.extend(block.quants.map(i8::cast_unsigned));
         }),
+        (Packing::Narrow(kind), _) => packed.push(kind, row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_type_takes_more_than_a_tenth_more_than_in_the_file() {
+        for kind in TensorType::ALL {
+            for (columns, rows) in [(256, 7), (4096, 33)] {
+                let in_file = columns / kind.block_values() * kind.block_bytes() * rows;
+                let bytes = bytes(Packing::narrow(kind), columns, rows);
+                assert!(bytes * 10 <= in_file as u64 * 11, "{kind:?}: {bytes} for {in_file}");
+                // What is said beforehand is what is packed, whole words.
+                let mut packed = Packed::default();
+                for _ in 0..rows {
+                    let row = vec![0; in_file / rows];
+                    repack(Packing::narrow(kind), kind, &row, &mut packed);
+                }
+                let quants = packed.quants.len();
+                let sides = packed.into_sides(Packing::narrow(kind)).len();
+                assert_eq!((quants + sides) as u64, bytes.next_multiple_of(4), "{kind:?}");
+            }
+        }
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! Nothing here talks to a driver. A backend says how it keeps memory ([`Memory`]) and gets a [`plan::Plan`]: operations by the name
 //! of their kernel, with the model's values, numbers and buffers. It compiles them, binds or launches them, and adds what depends on
-//! how it cuts its kernels: threads of a workgroup, rows and tokens of a tile. So two backends differ in kernels, and in nothing else.
+//! how it cuts its kernels: threads of a workgroup, rows and tokens of a tile. So two backends differ in kernels, and in what
+//! these can do at once ([`Abilities`]), and in nothing else.
 
 pub(crate) mod matrix;
+pub(crate) mod narrow;
 pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod step;
@@ -14,6 +16,21 @@ pub(crate) mod weights;
 use std::sync::Arc;
 
 use crate::fault::DeviceFault;
+use crate::gguf::TensorType;
+
+use self::matrix::Packing;
+
+/// What a device's kernels can do beyond what all can. A plan for a device without them takes more kernels for the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    /// The kernel that computes gates and ups also lets through and brings into form: they lie by turns, [`GATES`] rows of each.
+    pub(crate) gated: bool,
+    /// Attention goes slice by slice of so many positions, in as many workgroups if there is one token of each sequence.
+    pub(crate) slice: Option<u32>,
+}
+
+/// Rows of gates, and of ups, that lie together for a kernel that computes both.
+pub(crate) const GATES: usize = 32;
 
 /// Memory of a device, in buffers.
 pub(crate) trait Memory {
@@ -22,6 +39,16 @@ pub(crate) trait Memory {
 
     /// The most bytes that a kernel sees of one buffer.
     fn most_bytes(&self) -> u64;
+
+    /// How its kernels read matrices of a type.
+    fn packing(&self, kind: TensorType) -> Packing {
+        Packing::of(kind)
+    }
+
+    /// What its kernels can do.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
 
     /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Self::Buffer, DeviceFault>;
@@ -38,6 +65,14 @@ impl<M: Memory> Memory for Arc<M> {
 
     fn most_bytes(&self) -> u64 {
         (**self).most_bytes()
+    }
+
+    fn packing(&self, kind: TensorType) -> Packing {
+        (**self).packing(kind)
+    }
+
+    fn abilities(&self) -> Abilities {
+        (**self).abilities()
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Self::Buffer, DeviceFault> {

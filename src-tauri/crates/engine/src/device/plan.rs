@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::fault::DeviceFault;
 use crate::model::{Activation, Parameters};
 
-use super::Memory;
 use super::matrix::{Form, Matrix, Packing};
 use super::step::{self, Size};
 use super::weights::{FeedForward, Layer, Weights};
+use super::{Abilities, GATES, Memory};
 
 /// Which kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,7 @@ pub(crate) enum Name {
     Product,
     Heads,
     Attention,
+    Merge,
     Route,
     Combine,
     Penalise,
@@ -50,7 +51,18 @@ pub(crate) struct Scratch<B> {
     pub(crate) found: B,
     pub(crate) sums: B,
     pub(crate) results: B,
+    /// What gates let through, in the form of the next matrix, and its scales.
+    pub(crate) through: B,
+    pub(crate) through_parts: B,
+    /// What slices of attention gave.
+    pub(crate) partials: B,
+    pub(crate) abilities: Abilities,
 }
+
+/// Slices that attention has at most.
+pub(crate) const MOST_SLICES: u32 = 64;
+/// Heads of queries, or of several tokens' queries, that one workgroup computes attention for, about.
+const QUERIES: usize = 8;
 
 impl<B: Clone> Scratch<B> {
     /// Room for so many tokens together, and so many of them with results.
@@ -82,6 +94,9 @@ impl<B: Clone> Scratch<B> {
         let heads = batch * (p.heads * p.head_size) as u64 * 4;
         let slices = u64::from((p.vocabulary as u32).div_ceil(SLICE));
         let what = "what is computed on the way";
+        let abilities = memory.abilities();
+        let through = if abilities.gated { batch * used * p.feed_forward.div_ceil(32) as u64 } else { 0 };
+        let in_slices = abilities.slice.map_or(0, |_| u64::from(MOST_SLICES) * p.heads as u64);
         Ok(Self {
             // With room for a mask of every row that wants something.
             step: memory.allocate(what, 64 * 1024 + results * (4 + p.vocabulary.div_ceil(32) as u64 * 4))?,
@@ -98,10 +113,14 @@ impl<B: Clone> Scratch<B> {
             found: memory.allocate(what, results * slices * 64 * 8)?,
             sums: memory.allocate(what, results * slices * 8)?,
             results: memory.allocate(what, results * (1 + step::RESULT_WORDS as u64) * 4)?,
+            through: memory.allocate(what, through * form.block_bytes())?,
+            through_parts: memory.allocate(what, through * 8)?,
+            partials: memory.allocate(what, results * in_slices * (p.head_size as u64 / 2 + 1) * 8)?,
+            abilities,
         })
     }
 
-    pub(crate) fn all(&self) -> [&B; 14] {
+    pub(crate) fn all(&self) -> [&B; 17] {
         [
             &self.step,
             &self.states,
@@ -117,6 +136,9 @@ impl<B: Clone> Scratch<B> {
             &self.found,
             &self.sums,
             &self.results,
+            &self.through,
+            &self.through_parts,
+            &self.partials,
         ]
     }
 }
@@ -150,6 +172,32 @@ pub(crate) enum Over {
     Masks,
 }
 
+/// In which steps a kernel is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Always,
+    /// If some sequence has several tokens.
+    Together,
+    /// If every sequence has one token at most, and none attends to more than one slice.
+    Short,
+    /// The same, if any attends to more.
+    Long,
+}
+
+impl When {
+    /// Whether this holds of a step of this size, where slices have so many positions and there is room for what slices of so many
+    /// tokens gave.
+    pub(crate) fn holds(self, size: Size, slice: u32, room: u32) -> bool {
+        let alone = size.alone && size.tokens <= room;
+        match self {
+            Self::Always => true,
+            Self::Together => !alone,
+            Self::Short => alone && size.longest <= slice,
+            Self::Long => alone && size.longest > slice,
+        }
+    }
+}
+
 /// How much of a kernel is started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grid {
@@ -162,6 +210,10 @@ pub(crate) enum Grid {
     /// Tiles of so many rows of a matrix, for several tokens at a time. The sixth number of the operation is the device's: how many
     /// workgroups lie side by side.
     Rows(u32),
+    /// The same of so many blocks of [`GATES`] columns that gates and ups give.
+    Gates(u32),
+    /// So many workgroups for each and for each slice of its positions, of which there may be so many.
+    Slices(u32, u32),
 }
 
 /// A kernel and what it is given.
@@ -174,6 +226,7 @@ pub(crate) struct Op<B> {
     pub(crate) buffers: Vec<(u32, B)>,
     pub(crate) grid: Grid,
     pub(crate) over: Over,
+    pub(crate) when: When,
 }
 
 /// A step.
@@ -183,6 +236,10 @@ pub(crate) struct Plan<B> {
     pub(crate) finding: usize,
     /// Experts that a token asks.
     pub(crate) used: u32,
+    /// Tokens of different sequences that there is room for what slices gave of.
+    pub(crate) alone: u32,
+    /// Positions of a slice.
+    pub(crate) slice: u32,
 }
 
 impl Size {
@@ -216,6 +273,16 @@ pub(crate) enum Then<'a, B> {
     Add,
     /// Queries are stored and keys and values go to the cache, all turned by their positions.
     Cache(&'a LayerCache<B>, &'a B, u32),
+}
+
+/// What is done to queries, keys and values behind their product.
+pub(crate) struct Raw<'a, B> {
+    /// Added to all of them.
+    pub(crate) offsets: Option<&'a B>,
+    /// Norms of queries and of keys.
+    pub(crate) norms: Option<&'a B>,
+    /// Cosine and sine of every position and pair.
+    pub(crate) turns: &'a B,
 }
 
 /// What is done to activations before they take the form of a matrix.
@@ -281,12 +348,15 @@ impl<'a, B: Clone> Builder<'a, B> {
                 self.product(matrix, &then, over);
             }
         }
+        let raw = Raw { offsets: layer.offsets.as_ref(), norms: layer.head_norms.as_ref(), turns };
         if by_heads {
-            self.heads(layer.offsets.as_ref(), layer.head_norms.as_ref(), turns, cache);
+            // Where attention is for one token of a sequence, it does this itself.
+            let when = if self.brings_heads() { When::Together } else { When::Always };
+            self.heads(&raw, cache, when);
         }
         let form = Form::of(layer.attention_output.packing);
         let fused = p.head_size.is_multiple_of(32);
-        self.attention(cache, window, fused.then_some(form));
+        self.attention(cache, window, fused.then_some(form), by_heads.then_some(&raw));
         if !fused {
             let heads = p.heads * p.head_size;
             self.prepare(First::Nothing, &scratch.attended, heads, &[layer.attention_output.packing], over);
@@ -311,6 +381,29 @@ impl<'a, B: Clone> Builder<'a, B> {
                 self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[down.packing], Over::Tokens);
                 self.add(down, layer.feed_forward_norm_behind.as_ref());
             }
+            FeedForward::Gated { gate_up, down } => {
+                self.prepare(norm, &scratch.states, p.width, &[gate_up.packing], Over::Tokens);
+                self.gate(gate_up, Form::of(down.packing), None);
+                self.add_from(
+                    [&scratch.through, &scratch.through_parts],
+                    down,
+                    layer.feed_forward_norm_behind.as_ref(),
+                );
+            }
+            FeedForward::GatedExperts { router, gate_up, downs } => {
+                let Some(experts) = p.experts else { return };
+                let used = experts.used as u32;
+                self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens);
+                self.product(router, &Then::Store(&scratch.scores, 0, experts.count as u32), Over::Tokens);
+                self.route(experts.count as u32, used);
+                if Form::of(router.packing) != Form::of(gate_up.packing) {
+                    self.prepare(norm, &scratch.states, p.width, &[gate_up.packing], Over::Tokens);
+                }
+                self.gate(gate_up, Form::of(downs.packing), Some(used));
+                let given = [&scratch.through, &scratch.through_parts];
+                self.ask(given, downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32));
+                self.combine(used);
+            }
             FeedForward::Experts { router, gates, ups, downs } => {
                 let Some(experts) = p.experts else { return };
                 self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens);
@@ -324,10 +417,11 @@ impl<'a, B: Clone> Builder<'a, B> {
                         prepared = Form::of(matrix.packing);
                     }
                     let then = Then::Store(&scratch.hidden, behind, stride);
-                    self.ask(matrix, p.feed_forward, experts.used as u32, &then);
+                    self.ask([&scratch.words, &scratch.parts], matrix, p.feed_forward, experts.used as u32, &then);
                 }
                 self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[downs.packing], Over::Slots);
-                self.ask(downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32));
+                let given = [&scratch.words, &scratch.parts];
+                self.ask(given, downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32));
                 self.combine(experts.used as u32);
             }
         }
@@ -335,10 +429,60 @@ impl<'a, B: Clone> Builder<'a, B> {
 
     /// A product that is added to the states: at once, or, where it is normed first, by whoever reads the states next.
     fn add(&mut self, matrix: &Matrix<B>, behind: Option<&B>) {
-        let Some(behind) = behind else { return self.product(matrix, &Then::Add, Over::Tokens) };
+        self.add_from([&self.scratch.words, &self.scratch.parts], matrix, behind);
+    }
+
+    /// The same of activations that lie elsewhere.
+    fn add_from(&mut self, given: [&B; 2], matrix: &Matrix<B>, behind: Option<&B>) {
+        let Some(behind) = behind else { return self.product_of(given, matrix, &Then::Add, Over::Tokens) };
         let stride = self.parameters.width as u32;
-        self.product(matrix, &Then::Store(&self.scratch.made, 0, stride), Over::Tokens);
+        self.product_of(given, matrix, &Then::Store(&self.scratch.made, 0, stride), Over::Tokens);
         self.behind = Some(behind.clone());
+    }
+
+    /// What gates let through of ups, both of one matrix by turns, in the form of the next matrix: of all tokens, or of the experts of
+    /// each token's slots, if it asks so many.
+    pub(crate) fn gate(&mut self, matrix: &Matrix<B>, form: Form, used: Option<u32>) {
+        let p = self.parameters;
+        let scratch = self.scratch;
+        let out = match form {
+            Form::F32 => "OUT_F32",
+            Form::F16 => "OUT_F16",
+            Form::Q8 => "OUT_Q8",
+        };
+        let gelu = u32::from(p.activation == Activation::Gelu);
+        let mut values = Values::from([("GATED", 1), ("GELU", gelu), (out, 1)]);
+        values.extend(of_matrix(matrix));
+        if let Some(used) = used {
+            values.extend([("EXPERTS", 1), ("USED", used), ("SHARED_BY", used)]);
+        }
+        let stride = (p.feed_forward / GATES) as u32;
+        let each = 2 * p.feed_forward as u32;
+        for piece in &matrix.pieces {
+            let mut buffers = vec![
+                (1, scratch.step.clone()),
+                (2, piece.quants.clone()),
+                (4, scratch.words.clone()),
+                (5, scratch.parts.clone()),
+                (6, scratch.through.clone()),
+                (7, scratch.routes.clone()),
+                (8, scratch.through_parts.clone()),
+            ];
+            buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
+            let (rows, first, experts) = match used {
+                Some(_) => (each, 0, [piece.first / each, piece.rows / each]),
+                None => (piece.rows, piece.first, [0; 2]),
+            };
+            self.planned.push(Op {
+                kernel: Name::Product,
+                values: values.clone(),
+                numbers: [rows, first, matrix.blocks, stride, 0, 0, experts[0], experts[1]],
+                buffers,
+                grid: Grid::Gates(rows / (2 * GATES) as u32),
+                over: if used.is_some() { Over::Slots } else { Over::Tokens },
+                when: When::Always,
+            });
+        }
     }
 
     pub(crate) fn embed(&mut self, matrix: &Matrix<B>) {
@@ -355,6 +499,7 @@ impl<'a, B: Clone> Builder<'a, B> {
                 buffers,
                 grid: Grid::Each(1),
                 over: Over::Tokens,
+                when: When::Always,
             });
         }
     }
@@ -395,10 +540,15 @@ impl<'a, B: Clone> Builder<'a, B> {
             buffers,
             grid: Grid::Each(1),
             over,
+            when: When::Always,
         });
     }
 
     pub(crate) fn product(&mut self, matrix: &Matrix<B>, then: &Then<'_, B>, over: Over) {
+        self.product_of([&self.scratch.words, &self.scratch.parts], matrix, then, over);
+    }
+
+    fn product_of(&mut self, given: [&B; 2], matrix: &Matrix<B>, then: &Then<'_, B>, over: Over) {
         let p = self.parameters;
         let (queries, keys) = ((p.heads * p.head_size) as u32, (p.kv_heads * p.head_size) as u32);
         let (more, stride, behind, out, cache) = match *then {
@@ -426,8 +576,8 @@ impl<'a, B: Clone> Builder<'a, B> {
             let mut buffers = vec![
                 (1, self.scratch.step.clone()),
                 (2, piece.quants.clone()),
-                (4, self.scratch.words.clone()),
-                (5, self.scratch.parts.clone()),
+                (4, given[0].clone()),
+                (5, given[1].clone()),
                 (6, out.clone()),
             ];
             buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
@@ -441,13 +591,14 @@ impl<'a, B: Clone> Builder<'a, B> {
                 buffers,
                 grid: Grid::Rows(piece.rows),
                 over,
+                when: When::Always,
             });
         }
     }
 
-    /// Products of a matrix of experts with what the experts of each slot are asked: `rows` of each, activations in the form that was
-    /// prepared last, each shared by so many slots.
-    fn ask(&mut self, matrix: &Matrix<B>, rows: usize, shared_by: u32, then: &Then<'_, B>) {
+    /// Products of a matrix of experts with what the experts of each slot are asked: `rows` of each, activations as given, each
+    /// shared by so many slots.
+    fn ask(&mut self, given: [&B; 2], matrix: &Matrix<B>, rows: usize, shared_by: u32, then: &Then<'_, B>) {
         let Then::Store(out, behind, stride) = *then else { return };
         let used = self.parameters.experts.map_or(1, |experts| experts.used) as u32;
         let mut values = Values::from([("STORE", 1), ("EXPERTS", 1), ("USED", used), ("SHARED_BY", shared_by)]);
@@ -457,8 +608,8 @@ impl<'a, B: Clone> Builder<'a, B> {
             let mut buffers = vec![
                 (1, self.scratch.step.clone()),
                 (2, piece.quants.clone()),
-                (4, self.scratch.words.clone()),
-                (5, self.scratch.parts.clone()),
+                (4, given[0].clone()),
+                (5, given[1].clone()),
                 (6, out.clone()),
                 (7, self.scratch.routes.clone()),
             ];
@@ -470,6 +621,7 @@ impl<'a, B: Clone> Builder<'a, B> {
                 buffers,
                 grid: Grid::Rows(rows),
                 over: Over::Slots,
+                when: When::Always,
             });
         }
     }
@@ -484,6 +636,7 @@ impl<'a, B: Clone> Builder<'a, B> {
             buffers: vec![(1, scratch.step.clone()), (2, scratch.scores.clone()), (3, scratch.routes.clone())],
             grid: Grid::One,
             over: Over::Tokens,
+            when: When::Always,
         });
     }
 
@@ -498,11 +651,13 @@ impl<'a, B: Clone> Builder<'a, B> {
             buffers: vec![(1, scratch.routes.clone()), (2, scratch.made.clone()), (3, scratch.states.clone())],
             grid: Grid::Threads(columns),
             over: Over::Tokens,
+            when: When::Always,
         });
     }
 
     /// Adds offsets to queries, keys and values, norms and turns them, and brings them to their places.
-    fn heads(&mut self, offsets: Option<&B>, norms: Option<&B>, turns: &B, cache: &LayerCache<B>) {
+    pub(crate) fn heads(&mut self, raw: &Raw<'_, B>, cache: &LayerCache<B>, when: When) {
+        let Raw { offsets, norms, turns } = *raw;
         let p = self.parameters;
         let values = Values::from([
             ("HEAD", p.head_size as u32),
@@ -530,12 +685,22 @@ impl<'a, B: Clone> Builder<'a, B> {
             buffers,
             grid: Grid::Each(all),
             over: Over::Tokens,
+            when,
         });
     }
 
     /// Attention over the last so many tokens; `None`: over all. What is found takes a form at once, which only heads of whole blocks
     /// can, or is left as it is.
-    pub(crate) fn attention(&mut self, cache: &LayerCache<B>, window: Option<usize>, form: Option<Form>) {
+    pub(crate) fn attention(
+        &mut self,
+        cache: &LayerCache<B>,
+        window: Option<usize>,
+        form: Option<Form>,
+        raw: Option<&Raw<'_, B>>,
+    ) {
+        if let Some(slice) = self.scratch.abilities.slice {
+            return self.attention_in_slices(slice, cache, window, form, raw);
+        }
         let p = self.parameters;
         let mut values = Values::from([
             ("HEAD", p.head_size as u32),
@@ -564,6 +729,90 @@ impl<'a, B: Clone> Builder<'a, B> {
             ],
             grid: Grid::Each(p.heads as u32),
             over: Over::Tokens,
+            when: When::Always,
+        });
+    }
+
+    /// Whether attention for one token of a sequence can bring its queries, key and value to their places: it must do so for all heads
+    /// that share a key.
+    fn brings_heads(&self) -> bool {
+        let p = self.parameters;
+        self.scratch.abilities.slice.is_some() && p.heads / p.kv_heads <= QUERIES
+    }
+
+    /// The same slice by slice, for heads that share keys and values, in up to [`MOST_SLICES`] slices. `raw`: what is to be done to
+    /// queries, keys and values that the products left in [`Scratch::hidden`].
+    fn attention_in_slices(
+        &mut self,
+        slice: u32,
+        cache: &LayerCache<B>,
+        window: Option<usize>,
+        form: Option<Form>,
+        raw: Option<&Raw<'_, B>>,
+    ) {
+        let p = self.parameters;
+        let scratch = self.scratch;
+        let sharing = p.heads / p.kv_heads;
+        let group = (1..=sharing.min(QUERIES)).rev().find(|group| sharing.is_multiple_of(*group)).unwrap_or(1);
+        let plain = Values::from([
+            ("HEAD", p.head_size as u32),
+            ("HEADS", p.heads as u32),
+            ("KV_HEADS", p.kv_heads as u32),
+            ("GROUP", group as u32),
+            ("CAP", u32::from(p.attention_cap.is_some())),
+        ]);
+        let mut formed = plain.clone();
+        if let Some(form) = form {
+            formed.extend([("FUSED", 1), (form.name(), 1)]);
+        }
+        let window = window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
+        let stride = ((p.heads + 2 * p.kv_heads) * p.head_size) as u32;
+        let [scale, cap, epsilon] =
+            [p.attention_scale, p.attention_cap.unwrap_or(1.0), p.norm_epsilon].map(f32::to_bits);
+        let numbers = [scale, window, cap, MOST_SLICES, epsilon, stride, slice, 0];
+        let found = [(5, scratch.attended.clone()), (6, scratch.words.clone()), (7, scratch.parts.clone())];
+        let blocks = (p.heads / group) as u32;
+        for when in [When::Together, When::Short, When::Long] {
+            // What slices give takes its form when they are merged.
+            let mut values = if when == When::Long { plain.clone() } else { formed.clone() };
+            let mut buffers = vec![(1, scratch.step.clone()), (3, cache.keys.clone()), (4, cache.values.clone())];
+            match raw.filter(|_| when != When::Together && self.brings_heads()) {
+                None => buffers.push((2, scratch.queries.clone())),
+                Some(raw) => {
+                    values.extend([
+                        ("RAW", 1),
+                        ("TURNED", (p.rope_size / 2) as u32),
+                        ("OFFSET", u32::from(raw.offsets.is_some())),
+                        ("NORM", u32::from(raw.norms.is_some())),
+                    ]);
+                    buffers.extend([(2, scratch.hidden.clone()), (8, raw.turns.clone())]);
+                    buffers.extend(raw.offsets.cloned().map(|offsets| (9, offsets)));
+                    buffers.extend(raw.norms.cloned().map(|norms| (10, norms)));
+                }
+            }
+            let rows = if when == When::Together { (QUERIES / group).max(1) as u32 } else { 1 };
+            values.extend([("ROWS", rows), ("TILED", u32::from(rows > 1)), ("SPLIT", u32::from(when == When::Long))]);
+            let grid = if when == When::Long {
+                buffers.push((5, scratch.partials.clone()));
+                // A window ends within a slice and begins within another.
+                let most = (window.saturating_sub(1) / slice).saturating_add(2).min(MOST_SLICES);
+                Grid::Slices(blocks, most)
+            } else {
+                buffers.extend(found.clone());
+                Grid::Each(blocks)
+            };
+            self.planned.push(Op { kernel: Name::Attention, values, numbers, buffers, grid, over: Over::Tokens, when });
+        }
+        let mut buffers = vec![(1, scratch.step.clone()), (2, scratch.partials.clone())];
+        buffers.extend(found);
+        self.planned.push(Op {
+            kernel: Name::Merge,
+            values: formed,
+            numbers,
+            buffers,
+            grid: Grid::Each(p.heads as u32),
+            over: Over::Tokens,
+            when: When::Long,
         });
     }
 
@@ -577,6 +826,7 @@ impl<'a, B: Clone> Builder<'a, B> {
             buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
             grid: Grid::One,
             over: Over::Penalties,
+            when: When::Always,
         });
         self.planned.push(Op {
             kernel: Name::Mask,
@@ -585,6 +835,7 @@ impl<'a, B: Clone> Builder<'a, B> {
             buffers: vec![(1, scratch.step.clone()), (2, scratch.logits.clone())],
             grid: Grid::Threads(vocabulary),
             over: Over::Masks,
+            when: When::Always,
         });
         let slices = vocabulary.div_ceil(SLICE);
         let (step, found, sums) = (&scratch.step, &scratch.found, &scratch.sums);
@@ -598,6 +849,7 @@ impl<'a, B: Clone> Builder<'a, B> {
                 buffers: (1..).zip(buffers.map(B::clone)).collect(),
                 grid: Grid::Each(grid),
                 over: Over::Results,
+                when: When::Always,
             });
         }
     }
@@ -606,7 +858,8 @@ impl<'a, B: Clone> Builder<'a, B> {
     pub(crate) fn finish(self, finding: usize) -> Plan<B> {
         let finding = finding.min(self.planned.len());
         let used = self.parameters.experts.map_or(1, |experts| experts.used as u32);
-        Plan { ops: self.planned, finding, used }
+        let slice = self.scratch.abilities.slice.unwrap_or(u32::MAX);
+        Plan { ops: self.planned, finding, used, alone: self.results, slice }
     }
 }
 

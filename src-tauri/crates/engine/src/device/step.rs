@@ -25,6 +25,14 @@ pub(crate) struct Size {
     pub(crate) find: bool,
     pub(crate) penalties: u32,
     pub(crate) masks: u32,
+    /// Whether no sequence has more than one token.
+    pub(crate) alone: bool,
+    /// Tokens that the last token of any sequence attends to, itself included, where there is no window.
+    pub(crate) longest: u32,
+    /// The same of all tokens together.
+    pub(crate) positions: u64,
+    /// Bytes of what the step tells the kernels, where they are counted.
+    pub(crate) told: u64,
 }
 
 /// A buffer that results are read from.
@@ -90,10 +98,19 @@ impl<'a> Part<'a> {
             find: self.wanting.iter().any(finds) || !self.penalties.is_empty() || !self.masks.is_empty(),
             penalties: self.penalties.len() as u32,
             masks: self.masks.len() as u32,
+            alone: self
+                .rows
+                .iter()
+                .enumerate()
+                .all(|(at, row)| self.rows[..at].iter().all(|other| other.sequence != row.sequence)),
+            longest: self.rows.iter().map(|row| row.position + 1).max().unwrap_or_default(),
+            positions: self.rows.iter().map(|row| u64::from(row.position) + 1).sum(),
+            told: 0,
         }
     }
 
-    /// What the kernels read: a head, four words for each row, two for each result, three for each penalty, of each mask the result
+    /// What the kernels read: a head, four words for each row (its token, position, where its pages are listed, and how many rows
+    /// before it belong to the same run of neighbours in a sequence), two for each result, three for each penalty, of each mask the result
     /// and its bits, then pages.
     pub(crate) fn words(&self) -> Vec<u32> {
         let results_at = STEP_HEAD + 4 * self.rows.len();
@@ -114,8 +131,12 @@ impl<'a> Part<'a> {
         for (word, value) in words.iter_mut().zip(head) {
             *word = value as u32;
         }
+        let (mut before, mut run) = (None, 0);
         for (row, words) in self.rows.iter().zip(words[STEP_HEAD..].chunks_exact_mut(4)) {
-            words.copy_from_slice(&[row.token, row.position, tables[row.sequence] as u32, 0]);
+            let follows = before == Some((row.sequence, row.position.wrapping_sub(1)));
+            run = if follows { run + 1 } else { 0 };
+            before = Some((row.sequence, row.position));
+            words.copy_from_slice(&[row.token, row.position, tables[row.sequence] as u32, run]);
         }
         for (&row, words) in self.wanting.iter().zip(words[results_at..].chunks_exact_mut(2)) {
             let count = match self.rows[row].wanted {

@@ -6,8 +6,8 @@ use crate::fault::DeviceFault;
 use crate::gguf::{Tensor, TensorType};
 use crate::model::{Model, Parameters, Part, Rope};
 
-use super::Memory;
-use super::matrix::{self, Form, Matrix, PAIRS, Source};
+use super::matrix::{self, Form, Matrix, PAIRS, Packing, Source};
+use super::{GATES, Memory};
 
 /// Matrices on top of each other where they are of one type, otherwise apart; each with the number of its first row.
 pub(crate) type Stack<B> = Vec<(u32, Matrix<B>)>;
@@ -27,17 +27,14 @@ pub(crate) struct Layer<B> {
 }
 
 pub(crate) enum FeedForward<B> {
-    Dense {
-        gate_up: Stack<B>,
-        down: Matrix<B>,
-    },
+    /// Gate and up are on top of each other where they are of one type, as above.
+    Dense { gate_up: Stack<B>, down: Matrix<B> },
+    /// Gate and up by turns, for a kernel that computes both.
+    Gated { gate_up: Matrix<B>, down: Matrix<B> },
     /// Of each the matrices of all experts on top of each other.
-    Experts {
-        router: Matrix<B>,
-        gates: Matrix<B>,
-        ups: Matrix<B>,
-        downs: Matrix<B>,
-    },
+    Experts { router: Matrix<B>, gates: Matrix<B>, ups: Matrix<B>, downs: Matrix<B> },
+    /// The same, of each expert gate and up by turns.
+    GatedExperts { router: Matrix<B>, gate_up: Matrix<B>, downs: Matrix<B> },
 }
 
 pub(crate) struct Weights<B> {
@@ -53,10 +50,10 @@ pub(crate) struct Weights<B> {
 }
 
 /// Bytes that a model's weights will have on a device.
-pub(crate) fn bytes(model: &Model) -> u64 {
+pub(crate) fn bytes(model: &Model, packing: impl Fn(TensorType) -> Packing) -> u64 {
     let of = |tensor: &Tensor| {
         let size = |at: usize| tensor.shape.get(at).map_or(1, |&size| size as usize);
-        matrix::bytes(tensor.kind, size(0), size(1) * size(2))
+        matrix::bytes(packing(tensor.kind), size(0), size(1) * size(2))
     };
     model.tensors().map(of).sum()
 }
@@ -94,7 +91,9 @@ impl<B: Clone> Weights<B> {
                 FeedForward::Dense { gate_up, down } => {
                     all.extend(gate_up.iter().map(|(_, matrix)| matrix).chain([down]));
                 }
+                FeedForward::Gated { gate_up, down } => all.extend([gate_up, down]),
                 FeedForward::Experts { router, gates, ups, downs } => all.extend([router, gates, ups, downs]),
+                FeedForward::GatedExperts { router, gate_up, downs } => all.extend([router, gate_up, downs]),
             }
             all.into_iter().map(|matrix| matrix.packing).collect::<Vec<_>>()
         };
@@ -124,19 +123,58 @@ impl<M: Memory> Loader<'_, M> {
             attention_norm_behind: behind.then(|| self.vector(&name(Part::AttentionNormBehind))).transpose()?,
             feed_forward_norm: self.vector(&name(Part::FeedForwardNorm))?,
             feed_forward: match p.experts {
-                None => FeedForward::Dense {
-                    gate_up: self.stack(&[Part::Gate, Part::Up].map(name))?,
-                    down: self.matrix(&name(Part::Down))?,
+                None => match self.gated(&[Part::Gate, Part::Up].map(name), p.feed_forward)? {
+                    Some(gate_up) => FeedForward::Gated { gate_up, down: self.matrix(&name(Part::Down))? },
+                    None => FeedForward::Dense {
+                        gate_up: self.stack(&[Part::Gate, Part::Up].map(name))?,
+                        down: self.matrix(&name(Part::Down))?,
+                    },
                 },
-                Some(_) => FeedForward::Experts {
-                    router: self.matrix(&name(Part::Router))?,
-                    gates: self.experts(&name(Part::Gates))?,
-                    ups: self.experts(&name(Part::Ups))?,
-                    downs: self.experts(&name(Part::Downs))?,
-                },
+                Some(_) => self.experts_of(&name, p)?,
             },
             feed_forward_norm_behind: behind.then(|| self.vector(&name(Part::FeedForwardNormBehind))).transpose()?,
         })
+    }
+
+    fn experts_of(
+        &mut self,
+        name: &impl Fn(Part) -> String,
+        p: &Parameters,
+    ) -> Result<FeedForward<M::Buffer>, DeviceFault> {
+        Ok(match self.gated(&[Part::Gates, Part::Ups].map(name), p.feed_forward)? {
+            Some(gate_up) => FeedForward::GatedExperts {
+                router: self.matrix(&name(Part::Router))?,
+                gate_up,
+                downs: self.experts(&name(Part::Downs))?,
+            },
+            None => FeedForward::Experts {
+                router: self.matrix(&name(Part::Router))?,
+                gates: self.experts(&name(Part::Gates))?,
+                ups: self.experts(&name(Part::Ups))?,
+                downs: self.experts(&name(Part::Downs))?,
+            },
+        })
+    }
+
+    /// Gates and ups by turns, of `rows` rows each or as many for each expert, which stay together; `None`, and they stay where they
+    /// are, if the device has no use for that or they do not go together.
+    fn gated(&mut self, names: &[String; 2], rows: usize) -> Result<Option<Matrix<M::Buffer>>, DeviceFault> {
+        let [Some(gate), Some(up)] = names.each_ref().map(|name| self.tensors.get(name)) else { return Ok(None) };
+        if !self.memory.abilities().gated || gate.kind != up.kind || !rows.is_multiple_of(GATES) {
+            return Ok(None);
+        }
+        let (kind, experts) = (gate.kind, gate.shape.get(2).map_or(1, |&experts| experts as usize));
+        let columns = gate.shape.first().map_or(1, |&columns| columns as usize);
+        let turn = GATES * (columns / kind.block_values() * kind.block_bytes());
+        let both = gate.bytes.chunks_exact(turn).zip(up.bytes.chunks_exact(turn));
+        let sources: Vec<Source<'_>> =
+            both.flat_map(|(gate, up)| [gate, up]).map(|bytes| Source { rows: GATES, bytes }).collect();
+        let together = if experts > 1 { 2 * rows } else { 2 * GATES };
+        let matrix = Matrix::upload(self.memory, kind, columns, &sources, together, self.limit)?;
+        for name in names {
+            self.tensors.remove(name);
+        }
+        Ok(Some(matrix))
     }
 
     /// All experts' rows on top of each other, in pieces of whole experts.

@@ -94,12 +94,18 @@ fn q8_0(bytes: &[u8; 34]) -> Block {
 
 /// Scale and offset number `at` of eight, 6 bits each, in 12 bytes: the first four of each lie in the low bits of the first eight
 /// bytes, of the last four the low bits in the last four bytes and the high bits in the high bits of the first eight.
-fn six_bits(bytes: &[u8], at: usize) -> (f32, f32) {
-    let (scale, offset) = if at < 4 {
+pub(crate) fn six_bits(bytes: &[u8; 12], at: usize) -> (u8, u8) {
+    if at < 4 {
         (bytes[at] & 63, bytes[at + 4] & 63)
     } else {
         ((bytes[at + 4] & 15) | (bytes[at - 4] >> 6 << 4), (bytes[at + 4] >> 4) | (bytes[at] >> 6 << 4))
-    };
+    }
+}
+
+/// The same as floats, from the twelve bytes behind the first four of a block.
+fn scale_and_offset(bytes: &[u8], at: usize) -> (f32, f32) {
+    let twelve = bytes[4..].first_chunk().unwrap_or(&[0; 12]);
+    let (scale, offset) = six_bits(twelve, at);
     (f32::from(scale), f32::from(offset))
 }
 
@@ -108,7 +114,7 @@ fn six_bits(bytes: &[u8], at: usize) -> (f32, f32) {
 fn q4_k(bytes: &[u8; 144], block: &mut impl FnMut(Block)) {
     let (d, m) = (half(bytes[0], bytes[1]), half(bytes[2], bytes[3]));
     for at in 0..8 {
-        let (scale, offset) = six_bits(&bytes[4..16], at);
+        let (scale, offset) = scale_and_offset(bytes, at);
         let quants = &bytes[16 + at / 2 * 32..][..32];
         let quant = |n: usize| (quants[n] >> (at % 2 * 4) & 15).cast_signed();
         block(Block { quants: std::array::from_fn(quant), scales: [d * scale; 2], offset: -(m * offset) });
@@ -119,7 +125,7 @@ fn q4_k(bytes: &[u8; 144], block: &mut impl FnMut(Block)) {
 fn q5_k(bytes: &[u8; 176], block: &mut impl FnMut(Block)) {
     let (d, m) = (half(bytes[0], bytes[1]), half(bytes[2], bytes[3]));
     for at in 0..8 {
-        let (scale, offset) = six_bits(&bytes[4..16], at);
+        let (scale, offset) = scale_and_offset(bytes, at);
         let quants = &bytes[48 + at / 2 * 32..][..32];
         let quant = |n: usize| {
             let low = quants[n] >> (at % 2 * 4) & 15;

@@ -41,7 +41,7 @@ impl Cache {
             encoder.clear_buffer(&old.keys, 0, None);
             encoder.clear_buffer(&old.values, 0, None);
         }
-        let submission = gpu.queue.submit([encoder.finish()]);
+        let submission = gpu.submit(encoder);
         gpu.wait(submission)?;
         self.layers = grown;
         self.table.grown_to(size);

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::adapter::{Adapter, AdapterKind};
+use crate::device::plan::MOST_SLICES;
 use crate::fault::DeviceFault;
 
 use super::memory;
@@ -34,8 +36,35 @@ pub(super) struct Gpu {
     pub(super) about: Adapter,
     pub(super) limits: wgpu::Limits,
     adapter: wgpu::Adapter,
+    /// Positions of a slice of attention.
+    pub(super) slice: u32,
+    /// What it was asked for.
+    pub(super) made: Made,
     trouble: Arc<Mutex<Option<Trouble>>>,
     deadline: Mutex<Duration>,
+}
+
+/// How often a card was asked for what costs time or memory, for tests: steps that only repeat ask for nothing new.
+#[derive(Default)]
+pub(super) struct Made {
+    buffers: AtomicU64,
+    groups: AtomicU64,
+    pipelines: AtomicU64,
+    submissions: AtomicU64,
+}
+
+impl Made {
+    /// Buffers, bind groups and pipelines.
+    #[cfg(test)]
+    pub(super) fn objects(&self) -> [u64; 3] {
+        [&self.buffers, &self.groups, &self.pipelines].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Orders handed over.
+    #[cfg(test)]
+    pub(super) fn submissions(&self) -> u64 {
+        self.submissions.load(Ordering::Relaxed)
+    }
 }
 
 /// All cards, in the order of their numbers.
@@ -61,6 +90,9 @@ pub(super) fn enumerate() -> Vec<(wgpu::Adapter, Adapter)> {
         })
         .collect()
 }
+
+/// Positions of a slice of attention at least: so few that a card has enough to do with a single sequence.
+const SLICE: u32 = 256;
 
 /// Storage buffers that the kernel with the most of them has.
 const STORAGE_BUFFERS: u32 = 9;
@@ -115,6 +147,18 @@ pub(super) fn room(adapter: &wgpu::Adapter, about: &Adapter) -> Option<u64> {
 }
 
 impl Gpu {
+    /// Opens a card for sequences of so many tokens.
+    pub(super) fn open_for(
+        context: u32,
+        adapter: &wgpu::Adapter,
+        about: Adapter,
+        deadline: Duration,
+    ) -> Result<Arc<Self>, DeviceFault> {
+        let mut gpu = Self::open(adapter, about, deadline)?;
+        gpu.slice_for(context);
+        Ok(Arc::new(gpu))
+    }
+
     /// Opens a card. Work that takes longer than `deadline` counts as hung.
     pub(super) fn open(adapter: &wgpu::Adapter, about: Adapter, deadline: Duration) -> Result<Self, DeviceFault> {
         let limits = adapter.limits();
@@ -146,13 +190,28 @@ impl Gpu {
             let lost = if message == NO_MEMORY { Trouble::LostForMemory } else { Trouble::Lost(message) };
             *lock(&noted) = Some(lost);
         });
-        Ok(Self { device, queue, about, limits, adapter: adapter.clone(), trouble, deadline: Mutex::new(deadline) })
+        Ok(Self {
+            device,
+            queue,
+            about,
+            limits,
+            adapter: adapter.clone(),
+            slice: SLICE,
+            made: Made::default(),
+            trouble,
+            deadline: Mutex::new(deadline),
+        })
     }
 
     /// Bytes that may still be taken of the card's memory; `None` where the driver does not say, and only it can refuse.
     pub(super) fn room(&self) -> Option<u64> {
         let own = self.device.generate_allocator_report().map_or(0, |report| report.total_reserved_bytes);
         memory::ask(&self.adapter, own).map(|memory| memory::room(&memory, self.about.kind))
+    }
+
+    /// Cuts attention over so many positions into no more slices than there is room for.
+    pub(super) fn slice_for(&mut self, context: u32) {
+        self.slice = context.div_ceil(MOST_SLICES).next_multiple_of(SLICE).max(SLICE);
     }
 
     /// A buffer of at least so many bytes, all zero. `what` is for whoever reads that it did not fit.
@@ -170,6 +229,7 @@ impl Gpu {
                 limit: Some(self.limits.max_buffer_size),
             });
         }
+        self.made.buffers.fetch_add(1, Ordering::Relaxed);
         let buffer =
             self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
         match self.take_trouble() {
@@ -179,6 +239,22 @@ impl Gpu {
             }
             Some(other) => Err(fault(other)),
         }
+    }
+
+    /// Buffers bound for a kernel.
+    pub(super) fn group(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> wgpu::BindGroup {
+        self.made.groups.fetch_add(1, Ordering::Relaxed);
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries })
+    }
+
+    /// Hands over what was encoded.
+    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        self.made.submissions.fetch_add(1, Ordering::Relaxed);
+        self.queue.submit([encoder.finish()])
     }
 
     /// A buffer that kernels read and write.
@@ -199,6 +275,7 @@ impl Gpu {
         layout: &wgpu::BindGroupLayout,
     ) -> Result<wgpu::ComputePipeline, DeviceFault> {
         self.check()?;
+        self.made.pipelines.fetch_add(1, Ordering::Relaxed);
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Wgsl(source.into()),

@@ -1,15 +1,16 @@
 //! A plan with its kernels compiled and its buffers bound.
 
-use std::sync::Arc;
-
 use crate::backend::Work;
-use crate::device::plan::{self, Grid, Over, Plan};
+use crate::device::matrix::Packing;
+use crate::device::plan::{self, Grid, Over, Plan, When};
 use crate::device::step::Size;
-use crate::device::{Memory, weights};
+use crate::device::{Abilities, GATES, Memory, weights};
 use crate::fault::DeviceFault;
+use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
-use super::kernels::{Kernel, Kernels};
+use super::kernels::{Kernels, Tile};
+use super::share::{Share, Shares};
 
 pub(super) type Scratch = plan::Scratch<wgpu::Buffer>;
 pub(super) type LayerCache = plan::LayerCache<wgpu::Buffer>;
@@ -20,6 +21,14 @@ impl Memory for Gpu {
 
     fn most_bytes(&self) -> u64 {
         self.limits.max_storage_buffer_binding_size
+    }
+
+    fn packing(&self, kind: TensorType) -> Packing {
+        Packing::narrow(kind)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { gated: true, slice: Some(self.slice) }
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, DeviceFault> {
@@ -43,17 +52,20 @@ enum Groups {
     Each(u32),
     /// One for so many of them.
     Shared(u32),
-    /// So many tiles, each of them for several tokens.
+    /// For so many rows, of several tokens together.
     Tiles(u32),
+    /// So many for each, as often as the longest has slices, but no more than so often.
+    Slices(u32, u32),
 }
 
 struct Bound {
-    /// By the number of tokens that each is made for; a single one for kernels without tiles.
-    kernels: Vec<(u32, Arc<Kernel>)>,
+    /// From few tokens to many; a single one for kernels without tiles.
+    kernels: Vec<Tile>,
     group: wgpu::BindGroup,
     groups: Groups,
     over: Over,
-    bytes: u64,
+    when: When,
+    shares: Vec<Share>,
 }
 
 /// A step.
@@ -64,11 +76,18 @@ pub(super) struct Graph {
     across: u32,
     /// Experts that a token asks.
     used: u32,
+    alone: u32,
+    slice: u32,
 }
 
 impl Graph {
     /// Compiles what was not compiled yet and binds everything.
-    pub(super) fn bind(gpu: &Gpu, kernels: &mut Kernels, plan: Plan<wgpu::Buffer>) -> Result<Self, DeviceFault> {
+    pub(super) fn bind(
+        gpu: &Gpu,
+        kernels: &mut Kernels,
+        plan: Plan<wgpu::Buffer>,
+        shares: &Shares,
+    ) -> Result<Self, DeviceFault> {
         const UNIFORM: usize = 32;
         let apart = (gpu.limits.min_uniform_buffer_offset_alignment as usize).max(UNIFORM);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
@@ -76,24 +95,25 @@ impl Graph {
         let mut bytes = Vec::with_capacity(plan.ops.len() * apart);
         let mut ops = Vec::with_capacity(plan.ops.len());
         let across = gpu.limits.max_compute_workgroups_per_dimension;
-        let in_groups = kernels.shape.rows * (kernels.shape.workgroup / kernels.shape.lanes);
         let threads = kernels.shape.threads;
         for (index, op) in plan.ops.into_iter().enumerate() {
             let mut numbers = op.numbers;
+            let kernels = kernels.of(op.kernel, &op.values)?;
+            let Some(Tile { kernel, in_group, .. }) = kernels.first() else { continue };
             let groups = match op.grid {
                 Grid::Each(groups) => Groups::Each(groups),
                 Grid::Threads(count) => Groups::Each(count.div_ceil(threads)),
                 Grid::One => Groups::Shared(threads),
-                Grid::Rows(rows) => {
-                    let tiles = rows.div_ceil(in_groups);
-                    numbers[5] = tiles.min(across);
-                    Groups::Tiles(tiles)
-                }
+                Grid::Rows(rows) => Groups::Tiles(rows),
+                Grid::Gates(blocks) => Groups::Tiles(blocks * GATES as u32),
+                Grid::Slices(groups, most) => Groups::Slices(groups, most),
             };
+            if let Groups::Tiles(rows) = groups {
+                // Kernels for more tokens have larger workgroups, if any: fewer lie side by side then, and none behind.
+                numbers[5] = rows.div_ceil(*in_group).min(across);
+            }
             bytes.extend(numbers.iter().flat_map(|word| word.to_le_bytes()));
             bytes.resize((index + 1) * apart, 0);
-            let kernels = kernels.of(op.kernel, &op.values)?;
-            let Some((_, kernel)) = kernels.first() else { continue };
             let uniform = wgpu::BufferBinding {
                 buffer: &uniforms,
                 offset: (index * apart) as u64,
@@ -102,21 +122,17 @@ impl Graph {
             let mut entries =
                 vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
             let wanted = op.buffers.iter().filter(|(binding, _)| kernel.bindings.contains(binding));
-            let mut bound = UNIFORM as u64;
+            let mut bound = Vec::new();
             for (binding, buffer) in wanted {
                 entries.push(wgpu::BindGroupEntry { binding: *binding, resource: buffer.as_entire_binding() });
-                bound += buffer.size();
+                bound.push(shares.of(&op, *binding, buffer));
             }
-            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: None,
-                layout: &kernel.layout,
-                entries: &entries,
-            });
-            ops.push(Bound { kernels, group, groups, over: op.over, bytes: bound });
+            let group = gpu.group(&kernel.layout, &entries);
+            ops.push(Bound { kernels, group, groups, over: op.over, when: op.when, shares: bound });
         }
         gpu.queue.write_buffer(&uniforms, 0, &bytes);
         gpu.check()?;
-        Ok(Self { ops, finding: plan.finding, across, used: plan.used })
+        Ok(Self { ops, finding: plan.finding, across, used: plan.used, alone: plan.alone, slice: plan.slice })
     }
 
     /// Starts all kernels in one pass.
@@ -126,24 +142,28 @@ impl Graph {
         let ops = if size.find { &self.ops[..] } else { &self.ops[..self.finding.min(self.ops.len())] };
         for op in ops {
             let count = size.count(op.over, self.used);
-            if count == 0 {
+            if count == 0 || !op.when.holds(size, self.slice, self.alone) {
                 continue;
             }
             // The smallest tile that takes all, or the largest there is.
-            let best = op.kernels.iter().find(|(tokens, _)| *tokens >= count).or(op.kernels.last());
-            let Some((tokens, kernel)) = best else { continue };
+            let best = op.kernels.iter().find(|sized| sized.tokens >= count).or(op.kernels.last());
+            let Some(Tile { tokens, in_group, kernel }) = best else { continue };
             pass.set_pipeline(&kernel.pipeline);
             pass.set_bind_group(0, &op.group, &[]);
             match op.groups {
                 Groups::Shared(each) => pass.dispatch_workgroups(count.div_ceil(each), 1, 1),
                 Groups::Each(groups) => pass.dispatch_workgroups(groups, count, 1),
-                Groups::Tiles(tiles) => {
+                Groups::Slices(groups, most) => {
+                    pass.dispatch_workgroups(groups * size.longest.div_ceil(self.slice).min(most), count, 1);
+                }
+                Groups::Tiles(rows) => {
+                    let tiles = rows.div_ceil(*in_group);
                     let across = tiles.min(self.across);
                     pass.dispatch_workgroups(across, count.div_ceil(*tokens), tiles.div_ceil(across));
                 }
             }
             work.dispatches += 1;
-            work.bytes_bound += op.bytes;
+            work.bytes_bound += op.shares.iter().map(|share| share.bytes(size, self.used)).sum::<u64>();
         }
         work
     }

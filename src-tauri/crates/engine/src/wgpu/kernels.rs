@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::backend::PAGE_TOKENS;
+use crate::device::narrow;
 use crate::device::plan::{Name, Values};
 use crate::fault::DeviceFault;
+use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
-use super::shape::Shape;
+use super::shape::{STAGED, Shape};
 use super::template::expand;
 
 fn source(name: Name) -> &'static str {
@@ -17,6 +20,7 @@ fn source(name: Name) -> &'static str {
         Name::Product => include_str!("product.wgsl"),
         Name::Heads => include_str!("heads.wgsl"),
         Name::Attention => include_str!("attention.wgsl"),
+        Name::Merge => include_str!("merge.wgsl"),
         Name::Route => include_str!("route.wgsl"),
         Name::Combine => include_str!("combine.wgsl"),
         Name::Penalise => include_str!("penalise.wgsl"),
@@ -41,6 +45,14 @@ pub(super) struct Kernel {
     pub(super) bindings: Vec<u32>,
 }
 
+/// A kernel for tiles of so many tokens.
+pub(super) struct Tile {
+    pub(super) tokens: u32,
+    /// Rows of a matrix, or columns that gates let through, that one workgroup computes.
+    pub(super) in_group: u32,
+    pub(super) kernel: Arc<Kernel>,
+}
+
 /// All that were wanted so far.
 pub(super) struct Kernels {
     pub(super) gpu: Arc<Gpu>,
@@ -49,44 +61,55 @@ pub(super) struct Kernels {
     layouts: BTreeMap<Vec<(u32, Binding)>, wgpu::BindGroupLayout>,
     /// Text put before every kernel, for tests that need one which does not compile.
     pub(super) preamble: &'static str,
+    /// Width of subgroups that are imitated in memory of the workgroup, for tests: a machine has but one.
+    pub(super) imitated: Option<u32>,
 }
 
 impl Kernels {
     pub(super) fn new(gpu: Arc<Gpu>, shape: Shape) -> Self {
-        Self { gpu, shape, made: BTreeMap::new(), layouts: BTreeMap::new(), preamble: "" }
+        Self { gpu, shape, made: BTreeMap::new(), layouts: BTreeMap::new(), preamble: "", imitated: None }
     }
 
-    /// The kernels that do an operation, by the number of tokens that each is made for; a single one for kernels without tiles.
-    pub(super) fn of(&mut self, name: Name, values: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
+    /// The kernels that do an operation, from few tokens to many; a single one for kernels without tiles.
+    pub(super) fn of(&mut self, name: Name, values: &Values) -> Result<Vec<Tile>, DeviceFault> {
         let threads = self.shape.threads;
         let mut values = values.clone();
         match name {
             // Experts' tokens are not side by side.
             Name::Product if values.contains_key("EXPERTS") => return self.products(&[1], &values),
             Name::Product => return self.products(&self.shape.tokens.clone(), &values),
-            Name::Attention => {
-                let head = values.get("HEAD").copied().unwrap_or_default();
-                values.extend([
-                    ("HALF", head / 2),
-                    ("SHARE", (head / 2).div_ceil(threads)),
-                    ("FOURS", u32::from(head.is_multiple_of(8))),
-                ]);
+            Name::Attention => of_attention(threads, &mut values),
+            Name::Merge => {
+                let half = values.get("HEAD").copied().unwrap_or_default() / 2;
+                values.insert("HALF", half);
             }
             _ => {}
         }
         values.insert("WORKGROUP", threads);
-        Ok(vec![(1, self.get(name, values)?)])
+        Ok(vec![Tile { tokens: 1, in_group: 1, kernel: self.get(name, values)? }])
     }
 
     /// A kernel for these values.
     fn get(&mut self, name: Name, values: Values) -> Result<Arc<Kernel>, DeviceFault> {
+        let mut values = values;
+        of_blocks(&mut values);
         let key = (name, values);
         if let Some(kernel) = self.made.get(&key) {
             return Ok(Arc::clone(kernel));
         }
-        let forms = if name == Name::Prepare || key.1.contains_key("FUSED") { include_str!("form.wgsl") } else { "" };
-        let own = [forms, source(name)].map(|source| expand(source, &key.1)).concat();
-        let source = format!("{}{}\n{own}", self.preamble, include_str!("numbers.wgsl"));
+        let forms = if name == Name::Prepare || key.1.contains_key("FUSED") || key.1.contains_key("GATED") {
+            include_str!("form.wgsl")
+        } else {
+            ""
+        };
+        // A product's own form is that of its matrix.
+        let out = [("OUT_F32", "F32"), ("OUT_F16", "F16"), ("OUT_Q8", "Q8")];
+        let out = out.into_iter().find(|(name, _)| key.1.contains_key(name)).map(|(_, form)| Values::from([(form, 1)]));
+        let forms = expand(forms, out.as_ref().unwrap_or(&key.1));
+        let heads = if name == Name::Heads || key.1.contains_key("RAW") { include_str!("head.wgsl") } else { "" };
+        let blocks = if key.1.contains_key("SCALED") { include_str!("quants.wgsl") } else { "" };
+        let own = forms + &[blocks, heads, source(name)].map(|source| expand(source, &key.1)).concat();
+        let source = format!("{}{}\n{own}", self.preamble, expand(include_str!("numbers.wgsl"), &key.1));
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
         let named = format!("{name:?}").to_lowercase();
@@ -97,29 +120,53 @@ impl Kernels {
         Ok(kernel)
     }
 
-    /// The products of a form, one kernel for each of these sizes of tiles, by its number of tokens.
-    fn products(&mut self, sizes: &[u32], more: &Values) -> Result<Vec<(u32, Arc<Kernel>)>, DeviceFault> {
-        let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = self.shape;
-        let subgroups = subgroups && lanes == workgroup;
-        let least = self.gpu.about.subgroup.map_or(1, |(least, _)| least.max(1));
-        let partials = if subgroups { workgroup.div_ceil(least) } else { workgroup };
+    /// The products of a form, one kernel for each of these sizes of tiles.
+    fn products(&mut self, sizes: &[u32], more: &Values) -> Result<Vec<Tile>, DeviceFault> {
+        let Shape { lanes, rows, subgroups, integer_dot, .. } = self.shape;
+        // As many threads as any subgroup has: sums are the same in larger ones.
+        let least = self.imitated.or(self.gpu.about.subgroup.map(|(least, _)| least)).unwrap_or(1);
         let mut made = Vec::new();
         for &tokens in sizes {
+            let staged = self.shape.stages(tokens) && more.get("SCALED").is_some_and(|&scaled| scaled != 0);
+            // In registers alone there is no room for as many.
+            if tokens >= STAGED && !staged {
+                continue;
+            }
+            let workgroup = if staged { self.shape.staged_workgroup() } else { self.shape.workgroup };
+            let subgroups = subgroups && lanes == workgroup;
+            let width = 1 << least.clamp(1, workgroup).ilog2();
+            let partials = if subgroups { workgroup / width } else { workgroup };
+            let tiles = workgroup / lanes;
+            let gates = Shape::gates(tiles * rows);
+            let gated = more.contains_key("GATED");
             let mut values = Values::from([
                 ("WORKGROUP", workgroup),
                 ("LANES", lanes),
-                ("TILES", workgroup / lanes),
+                ("TILES", tiles),
                 ("ROWS", rows),
                 ("PAIRS", rows / 2),
                 ("TOKENS", tokens),
-                ("SHARED", u32::from(lanes > 1)),
+                ("STAGED", u32::from(staged)),
+                ("STAGED_SIZE", tokens * lanes * 2),
+                ("STAGED_PARTS", tokens * lanes),
+                ("FOLDED", tiles * rows / 2 * tokens),
+                ("DIRECT", u32::from(lanes == 1)),
+                ("SHARED", u32::from(lanes > 1 && !staged)),
                 ("SUBGROUPS", u32::from(subgroups)),
+                ("IMITATED", u32::from(self.imitated.is_some())),
+                ("WIDTH", width),
+                ("STEPS", width.ilog2()),
                 ("PARTIALS", partials),
-                ("SHARED_SIZE", rows * tokens * partials),
+                ("SHARED_SIZE", if staged { rows * workgroup } else { rows * tokens * partials }),
                 ("INTEGER_DOT", u32::from(integer_dot)),
+                ("THROUGH", gates),
+                ("THROUGH_SIZE", gates * tokens),
+                ("TURNS", gates / (tiles * rows / 2)),
             ]);
             values.extend(more);
-            made.push((tokens, self.get(Name::Product, values)?));
+            // Rows, or columns of gates, that a workgroup computes.
+            let in_group = if gated { gates } else { tiles * rows };
+            made.push(Tile { tokens, in_group, kernel: self.get(Name::Product, values)? });
         }
         Ok(made)
     }
@@ -150,6 +197,53 @@ impl Kernels {
         self.layouts.insert(bindings.to_vec(), layout.clone());
         layout
     }
+}
+
+/// How attention is shared between so many threads: positions of a page between those of a part, and queries between parts; pairs of a
+/// head's values between those of a share, and queries between shares.
+fn of_attention(threads: u32, values: &mut Values) {
+    let value = |name| values.get(name).copied().unwrap_or(1).max(1);
+    let half = value("HEAD") / 2;
+    let queries = value("ROWS") * value("GROUP");
+    let lanes = threads.min(PAGE_TOKENS as u32);
+    let columns = half.next_power_of_two().min(threads);
+    let (parts, shares) = ((threads / lanes).max(1), (threads / columns).max(1));
+    values.extend([
+        ("FOURS", u32::from(half.is_multiple_of(4))),
+        ("QUERIES", queries),
+        ("QUERY_SIZE", queries * half),
+        ("SCORES_SIZE", queries * PAGE_TOKENS as u32),
+        ("LANES", lanes),
+        ("PARTS", parts),
+        ("SCORES_EACH", queries.div_ceil(parts)),
+        ("COLUMNS", columns),
+        ("SHARE", half.div_ceil(columns)),
+        ("SHARES", shares),
+        ("QUERIES_EACH", queries.div_ceil(shares)),
+    ]);
+}
+
+/// What `quants.wgsl` must know of the blocks of a type: words that lie together, and what is taken off values, in all four bytes.
+fn of_blocks(values: &mut Values) {
+    let narrow = |name, kind, more: &[(&'static str, u32)]| {
+        let bias = narrow::centre(kind).map_or(0, |centre| u32::from(128 - centre) * 0x0101_0101);
+        (name, [more, &[("BIAS", bias)]].concat())
+    };
+    let known = [
+        ("F16", vec![("SIXTEEN", 1)]),
+        ("BF16", vec![("SIXTEEN", 1)]),
+        ("NIBBLES", vec![("OFFSET", 1)]),
+        ("BYTES", vec![("PAIRED", 1)]),
+        narrow("Q4_0", TensorType::Q4_0, &[("PAIRED", 1)]),
+        narrow("Q5_0", TensorType::Q5_0, &[("FIFTHS", 1), ("PAIRED", 3)]),
+        narrow("Q5_1", TensorType::Q5_1, &[("FIFTHS", 1), ("OFFSET", 1)]),
+        narrow("Q4_K", TensorType::Q4_K, &[("SUPER", 5), ("OFFSET", 1)]),
+        narrow("Q5_K", TensorType::Q5_K, &[("SUPER", 13), ("FIFTHS", 1), ("OFFSET", 1)]),
+        narrow("Q6_K", TensorType::Q6_K, &[("SUPER", 21), ("HALVES", 1)]),
+    ];
+    let of_this = known.into_iter().filter(|(name, _)| values.contains_key(name));
+    let more: Vec<(&'static str, u32)> = of_this.flat_map(|(_, more)| more).collect();
+    values.extend(more);
 }
 
 /// Bindings as the text declares them.

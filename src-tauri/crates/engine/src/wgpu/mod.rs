@@ -5,8 +5,8 @@
 //! the file ([`crate::device::matrix`]), and the attention cache is in 16-bit floats, packed in pairs, so that no card needs arithmetic in them.
 //!
 //! Activations take the same forms as on the CPU (signed bytes for blocks of quants), products of bytes are whole numbers and thus
-//! exact, and sums run in an order that depends on nothing but the shape ([`shape`]). So a sequence's result is the same in every
-//! batch, and close to the CPU's.
+//! exact, and sums run in an order that depends on nothing but the shape ([`shape`]) and, in attention, on a token's position: kernels
+//! for prompts and for single tokens add in the same order. So a sequence's result is the same in every batch, and close to the CPU's.
 
 mod cache;
 mod gpu;
@@ -15,6 +15,7 @@ mod kernels;
 mod memory;
 mod selftest;
 mod shape;
+mod share;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,9 @@ use std::time::Duration;
 
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
+use crate::device::matrix::Packing;
 use crate::device::plan::Builder;
-use crate::device::step::{Part, Source, result_bytes};
+use crate::device::step::{Part, Size, Source, result_bytes};
 use crate::device::{pages, plan, weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
@@ -38,6 +40,7 @@ use self::gpu::Gpu;
 use self::graph::{Graph, Scratch, Weights};
 use self::kernels::Kernels;
 use self::shape::Shape;
+use self::share::Shares;
 
 /// The cards of this machine.
 pub(crate) fn list() -> Vec<Adapter> {
@@ -98,7 +101,7 @@ fn admit(
 ) -> Result<(), DeviceFault> {
     let parameters = model.parameters();
     let batch = shape.map_or(1, |shape| shape.batch);
-    let needed = weights::bytes(model)
+    let needed = weights::bytes(model, Packing::narrow)
         + plan::scratch_bytes(parameters, batch, results(options, batch))
         + pages::first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
     let room = [room, tuning.memory_bytes].into_iter().flatten().min();
@@ -161,7 +164,7 @@ impl Wgpu {
         let shape = tuning.shape.clone().unwrap_or_else(|| Shape::of(&about));
         // Opening it takes memory too.
         admit(gpu::room(&adapter, &about), &model, options, Some(&shape), tuning)?;
-        let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+        let gpu = Gpu::open_for(options.context, &adapter, about, tuning.deadline)?;
         let mut kernels = Kernels::new(gpu, shape);
         kernels.preamble = tuning.preamble;
         Ok(Self::load(kernels, model, options, tuning)?)
@@ -179,7 +182,8 @@ impl Wgpu {
         let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
         let cache = Cache::new(&gpu, &parameters, cache_tokens(options) / PAGE_TOKENS)?;
         let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
-        let graph = Graph::bind(&gpu, &mut kernels, plan)?;
+        let shares = Shares::new(&parameters, &scratch, &weights, &cache.layers, gpu.slice, [batch, results]);
+        let graph = Graph::bind(&gpu, &mut kernels, plan, &shares)?;
         let readback = readback(&gpu, results)?;
         Ok(Self {
             graph,
@@ -203,7 +207,8 @@ impl Wgpu {
         let results = results(options, batch);
         let scratch = Scratch::new(gpu, weights, parameters, batch, results)?;
         let plan = Builder::new(parameters, &scratch, results).model(weights, &cache.layers);
-        let graph = Graph::bind(gpu, &mut kernels, plan)?;
+        let shares = Shares::new(parameters, &scratch, weights, &cache.layers, gpu.slice, [batch, results]);
+        let graph = Graph::bind(gpu, &mut kernels, plan, &shares)?;
         self.readback = readback(gpu, results)?;
         self.graph = graph;
         self.scratch = scratch;
@@ -212,9 +217,11 @@ impl Wgpu {
     }
 
     fn bind(&mut self) -> Result<(), DeviceFault> {
-        let Self { gpu, kernels, parameters, scratch, .. } = self;
-        let plan = Builder::new(parameters, scratch, self.results).model(&self.weights, &self.cache.layers);
-        self.graph = Graph::bind(gpu, kernels, plan)?;
+        let Self { gpu, kernels, parameters, scratch, weights, cache, results, .. } = self;
+        let plan = Builder::new(parameters, scratch, *results).model(weights, &cache.layers);
+        let sizes = [kernels.shape.batch, *results];
+        let shares = Shares::new(parameters, scratch, weights, &cache.layers, gpu.slice, sizes);
+        self.graph = Graph::bind(gpu, kernels, plan, &shares)?;
         Ok(())
     }
 
@@ -229,7 +236,8 @@ impl Wgpu {
         }
         self.gpu.queue.write_buffer(&self.scratch.step, 0, &bytes);
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let work = self.graph.encode(&mut encoder, part.size());
+        let size = Size { told: bytes.len() as u64, ..part.size() };
+        let work = self.graph.encode(&mut encoder, size);
         self.work.dispatches += work.dispatches;
         self.work.bytes_bound += work.bytes_bound;
         let read = part.readback(self.results, self.parameters.vocabulary);
@@ -240,7 +248,7 @@ impl Wgpu {
             };
             encoder.copy_buffer_to_buffer(source, offset, &self.readback, to, bytes);
         }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.submit(encoder);
         let used = read.iter().map(|&(_, _, to, bytes)| to + bytes).max().unwrap_or_default();
         if used > 0 {
             self.readback.map_async(wgpu::MapMode::Read, 0..used, |_| {});
@@ -306,7 +314,7 @@ impl Backend for Wgpu {
             encoder.clear_buffer(buffer, 0, None);
         }
         self.cache.give_back(pages);
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.submit(encoder);
         // The next step would find out as well; but then the wiping must have happened.
         if self.fault.is_none() {
             self.fault = self.gpu.wait(submission).err();
@@ -342,11 +350,14 @@ impl Wgpu {
     fn warm_up(&mut self) -> Result<(), DeviceFault> {
         self.gpu.set_deadline(WARM_UP);
         let everything = Mask::everything(self.parameters.vocabulary);
-        for count in self.kernels.shape.tokens.clone() {
-            let Some(pages) = self.reserve(count as usize) else { continue };
-            let rows: Vec<Row> = (0..count)
+        // A token whose attention has two slices, if a sequence may be as long.
+        let context = self.weights.turns.size() / (self.parameters.rope_size as u64 * 4).max(1);
+        let long = Some((self.gpu.slice, 1)).filter(|&(slice, _)| context > u64::from(slice));
+        for (first, count) in self.kernels.shape.tokens.clone().into_iter().map(|count| (0, count)).chain(long) {
+            let Some(pages) = self.reserve((first + count) as usize) else { continue };
+            let rows: Vec<Row> = (first..first + count)
                 .map(|position| {
-                    let wanted = if position == 0 { Wanted::Candidates } else { Wanted::Nothing };
+                    let wanted = if position == first { Wanted::Candidates } else { Wanted::Nothing };
                     Row { token: 0, position, sequence: 0, wanted }
                 })
                 .collect();
@@ -365,7 +376,7 @@ impl Wgpu {
     fn wipe(&self, buffer: &wgpu::Buffer) {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.clear_buffer(buffer, 0, None);
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(encoder);
     }
 
     /// Only tests want logits, so there is no room for them beforehand.

@@ -16,3 +16,15 @@ fn round_half(value: f32) -> f32 {
 fn halves(a: f32, b: f32) -> u32 {
     return pack2x16float(vec2<f32>(round_half(a), round_half(b)));
 }
+
+//# if SIXTEEN
+// Two values of a matrix.
+fn widened(word: u32) -> vec2<f32> {
+    //# if BF16
+    return vec2<f32>(bitcast<f32>(word << 16u), bitcast<f32>(word & 0xffff0000u));
+    //# end
+    //# if !BF16
+    return unpack2x16float(word);
+    //# end
+}
+//# end

@@ -2,7 +2,8 @@
 //
 // A tile is ROWS rows and TOKENS tokens, and LANES threads share its work block by block: one thread where threads are the lanes
 // of a processor's registers, many where reading side by side is what memory wants. Sums run in the same order whatever the tile:
-// first each lane's blocks, then lane by lane.
+// first each lane's blocks, then lane by lane. Large tiles of tokens (STAGED) are for prompts: activations go through memory that a
+// workgroup shares, and every block of the matrix is unpacked once for all of them.
 
 struct Op {
     // Rows of this part of the matrix, and the number of its first one.
@@ -26,18 +27,22 @@ struct Op {
 @group(0) @binding(1) var<storage, read> step: array<u32>;
 @group(0) @binding(2) var<storage, read> quants: array<vec4<u32>>;
 //# if SCALED
-//# if WIDE
-@group(0) @binding(3) var<storage, read> scales: array<vec4<u32>>;
-//# end
-//# if !WIDE
 @group(0) @binding(3) var<storage, read> scales: array<u32>;
 //# end
-//# end
-@group(0) @binding(4) var<storage, read> words: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> given: array<vec4<u32>>;
 //# if SCALED
-@group(0) @binding(5) var<storage, read> parts: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read> given_parts: array<vec2<f32>>;
 //# end
+//# if GATED
+// What was let through, in the form that the next matrix is multiplied with.
+@group(0) @binding(6) var<storage, read_write> words: array<vec4<u32>>;
+//# if OUT_Q8
+@group(0) @binding(8) var<storage, read_write> parts: array<vec2<f32>>;
+//# end
+//# end
+//# if !GATED
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
+//# end
 //# if CACHE
 @group(0) @binding(7) var<storage, read_write> keys: array<u32>;
 @group(0) @binding(8) var<storage, read_write> values: array<u32>;
@@ -66,7 +71,7 @@ fn whole(a0: vec4<u32>, a1: vec4<u32>, b0: vec4<u32>, b1: vec4<u32>) -> f32 {
 }
 //# end
 
-//# if WIDE
+//# if HALVES
 // The same of 16 bytes.
 fn half_whole(a: vec4<u32>, b: vec4<u32>) -> f32 {
     //# if INTEGER_DOT
@@ -110,6 +115,23 @@ fn limited(value: f32) -> f32 {
 }
 //# end
 
+//# if GATED
+// Of each token and column of this workgroup.
+var<workgroup> through: array<f32, {THROUGH_SIZE}>;
+
+// What a gate lets through. The column is the workgroup's.
+fn let_through(column: u32, token: u32, gate: f32, up: f32) {
+    //# if GELU
+    let inner = clamp(0.7978846 * gate * (1.0 + 0.044715 * gate * gate), -10.0, 10.0);
+    through[token * {THROUGH}u + column] = 0.5 * gate * (1.0 + tanh(inner)) * up;
+    //# end
+    //# if !GELU
+    through[token * {THROUGH}u + column] = gate / (1.0 + exp(-gate)) * up;
+    //# end
+}
+//# end
+
+//# if !GATED
 // What becomes of two neighbouring rows' products with one token.
 fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
     if row < op.rows && token < tokens {
@@ -144,9 +166,20 @@ fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
         //# end
     }
 }
+//# end
 
+//# if STAGED
+var<workgroup> staged: array<vec4<u32>, {STAGED_SIZE}>;
+var<workgroup> staged_parts: array<vec2<f32>, {STAGED_PARTS}>;
+// Of each pair of rows and token the sums.
+var<workgroup> folded: array<vec2<f32>, {FOLDED}>;
+var<workgroup> shared_sums: array<f32, {SHARED_SIZE}>;
+//# end
 //# if SHARED
 var<workgroup> shared_sums: array<f32, {SHARED_SIZE}>;
+//# if IMITATED
+var<workgroup> exchanged: array<f32, {WORKGROUP}>;
+//# end
 //# end
 
 @compute @workgroup_size({WORKGROUP})
@@ -154,12 +187,17 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
     //# if SUBGROUPS
+    //# if !IMITATED
     @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_size) size: u32,
     @builtin(subgroup_invocation_id) invocation: u32,
     //# end
+    //# end
 ) {
-    let tile = (group.x + group.z * op.across) * {TILES}u + thread / {LANES}u;
+    let at_group = group.x + group.z * op.across;
+    //# if !GATED
+    let tile = at_group * {TILES}u + thread / {LANES}u;
+    //# end
     let lane = thread % {LANES}u;
     //# if EXPERTS
     let slots = step[op.count] * {USED}u;
@@ -173,8 +211,19 @@ fn main(
     let top = 0u;
     //# end
     let first_token = group.y * {TOKENS}u;
+    //# if GATED
+    // Gates and ups lie by turns, 32 rows of each: a tile has as many of the one as of the other, and a workgroup whole blocks.
+    for (var turn = 0u; turn < {TURNS}u; turn++) {
+    let column = turn * {TILES}u * {PAIRS}u + thread / {LANES}u * {PAIRS}u;
+    //# for r ROWS
+    let gated_{r} = min(at_group * {THROUGH}u + column + {r}u / 2u, op.rows / 2u - 1u);
+    let row_{r} = (top + gated_{r} / 32u * 64u + gated_{r} % 32u + {r}u % 2u * 32u) * op.blocks;
+    //# end
+    //# end
+    //# if !GATED
     //# for r ROWS
     let row_{r} = (top + min(tile * {ROWS}u + {r}u, op.rows - 1u)) * op.blocks;
+    //# end
     //# end
     //# for t TOKENS
     //# if EXPERTS
@@ -192,52 +241,78 @@ fn main(
     //# end
     //# end
     //# end
+    //# if STAGED
+    // So many blocks of all tokens are brought to where all threads find them, once for all tiles.
+    for (var base = 0u; base < op.blocks; base += {LANES}u) {
+        for (var item = thread; item < {TOKENS}u * {LANES}u; item += {WORKGROUP}u) {
+            let token = min(first_token + item / {LANES}u, tokens - 1u);
+            let source = token * op.blocks + min(base + item % {LANES}u, op.blocks - 1u);
+            staged[item * 2u] = given[source * 2u];
+            staged[item * 2u + 1u] = given[source * 2u + 1u];
+            staged_parts[item] = given_parts[source];
+        }
+        workgroupBarrier();
+        let block = base + lane;
+        if block < op.blocks {
+            //# for r ROWS
+            let block_{r} = block_at(row_{r} + block);
+            //# end
+            //# for t TOKENS
+            {
+                let low = staged[({t}u * {LANES}u + lane) * 2u];
+                let high = staged[({t}u * {LANES}u + lane) * 2u + 1u];
+                let part = staged_parts[{t}u * {LANES}u + lane];
+                //# for r ROWS
+                //# if OFFSET
+                sum_{r}_{t} = fma(block_{r}.offset, part.y, sum_{r}_{t});
+                //# end
+                //# if HALVES
+                sum_{r}_{t} = fma(block_{r}.scale * part.x, half_whole(block_{r}.a, low), sum_{r}_{t});
+                sum_{r}_{t} = fma(block_{r}.second * part.x, half_whole(block_{r}.b, high), sum_{r}_{t});
+                //# end
+                //# if !HALVES
+                sum_{r}_{t} = fma(block_{r}.scale * part.x, whole(block_{r}.a, block_{r}.b, low, high), sum_{r}_{t});
+                //# end
+                //# end
+            }
+            //# end
+        }
+        workgroupBarrier();
+    }
+    //# end
+    //# if !STAGED
     for (var block = lane; block < op.blocks; block += {LANES}u) {
         //# if SCALED
         //# for t TOKENS
-        let low_{t} = words[(token_{t} + block) * 2u];
-        let high_{t} = words[(token_{t} + block) * 2u + 1u];
-        let part_{t} = parts[token_{t} + block];
+        let low_{t} = given[(token_{t} + block) * 2u];
+        let high_{t} = given[(token_{t} + block) * 2u + 1u];
+        let part_{t} = given_parts[token_{t} + block];
         //# end
         //# end
         //# for r ROWS
-        //# if NIBBLES
-        let quant_{r} = quants[row_{r} + block];
-        let scale_{r} = unpack2x16float(scales[row_{r} + block]);
-        let a_{r} = quant_{r} & vec4<u32>(0x0f0f0f0fu);
-        let b_{r} = (quant_{r} >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
+        //# if SCALED
+        let block_{r} = block_at(row_{r} + block);
         //# for t TOKENS
-        sum_{r}_{t} = fma(scale_{r}.y, part_{t}.y, sum_{r}_{t});
-        sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
+        //# if OFFSET
+        sum_{r}_{t} = fma(block_{r}.offset, part_{t}.y, sum_{r}_{t});
+        //# end
+        //# if HALVES
+        sum_{r}_{t} = fma(block_{r}.scale * part_{t}.x, half_whole(block_{r}.a, low_{t}), sum_{r}_{t});
+        sum_{r}_{t} = fma(block_{r}.second * part_{t}.x, half_whole(block_{r}.b, high_{t}), sum_{r}_{t});
+        //# end
+        //# if !HALVES
+        sum_{r}_{t} = fma(block_{r}.scale * part_{t}.x, whole(block_{r}.a, block_{r}.b, low_{t}, high_{t}), sum_{r}_{t});
         //# end
         //# end
-        //# if BYTES
-        let a_{r} = quants[(row_{r} + block) * 2u];
-        let b_{r} = quants[(row_{r} + block) * 2u + 1u];
-        let pair_{r} = unpack2x16float(scales[(row_{r} + block) >> 1u]);
-        let scale_{r} = select(pair_{r}.x, pair_{r}.y, ((row_{r} + block) & 1u) == 1u);
-        //# for t TOKENS
-        sum_{r}_{t} = fma(scale_{r} * part_{t}.x, whole(a_{r}, b_{r}, low_{t}, high_{t}), sum_{r}_{t});
         //# end
-        //# end
-        //# if WIDE
-        let a_{r} = quants[(row_{r} + block) * 2u];
-        let b_{r} = quants[(row_{r} + block) * 2u + 1u];
-        let scale_{r} = bitcast<vec4<f32>>(scales[row_{r} + block]);
-        //# for t TOKENS
-        sum_{r}_{t} = fma(scale_{r}.z, part_{t}.y, sum_{r}_{t});
-        sum_{r}_{t} = fma(scale_{r}.x * part_{t}.x, half_whole(a_{r}, low_{t}), sum_{r}_{t});
-        sum_{r}_{t} = fma(scale_{r}.y * part_{t}.x, half_whole(b_{r}, high_{t}), sum_{r}_{t});
-        //# end
-        //# end
-        //# if F16
+        //# if SIXTEEN
         for (var i = 0u; i < 4u; i++) {
             let word = quants[(row_{r} + block) * 4u + i];
-            let a = vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
-            let b = vec4<f32>(unpack2x16float(word.z), unpack2x16float(word.w));
+            let a = vec4<f32>(widened(word.x), widened(word.y));
+            let b = vec4<f32>(widened(word.z), widened(word.w));
             //# for t TOKENS
-            sums_{r}_{t} = fma(a, bitcast<vec4<f32>>(words[(token_{t} + block) * 8u + i * 2u]), sums_{r}_{t});
-            sums_{r}_{t} = fma(b, bitcast<vec4<f32>>(words[(token_{t} + block) * 8u + i * 2u + 1u]), sums_{r}_{t});
+            sums_{r}_{t} = fma(a, bitcast<vec4<f32>>(given[(token_{t} + block) * 8u + i * 2u]), sums_{r}_{t});
+            sums_{r}_{t} = fma(b, bitcast<vec4<f32>>(given[(token_{t} + block) * 8u + i * 2u + 1u]), sums_{r}_{t});
             //# end
         }
         //# end
@@ -245,12 +320,13 @@ fn main(
         for (var i = 0u; i < 8u; i++) {
             let a = bitcast<vec4<f32>>(quants[(row_{r} + block) * 8u + i]);
             //# for t TOKENS
-            sums_{r}_{t} = fma(a, bitcast<vec4<f32>>(words[(token_{t} + block) * 8u + i]), sums_{r}_{t});
+            sums_{r}_{t} = fma(a, bitcast<vec4<f32>>(given[(token_{t} + block) * 8u + i]), sums_{r}_{t});
             //# end
         }
         //# end
         //# end
     }
+    //# end
     //# if !SCALED
     //# for r ROWS
     //# for t TOKENS
@@ -258,22 +334,78 @@ fn main(
     //# end
     //# end
     //# end
-    //# if !SHARED
+    //# if DIRECT
     //# for p PAIRS
     //# for t TOKENS
+    //# if GATED
+    let_through(column + {p}u, {t}u, sum_{2p}_{t}, sum_{2p+1}_{t});
+    //# end
+    //# if !GATED
     finish(tile * {ROWS}u + {p}u * 2u, first_token + {t}u, tokens, sum_{2p}_{t}, sum_{2p+1}_{t});
     //# end
     //# end
+    //# end
+    //# end
+    //# if STAGED
+    // Token by token: every row has as many partial sums as there are threads.
+    //# for t TOKENS
+    //# for r ROWS
+    shared_sums[{r}u * {WORKGROUP}u + thread] = sum_{r}_{t};
+    //# end
+    workgroupBarrier();
+    for (var item = thread; item < {PAIRS}u * {TILES}u; item += {WORKGROUP}u) {
+        let inside = item / {PAIRS}u;
+        let pair = item % {PAIRS}u;
+        let from_{t} = pair * 2u * {WORKGROUP}u + inside * {LANES}u;
+        var a = 0.0;
+        var b = 0.0;
+        for (var i = 0u; i < {LANES}u; i++) {
+            a += shared_sums[from_{t} + i];
+            b += shared_sums[from_{t} + i + {WORKGROUP}u];
+        }
+        folded[item * {TOKENS}u + {t}u] = vec2<f32>(a, b);
+    }
+    workgroupBarrier();
+    //# end
+    for (var item = thread; item < {PAIRS}u * {TOKENS}u * {TILES}u; item += {WORKGROUP}u) {
+        let inside = item / ({PAIRS}u * {TOKENS}u);
+        let pair = item / {TOKENS}u % {PAIRS}u;
+        let token = item % {TOKENS}u;
+        let both = folded[item];
+        //# if GATED
+        let_through(turn * {TILES}u * {PAIRS}u + inside * {PAIRS}u + pair, token, both.x, both.y);
+        //# end
+        //# if !GATED
+        finish((at_group * {TILES}u + inside) * {ROWS}u + pair * 2u, first_token + token, tokens, both.x, both.y);
+        //# end
+    }
     //# end
     //# if SHARED
     // Every sum has a row of partial sums, one for each lane or subgroup.
     //# for r ROWS
     //# for t TOKENS
     //# if SUBGROUPS
-    let added_{r}_{t} = subgroupAdd(sum_{r}_{t});
-    if invocation == 0u {
-        shared_sums[({r}u * {TOKENS}u + {t}u) * {PARTIALS}u + subgroup] = added_{r}_{t};
+    // Pairs, pairs of pairs and so on: an order that does not depend on what a driver takes for a sum, nor on larger subgroups.
+    var added_{r}_{t} = sum_{r}_{t};
+    //# if !IMITATED
+    //# for s STEPS
+    added_{r}_{t} += subgroupShuffleXor(added_{r}_{t}, 1u << {s}u);
+    //# end
+    if invocation % {WIDTH}u == 0u {
+        shared_sums[({r}u * {TOKENS}u + {t}u) * {PARTIALS}u + (subgroup * size + invocation) / {WIDTH}u] = added_{r}_{t};
     }
+    //# end
+    //# if IMITATED
+    //# for s STEPS
+    exchanged[thread] = added_{r}_{t};
+    workgroupBarrier();
+    added_{r}_{t} += exchanged[thread ^ (1u << {s}u)];
+    workgroupBarrier();
+    //# end
+    if thread % {WIDTH}u == 0u {
+        shared_sums[({r}u * {TOKENS}u + {t}u) * {PARTIALS}u + thread / {WIDTH}u] = added_{r}_{t};
+    }
+    //# end
     //# end
     //# if !SUBGROUPS
     shared_sums[({r}u * {TOKENS}u + {t}u) * {PARTIALS}u + thread] = sum_{r}_{t};
@@ -289,7 +421,7 @@ fn main(
         var a = 0.0;
         var b = 0.0;
         //# if SUBGROUPS
-        let partials = subgroups;
+        let partials = {PARTIALS}u;
         //# end
         //# if !SUBGROUPS
         let partials = {LANES}u;
@@ -298,8 +430,28 @@ fn main(
             a += shared_sums[base + i];
             b += shared_sums[base + i + {TOKENS}u * {PARTIALS}u];
         }
-        let row = ((group.x + group.z * op.across) * {TILES}u + inside) * {ROWS}u + pair * 2u;
-        finish(row, first_token + token, tokens, a, b);
+        //# if GATED
+        let_through(turn * {TILES}u * {PAIRS}u + inside * {PAIRS}u + pair, token, a, b);
+        //# end
+        //# if !GATED
+        finish((at_group * {TILES}u + inside) * {ROWS}u + pair * 2u, first_token + token, tokens, a, b);
+        //# end
+    }
+    //# end
+    //# if GATED
+    workgroupBarrier();
+    }
+    for (var item = thread; item < {TOKENS}u * {THROUGH}u / 32u; item += {WORKGROUP}u) {
+        let token = item % {TOKENS}u;
+        let block = at_group * {THROUGH}u / 32u + item / {TOKENS}u;
+        if first_token + token < tokens && block < op.rows / 64u {
+            let at = token * {THROUGH}u + item / {TOKENS}u * 32u;
+            //# for i 8
+            let v{i} = vec4<f32>(through[at + {i}u * 4u], through[at + {i}u * 4u + 1u],
+                through[at + {i}u * 4u + 2u], through[at + {i}u * 4u + 3u]);
+            //# end
+            put_block((first_token + token) * op.stride + op.first / 64u + block, v0, v1, v2, v3, v4, v5, v6, v7);
+        }
     }
     //# end
 }

@@ -19,6 +19,7 @@ use crate::synthetic;
 
 use super::graph::Graph;
 use super::kernels::Kernels;
+use super::share::Shares;
 use super::{Options, Part, Tuning, Wgpu};
 
 /// What of a model decides which kernels it needs.
@@ -30,7 +31,7 @@ pub(super) struct Likeness {
 }
 
 /// Tokens of the text that is read, in batches of these sizes: every tile, full and not.
-const BATCHES: [usize; 5] = [1, 2, 5, 9, 7];
+const BATCHES: [usize; 5] = [1, 2, 5, 9, 17];
 const CONTEXT: u32 = 64;
 /// How far the distribution over the next token may be from the processor's: an activation rounded to its other neighbour moves it by
 /// less in a model of this size.
@@ -72,7 +73,7 @@ impl Likeness {
         let mut kinds = BTreeSet::new();
         for &kind in &self.kinds {
             // Types that lie on the card in the same way have one kernel.
-            if kinds.insert(Packing::of(kind).name()) {
+            if kinds.insert(Packing::narrow(kind).name()) {
                 card.products(kind)?;
             }
         }
@@ -152,7 +153,7 @@ impl Wgpu {
             let mut builder = Builder::new(&self.parameters, &self.scratch, self.results);
             builder.prepare(First::Nothing, &source, columns, &[matrix.packing], Over::Tokens);
             builder.product(&matrix, &Then::Store(&out, behind, stride), Over::Tokens);
-            let graph = Graph::bind(&self.gpu, &mut self.kernels, builder.finish(usize::MAX))?;
+            let graph = Graph::bind(&self.gpu, &mut self.kernels, builder.finish(usize::MAX), &Shares::default())?;
             let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             graph.encode(&mut encoder, Size { find: true, ..part.size() });
             encoder.copy_buffer_to_buffer(&out, 0, &back, 0, out.size());

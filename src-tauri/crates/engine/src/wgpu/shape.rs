@@ -1,9 +1,13 @@
 //! How kernels are cut for a card.
 
 use crate::adapter::{Adapter, AdapterKind};
+use crate::device::GATES;
+
+/// Tokens from which on a tile's activations go through memory that a workgroup shares.
+pub(super) const STAGED: u32 = 16;
 
 /// The sizes that kernels are written out for. What is computed does not depend on them but for the order of sums, and that order
-/// only on `lanes` and `subgroups`.
+/// only on `lanes`, `threads` and `subgroups`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Threads of a workgroup of the matrix kernels.
@@ -41,22 +45,37 @@ impl Shape {
                 batch: 64,
             };
         }
-        // Of one size only: kernels for one token and for eight must add in the same order.
-        Self::of_card(adapter.subgroup.is_some_and(|(least, most)| least == most && least >= 16))
+        Self::of_card(false)
     }
 
-    /// What suits a card that is no software.
+    /// What suits a card that is no software: for prompts too, or with the whole workgroup at one row and sums over subgroups, for the
+    /// fewest tokens. Sums run over as many threads as any subgroup has, so it is no matter whether these are all of one size.
     pub(super) fn of_card(subgroups: bool) -> Self {
         Self {
-            // All threads read one row side by side, so that memory is read in long pieces.
+            // So many threads read one row side by side, so that memory is read in long pieces.
             workgroup: 64,
-            lanes: 64,
+            lanes: if subgroups { 64 } else { 16 },
             rows: 4,
-            tokens: vec![1, 4, 8],
+            tokens: if subgroups { vec![1, 4, 8] } else { vec![1, 4, STAGED] },
             threads: 64,
             subgroups,
             integer_dot: true,
             batch: 256,
         }
+    }
+
+    /// Columns of what gates let through that one workgroup computes, which has so many rows at a time: whole blocks.
+    pub(super) fn gates(rows: u32) -> u32 {
+        (rows / 2).next_multiple_of(GATES as u32)
+    }
+
+    /// Whether activations of so many tokens go through memory that a workgroup shares.
+    pub(super) fn stages(&self, tokens: u32) -> bool {
+        tokens >= STAGED && (2..=16).contains(&self.lanes)
+    }
+
+    /// Threads of a workgroup then: many tiles share what was brought.
+    pub(super) fn staged_workgroup(&self) -> u32 {
+        self.workgroup.max(128)
     }
 }

@@ -20,24 +20,29 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 22] = [
     include_str!("attention.wgsl"),
     include_str!("combine.wgsl"),
     include_str!("embed.wgsl"),
     include_str!("form.wgsl"),
+    include_str!("head.wgsl"),
     include_str!("heads.wgsl"),
     include_str!("mask.wgsl"),
+    include_str!("merge.wgsl"),
     include_str!("numbers.wgsl"),
     include_str!("penalise.wgsl"),
     include_str!("prepare.wgsl"),
     include_str!("product.wgsl"),
+    include_str!("quants.wgsl"),
     include_str!("route.wgsl"),
     include_str!("select.wgsl"),
     include_str!("graph.rs"),
     include_str!("kernels.rs"),
-    include_str!("../device/matrix.rs"),
-    include_str!("../device/plan.rs"),
     include_str!("shape.rs"),
+    include_str!("share.rs"),
+    include_str!("../device/matrix.rs"),
+    include_str!("../device/narrow.rs"),
+    include_str!("../device/plan.rs"),
 ];
 
 /// What a choice for this card and model depends on.
@@ -76,17 +81,16 @@ pub(super) fn candidates(about: &Adapter) -> Vec<Candidate<Shape>> {
             shapes.push(Shape { integer_dot: !usual.integer_dot, ..usual });
         }
     } else {
-        if usual.subgroups {
-            shapes.push(Shape { subgroups: false, ..usual.clone() });
-        }
-        let plain = Shape { subgroups: false, ..usual.clone() };
-        // Fewer threads for a row: more rows at once, shorter sums.
-        shapes.push(Shape { lanes: 32, ..plain.clone() });
-        shapes.push(Shape { lanes: 16, ..plain.clone() });
+        // More threads for a row: longer pieces of memory, fewer rows at once. Fewer: the other way round.
+        shapes.push(Shape { lanes: 32, ..usual.clone() });
+        shapes.push(Shape { lanes: 8, ..usual.clone() });
         shapes.push(Shape { rows: 2, ..usual.clone() });
-        if usual.subgroups {
-            shapes.push(Shape { workgroup: 32, lanes: 32, ..usual.clone() });
-            shapes.push(Shape { workgroup: 128, lanes: 128, rows: 2, ..usual.clone() });
+        shapes.push(Shape { workgroup: 128, ..usual.clone() });
+        if about.subgroup.is_some() {
+            let whole = Shape::of_card(true);
+            shapes.push(Shape { workgroup: 32, lanes: 32, ..whole.clone() });
+            shapes.push(Shape { workgroup: 128, lanes: 128, rows: 2, ..whole.clone() });
+            shapes.push(whole);
         }
         shapes.push(Shape { integer_dot: false, ..usual });
     }
@@ -133,7 +137,7 @@ pub(super) fn start(
             candidates.retain(|candidate| candidate.name == choice.candidate);
             let shape = candidates.pop().map(|candidate| candidate.setup);
             super::admit(gpu::room(&adapter, &about), &model, options, shape.as_ref(), tuning)?;
-            let gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+            let gpu = Gpu::open_for(options.context, &adapter, about, tuning.deadline)?;
             let kernels = kernels(&gpu, shape, tuning);
             let mut card = Wgpu::load(kernels, model, options, tuning)?;
             card.warm_up()?;
@@ -146,14 +150,14 @@ pub(super) fn start(
     // Whoever has no room for the model need not be tried out, and opening a card takes memory too.
     let shape = candidates.first().map(|candidate| &candidate.setup);
     super::admit(gpu::room(&adapter, &about), &model, options, shape, tuning)?;
-    let mut gpu = Arc::new(Gpu::open(&adapter, about.clone(), tuning.deadline)?);
+    let mut gpu = Gpu::open_for(options.context, &adapter, about.clone(), tuning.deadline)?;
     let likeness = Likeness::of(&model);
     let started = Instant::now();
     let sound = search::test(candidates, limits.test, &mut || started.elapsed(), &mut |number, candidate| {
         (session.progress)(Progress::Testing { number, of: count });
         if gpu.is_lost() {
             // The one before it was too much for the driver.
-            gpu = Arc::new(Gpu::open(&adapter, about.clone(), tuning.deadline)?);
+            gpu = Gpu::open_for(options.context, &adapter, about.clone(), tuning.deadline)?;
         }
         let kernels = kernels(&gpu, Some(candidate.setup), tuning);
         Ok((candidate.name, likeness.test(kernels, tuning)?))
@@ -161,7 +165,7 @@ pub(super) fn start(
     let of = sound.passed.len() as u32;
     // Compiled kernels of a card that was lost meanwhile are of no use.
     if gpu.is_lost() {
-        gpu = Arc::new(Gpu::open(&adapter, about, tuning.deadline)?);
+        gpu = Gpu::open_for(options.context, &adapter, about, tuning.deadline)?;
     }
     let mut names = Vec::new();
     let mut ready = Vec::new();

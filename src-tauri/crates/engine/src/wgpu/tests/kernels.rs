@@ -16,7 +16,13 @@ use crate::model::{Model, Parameters, Rope};
 use crate::sampling::Candidates;
 use crate::synthetic;
 
-fn parameters(width: usize, heads: usize, kv_heads: usize, head_size: usize, vocabulary: usize) -> Parameters {
+pub(super) fn parameters(
+    width: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_size: usize,
+    vocabulary: usize,
+) -> Parameters {
     Parameters {
         layers: 1,
         width,
@@ -33,7 +39,7 @@ fn parameters(width: usize, heads: usize, kv_heads: usize, head_size: usize, voc
 }
 
 /// Values that look random, the same every time.
-fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
+pub(super) fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -43,7 +49,7 @@ fn values(seed: u64, count: usize, spread: f32) -> Vec<f32> {
 }
 
 /// Largest difference, relative to the size of the wanted values.
-fn error(got: &[f32], wanted: &[f64]) -> f64 {
+pub(super) fn error(got: &[f32], wanted: &[f64]) -> f64 {
     assert_eq!(got.len(), wanted.len());
     let size = wanted.iter().map(|value| value * value).sum::<f64>() / wanted.len() as f64;
     let worst = got.iter().zip(wanted).map(|(got, wanted)| (f64::from(*got) - wanted).abs());
@@ -51,17 +57,17 @@ fn error(got: &[f32], wanted: &[f64]) -> f64 {
     worst / size.sqrt().max(1e-30)
 }
 
-fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
+pub(super) fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
     (0..count as u32).map(|position| Row { token: 0, position, sequence: 0, wanted }).collect()
 }
 
-fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
+pub(super) fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
     let wanting = (0..rows.len()).filter(|&row| rows[row].wanted != Wanted::Nothing).collect();
     Part { rows, sequences, penalties: Vec::new(), masks: Vec::new(), wanting }
 }
 
 /// A matrix's bytes in the file's form, and its values.
-fn stored(kind: TensorType, columns: usize, rows: usize, seed: u64) -> (Vec<u8>, Vec<f32>) {
+pub(super) fn stored(kind: TensorType, columns: usize, rows: usize, seed: u64) -> (Vec<u8>, Vec<f32>) {
     let bytes = synthetic::blocks(kind, &values(seed, columns * rows, 0.5));
     let matrix = crate::cpu::Matrix::new(kind, rows, columns, &bytes);
     let mut plain = vec![0.0; columns * rows];
@@ -108,7 +114,7 @@ fn embedding_rows_are_the_stored_values_also_of_a_matrix_in_pieces() {
 }
 
 /// Activations as a product will see them, from the words of a form.
-fn prepared(rig: &Rig, kind: TensorType, columns: usize, tokens: usize) -> Vec<f64> {
+pub(super) fn prepared(rig: &Rig, kind: TensorType, columns: usize, tokens: usize) -> Vec<f64> {
     let blocks = columns.div_ceil(32);
     let words = rig.read(&rig.scratch.words);
     let parts = rig.read(&rig.scratch.parts);
@@ -166,7 +172,7 @@ fn activations_are_normed_gated_and_brought_into_form() {
                             1 => First::Gate,
                             _ => First::Norm(&weights),
                         };
-                        builder.prepare(first, &buffer, columns, &[Packing::of(kind)], over);
+                        builder.prepare(first, &buffer, columns, &[gpu.packing(kind)], over);
                     });
                     let from: &[usize] = if what == 3 { &[1, 4] } else { &[0, 1, 2, 3, 4] };
                     let got = prepared(&rig, kind, columns, from.len());
@@ -222,7 +228,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let hidden = rig.scratch.hidden.clone();
                     let (behind, stride) = (3, count as u32 + 5);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
+                        builder.prepare(First::Nothing, &buffer, columns, &[gpu.packing(kind)], Over::Tokens);
                         builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens);
                     });
                     let activations = prepared(&rig, kind, columns, tokens);
@@ -257,7 +263,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let before = values(6, tokens * width, 2.0);
                     rig.write_floats(&rig.scratch.states, &before);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
+                        builder.prepare(First::Nothing, &buffer, columns, &[gpu.packing(kind)], Over::Tokens);
                         builder.product(&matrix, &Then::Add, Over::Tokens);
                     });
                     let states = rig.read(&rig.scratch.states);
@@ -310,7 +316,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             rig.run(&part(&rows, &[&first, &second]), |builder| {
                 builder.prepare(First::Nothing, &buffer, columns, &[Packing::F32], Over::Tokens);
                 builder.product(&matrix, &Then::Cache(&cache, &turns, 0), Over::Tokens);
-                builder.attention(&cache, None, None);
+                builder.attention(&cache, None, None, None);
             });
             let got = rig.read_floats(&rig.scratch.attended, rows.len() * query_rows);
             // Plainly, in double precision but for what is rounded to 16 bits.
@@ -389,7 +395,7 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
                         rig.poison(&rig.scratch.parts);
                         let attended = rig.scratch.attended.clone();
                         rig.run(&part(&rows, &[&first, &second]), |builder| {
-                            builder.attention(&cache, None, fused.then_some(Form::of(packing)));
+                            builder.attention(&cache, None, fused.then_some(Form::of(packing)), None);
                             if !fused {
                                 builder.prepare(First::Nothing, &attended, query_rows, &[packing], Over::Tokens);
                             }

@@ -1,9 +1,12 @@
 //! Kernels and the whole model against the CPU backend, on every adapter of this machine.
 
+mod attention;
 mod faults;
+mod gates;
 mod kernels;
 mod others;
 mod rig;
+mod subgroups;
 mod whole;
 
 use super::*;

@@ -31,7 +31,16 @@ fn run(drivers: &[&str], tests: &[&str]) {
 
 #[test]
 fn swiftshader_computes_the_same() {
-    run(&[SWIFTSHADER], &["wgpu::tests::kernels::", "wgpu::tests::whole::the_tiny"]);
+    run(
+        &[SWIFTSHADER],
+        &[
+            "wgpu::tests::kernels::",
+            "wgpu::tests::attention::",
+            "wgpu::tests::gates::",
+            "wgpu::tests::subgroups::",
+            "wgpu::tests::whole::the_tiny",
+        ],
+    );
 }
 
 #[test]

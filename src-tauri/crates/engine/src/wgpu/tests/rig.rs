@@ -11,7 +11,7 @@ pub(super) use crate::wgpu::graph::LayerCache;
 pub(super) const POISON: u32 = 0x7fc0_dead;
 
 /// Ways to cut kernels: as for software, as for cards, and sizes that fit nothing.
-fn shapes(about: &Adapter) -> Vec<Shape> {
+pub(super) fn shapes(about: &Adapter) -> Vec<Shape> {
     let shape = |workgroup, lanes, rows, tokens: &[u32], threads| Shape {
         workgroup,
         lanes,
@@ -34,7 +34,7 @@ fn shapes(about: &Adapter) -> Vec<Shape> {
         Shape::of(about),
         shape(32, 1, 4, &[1, 4], 64),
         shape(64, 64, 4, &[1, 8], 64),
-        shape(64, 16, 2, &[1, 3], 16),
+        shape(64, 16, 2, &[1, 3, 16], 16),
     ];
     shapes[1].integer_dot = false;
     if about.subgroup.is_some() {
@@ -46,7 +46,7 @@ fn shapes(about: &Adapter) -> Vec<Shape> {
 /// One card with one shape, and scratch memory for a model of these sizes.
 pub(super) struct Rig {
     gpu: Arc<Gpu>,
-    kernels: Kernels,
+    pub(super) kernels: Kernels,
     pub(super) parameters: Parameters,
     pub(super) scratch: Scratch,
     pub(super) results: u32,
@@ -99,7 +99,7 @@ impl Rig {
         self.write(&self.scratch.step, &part.words());
         let mut builder = Builder::new(&self.parameters, &self.scratch, self.results);
         plan(&mut builder);
-        let graph = Graph::bind(&self.gpu, &mut self.kernels, builder.finish(usize::MAX)).unwrap();
+        let graph = Graph::bind(&self.gpu, &mut self.kernels, builder.finish(usize::MAX), &Shares::default()).unwrap();
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let size = Size { find: true, ..part.size() };
         graph.encode(&mut encoder, size);
