@@ -303,6 +303,15 @@ leveled! {
 }
 
 leveled! {
+    /// Rounds every value to 16 bits.
+    fn round_in_place(values: &mut [f32]) {
+        for value in values {
+            *value = round_f16(*value);
+        }
+    }
+}
+
+leveled! {
     /// Rounds every value to 16 bits, into `out`.
     fn round_all_f16(values: &[f32], out: &mut [f32]) {
         for (out, &value) in out.iter_mut().zip(values) {

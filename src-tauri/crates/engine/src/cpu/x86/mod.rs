@@ -164,7 +164,12 @@ macro_rules! products {
                 unsafe {
                     let halves = if KIND == HALVES { 2 } else { 1 };
                     let first = scale::<HALF>(rows.scales, block * halves, part);
-                    let second = if KIND == HALVES { scale::<HALF>(rows.scales, block * 2 + 1, part) } else { first };
+                    // Upper nibbles may be left where they are in their bytes, and be so many times as much.
+                    let second = match KIND {
+                        HALVES => scale::<HALF>(rows.scales, block * 2 + 1, part),
+                        NIBBLES => multiply(first, set1(1.0 / UPPER)),
+                        _ => first,
+                    };
                     let mut scales = [[first; 2]; N];
                     for n in 0..N {
                         let with_scale = set1(*with[n].scales.add(block));
@@ -181,7 +186,7 @@ macro_rules! products {
                         let at = rows.quants.add((block * lines + line) * 64 + part * WIDE * 4);
                         let weights = if KIND == NIBBLES {
                             let packed = load(at.cast());
-                            [and(packed, low), and(shift::<4>(packed), low)]
+                            [and(packed, low), upper(packed)]
                         } else {
                             [load(at.cast()), load(at.add(4 * 64).cast())]
                         };
@@ -218,8 +223,7 @@ mod avx512 {
         _mm512_add_ps as add, _mm512_and_si512 as and, _mm512_cvtepi32_ps as convert, _mm512_cvtph_ps as widen,
         _mm512_dpbusd_epi32, _mm512_fmadd_ps as fused, _mm512_load_si512 as load, _mm512_loadu_ps as load_floats,
         _mm512_mul_ps as multiply, _mm512_set1_epi8 as set1_8, _mm512_set1_epi32 as set1_32, _mm512_set1_ps as set1,
-        _mm512_setzero_ps as zero, _mm512_setzero_si512 as zero_whole, _mm512_srli_epi16 as shift,
-        _mm512_storeu_ps as store,
+        _mm512_setzero_ps as zero, _mm512_setzero_si512 as zero_whole, _mm512_storeu_ps as store,
     };
 
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
@@ -228,6 +232,16 @@ mod avx512 {
     const MANY: usize = 3;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
+
+    /// How many times as much upper nibbles are.
+    const UPPER: f32 = 16.0;
+
+    /// Of each byte the upper nibble, in its place.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn upper(packed: Whole) -> Whole {
+        and(packed, set1_8(-16))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -254,8 +268,7 @@ mod vnni256 {
         _mm256_add_ps as add, _mm256_and_si256 as and, _mm256_cvtepi32_ps as convert, _mm256_cvtph_ps as widen,
         _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps as fused, _mm256_load_si256 as load, _mm256_loadu_ps as load_floats,
         _mm256_mul_ps as multiply, _mm256_set1_epi8 as set1_8, _mm256_set1_epi32 as set1_32, _mm256_set1_ps as set1,
-        _mm256_setzero_ps as zero, _mm256_setzero_si256 as zero_whole, _mm256_srli_epi16 as shift,
-        _mm256_storeu_ps as store,
+        _mm256_setzero_ps as zero, _mm256_setzero_si256 as zero_whole, _mm256_storeu_ps as store,
     };
 
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
@@ -264,6 +277,16 @@ mod vnni256 {
     const MANY: usize = 1;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
+
+    /// How many times as much upper nibbles are.
+    const UPPER: f32 = 16.0;
+
+    /// Of each byte the upper nibble, in its place.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    fn upper(packed: Whole) -> Whole {
+        and(packed, set1_8(-16))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -291,7 +314,7 @@ mod avx2 {
         _mm256_fmadd_ps as fused, _mm256_load_si256 as load, _mm256_loadu_ps as load_floats, _mm256_madd_epi16,
         _mm256_maddubs_epi16, _mm256_mul_ps as multiply, _mm256_set1_epi8 as set1_8, _mm256_set1_epi16,
         _mm256_set1_epi32 as set1_32, _mm256_set1_ps as set1, _mm256_setzero_ps as zero,
-        _mm256_setzero_si256 as zero_whole, _mm256_sign_epi8, _mm256_srli_epi16 as shift, _mm256_storeu_ps as store,
+        _mm256_setzero_si256 as zero_whole, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps as store,
         _mm256_xor_si256,
     };
 
@@ -301,6 +324,16 @@ mod avx2 {
     const MANY: usize = 1;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
+
+    /// How many times as much upper nibbles are.
+    const UPPER: f32 = 1.0;
+
+    /// Of each byte the upper nibble. In its place two products with it would overflow 16 bits.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn upper(packed: Whole) -> Whole {
+        and(_mm256_srli_epi16::<4>(packed), set1_8(15))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
