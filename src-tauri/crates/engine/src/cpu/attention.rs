@@ -4,6 +4,7 @@ use zeroize::Zeroize;
 
 use super::cache::{Cache, List};
 use super::math::{self, LANES, Level, fold};
+use super::room::room;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use crate::backend::{Batch, PAGE_TOKENS, Row};
@@ -70,9 +71,13 @@ impl Attention<'_> {
         let first = self.parameters.window_of(self.layer).map_or(0, |window| count.saturating_sub(window));
         let queries = heads.queries.len() / head_size;
         scores.resize_with(queries, Vec::new);
-        scores.iter_mut().for_each(Vec::clear);
-        page.resize(queries * PAGE_TOKENS, 0.0);
-        keys.resize(PAGE_TOKENS * head_size, 0.0);
+        for scores in scores.iter_mut() {
+            // Of anything, so that it need not grow, which would leave the smaller one behind.
+            room(scores, (count - first).next_multiple_of(16));
+            scores.clear();
+        }
+        room(page, queries * PAGE_TOKENS);
+        room(keys, PAGE_TOKENS * head_size);
         for (index, seen) in pages_of(first, count) {
             let stored = self.cache.page(pages, index, self.layer, List::Key, heads.kv_head);
             scores_of(self.level, stored, heads.queries, keys, page);
@@ -92,7 +97,7 @@ impl Attention<'_> {
             math::softmax(self.level, scores, scale);
         }
         // Sums run in lanes by position, as if values were stored position after position. Lanes without any are zero.
-        lanes.resize(queries * LANES * head_size, 0.0);
+        room(lanes, queries * LANES * head_size);
         let all = pages_of(first, count)
             .map(|(index, _)| self.cache.page(pages, index, self.layer, List::Value, heads.kv_head));
         Values { pages: all.collect(), head_size, positions: first..count, weights: scores }.sum(self.level, lanes);
@@ -137,7 +142,9 @@ fn scores_of(level: Level, keys: &[u16], queries: &[f32], wide: &mut [f32], out:
             }
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::attention::scores(level, keys, queries, wide, out),
+        Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => {
+            x86::attention::scores(level, keys, queries, wide, out);
+        }
     }
 }
 
@@ -181,7 +188,7 @@ impl Values<'_> {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::attention::sum(level, self, lanes),
+            Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => x86::attention::sum(level, self, lanes),
         }
     }
 

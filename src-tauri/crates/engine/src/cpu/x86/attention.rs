@@ -6,22 +6,26 @@ use crate::backend::PAGE_TOKENS;
 use crate::cpu::attention::{Values, finish_scores};
 use crate::cpu::math::{LANES, Level};
 
-/// As [`crate::cpu::attention::scores`], at a level that the machine has.
+/// As the portable scores, at a level above that one, which does nothing here.
 pub(in crate::cpu) fn scores(level: Level, keys: &[u16], queries: &[f32], wide: &mut [f32], out: &mut [f32]) {
-    // SAFETY: a level is only ever had where the machine has its instructions.
-    unsafe {
-        if level == Level::Avx512 {
-            avx512::scores(keys, queries, wide, out);
-        } else {
-            avx2::scores(keys, queries, wide, out);
-        }
+    match level {
+        Level::Portable => {}
+        // SAFETY: whoever has such a level has shown that the machine has its instructions, of which AVX2's are a part.
+        Level::Avx2(_) | Level::AvxVnni(_) => unsafe { avx2::scores(keys, queries, wide, out) },
+        // SAFETY: likewise.
+        Level::Avx512(_) => unsafe { avx512::scores(keys, queries, wide, out) },
     }
 }
 
-/// As [`Values::sum`], at a level that the machine has.
+/// As the portable sums of values, at a level above that one, which does nothing here.
 pub(in crate::cpu) fn sum(level: Level, values: &Values<'_>, lanes: &mut [f32]) {
-    // SAFETY: as above.
-    unsafe { if level == Level::Avx512 { avx512::sum(values, lanes) } else { avx2::sum(values, lanes) } }
+    match level {
+        Level::Portable => {}
+        // SAFETY: as above.
+        Level::Avx2(_) | Level::AvxVnni(_) => unsafe { avx2::sum(values, lanes) },
+        // SAFETY: as above.
+        Level::Avx512(_) => unsafe { avx512::sum(values, lanes) },
+    }
 }
 
 /// Declares both for the registers of a module, which has named their intrinsics.

@@ -1,6 +1,9 @@
 //! Products of quantised rows with AVX2, AVX-VNNI and AVX-512; the same bits as the portable ones.
 
-#![allow(clippy::cast_ptr_alignment, reason = "lists are aligned as registers are, and other loads need no alignment")]
+#![allow(
+    clippy::cast_ptr_alignment,
+    reason = "lines and scales are aligned as registers are, and quants of activations are read as if they were not"
+)]
 #![expect(
     unsafe_code,
     reason = "vector loads take pointers, and functions compiled for wider instructions are called after asking for them"
@@ -15,16 +18,17 @@ use super::activations::{Activations, Quantised};
 use super::math::Level;
 use super::packed::{GROUP, Layout, Packed, Scales};
 
-/// As [`super::product::group`], at a level that the machine has.
+/// As [`super::product::group`], at a level above the portable one, which does nothing here.
 pub(super) fn group(level: Level, matrix: &Packed, group: usize, activations: &Activations, out: &mut [[f32; GROUP]]) {
     let rows = Rows::new(matrix, group);
-    // SAFETY: a level is only ever had where the machine has its instructions.
-    unsafe {
-        match level {
-            Level::Avx512 => avx512::tokens(rows, matrix, activations, out),
-            Level::AvxVnni => vnni256::tokens(rows, matrix, activations, out),
-            Level::Avx2 | Level::Portable => avx2::tokens(rows, matrix, activations, out),
-        }
+    match level {
+        Level::Portable => {}
+        // SAFETY: whoever has such a level has shown that the machine has its instructions.
+        Level::Avx2(_) => unsafe { avx2::tokens(rows, matrix, activations, out) },
+        // SAFETY: likewise.
+        Level::AvxVnni(_) => unsafe { vnni256::tokens(rows, matrix, activations, out) },
+        // SAFETY: likewise.
+        Level::Avx512(_) => unsafe { avx512::tokens(rows, matrix, activations, out) },
     }
 }
 
@@ -56,6 +60,8 @@ impl<'a> Rows<'a> {
             Scales::Half(list) => list[places.start * each..places.end * each].as_ptr().cast(),
             Scales::Single(list) => list[places.start * each..places.end * each].as_ptr().cast(),
         };
+        let halves_too = |list: &Scales| matches!(list, Scales::Half(_));
+        assert!(!matrix.layout.has_offsets() || halves_too(&matrix.offsets) == halves_too(&matrix.scales));
         let offsets = if matrix.layout.has_offsets() { list(&matrix.offsets, 1) } else { std::ptr::null() };
         Self { quants, scales: list(&matrix.scales, halves), offsets, blocks, lists: PhantomData }
     }
@@ -193,7 +199,7 @@ macro_rules! products {
                         for (side, weight) in weights.into_iter().enumerate() {
                             let lane = line + side * 4;
                             for n in 0..N {
-                                let four = set1_32(*with[n].quants.add(block * 8 + lane));
+                                let four = set1_32(with[n].quants.add(block * 8 + lane).read_unaligned());
                                 let sums = if KIND == NIBBLES || KIND == UNSIGNED {
                                     sum_unsigned(zero_whole(), weight, four)
                                 } else {
