@@ -121,18 +121,31 @@ macro_rules! products {
         ) {
             let with = |token: usize| Pointers::new(activations.quantised(token, matrix.sums), rows.blocks);
             let (many, rest) = out.as_chunks_mut::<MANY>();
-            let whole = many.len() * MANY;
-            for (index, out) in many.iter_mut().enumerate() {
-                let with = std::array::from_fn(|n| with(index * MANY + n));
-                for part in 0..PARTS {
-                    tile::<MANY, KIND, HALF>(rows, part, with, out);
-                }
+            let (pairs, single) = rest.as_chunks_mut::<2>();
+            let mut token = 0;
+            for out in many {
+                tiles::<MANY, KIND, HALF>(rows, std::array::from_fn(|n| with(token + n)), out);
+                token += MANY;
             }
-            for (index, out) in rest.iter_mut().enumerate() {
-                let out = std::array::from_mut(out);
-                for part in 0..PARTS {
-                    tile::<1, KIND, HALF>(rows, part, [with(whole + index)], out);
-                }
+            for out in pairs {
+                tiles::<2, KIND, HALF>(rows, std::array::from_fn(|n| with(token + n)), out);
+                token += 2;
+            }
+            for out in single {
+                tiles::<1, KIND, HALF>(rows, [with(token)], std::array::from_mut(out));
+                token += 1;
+            }
+        }
+
+        /// All registers of a group.
+        #[target_feature(enable = $features)]
+        fn tiles<const N: usize, const KIND: u8, const HALF: bool>(
+            rows: Rows<'_>,
+            with: [Pointers<'_>; N],
+            out: &mut [[f32; GROUP]; N],
+        ) {
+            for part in 0..PARTS {
+                tile::<N, KIND, HALF>(rows, part, with, out);
             }
         }
 
