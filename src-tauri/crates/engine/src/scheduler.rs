@@ -574,15 +574,12 @@ impl Engine {
             }
             (found, None) => found,
         };
-        let found = match found {
-            Ok(found) => found,
-            Err(fault) => {
-                self.fault = Some(fault);
-                Vec::new()
-            }
-        };
+        let found = Zeroizing::new(found.unwrap_or_else(|fault| {
+            self.fault = Some(fault);
+            Vec::new()
+        }));
         let mut outputs = Vec::with_capacity(self.sequences.len());
-        let mut found = found.into_iter();
+        let mut found = found.iter();
         for row in &mut rows {
             // It held the prompt.
             row.token = 0;
@@ -600,7 +597,7 @@ impl Engine {
             if row.wanted != Wanted::Nothing
                 && let Some(found) = found.next()
             {
-                let output = take_token(sequence, &self.tokenizer, self.past_ends, self.think, &found);
+                let output = take_token(sequence, &self.tokenizer, self.past_ends, self.think, found);
                 outputs.push(output);
             }
         }
@@ -661,12 +658,15 @@ impl Engine {
         rows
     }
 
-    fn penalties(&self, rows: &[Row]) -> Vec<Penalty> {
-        let mut penalties = Vec::new();
-        for (row, about) in rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
+    fn penalties(&self, rows: &[Row]) -> Zeroizing<Vec<Penalty>> {
+        let wanting = rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing);
+        let generated = |row: &Row| self.sequences[row.sequence].generated.len();
+        // Room for all: a list that grows would leave copies behind.
+        let mut penalties = Zeroizing::new(Vec::with_capacity(wanting.clone().map(|(_, row)| generated(row)).sum()));
+        for (row, about) in wanting {
             let sequence = &self.sequences[about.sequence];
             let of_row = sequence.sampling.penalties(&sequence.generated);
-            penalties.extend(of_row.into_iter().map(|(token, amount)| Penalty { row, token, amount }));
+            penalties.extend(of_row.iter().map(|&(token, amount)| Penalty { row, token, amount }));
         }
         penalties
     }

@@ -13,7 +13,7 @@ mod product;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Wanted};
 use crate::fault::DeviceFault;
@@ -128,13 +128,13 @@ impl Backend for Cpu {
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.pass(batch, &mut scratch);
-        let mut logits = Vec::new();
-        let mut found = Vec::new();
+        let mut logits = Zeroizing::new(Vec::new());
+        let mut found = batch.room_for_found();
         for (index, row) in batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
             logits.resize(self.parameters.vocabulary, 0.0);
             scratch.logits(found.len(), &mut logits);
             if let Some(cap) = self.parameters.logit_cap {
-                for logit in &mut logits {
+                for logit in logits.iter_mut() {
                     *logit = math::capped(*logit, cap);
                 }
             }
@@ -149,9 +149,8 @@ impl Backend for Cpu {
             }
             found.push(find(row.wanted, &logits));
         }
-        logits.zeroize();
         self.scratch = scratch;
-        Ok(found)
+        Ok(std::mem::take(&mut found))
     }
 }
 
