@@ -190,6 +190,8 @@ pub(crate) struct Home {
     pub adapter: Option<String>,
     /// Why it does not run on the graphics card although it should, in words of the log.
     pub fallback: Option<String>,
+    /// Why an NVIDIA card is not used through CUDA although it could be reached, in words of the log.
+    pub passed_over: Option<String>,
     /// What is done with a graphics card that is being tried out, while that goes on.
     pub trying: Option<Trying>,
     /// How the model's kernels are cut for the card, if that was found out.
@@ -429,6 +431,7 @@ pub(crate) mod tests {
             backend: Some("cpu".to_owned()),
             adapter: None,
             fallback: None,
+            passed_over: None,
             trying: None,
             tuned: None,
             refused_reports: 0.0,

@@ -141,6 +141,21 @@ describe('the cards', () => {
     expect(words(container)).toContain('The model runs on the processor, although the graphics card should do it. Reason: no adapter offers');
   });
 
+  it('say that a card is not used in its fastest way, and why, once it is known', async () => {
+    const { container, fake } = await show('open');
+    expect(words(container)).not.toContain('CUDA');
+    const told = { ...fake.home_, passed_over: 'the graphics card cannot be trusted: it adds wrongly' };
+    fake.say({ event: 'home', data: told });
+    await tick();
+    expect(words(container)).toContain(
+      'Your NVIDIA card cannot be used in its fastest way (CUDA). The model runs all the same, in another way that may be slower. Reason: the graphics card cannot be trusted: it adds wrongly.',
+    );
+    fake.say({ event: 'home', data: { ...told, backend: 'cpu', adapter: null } });
+    await tick();
+    expect(words(container)).toContain('Your NVIDIA card cannot be used (through CUDA). The processor does its work, which is slower. Reason:');
+    expect(words(container)).not.toContain('fastest way');
+  });
+
   it('say how the card in use was set up and what was measured then, and nothing of the others', async () => {
     const { container, fake } = await show('open');
     const lines = () => [...container.querySelectorAll('.gpu')].map((panel) => words(panel)).filter((text) => text.includes('Set up'));

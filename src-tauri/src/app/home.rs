@@ -95,6 +95,7 @@ pub(crate) fn home(
         backend: model.map(|model| model.backend.clone()),
         adapter: model.and_then(|model| model.adapter.clone()),
         fallback: snapshot.and_then(|snapshot| snapshot.fallback.clone()),
+        passed_over: model.and_then(|model| model.passed_over.clone()),
         trying: snapshot.and_then(|snapshot| snapshot.trying).map(|trying| view::Trying {
             measuring: trying.trial == Trial::Measuring,
             number: trying.number,

@@ -178,6 +178,8 @@ export type Home_Deserialize = {
 	adapter?: string | null,
 	/**  Why it does not run on the graphics card although it should, in words of the log. */
 	fallback?: string | null,
+	/**  Why an NVIDIA card is not used through CUDA although it could be reached, in words of the log. */
+	passed_over?: string | null,
 	/**  What is done with a graphics card that is being tried out, while that goes on. */
 	trying?: Trying | null,
 	/**  How the model's kernels are cut for the card, if that was found out. */
@@ -210,6 +212,8 @@ export type Home_Serialize = {
 	adapter: string | null,
 	/**  Why it does not run on the graphics card although it should, in words of the log. */
 	fallback: string | null,
+	/**  Why an NVIDIA card is not used through CUDA although it could be reached, in words of the log. */
+	passed_over: string | null,
 	/**  What is done with a graphics card that is being tried out, while that goes on. */
 	trying: Trying | null,
 	/**  How the model's kernels are cut for the card, if that was found out. */

@@ -58,6 +58,7 @@ export function fakeHome(scene: Scene, now: number): Home {
     backend: resting || scene === 'unknown' ? null : scene === 'fallback' ? 'cpu' : 'wgpu',
     adapter: resting || scene === 'fallback' || scene === 'unknown' ? null : GAME_CARD,
     fallback: scene === 'fallback' ? 'no adapter offers the storage buffers this model needs (128 MB offered, 288 MB needed)' : null,
+    passed_over: null,
     trying: scene === 'restarting' ? { measuring: false, number: 1, of: 6 } : null,
     tuned:
       scene === 'open'

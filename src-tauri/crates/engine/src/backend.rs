@@ -1,5 +1,7 @@
 //! What computes: the one door between the scheduler and a device.
 
+use zeroize::{Zeroize, Zeroizing};
+
 use crate::fault::DeviceFault;
 use crate::sampling::Candidates;
 
@@ -38,7 +40,7 @@ pub struct Row {
     pub wanted: Wanted,
 }
 
-/// What is taken off one logit before anything is chosen.
+/// What is taken off one logit before anything is chosen. Not printable: it says what was generated.
 #[derive(Clone, Copy)]
 pub struct Penalty {
     /// Number of the row in the batch.
@@ -49,7 +51,16 @@ pub struct Penalty {
     pub amount: f32,
 }
 
-/// Tokens that may be chosen: a bit for each of the vocabulary. Not printable: it is what an answer may be made of.
+impl Zeroize for Penalty {
+    fn zeroize(&mut self) {
+        self.row.zeroize();
+        self.token.zeroize();
+        self.amount.zeroize();
+    }
+}
+
+/// Tokens that may be chosen: a bit for each of the vocabulary. Not printable, and overwritten at its end: it is what an answer may be
+/// made of.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mask {
     words: Vec<u32>,
@@ -98,6 +109,18 @@ impl Mask {
     }
 }
 
+impl Zeroize for Mask {
+    fn zeroize(&mut self) {
+        self.words.zeroize();
+    }
+}
+
+impl Drop for Mask {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
 /// A row behind which only some tokens may be chosen.
 #[derive(Clone, Copy)]
 pub struct Masked<'a> {
@@ -120,7 +143,7 @@ pub struct Batch<'a> {
     pub masks: &'a [Masked<'a>],
 }
 
-/// What was wanted behind one row.
+/// What was wanted behind one row. Lists of it are to be overwritten at their end.
 pub enum Found {
     /// The likeliest token; of equals the lowest id.
     Likeliest(u32),
@@ -128,6 +151,24 @@ pub enum Found {
     Candidates(Candidates),
     /// All logits.
     Logits(Vec<f32>),
+}
+
+impl Zeroize for Found {
+    fn zeroize(&mut self) {
+        match self {
+            Self::Likeliest(token) => token.zeroize(),
+            Self::Candidates(candidates) => candidates.zeroize(),
+            Self::Logits(logits) => logits.zeroize(),
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// An empty list with room for what its rows want: one that grows would leave copies behind.
+    pub(crate) fn room_for_found(&self) -> Zeroizing<Vec<Found>> {
+        let count = self.rows.iter().filter(|row| row.wanted != Wanted::Nothing).count();
+        Zeroizing::new(Vec::with_capacity(count))
+    }
 }
 
 /// A device that runs the model's forward pass and keeps the attention cache.

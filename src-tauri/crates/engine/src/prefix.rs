@@ -20,7 +20,12 @@ use crate::scheduler::SequenceId;
 /// What may share pages: whatever one client, and nobody else, said in one context. How long something took tells whether its
 /// beginning was known, so nothing is ever shared across conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Conversation(pub u64);
+pub struct Conversation {
+    /// Out of whose quota it is kept: what is kept of one quota is never pushed out by what is to be kept of another.
+    pub quota: u64,
+    /// Which one; never the same for two.
+    pub number: u64,
+}
 
 /// Names a shared page; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,27 +177,59 @@ impl Prefixes {
         self.shared.values().filter(|shared| shared.users == 0).count()
     }
 
-    /// Gives up to so many pages that nobody uses, those first that were used longest ago.
-    pub(crate) fn evict(&mut self, count: usize) -> Vec<u32> {
+    /// Gives what nobody uses of the conversation that was used longest ago; nothing if there is none. All of it or nothing: how much
+    /// is left of a conversation then tells nothing of how much others were kept.
+    pub(crate) fn evict(&mut self) -> Vec<u32> {
+        self.evict_of(|_| true)
+    }
+
+    /// Gives what of a conversation's quota is more than so many pages that nobody uses: of the conversation itself those used longest
+    /// ago, then other conversations whole, in the order in which they were used last.
+    pub(crate) fn trim(&mut self, conversation: Conversation, most: usize) -> Vec<u32> {
         let mut free = Vec::new();
-        while free.len() < count {
-            let ends = self.shared.iter().filter(|(_, shared)| shared.users == 0 && shared.behind == 0);
+        let unused = |this: &Self, of: &dyn Fn(&Conversation) -> bool| {
+            this.shared.values().filter(|shared| shared.users == 0 && of(&shared.conversation)).count()
+        };
+        while unused(self, &|other| *other == conversation) > most {
+            let of_it = self.shared.iter().filter(|(_, shared)| shared.conversation == conversation);
+            let ends = of_it.filter(|(_, shared)| shared.users == 0 && shared.behind == 0);
             let Some(id) = ends.min_by_key(|(_, shared)| shared.used).map(|(id, _)| *id) else { break };
             free.extend(self.remove(id));
+        }
+        while unused(self, &|other| other.quota == conversation.quota) > most {
+            let gone = self.evict_of(|other| other.quota == conversation.quota && *other != conversation);
+            if gone.is_empty() {
+                break;
+            }
+            free.extend(gone);
         }
         free
     }
 
+    fn evict_of(&mut self, may_go: impl Fn(&Conversation) -> bool) -> Vec<u32> {
+        let mut used: BTreeMap<Conversation, (bool, u64)> = BTreeMap::new();
+        for shared in self.shared.values().filter(|shared| may_go(&shared.conversation)) {
+            let (any, last) = used.entry(shared.conversation).or_default();
+            *any |= shared.users == 0;
+            *last = shared.used.max(*last);
+        }
+        let oldest = used.iter().filter(|(_, (any, _))| *any).min_by_key(|(_, (_, last))| *last);
+        oldest.map(|(conversation, _)| *conversation).map_or_else(Vec::new, |oldest| self.remove_unused(oldest))
+    }
+
     /// Nothing of a conversation is kept any more. Gives its pages that nobody uses; the others go with their last user.
     pub(crate) fn forget(&mut self, conversation: Conversation) -> Vec<u32> {
-        let mut unused = Vec::new();
-        // Pages come after those they follow.
-        for (id, shared) in self.shared.iter_mut().rev().filter(|(_, shared)| shared.conversation == conversation) {
+        for shared in self.shared.values_mut().filter(|shared| shared.conversation == conversation) {
             shared.kept = false;
-            if shared.users == 0 {
-                unused.push(*id);
-            }
         }
+        self.remove_unused(conversation)
+    }
+
+    fn remove_unused(&mut self, conversation: Conversation) -> Vec<u32> {
+        let is_unused = |shared: &Shared| shared.conversation == conversation && shared.users == 0;
+        // Pages come after those they follow.
+        let unused: Vec<SharedId> =
+            self.shared.iter().rev().filter(|(_, shared)| is_unused(shared)).map(|(id, _)| *id).collect();
         unused.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 

@@ -1,8 +1,7 @@
 //! From logits to one token.
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
 
 /// How the next token is chosen. The fields are those of the OpenAI-like interfaces.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +31,7 @@ impl Default for Sampling {
 /// less than one in sixty-five each, and nonsense for the most part.
 pub const MAX_CANDIDATES: usize = 64;
 
-/// The likeliest tokens of one place in an answer. Not printable: it is what the answer is made of.
+/// The likeliest tokens of one place in an answer. Not printable, and overwritten at its end: it is what the answer is made of.
 #[derive(Clone, Default, PartialEq)]
 pub struct Candidates {
     /// Id and logit after penalties, in falling order, of equals the lower id first. At most [`MAX_CANDIDATES`]; none whose logit
@@ -41,6 +40,19 @@ pub struct Candidates {
     /// Logarithm of the sum of the exponentials of all logits, those that are no candidates included: a candidate's probability
     /// at temperature 1 is `exp(logit - log_sum_exp)`.
     pub log_sum_exp: f32,
+}
+
+impl Zeroize for Candidates {
+    fn zeroize(&mut self) {
+        self.likeliest.zeroize();
+        self.log_sum_exp.zeroize();
+    }
+}
+
+impl Drop for Candidates {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
 }
 
 impl Candidates {
@@ -89,14 +101,20 @@ impl Sampling {
         !random
     }
 
-    /// What to take off which logit, given what was generated so far. No token comes twice.
-    pub fn penalties(&self, history: &[u32]) -> BTreeMap<u32, f32> {
-        let mut penalties: BTreeMap<u32, f32> = BTreeMap::new();
+    /// What to take off which logit, given what was generated so far, in the order of tokens. No token comes twice.
+    pub fn penalties(&self, history: &[u32]) -> Zeroizing<Vec<(u32, f32)>> {
         if self.frequency_penalty == 0.0 && self.presence_penalty == 0.0 {
-            return penalties;
+            return Zeroizing::default();
         }
-        for token in history {
-            *penalties.entry(*token).or_insert(self.presence_penalty) += self.frequency_penalty;
+        let mut sorted = Zeroizing::new(history.to_vec());
+        sorted.sort_unstable();
+        // Room for all: a list that grows would leave copies behind.
+        let mut penalties: Zeroizing<Vec<(u32, f32)>> = Zeroizing::new(Vec::with_capacity(sorted.len()));
+        for &token in sorted.iter() {
+            match penalties.last_mut() {
+                Some((last, amount)) if *last == token => *amount += self.frequency_penalty,
+                _ => penalties.push((token, self.presence_penalty + self.frequency_penalty)),
+            }
         }
         penalties
     }
@@ -112,11 +130,8 @@ impl Sampling {
             return best;
         }
         let temperature = f64::from(self.temperature);
-        let mut weights: Vec<(f64, u32)> = candidates
-            .likeliest
-            .iter()
-            .map(|&(token, logit)| ((f64::from(logit - highest) / temperature).exp(), token))
-            .collect();
+        let weight = |&(token, logit): &(u32, f32)| ((f64::from(logit - highest) / temperature).exp(), token);
+        let mut weights: Zeroizing<Vec<(f64, u32)>> = Zeroizing::new(candidates.likeliest.iter().map(weight).collect());
         if self.top_p < 1.0 {
             cut(&mut weights, f64::from(self.top_p));
         }
@@ -129,7 +144,7 @@ impl Sampling {
 /// result is 0.
 pub fn sample(logits: &[f32], sampling: &Sampling, position: u64, history: &[u32]) -> u32 {
     let mut logits = logits.to_vec();
-    for (token, amount) in sampling.penalties(history) {
+    for &(token, amount) in sampling.penalties(history).iter() {
         if let Some(logit) = logits.get_mut(token as usize) {
             *logit -= amount;
         }

@@ -245,7 +245,7 @@ pub struct Engine {
     max_sequences: usize,
     sequences: Vec<Sequence>,
     prefixes: Prefixes,
-    /// Pages that may be kept for what follows in a conversation.
+    /// Pages of one quota that may be kept for what follows in its conversations.
     most_kept: usize,
     pace: Pace,
     /// The tokens that begin and end what a model thinks, if it does.
@@ -420,7 +420,8 @@ impl Engine {
     }
 
     /// Admits a request of a conversation or says why not. What its prompt has in common with others of the conversation is computed
-    /// once. With `keep`, what it leaves behind is kept for those that follow: until [`Engine::forget`], or until memory is wanted.
+    /// once. With `keep`, what it leaves behind is kept for those that follow: until [`Engine::forget`], until later conversations of its
+    /// quota need the room, or until a request needs the memory. Of a conversation that gives way nothing is left.
     pub fn add_to(&mut self, conversation: Conversation, keep: bool, request: Request) -> Result<SequenceId, Refused> {
         self.admit(request, Some((conversation, keep)))
     }
@@ -434,7 +435,7 @@ impl Engine {
         self.release(free);
     }
 
-    /// Tokens that are kept and that no running sequence uses; at most as many as one sequence can have.
+    /// Tokens that are kept and that no running sequence uses; of each quota at most as many as one sequence can have.
     pub fn kept_tokens(&self) -> usize {
         self.prefixes.unused() * PAGE_TOKENS
     }
@@ -486,7 +487,8 @@ impl Engine {
         Ok(id)
     }
 
-    /// Pages for so many tokens: those that are there already, and fresh ones. What is kept for conversations gives way.
+    /// Pages for so many tokens: those that are there already, and fresh ones. What is kept for conversations gives way, but only if
+    /// that is enough.
     fn reserve(
         &mut self,
         id: SequenceId,
@@ -496,26 +498,44 @@ impl Engine {
     ) -> Result<(Option<Membership>, Pages), Refused> {
         let count = tokens.div_ceil(PAGE_TOKENS);
         let mut path = place.map_or_else(Vec::new, |(conversation, _)| self.prefixes.join(conversation, prompt));
-        let fresh = loop {
-            let missing = count - path.len();
-            if let Some(fresh) = self.backend.reserve(missing * PAGE_TOKENS) {
-                break fresh;
-            }
-            let free = self.prefixes.evict(missing);
-            if free.is_empty() {
-                let free = self.prefixes.leave(&path, id, false);
-                self.release(free);
-                return Err(Refused::Full);
-            }
+        let Some(fresh) = self.find_room(count - path.len()) else {
+            let free = self.prefixes.leave(&path, id, false);
             self.release(free);
+            return Err(Refused::Full);
         };
         let mut pages = self.prefixes.pages(&path);
-        pages.extend_from_slice(&fresh.0);
+        pages.extend_from_slice(&fresh);
         let member = place.map(|(conversation, keep)| {
-            self.prefixes.open(conversation, prompt, &mut path, fresh.0.iter().copied());
+            self.prefixes.open(conversation, prompt, &mut path, fresh.iter().copied());
             Membership { conversation, path, keep }
         });
         Ok((member, Pages(pages)))
+    }
+
+    /// So many fresh pages, for which conversations give way one by one; none of them does if there is no room without them as well.
+    fn find_room(&mut self, count: usize) -> Option<Vec<u32>> {
+        if let Some(Pages(fresh)) = self.backend.reserve(count * PAGE_TOKENS) {
+            return Some(fresh);
+        }
+        let unused = self.prefixes.unused();
+        if unused == 0 {
+            return None;
+        }
+        // What not even all that is kept would make room for has to be there by itself.
+        let beside = count.saturating_sub(unused);
+        let mut fresh = if beside > 0 { self.backend.reserve(beside * PAGE_TOKENS)?.0 } else { Vec::new() };
+        loop {
+            if let Some(Pages(rest)) = self.backend.reserve((count - beside) * PAGE_TOKENS) {
+                fresh.extend(rest);
+                return Some(fresh);
+            }
+            let free = self.prefixes.evict();
+            if free.is_empty() {
+                self.release(fresh);
+                return None;
+            }
+            self.release(free);
+        }
     }
 
     /// Whether an answer to this prompt begins with thoughts: some templates end with the token before them.
@@ -554,15 +574,12 @@ impl Engine {
             }
             (found, None) => found,
         };
-        let found = match found {
-            Ok(found) => found,
-            Err(fault) => {
-                self.fault = Some(fault);
-                Vec::new()
-            }
-        };
+        let found = Zeroizing::new(found.unwrap_or_else(|fault| {
+            self.fault = Some(fault);
+            Vec::new()
+        }));
         let mut outputs = Vec::with_capacity(self.sequences.len());
-        let mut found = found.into_iter();
+        let mut found = found.iter();
         for row in &mut rows {
             // It held the prompt.
             row.token = 0;
@@ -580,7 +597,7 @@ impl Engine {
             if row.wanted != Wanted::Nothing
                 && let Some(found) = found.next()
             {
-                let output = take_token(sequence, &self.tokenizer, self.past_ends, self.think, &found);
+                let output = take_token(sequence, &self.tokenizer, self.past_ends, self.think, found);
                 outputs.push(output);
             }
         }
@@ -641,12 +658,15 @@ impl Engine {
         rows
     }
 
-    fn penalties(&self, rows: &[Row]) -> Vec<Penalty> {
-        let mut penalties = Vec::new();
-        for (row, about) in rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
+    fn penalties(&self, rows: &[Row]) -> Zeroizing<Vec<Penalty>> {
+        let wanting = rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing);
+        let generated = |row: &Row| self.sequences[row.sequence].generated.len();
+        // Room for all: a list that grows would leave copies behind.
+        let mut penalties = Zeroizing::new(Vec::with_capacity(wanting.clone().map(|(_, row)| generated(row)).sum()));
+        for (row, about) in wanting {
             let sequence = &self.sequences[about.sequence];
             let of_row = sequence.sampling.penalties(&sequence.generated);
-            penalties.extend(of_row.into_iter().map(|(token, amount)| Penalty { row, token, amount }));
+            penalties.extend(of_row.iter().map(|&(token, amount)| Penalty { row, token, amount }));
         }
         penalties
     }
@@ -679,13 +699,15 @@ impl Engine {
     fn remove(&mut self, id: SequenceId, keep: bool) -> Option<TokenCounts> {
         let index = self.sequences.iter().position(|sequence| sequence.id == id)?;
         let mut sequence = self.sequences.remove(index);
-        let mut free = match sequence.member.take() {
+        let free = match sequence.member.take() {
             None => std::mem::take(&mut sequence.pages.0),
-            Some(member) => self.leave(&sequence, member, keep),
+            Some(member) => {
+                let conversation = member.conversation;
+                let mut free = self.leave(&sequence, member, keep);
+                free.extend(self.prefixes.trim(conversation, self.most_kept));
+                free
+            }
         };
-        // Over the limit, in the order in which they were used last.
-        let over = self.prefixes.unused().saturating_sub(self.most_kept);
-        free.extend(self.prefixes.evict(over));
         // Even if there is nothing to free: a device also wipes what it needed to compute.
         self.backend.release(Pages(free));
         Some(sequence.usage())

@@ -14,6 +14,8 @@ use engine::{Device, Engine, Model, Options, Request, Sampling};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::inference::computing_threads;
+
 pub use adapters::adapters;
 pub use bench::{Bench, bench};
 pub use tune::tune;
@@ -107,7 +109,6 @@ fn start(
     if needed > most {
         bail!("{prompt} tokens of prompt and {answer} to generate exceed the model's context of {most}");
     }
-    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    let options = Options { threads: threads.unwrap_or(1), context: needed.max(1), max_sequences: sequences };
+    let options = Options { threads: computing_threads(threads), context: needed.max(1), max_sequences: sequences };
     Engine::on(device, model, options).context("cannot start the engine")
 }

@@ -146,6 +146,15 @@ pub enum Report {
     },
 }
 
+/// Threads that compute where nobody chose: the machine is its owner's in the first place.
+pub const THREADS: usize = 2;
+
+/// Threads that compute if so many are wanted: at least one, never more than the processor has.
+pub fn computing_threads(wanted: Option<usize>) -> usize {
+    let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wanted.unwrap_or(THREADS).clamp(1, most)
+}
+
 /// What the event loop decides about the threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
@@ -155,7 +164,7 @@ pub struct Setup {
     pub tunings: Vec<Vec<u8>>,
     /// Fails in this way after so many steps: for tests of what happens then.
     pub fails: Option<(u64, DeviceFault)>,
-    /// Threads that compute; `None`: two.
+    /// Threads that compute; `None`: [`THREADS`], as far as the processor has them. See [`computing_threads`].
     pub threads: Option<usize>,
     /// Most sequences at once; never more than [`MAX_SEQUENCES`].
     pub max_sequences: usize,
@@ -332,7 +341,7 @@ impl Loaded {
             passed_over: None,
         };
         let options = Options {
-            threads: setup.threads.unwrap_or(2),
+            threads: computing_threads(setup.threads),
             context,
             max_sequences: setup.max_sequences.clamp(1, MAX_SEQUENCES),
         };

@@ -57,7 +57,7 @@ enum Command {
         /// How often all of it is measured; the best and the median are given.
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         rounds: u16,
-        /// Threads that compute, at most as many as the processor has. Default: 2.
+        /// Threads that compute, never more than the processor has. Default: 2.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
         /// Write one JSON object instead of sentences.
@@ -109,7 +109,7 @@ enum Command {
         /// 0 always takes the likeliest token; up to 2.
         #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
         temperature: f32,
-        /// Threads that compute, at most as many as the processor has. Default: 2.
+        /// Threads that compute, never more than the processor has. Default: 2.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
         /// Write one JSON object: {"prompt_tokens":[…],"tokens":[…],"text":"…"}.

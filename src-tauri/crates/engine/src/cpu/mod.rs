@@ -14,7 +14,7 @@ mod room;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Wanted};
 use crate::fault::DeviceFault;
@@ -131,12 +131,12 @@ impl Backend for Cpu {
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.pass(batch, &mut scratch);
-        let mut logits = vec![0.0; self.parameters.vocabulary];
-        let mut found = Vec::new();
+        let mut logits = Zeroizing::new(vec![0.0; self.parameters.vocabulary]);
+        let mut found = batch.room_for_found();
         for (index, row) in batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
             scratch.logits(found.len(), &mut logits);
             if let Some(cap) = self.parameters.logit_cap {
-                for logit in &mut logits {
+                for logit in logits.iter_mut() {
                     *logit = math::capped(*logit, cap);
                 }
             }
@@ -151,9 +151,8 @@ impl Backend for Cpu {
             }
             found.push(find(row.wanted, &logits));
         }
-        logits.zeroize();
         self.scratch = scratch;
-        Ok(found)
+        Ok(std::mem::take(&mut found))
     }
 }
 

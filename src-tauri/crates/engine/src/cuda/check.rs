@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted};
 use crate::cpu::{self, Cpu};
 use crate::device::Memory;
@@ -176,7 +178,7 @@ fn embed(card: &Card, parameters: &Parameters, kind: TensorType) -> Result<(), S
 
 fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
     let wanting = (0..rows.len()).filter(|&row| rows[row].wanted != Wanted::Nothing).collect();
-    Part { rows, sequences, penalties: Vec::new(), masks: Vec::new(), wanting }
+    Part { rows, sequences, penalties: Zeroizing::default(), masks: Vec::new(), wanting }
 }
 
 /// A matrix of this type with several tokens' activations.

@@ -284,14 +284,14 @@ impl Backend for Cuda {
             return Err(fault.clone());
         }
         self.work = Work::default();
-        let mut found = Vec::new();
+        let mut found = batch.room_for_found();
         for part in Part::cut(batch, BATCH as usize, self.results as usize) {
             if let Err(fault) = self.step(&part, &mut found) {
                 self.fault = Some(fault.clone());
                 return Err(fault);
             }
         }
-        Ok(found)
+        Ok(std::mem::take(&mut found))
     }
 
     fn work(&self) -> Option<Work> {

@@ -50,7 +50,7 @@ pub(crate) struct Part<'a> {
     pub(crate) rows: &'a [Row],
     pub(crate) sequences: &'a [&'a Pages],
     /// Those of these rows, with the numbers of the batch's rows.
-    pub(crate) penalties: Vec<Penalty>,
+    pub(crate) penalties: Zeroizing<Vec<Penalty>>,
     /// Likewise.
     pub(crate) masks: Vec<Masked<'a>>,
     /// Rows that want something.
@@ -75,7 +75,9 @@ impl<'a> Part<'a> {
                 last += 1;
             }
             let inside = batch.penalties.iter().filter(|penalty| (first..last).contains(&penalty.row));
-            let penalties = inside.map(|&penalty| Penalty { row: penalty.row - first, ..penalty }).collect();
+            // Room for all: a list that grows would leave copies behind.
+            let mut penalties = Zeroizing::new(Vec::with_capacity(inside.clone().count()));
+            penalties.extend(inside.map(|&penalty| Penalty { row: penalty.row - first, ..penalty }));
             let inside = batch.masks.iter().filter(|masked| (first..last).contains(&masked.row));
             let masks = inside.map(|&masked| Masked { row: masked.row - first, ..masked }).collect();
             parts.push(Self { rows: &batch.rows[first..last], sequences: batch.sequences, penalties, masks, wanting });
@@ -210,8 +212,8 @@ impl<'a> Part<'a> {
                 Wanted::Candidates => {
                     let at = copies.next().map_or(0, |&(_, _, to, _)| to as usize);
                     let pair = |n: usize| (word(at + 4 + n * 8), f32::from_bits(word(at + 8 + n * 8)));
-                    let likeliest: Vec<(u32, f32)> =
-                        (0..MAX_CANDIDATES).map(pair).take_while(|&(id, _)| id != u32::MAX).collect();
+                    let mut likeliest: Vec<(u32, f32)> = Vec::with_capacity(MAX_CANDIDATES);
+                    likeliest.extend((0..MAX_CANDIDATES).map(pair).take_while(|&(id, _)| id != u32::MAX));
                     Found::Candidates(Candidates { likeliest, log_sum_exp: f32::from_bits(word(at)) })
                 }
                 Wanted::Logits => {

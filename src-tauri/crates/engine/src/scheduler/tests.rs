@@ -158,8 +158,13 @@ fn run(engine: &mut Engine) -> BTreeMap<SequenceId, (Vec<u32>, TokenCounts)> {
     answers
 }
 
-const ONE: Conversation = Conversation(1);
-const OTHER: Conversation = Conversation(2);
+/// The conversations of one quota.
+fn conversation(number: u64) -> Conversation {
+    Conversation { quota: 0, number }
+}
+
+const ONE: Conversation = Conversation { quota: 0, number: 1 };
+const OTHER: Conversation = Conversation { quota: 0, number: 2 };
 
 #[test]
 fn a_request_joins_at_the_next_step_and_no_answer_waits_for_a_prompt() {
@@ -298,14 +303,14 @@ fn a_conversation_goes_on_where_it_was_answer_included() {
 fn what_is_kept_is_bounded_gives_way_to_requests_and_the_oldest_goes_first() {
     let device = Device::new(32);
     let mut engine = engine(&device, 2);
-    for conversation in 0..8 {
-        engine.add_to(Conversation(conversation), true, request(&prompt(1, 100), 4)).unwrap();
+    for number in 0..8 {
+        engine.add_to(conversation(number), true, request(&prompt(1, 100), 4)).unwrap();
         run(&mut engine);
         assert!(engine.kept_tokens() <= 512, "no more than one sequence can have");
     }
-    assert_eq!(engine.kept_tokens(), 512);
-    let cached = |engine: &mut Engine, conversation| {
-        let id = engine.add_to(Conversation(conversation), true, request(&prompt(1, 100), 4)).unwrap();
+    assert_eq!(engine.kept_tokens(), 5 * 96, "whole conversations");
+    let cached = |engine: &mut Engine, number| {
+        let id = engine.add_to(conversation(number), true, request(&prompt(1, 100), 4)).unwrap();
         run(engine)[&id].1.cached
     };
     assert_eq!(cached(&mut engine, 7), 96);
@@ -317,6 +322,59 @@ fn what_is_kept_is_bounded_gives_way_to_requests_and_the_oldest_goes_first() {
     assert!(both.iter().all(|id| answers[id].0.len() == 12));
     assert_eq!(device.books().used(), 0);
     assert_eq!(device.books().most_used, 32);
+}
+
+#[test]
+fn what_is_kept_of_one_quota_is_not_pushed_out_by_another_and_goes_whole() {
+    let device = Device::new(64);
+    let mut engine = engine(&device, 2);
+    let ask = |engine: &mut Engine, conversation, seed, tokens| {
+        let id = engine.add_to(conversation, true, request(&prompt(seed, tokens), 4)).unwrap();
+        run(engine)[&id].1.cached
+    };
+    let mine = Conversation { quota: 1, number: 100 };
+    ask(&mut engine, mine, 1, 300);
+    // However much somebody else has kept.
+    for number in 0..8 {
+        ask(&mut engine, conversation(number), 2, 400);
+    }
+    assert_eq!(engine.kept_tokens(), 288 + 384);
+    assert_eq!(ask(&mut engine, mine, 1, 300), 288);
+    // Within a quota one that needs a single page more takes the whole of the oldest.
+    let (old, middle) = (Conversation { quota: 2, number: 200 }, Conversation { quota: 2, number: 201 });
+    ask(&mut engine, old, 1, 260);
+    ask(&mut engine, middle, 1, 200);
+    ask(&mut engine, Conversation { quota: 2, number: 202 }, 1, 100);
+    assert_eq!(engine.kept_tokens(), 288 + 384 + 192 + 96);
+    assert_eq!(ask(&mut engine, middle, 1, 200), 192);
+    // Branches of one conversation push out only each other.
+    for seed in 3..9 {
+        ask(&mut engine, mine, seed, 300);
+    }
+    assert_eq!(engine.kept_tokens(), 512 + 384 + 192 + 96);
+}
+
+#[test]
+fn nothing_that_is_kept_gives_way_to_a_request_that_has_no_room_anyhow() {
+    let device = Device::new(16);
+    let mut engine = engine(&device, 3);
+    engine.add_to(ONE, true, request(&prompt(1, 100), 4)).unwrap();
+    engine.add_to(OTHER, true, request(&prompt(1, 100), 4)).unwrap();
+    run(&mut engine);
+    assert_eq!(engine.kept_tokens(), 192);
+    let running = engine.add(request(&prompt(2, 200), 24)).unwrap();
+    // 16 pages, of which 7 are in use and 6 are kept: no room for 10 even so, as often as it is asked for.
+    for _ in 0..3 {
+        assert!(matches!(engine.add(request(&prompt(3, 300), 20)), Err(Refused::Full)));
+        assert_eq!((engine.kept_tokens(), device.books().used()), (192, 13));
+    }
+    // One conversation gives way if that is enough, and the one that was used longest ago.
+    let fits = engine.add(request(&prompt(3, 160), 20)).unwrap();
+    assert_eq!(engine.kept_tokens(), 96);
+    let answers = run(&mut engine);
+    assert_eq!((answers[&running].0.len(), answers[&fits].0.len()), (24, 20));
+    let again = engine.add_to(OTHER, true, request(&prompt(1, 100), 4)).unwrap();
+    assert_eq!(run(&mut engine)[&again].1.cached, 96);
 }
 
 #[test]
@@ -451,7 +509,7 @@ proptest! {
         for act in acts {
             let new = match act {
                 Act::Ask { conversation, seed, tokens, answer } => {
-                    let conversation = conversation.map(|(id, keep)| (Conversation(id), keep));
+                    let conversation = conversation.map(|(id, keep)| (Conversation { quota: id / 2, number: id }, keep));
                     Some(Asked { conversation, prompt: prompt(seed, tokens), tokens: Vec::new(), wanted: answer })
                 }
                 Act::Continue { which } => answered.get(which).map(|earlier| Asked {
@@ -476,7 +534,7 @@ proptest! {
                     None
                 }
                 Act::Forget { conversation } => {
-                    engine.forget(Conversation(conversation));
+                    engine.forget(Conversation { quota: conversation / 2, number: conversation });
                     None
                 }
             };
@@ -493,12 +551,12 @@ proptest! {
                 }
             }
             prop_assert_eq!(engine.running(), running.len());
-            prop_assert!(device.books().used() <= pages && engine.kept_tokens() <= 512);
+            prop_assert!(device.books().used() <= pages && engine.kept_tokens() <= 2 * 512);
         }
         while engine.running() > 0 {
             take(&mut engine, &mut running, &mut answered);
         }
-        (0..3).for_each(|conversation| engine.forget(Conversation(conversation)));
+        (0..3).for_each(|number| engine.forget(Conversation { quota: number / 2, number }));
         prop_assert_eq!(device.books().used(), 0);
     }
 }

@@ -326,7 +326,7 @@ impl Backend for Wgpu {
             return Err(fault.clone());
         }
         self.work = Work::default();
-        let mut found = Vec::new();
+        let mut found = batch.room_for_found();
         for part in Part::cut(batch, self.kernels.shape.batch as usize, self.results as usize) {
             let done = self.room_for_logits(part.wanting_logits()).and_then(|()| self.step(&part, &mut found));
             if let Err(fault) = done {
@@ -334,7 +334,7 @@ impl Backend for Wgpu {
                 return Err(fault);
             }
         }
-        Ok(found)
+        Ok(std::mem::take(&mut found))
     }
 
     fn work(&self) -> Option<Work> {

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use zeroize::Zeroizing;
+
 use crate::backend::{Backend, Batch, Found, Mask, Masked, Pages, Penalty, Row, Wanted};
 use crate::cpu::{Cpu, Matrix as Plain};
 use crate::device::matrix::{Matrix, PAIRS, Packing, Source};
@@ -142,7 +144,7 @@ impl Wgpu {
             let part = Part {
                 rows: &batch,
                 sequences: &[&pages],
-                penalties: Vec::new(),
+                penalties: Zeroizing::default(),
                 masks: Vec::new(),
                 wanting: Vec::new(),
             };

@@ -142,9 +142,9 @@ fn what_is_reused_changes_no_token_on_any_device() {
             assert_eq!(alone.usage.cached, 0);
             // Two answers to it and a stranger's in between, in chunks that fit no page.
             engine.read_in_chunks_of(7);
-            let one = engine.add_to(Conversation(1), true, ask(turn)).unwrap();
-            let stranger = engine.add_to(Conversation(2), false, ask(turn)).unwrap();
-            let two = engine.add_to(Conversation(1), true, ask(turn)).unwrap();
+            let one = engine.add_to(Conversation { quota: 0, number: 1 }, true, ask(turn)).unwrap();
+            let stranger = engine.add_to(Conversation { quota: 0, number: 2 }, false, ask(turn)).unwrap();
+            let two = engine.add_to(Conversation { quota: 0, number: 1 }, true, ask(turn)).unwrap();
             let answers = run(&mut engine);
             for id in [one, stranger, two] {
                 assert!(answers[&id].tokens == alone.tokens, "turn {turn} on {device:?}");
@@ -155,7 +155,7 @@ fn what_is_reused_changes_no_token_on_any_device() {
             cached = said.len() as u64 / 32 * 32 - 32;
             said.extend(engine.tokenizer().encode("and then the rest", false));
         }
-        engine.forget(Conversation(1));
+        engine.forget(Conversation { quota: 0, number: 1 });
         assert_eq!(engine.kept_tokens(), 0);
     }
 }

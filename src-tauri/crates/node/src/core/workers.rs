@@ -306,12 +306,16 @@ impl Workers {
         }
         let message = self.greeted(message, out)?;
         match message {
-            FromWorker::Ready(facts) if self.state == WorkerState::Starting => {
+            FromWorker::Ready(mut facts) if self.state == WorkerState::Starting => {
                 if facts.sha256 == settings.model_sha256 {
                     self.state = WorkerState::Serving { enabled: true };
                     self.deadline = None;
                     self.ready_at = Some(out.now.mono);
                     out.log(LogLevel::Info, "the worker has read the model");
+                    facts.passed_over = facts.passed_over.map(|why| line(&why));
+                    if let Some(why) = &facts.passed_over {
+                        out.log(LogLevel::Warn, format!("an NVIDIA card is not used through CUDA: {why}"));
+                    }
                     self.model = Some(facts);
                 } else {
                     self.give_up("the model file changed after it was checked; start again".to_owned(), out);
@@ -338,8 +342,7 @@ impl Workers {
             }
             FromWorker::Yielded if self.state == WorkerState::Yielding => self.kill_now(out),
             FromWorker::Log { level, message } => {
-                let cut: String = message.chars().filter(|c| !c.is_control()).take(LOG_LINE).collect();
-                out.log(level, format!("worker: {cut}"));
+                out.log(level, format!("worker: {}", line(&message)));
             }
             FromWorker::Ready(_) | FromWorker::Failed(_) | FromWorker::Yielded => {}
             // While it is being killed, what it still says of jobs and money counts.
@@ -432,6 +435,11 @@ impl Workers {
             }
         };
     }
+}
+
+/// What the worker says, as one line of bounded length.
+fn line(said: &str) -> String {
+    said.chars().filter(|c| !c.is_control()).take(LOG_LINE).collect()
 }
 
 fn sentence(failure: &Failure) -> String {

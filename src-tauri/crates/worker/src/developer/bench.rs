@@ -13,6 +13,8 @@ use engine::backend::Work;
 use engine::{Device, Engine, Request, Sampling, Tokenizer};
 use serde_json::{Value, json};
 
+use crate::inference::computing_threads;
+
 /// What `bench` is asked for.
 pub struct Bench<'a> {
     /// The model's file.
@@ -27,7 +29,7 @@ pub struct Bench<'a> {
     pub parallel: usize,
     /// How often all of it is measured, at least once.
     pub rounds: usize,
-    /// Threads; `None`: the engine's own choice.
+    /// Threads; `None`: what the worker takes by itself.
     pub threads: Option<usize>,
     /// One JSON line instead of text.
     pub json: bool,
@@ -50,7 +52,7 @@ pub fn bench(wanted: &Bench<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
         .map(|_| round(&mut engine, &prompts, wanted.generate))
         .collect::<anyhow::Result<Vec<Round>>>()?;
     let peak_memory = peak_memory();
-    let threads = wanted.threads.unwrap_or(2);
+    let threads = computing_threads(wanted.threads);
     // A card's memory is another one.
     let read_rate = if wanted.device == Device::Cpu { engine::roofline::read_rate(weights, threads) } else { None };
     let report = Report { wanted, engine: &engine, ready_seconds, rounds: &rounds, peak_memory, weights, read_rate };
@@ -234,7 +236,8 @@ impl Report<'_> {
         json!({
             "backend": self.engine.backend(),
             "adapter": self.engine.adapter(),
-            "threads": self.wanted.threads,
+            // A card computes without them.
+            "threads": (self.engine.backend() == "cpu").then(|| computing_threads(self.wanted.threads)),
             "parallel": self.wanted.parallel,
             "ready_seconds": self.ready_seconds,
             "peak_memory_bytes": self.peak_memory,

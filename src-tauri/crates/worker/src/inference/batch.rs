@@ -101,7 +101,7 @@ impl Batch {
         let requests = std::mem::take(&mut job.requests);
         let conversation = match &job.place {
             Some(place) => {
-                let (conversation, gone) = self.conversations.find(place, now);
+                let (conversation, gone) = self.conversations.begin_job(place, now);
                 self.forget(gone);
                 Some(conversation)
             }
@@ -152,9 +152,9 @@ impl Batch {
         let (conversation, goes_on, left) = (job.conversation, job.goes_on, job.left);
         if left == 0 {
             self.jobs.remove(&key);
-            match conversation {
-                Some(conversation) if goes_on => self.conversations.touch(conversation, now),
-                conversation => self.forget(conversation),
+            let Some(conversation) = conversation else { return };
+            if !(goes_on && self.conversations.job_ended(conversation, now)) {
+                self.engine.forget(conversation);
             }
         }
     }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn place(lane: u32, key: &str) -> Place {
-        let key = key.repeat(32);
+        let key = format!("01234567{}", key.repeat(24));
         let headers = [("X-Conversation-Key", key.as_str())];
         Place { lane: LaneId(lane), key: conversation_key(headers.into_iter()).unwrap() }
     }
@@ -336,6 +336,49 @@ mod tests {
         assert_eq!(batch.engine.kept_tokens(), one);
         batch.take(Work::Forget(Forget::Everything), Instant::now(), &mut reports);
         assert_eq!(batch.engine.kept_tokens(), 0);
+    }
+
+    /// A job with a key and more answers than run at once, in the middle: some of them still wait.
+    fn half_answered(batch: &mut Batch, reports: &mut Vec<Report>) {
+        batch.take(job(1, Some(place(1, "a")), 5).0, Instant::now(), reports);
+        while batch.waiting.len() > 2 {
+            batch.step(reports);
+        }
+        assert!(!batch.running.is_empty());
+    }
+
+    fn run_out(batch: &mut Batch, reports: &mut Vec<Report>) {
+        while !batch.is_idle() {
+            batch.step(reports);
+        }
+        assert!(batch.jobs.is_empty() && batch.engine.running() == 0);
+    }
+
+    #[test]
+    fn a_job_that_takes_longer_than_its_time_leaves_nothing_that_stays() {
+        let mut batch = batch(2);
+        let mut reports = Vec::new();
+        half_answered(&mut batch, &mut reports);
+        assert_eq!(batch.next_end(), None, "not while it is answered");
+        batch.end_silent(Instant::now() + 2 * KEEP_FOR);
+        run_out(&mut batch, &mut reports);
+        // It is still known, so what is kept has an end.
+        assert!(batch.engine.kept_tokens() >= 96);
+        let end = batch.next_end().unwrap();
+        batch.end_silent(end);
+        assert_eq!((batch.engine.kept_tokens(), batch.next_end()), (0, None));
+    }
+
+    #[test]
+    fn what_ends_in_the_middle_of_a_job_leaves_nothing_of_its_later_answers() {
+        for what in [Forget::Lane(LaneId(1)), Forget::Everything] {
+            let mut batch = batch(2);
+            let mut reports = Vec::new();
+            half_answered(&mut batch, &mut reports);
+            batch.take(Work::Forget(what), Instant::now(), &mut reports);
+            run_out(&mut batch, &mut reports);
+            assert_eq!((batch.engine.kept_tokens(), batch.next_end()), (0, None), "{what:?}");
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn bench_measures_several_requests_at_once_in_several_rounds() {
         let arguments = [&["bench", "--model", model], three.as_slice()].concat();
         let figures = json(&worker(&[arguments.as_slice(), &["--json"]].concat()));
         assert_eq!((&figures["parallel"], &figures["prompt_tokens"]), (&Value::from(3), &Value::from(120)));
+        assert_eq!(figures["threads"], 1);
         assert_eq!(figures["generated_tokens"], 15, "answers of the given length, whatever the model thinks");
         let rounds = figures["rounds"].as_array().unwrap();
         assert_eq!(rounds.len(), 2);
@@ -98,6 +99,17 @@ fn bench_measures_several_requests_at_once_in_several_rounds() {
         let text = String::from_utf8(worker(&arguments).stdout).unwrap();
         for words in ["3 at once", "2 rounds", "first token of a request after", "each request"] {
             assert!(text.contains(words), "{text}");
+        }
+    });
+}
+
+#[test]
+fn bench_says_how_many_threads_it_took_two_by_default_and_never_more_than_there_are() {
+    with_model(|model| {
+        let most = std::thread::available_parallelism().unwrap().get();
+        for (asked, took) in [(&[][..], most.min(2)), (&["--threads", "60000"], most)] {
+            let short = ["bench", "--model", model, "--prompt", "8", "--generate", "2", "--backend", "cpu", "--json"];
+            assert_eq!(json(&worker(&[short.as_slice(), asked].concat()))["threads"], took);
         }
     });
 }

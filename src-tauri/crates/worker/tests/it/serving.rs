@@ -170,7 +170,7 @@ fn a_client_that_names_its_conversation_pays_less_for_what_it_said_before_and_no
     };
     let mut body = chat(&"what was said before ".repeat(20), 8);
     let plain = rig.answer(CHAT, &body).json();
-    let (mine, other) = ("5a".repeat(16), "5b".repeat(16));
+    let (mine, other) = ("0123456789abcd5a".repeat(2), "0123456789abcd5b".repeat(2));
     with_key(&mut rig, &mine);
     let first = rig.answer(CHAT, &body).json();
     with_key(&mut rig, &other);

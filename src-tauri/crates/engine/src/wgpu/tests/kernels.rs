@@ -3,6 +3,7 @@
 //! The checks are the same for every backend that runs a plan: each compiles this file with a `rig` of its own.
 
 use half::f16;
+use zeroize::Zeroizing;
 
 use super::rig::{LayerCache, POISON, Rig, everywhere, is_quick, kinds};
 use crate::backend::{Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted};
@@ -63,7 +64,7 @@ pub(super) fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
 
 pub(super) fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
     let wanting = (0..rows.len()).filter(|&row| rows[row].wanted != Wanted::Nothing).collect();
-    Part { rows, sequences, penalties: Vec::new(), masks: Vec::new(), wanting }
+    Part { rows, sequences, penalties: Zeroizing::default(), masks: Vec::new(), wanting }
 }
 
 /// A matrix's bytes in the file's form, and its values.
@@ -434,7 +435,7 @@ fn the_likeliest_are_found_in_order_with_penalties_masks_and_odd_numbers_among_t
             // What would be found without them.
             let penalised =
                 [(0, 0, crate::sampling::likeliest(plain(0))), (3, 2, crate::sampling::likeliest(plain(2)))];
-            part.penalties = penalised.map(|(row, _, token)| Penalty { row, token, amount: 15.5 }).to_vec();
+            part.penalties = penalised.map(|(row, _, token)| Penalty { row, token, amount: 15.5 }).to_vec().into();
             // Every second token of the last two, and of these none at all in some slices.
             let mut second = Mask::nothing(vocabulary);
             (0..vocabulary as u32).skip(1).step_by(2).filter(|at| at / SLICE != 1).for_each(|at| second.admit(at));

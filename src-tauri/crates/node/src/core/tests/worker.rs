@@ -31,6 +31,21 @@ fn a_worker_is_started_greeted_configured_and_opens_its_lane() {
 }
 
 #[test]
+fn a_card_that_is_passed_over_is_told_once_in_one_line() {
+    let mut stage = starting();
+    let why = format!("the graphics card cannot be trusted:\nit adds wrongly{}", "!".repeat(1_000));
+    stage.feed(hears(1, FromWorker::Ready(ModelFacts { passed_over: Some(why), ..facts() })));
+    stage.assert_logged(LogLevel::Warn, "not used through CUDA: the graphics card cannot be trusted:it adds wrongly");
+    assert_eq!(stage.log.iter().filter(|(_, message)| message.contains("CUDA")).count(), 1);
+    let shown = stage.core.snapshot().model.and_then(|model| model.passed_over).unwrap();
+    assert_eq!(shown.chars().count(), 500);
+    // Nothing is said where nothing was passed over.
+    let mut stage = starting();
+    stage.feed(hears(1, FromWorker::Ready(facts())));
+    assert!(!stage.log.iter().any(|(_, message)| message.contains("CUDA")));
+}
+
+#[test]
 fn a_worker_of_another_build_is_refused_and_not_tried_again() {
     let mut stage = Stage::new();
     stage.check(Input::Tick, [start(1)]);
