@@ -41,8 +41,8 @@ pub struct Adapter {
     pub kind: AdapterKind,
     /// PCI number of whoever made it, 0 if unknown.
     pub vendor: u32,
-    /// PCI number of the product, 0 if unknown.
-    pub device: u32,
+    /// PCI number of the product, if the driver says.
+    pub device: Option<u32>,
     /// Where it is plugged in, as `0000:01:00.0`, if the driver says.
     pub pci: Option<String>,
     /// The most bytes that a kernel can see of one buffer. Larger tensors are split.
@@ -230,7 +230,7 @@ mod tests {
             api: "Vulkan",
             kind,
             vendor: 0x10de,
-            device: 1,
+            device: Some(1),
             pci: None,
             binding_bytes: 1 << 31,
             buffer_bytes: 1 << 40,

@@ -125,6 +125,14 @@ pub enum Refused {
     NoTokens,
 }
 
+/// The best card for CUDA, if it can compute this model, has proved itself, and has room for it by what its driver says.
+fn for_cuda(model: &Model, options: &Options) -> Result<crate::cuda::Opened, StartError> {
+    crate::cuda::check(model.parameters())?;
+    let card = crate::cuda::open(None)?;
+    card.admit(model, options)?;
+    Ok(card)
+}
+
 /// Why a card was passed over, unless it is that there is none.
 pub(crate) fn worth_telling(reason: &StartError) -> Option<String> {
     match reason {
@@ -303,8 +311,10 @@ impl Engine {
                 return Ok((Self::with_backend(backend, tokenizer, options)?, None));
             }
             Device::Wgpu { adapter } => Some(adapter.as_deref()),
-            Device::Auto => match crate::cuda::check(model.parameters()).and_then(|()| crate::cuda::open(None)) {
+            Device::Auto => match for_cuda(&model, &options) {
                 Ok(card) => {
+                    // The model leaves main memory while it goes to the card. So a failure from here on is the end of this start: there is
+                    // nothing left that could go anywhere else.
                     let backend = card.start(model, &options)?;
                     return Ok((Self::with_backend(backend, tokenizer, options)?, None));
                 }

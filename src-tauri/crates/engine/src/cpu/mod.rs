@@ -14,7 +14,7 @@ mod room;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Wanted};
 use crate::fault::DeviceFault;

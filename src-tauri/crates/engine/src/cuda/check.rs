@@ -13,6 +13,7 @@ use crate::cpu::{self, Cpu};
 use crate::device::Memory;
 use crate::device::matrix::{Form, Matrix, PAIRS, Packing, Source};
 use crate::device::plan::{Builder, First, LayerCache, Over, Scratch, Then};
+use crate::device::share::Shares;
 use crate::device::step::{Part, RESULT_WORDS};
 use crate::fault::DeviceFault;
 use crate::gguf::{Limits, TensorType};
@@ -65,7 +66,7 @@ pub(super) fn self_test(driver: &Arc<dyn Driver>, longest: Duration) -> Result<(
         if started.elapsed() > longest { Err(SelfTestFault::TooSlow { seconds }) } else { Ok(()) }
     };
     let tiny = read(&synthetic::tiny())?;
-    let card = Card(Arc::clone(driver));
+    let card = Card::new(Arc::clone(driver));
     for kind in KINDS {
         embed(&card, tiny.parameters(), kind)?;
         // As many tokens as one tile takes, one more, and a prompt's.
@@ -132,7 +133,7 @@ fn run(
     card.write(&scratch.step, 0, &part.bytes())?;
     let mut builder = Builder::new(parameters, scratch, RESULTS);
     plan(&mut builder);
-    Graph::new(builder.finish(usize::MAX))?.start(&*card.0, part.size())?;
+    Graph::new(builder.finish(usize::MAX), &Shares::default())?.start(card, part.size())?;
     let mut bytes = vec![0; out.bytes() as usize];
     card.read(out, 0, &mut bytes, DEADLINE)?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect())

@@ -13,6 +13,10 @@ pub struct SelfTestFault;
 pub(crate) enum Opened {}
 
 impl Opened {
+    pub(crate) fn admit(&self, _: &Model, _: &Options) -> Result<(), StartError> {
+        match *self {}
+    }
+
     pub(crate) fn start(self, _: Model, _: &Options) -> Result<Box<dyn Backend>, StartError> {
         match self {}
     }

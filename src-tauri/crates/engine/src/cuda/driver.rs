@@ -1,12 +1,17 @@
 //! The little that the backend needs of a driver: memory, and kernels started one after another.
 //!
-//! Two implementations: NVIDIA's driver ([`super::nvidia`]), and, in tests, a card made of the processor.
+//! Two implementations: NVIDIA's driver ([`super::nvidia`]), and, in tests, a card made of the processor. A driver takes any address,
+//! so what it does with one is `unsafe`; whoever computes has a [`Card`], which knows how large its buffers are.
+
+#![expect(unsafe_code, reason = "addresses of a card are numbers that anybody could make up")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapter::Adapter;
 use crate::device::Memory;
+use crate::device::budget;
+use crate::device::share::Extent;
 use crate::fault::DeviceFault;
 
 /// Buffers that a kernel is given at most, by the numbers of the plan; the first is not used.
@@ -44,23 +49,53 @@ pub(crate) struct Grid {
 pub(crate) trait Driver: Send + Sync {
     fn about(&self) -> &Adapter;
 
+    /// Bytes of the card's memory that nobody has, and all of them; `None` where the driver does not say.
+    fn memory(&self) -> Option<(u64, u64)>;
+
     /// Memory, with anything in it; aligned to 256 bytes.
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<u64, DeviceFault>;
 
     /// Gives memory back once all orders that were given are done.
-    fn free(&self, at: u64);
+    ///
+    /// # Safety
+    ///
+    /// The address is one of [`Driver::allocate`] that was not given back yet; nobody uses it from now on.
+    unsafe fn free(&self, at: u64);
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceFault>;
+    /// Brings bytes to the card; they are needed no more when this returns.
+    ///
+    /// # Safety
+    ///
+    /// So many bytes behind the address belong to one allocation.
+    unsafe fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceFault>;
 
-    fn read(&self, at: u64, bytes: &mut [u8], deadline: Duration) -> Result<(), DeviceFault>;
+    /// Waits, and reads.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::write`].
+    unsafe fn read(&self, at: u64, bytes: &mut [u8], deadline: Duration) -> Result<(), DeviceFault>;
 
-    fn copy(&self, from: u64, to: u64, bytes: u64) -> Result<(), DeviceFault>;
+    /// Copies from one place on the card to another.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::write`], of both; they do not overlap, and stay until it is done.
+    unsafe fn copy(&self, from: u64, to: u64, bytes: u64) -> Result<(), DeviceFault>;
 
     /// Overwrites with zeros.
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), DeviceFault>;
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::write`]; the allocation stays until it is done.
+    unsafe fn clear(&self, at: u64, bytes: u64) -> Result<(), DeviceFault>;
 
     /// Starts a kernel of `kernels.cu`.
-    fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault>;
+    ///
+    /// # Safety
+    ///
+    /// The arguments' addresses are of allocations that stay until it is done, each as large as the kernel counts on with these numbers.
+    unsafe fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault>;
 
     /// Waits until all orders are done, but not for ever.
     fn wait(&self, deadline: Duration) -> Result<(), DeviceFault>;
@@ -89,55 +124,127 @@ impl Allocation {
 impl Drop for Allocation {
     fn drop(&mut self) {
         // A card that takes no more orders keeps nothing either: its driver has ended all it had.
-        let _ = self.driver.clear(self.at, self.bytes);
-        self.driver.free(self.at);
+        // SAFETY: it is the allocation's own address and size, and the memory is given back after all orders are done, this one included.
+        let _ = unsafe { self.driver.clear(self.at, self.bytes) };
+        // SAFETY: this was the last handle.
+        unsafe { self.driver.free(self.at) };
     }
 }
 
 /// A handle of a buffer.
 pub(crate) type Buffer = Arc<Allocation>;
 
+impl Extent for Buffer {
+    fn extent(&self) -> u64 {
+        self.bytes
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
 /// A driver as a keeper of buffers.
 #[derive(Clone)]
-pub(crate) struct Card(pub(crate) Arc<dyn Driver>);
+pub(crate) struct Card {
+    driver: Arc<dyn Driver>,
+}
 
 impl Memory for Card {
     type Buffer = Buffer;
 
     /// Kernels see all of a buffer: addresses have 64 bits. Numbers of words in it have 32.
     fn most_bytes(&self) -> u64 {
-        self.0.about().buffer_bytes.min(u64::from(u32::MAX))
+        self.about().buffer_bytes.min(u64::from(u32::MAX))
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Buffer, DeviceFault> {
         let bytes = bytes.max(16).checked_next_multiple_of(16).unwrap_or(u64::MAX);
-        let limit = self.0.about().buffer_bytes;
+        let limit = self.about().buffer_bytes;
         if bytes > limit {
             return Err(DeviceFault::OutOfMemory { what, wanted: Some(bytes), limit: Some(limit) });
         }
-        let buffer = Arc::new(Allocation { driver: Arc::clone(&self.0), at: self.0.allocate(what, bytes)?, bytes });
-        self.0.clear(buffer.at, bytes)?;
+        let at = self.driver.allocate(what, bytes)?;
+        let buffer = Arc::new(Allocation { driver: Arc::clone(&self.driver), at, bytes });
+        self.clear(&buffer, 0, bytes)?;
         Ok(buffer)
     }
 
     fn write(&self, buffer: &Buffer, at: u64, bytes: &[u8]) -> Result<(), DeviceFault> {
-        if at.checked_add(bytes.len() as u64).is_none_or(|end| end > buffer.bytes) {
-            return Err(DeviceFault::Refused { reason: "bytes behind the end of a buffer".to_owned() });
-        }
-        self.0.write(buffer.at + at, bytes)
+        let at = place(buffer, at, bytes.len() as u64)?;
+        // SAFETY: the place is within the buffer.
+        unsafe { self.driver.write(at, bytes) }
     }
 
     fn settle(&self) -> Result<(), DeviceFault> {
-        self.0.wait(DEADLINE)
+        self.wait(DEADLINE)
     }
 }
 
+/// The address of so many bytes of a buffer, `at` bytes behind its beginning.
+fn place(buffer: &Allocation, at: u64, bytes: u64) -> Result<u64, DeviceFault> {
+    if at.checked_add(bytes).is_none_or(|end| end > buffer.bytes) {
+        return Err(DeviceFault::Refused { reason: "bytes behind the end of a buffer".to_owned() });
+    }
+    Ok(buffer.at + at)
+}
+
 impl Card {
+    pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
+        Self { driver }
+    }
+
+    pub(crate) fn about(&self) -> &Adapter {
+        self.driver.about()
+    }
+
+    /// Bytes that may still be taken of its memory; `None` where the driver does not say, and only it can refuse.
+    pub(crate) fn room(&self) -> Option<u64> {
+        let (free, total) = self.driver.memory()?;
+        Some(budget::room(&budget::Memory { total, budget: Some(free), used: 0 }, self.about().kind))
+    }
+
     /// Reads from the beginning of a buffer, or from so many bytes behind it.
     pub(crate) fn read(&self, buffer: &Buffer, at: u64, bytes: &mut [u8], wait: Duration) -> Result<(), DeviceFault> {
-        if at.checked_add(bytes.len() as u64).is_none_or(|end| end > buffer.bytes) {
-            return Err(DeviceFault::Refused { reason: "bytes behind the end of a buffer".to_owned() });
+        let at = place(buffer, at, bytes.len() as u64)?;
+        // SAFETY: the place is within the buffer.
+        unsafe { self.driver.read(at, bytes, wait) }
+    }
+
+    /// Copies so many bytes from the beginning of one buffer to that of another.
+    pub(crate) fn copy(&self, from: &Buffer, to: &Buffer, bytes: u64) -> Result<(), DeviceFault> {
+        if from.is(to) {
+            return Ok(());
         }
-        self.0.read(buffer.at + at, bytes, wait)
+        let (from, to) = (place(from, 0, bytes)?, place(to, 0, bytes)?);
+        // SAFETY: both places are within their buffers, which are two; memory is given back only after all orders are done.
+        unsafe { self.driver.copy(from, to, bytes) }
+    }
+
+    /// Overwrites so many bytes with zeros, `at` bytes behind the beginning.
+    pub(crate) fn clear(&self, buffer: &Buffer, at: u64, bytes: u64) -> Result<(), DeviceFault> {
+        let at = place(buffer, at, bytes)?;
+        // SAFETY: the place is within the buffer, whose memory is given back only after all orders are done.
+        unsafe { self.driver.clear(at, bytes) }
+    }
+
+    /// Starts a kernel of `kernels.cu`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::launch`]; a buffer stays until all orders are done, however early its last handle goes.
+    pub(crate) unsafe fn launch(
+        &self,
+        kernel: &'static str,
+        grid: Grid,
+        arguments: &Arguments,
+    ) -> Result<(), DeviceFault> {
+        // SAFETY: as this function's.
+        unsafe { self.driver.launch(kernel, grid, arguments) }
+    }
+
+    /// Waits until all orders are done, but not for ever.
+    pub(crate) fn wait(&self, deadline: Duration) -> Result<(), DeviceFault> {
+        self.driver.wait(deadline)
     }
 }

@@ -1,12 +1,15 @@
 //! A plan as kernels to be started: which of `kernels.cu`, how much of it, with what.
 
+#![expect(unsafe_code, reason = "a kernel is given addresses")]
+
 use crate::backend::Work;
 use crate::device::plan;
 use crate::device::plan::{Name, Op, Over, Plan, Values};
+use crate::device::share::{Share, Shares};
 use crate::device::step::Size;
 use crate::fault::DeviceFault;
 
-use super::driver::{Arguments, BUFFERS, Buffer, Driver, Grid};
+use super::driver::{Arguments, BUFFERS, Buffer, Card, Grid};
 
 /// Every kernel of `kernels.cu`.
 pub(crate) const KERNELS: [&str; 36] = [
@@ -89,7 +92,7 @@ struct Launch {
     /// So that they stay while their addresses are in use.
     _buffers: Vec<Buffer>,
     over: Over,
-    bytes: u64,
+    shares: Vec<Share>,
 }
 
 /// A step.
@@ -165,13 +168,13 @@ fn threads(kernel: Name, tokens: u32) -> u32 {
 
 impl Graph {
     /// Finds the kernels and fills in what they are given.
-    pub(crate) fn new(plan: Plan<Buffer>) -> Result<Self, DeviceFault> {
-        let launches = plan.ops.into_iter().map(launch).collect::<Result<_, _>>()?;
+    pub(crate) fn new(plan: Plan<Buffer>, shares: &Shares<Buffer>) -> Result<Self, DeviceFault> {
+        let launches = plan.ops.into_iter().map(|op| launch(op, shares)).collect::<Result<_, _>>()?;
         Ok(Self { launches, finding: plan.finding, used: plan.used })
     }
 
     /// Starts all kernels, one after another.
-    pub(crate) fn start(&self, driver: &dyn Driver, size: Size) -> Result<Work, DeviceFault> {
+    pub(crate) fn start(&self, card: &Card, size: Size) -> Result<Work, DeviceFault> {
         let mut work = Work::default();
         let all = if size.find { &self.launches[..] } else { &self.launches[..self.finding.min(self.launches.len())] };
         for launch in all {
@@ -189,15 +192,17 @@ impl Graph {
             };
             let threads = threads(launch.name, tokens);
             let arguments = Arguments { count, ..launch.arguments };
-            driver.launch(kernel, Grid { across, down, threads }, &arguments)?;
+            // SAFETY: the addresses are of buffers that the launch keeps; the plan has made both the buffers and the numbers, for steps
+            // of as many tokens as `Part::cut` lets through.
+            unsafe { card.launch(kernel, Grid { across, down, threads }, &arguments) }?;
             work.dispatches += 1;
-            work.bytes_bound += launch.bytes;
+            work.bytes_bound += launch.shares.iter().map(|share| share.bytes(size, self.used)).sum::<u64>();
         }
         Ok(work)
     }
 }
 
-fn launch(op: Op<Buffer>) -> Result<Launch, DeviceFault> {
+fn launch(op: Op<Buffer>, shares: &Shares<Buffer>) -> Result<Launch, DeviceFault> {
     let value = |name: &str| op.values.get(name).copied().unwrap_or_default();
     let kernels = kernels(&op);
     if kernels.is_empty() || matches!(op.grid, plan::Grid::Gates(_) | plan::Grid::Slices(..)) {
@@ -223,11 +228,11 @@ fn launch(op: Op<Buffer>) -> Result<Launch, DeviceFault> {
         count: 0,
         buffers: [0; BUFFERS],
     };
-    let mut bytes = size_of::<Arguments>() as u64;
+    let mut bound = Vec::with_capacity(op.buffers.len());
     for (number, buffer) in &op.buffers {
         if let Some(at) = arguments.buffers.get_mut(*number as usize) {
             *at = buffer.at();
-            bytes += buffer.bytes();
+            bound.push(shares.of(&op, *number, buffer));
         }
     }
     let threads = threads(op.kernel, 1);
@@ -240,5 +245,5 @@ fn launch(op: Op<Buffer>) -> Result<Launch, DeviceFault> {
         plan::Grid::Rows(rows) => Blocks::Tiles(rows.div_ceil(ROWS)),
     };
     let buffers = op.buffers.into_iter().map(|(_, buffer)| buffer).collect();
-    Ok(Launch { kernels, name: op.kernel, blocks, arguments, _buffers: buffers, over: op.over, bytes })
+    Ok(Launch { kernels, name: op.kernel, blocks, arguments, _buffers: buffers, over: op.over, shares: bound })
 }

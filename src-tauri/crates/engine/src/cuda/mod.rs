@@ -4,7 +4,7 @@
 //! them, `kernels/` holds them). They are compiled to PTX by a developer's command, `cargo xtask kernels`, and committed with the hash of
 //! their text; the driver is loaded at run time ([`nvidia`]), so the program is the same with and without it.
 //!
-//! No card was at hand when this was written. What stands in for one: every kernel is also compiled as C++ and run on the processor
+//! It was never run on a card of NVIDIA's. What stands in for one: every kernel is also compiled as C++ and run on the processor
 //! against the same oracle as on other cards (tests), it is compiled to machine code of three generations of cards, and every start on a
 //! card begins with [`check::self_test`], without which nothing is served.
 
@@ -23,12 +23,14 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
 use crate::device::Memory;
+use crate::device::budget;
 #[cfg(test)]
 use crate::device::matrix::Form;
 use crate::device::matrix::Packing;
-use crate::device::pages::{PageTable, first_bytes, page_bytes, runs};
+use crate::device::pages::{PageTable, first_bytes, page_bytes, pages_in, runs};
 use crate::device::plan::{Builder, LayerCache, Scratch, scratch_bytes};
-use crate::device::step::{Part, Source};
+use crate::device::share::Shares;
+use crate::device::step::{Part, Size, Source};
 use crate::device::weights::{self, Weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
@@ -78,6 +80,11 @@ impl Opened {
         check::self_test(&self.driver, check::LONGEST)
     }
 
+    /// Whether there is room for a model on it, before any of it is brought there. Where the driver does not say, it is tried.
+    pub(crate) fn admit(&self, model: &Model, options: &Options) -> Result<(), StartError> {
+        Ok(admit(&Card::new(Arc::clone(&self.driver)), model, options)?)
+    }
+
     /// Brings a model to it.
     pub(crate) fn start(self, model: Model, options: &Options) -> Result<Box<dyn Backend>, StartError> {
         let mut cuda = Cuda::new(self.driver, model, options, u64::MAX)?;
@@ -114,31 +121,39 @@ fn layers(card: &Card, p: &Parameters, pages: usize) -> Result<Vec<LayerCache<Bu
     (0..p.layers).map(one).collect()
 }
 
+/// Tokens with results that one step has at most.
+fn results(options: &Options) -> u32 {
+    (options.max_sequences as u32).clamp(4, BATCH)
+}
+
+/// Whether there is room for a model, beside what the desktop is left.
+fn admit(card: &Card, model: &Model, options: &Options) -> Result<(), DeviceFault> {
+    let parameters = model.parameters();
+    let needed = weights::bytes(model, Packing::of)
+        + scratch_bytes(parameters, BATCH, results(options))
+        + first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
+    budget::admit(needed, card.room())
+}
+
 impl Cuda {
     /// A model on a card, no buffer of its weights larger than so many bytes.
     fn new(driver: Arc<dyn Driver>, model: Model, options: &Options, limit: u64) -> Result<Self, StartError> {
         check(model.parameters())?;
         let parameters = *model.parameters();
-        let card = Card(driver);
-        let results = (options.max_sequences as u32).clamp(4, BATCH);
+        let card = Card::new(driver);
+        admit(&card, &model, options)?;
+        let results = results(options);
         let most = cache_tokens(options) / PAGE_TOKENS;
-        let needed = weights::bytes(&model, Packing::of)
-            + scratch_bytes(&parameters, BATCH, results)
-            + first_bytes(&parameters, most);
-        let there = card.0.about().buffer_bytes;
-        if needed > there {
-            let what = "weights, and what is computed with them";
-            return Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(there) }.into());
-        }
         let weights = Weights::upload(&card, model, options.context as usize, limit)?;
         let scratch = Scratch::new(&card, &weights, &parameters, BATCH, results)?;
         // Kernels number words of a cache with 32 bits.
         let table = PageTable::new(most.min((u64::from(u32::MAX) / page_bytes(&parameters)) as usize));
         let cache = Cache { layers: layers(&card, &parameters, table.len())?, table };
         let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
+        let shares = Shares::new(&parameters, &scratch, &weights, &cache.layers, None, [BATCH, results]);
         card.settle()?;
         Ok(Self {
-            graph: Graph::new(plan)?,
+            graph: Graph::new(plan, &shares)?,
             cache,
             scratch,
             weights,
@@ -152,8 +167,10 @@ impl Cuda {
     }
 
     fn bind(&mut self) -> Result<(), DeviceFault> {
-        let plan = Builder::new(&self.parameters, &self.scratch, self.results);
-        self.graph = Graph::new(plan.model(&self.weights, &self.cache.layers))?;
+        let Self { parameters, scratch, weights, cache, results, .. } = self;
+        let plan = Builder::new(parameters, scratch, *results).model(weights, &cache.layers);
+        let shares = Shares::new(parameters, scratch, weights, &cache.layers, None, [BATCH, *results]);
+        self.graph = Graph::new(plan, &shares)?;
         Ok(())
     }
 
@@ -166,13 +183,14 @@ impl Cuda {
             self.bind()?;
         }
         self.card.write(&self.scratch.step, 0, &bytes)?;
-        let work = self.graph.start(&*self.card.0, part.size())?;
+        let size = Size { told: bytes.len() as u64, ..part.size() };
+        let work = self.graph.start(&self.card, size)?;
         self.work.dispatches += work.dispatches;
         self.work.bytes_bound += work.bytes_bound;
         let copies = part.readback(self.results, self.parameters.vocabulary);
         let used = copies.iter().map(|&(_, _, to, bytes)| to + bytes).max().unwrap_or_default();
         let mut view = Zeroizing::new(vec![0; usize::try_from(used).unwrap_or_default()]);
-        self.card.0.wait(self.deadline)?;
+        self.card.wait(self.deadline)?;
         for &(source, from, to, bytes) in &copies {
             let buffer = match source {
                 Source::Results => &self.scratch.results,
@@ -188,14 +206,15 @@ impl Cuda {
 
     /// Gets memory for so many pages more, at least; `false` if that is more than there may be.
     fn grow(&mut self, count: usize) -> Result<bool, DeviceFault> {
-        let Some(size) = self.cache.table.size_for(count, None) else { return Ok(false) };
+        let room = pages_in(self.card.room(), &self.parameters);
+        let Some(size) = self.cache.table.size_for(count, room) else { return Ok(false) };
         let grown = layers(&self.card, &self.parameters, size)?;
         let bytes = self.cache.table.len() as u64 * page_bytes(&self.parameters);
         for (old, new) in self.cache.layers.iter().zip(&grown) {
-            self.card.0.copy(old.keys.at(), new.keys.at(), bytes)?;
-            self.card.0.copy(old.values.at(), new.values.at(), bytes)?;
+            self.card.copy(&old.keys, &new.keys, bytes)?;
+            self.card.copy(&old.values, &new.values, bytes)?;
         }
-        self.card.0.wait(self.deadline)?;
+        self.card.wait(self.deadline)?;
         // The old ones are overwritten when the graph holds them no more.
         self.cache.layers = grown;
         self.cache.table.grown_to(size);
@@ -208,14 +227,14 @@ impl Cuda {
         let page = page_bytes(&self.parameters);
         for (first, count) in runs(pages) {
             for layer in &self.cache.layers {
-                self.card.0.clear(layer.keys.at() + first * page, count * page)?;
-                self.card.0.clear(layer.values.at() + first * page, count * page)?;
+                self.card.clear(&layer.keys, first * page, count * page)?;
+                self.card.clear(&layer.values, first * page, count * page)?;
             }
         }
         for buffer in self.scratch.all() {
-            self.card.0.clear(buffer.at(), buffer.bytes())?;
+            self.card.clear(buffer, 0, buffer.bytes())?;
         }
-        self.card.0.wait(self.deadline)
+        self.card.wait(self.deadline)
     }
 
     /// Runs every kernel of the model once, so that no customer waits for what a driver does at a first time.
@@ -245,7 +264,7 @@ impl Backend for Cuda {
     }
 
     fn adapter(&self) -> Option<String> {
-        Some(self.card.0.about().describe())
+        Some(self.card.about().describe())
     }
 
     fn prompt_chunk(&self) -> usize {

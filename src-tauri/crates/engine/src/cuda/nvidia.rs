@@ -83,7 +83,8 @@ fn describe(number: c_int) -> Result<Adapter, DriverError> {
         api: "CUDA",
         kind: if integrated { AdapterKind::Integrated } else { AdapterKind::Discrete },
         vendor: PCI_NVIDIA,
-        device: 0,
+        // The driver tells places of cards, not numbers of products.
+        device: None,
         pci,
         binding_bytes: memory,
         buffer_bytes: memory,
@@ -157,7 +158,9 @@ impl Nvidia {
             failed: AtomicBool::new(false),
         };
         card.enter()?;
-        card.stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed)?;
+        // Of the kind that goes in step with the null stream, which copies to and from the processor's memory are done in: they come
+        // after all orders before them, and all orders after them wait for them.
+        card.stream = result::stream::create(result::stream::StreamKind::Default).map_err(failed)?;
         let kernels = |error: DriverError| fault(error, "kernels", None);
         let text = CString::new(PTX).map_err(|_| DeviceFault::Pipeline {
             kernel: "kernels".to_owned(),
@@ -199,38 +202,48 @@ impl Driver for Nvidia {
         unsafe { result::malloc_sync(size) }.map_err(|error| fault(error, what, Some(bytes)))
     }
 
-    fn free(&self, at: u64) {
+    fn memory(&self) -> Option<(u64, u64)> {
+        self.enter().ok()?;
+        let (free, total) = result::mem_get_info().ok()?;
+        Some((free as u64, total as u64))
+    }
+
+    unsafe fn free(&self, at: u64) {
         if !self.failed.load(Ordering::Relaxed) && self.wait(DEADLINE).is_ok() {
             // SAFETY: the address is one of `allocate` and given back once; nothing that uses it is left to be done.
             let _ = unsafe { result::memory_free(at) };
         }
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceFault> {
-        // SAFETY: callers stay inside of what they allocated. From memory that is not pinned the driver has copied all before it
-        // returns.
-        self.order("the driver's own use", || unsafe { result::memcpy_htod_async(at, bytes, self.stream) })
+    unsafe fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceFault> {
+        // The copy would wait for orders before it, and for ever.
+        self.wait(DEADLINE)?;
+        // SAFETY: the caller stays inside of what was allocated. The copy is the synchronous one: from memory that is not pinned the
+        // driver has taken all bytes when it returns. Where they are still under way on the card then, the null stream has them, which
+        // the card's own stream waits for.
+        self.order("the driver's own use", || unsafe { result::memcpy_htod_sync(at, bytes) })
     }
 
-    fn read(&self, at: u64, bytes: &mut [u8], deadline: Duration) -> Result<(), DeviceFault> {
+    unsafe fn read(&self, at: u64, bytes: &mut [u8], deadline: Duration) -> Result<(), DeviceFault> {
         self.wait(deadline)?;
-        // SAFETY: as above, the other way round; nothing is left to be done on the card.
+        // SAFETY: the caller stays inside of what was allocated; nothing is left to be done on the card, and the copy is done when it
+        // returns.
         self.order("the driver's own use", || unsafe { result::memcpy_dtoh_sync(bytes, at) })
     }
 
-    fn copy(&self, from: u64, to: u64, bytes: u64) -> Result<(), DeviceFault> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: u64) -> Result<(), DeviceFault> {
         let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-        // SAFETY: callers stay inside of what they allocated.
+        // SAFETY: the caller stays inside of what was allocated.
         self.order("the driver's own use", || unsafe { result::memcpy_dtod_async(to, from, size, self.stream) })
     }
 
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), DeviceFault> {
+    unsafe fn clear(&self, at: u64, bytes: u64) -> Result<(), DeviceFault> {
         let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-        // SAFETY: callers stay inside of what they allocated.
+        // SAFETY: the caller stays inside of what was allocated.
         self.order("the driver's own use", || unsafe { result::memset_d8_async(at, 0, size, self.stream) })
     }
 
-    fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault> {
+    unsafe fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault> {
         let Some(&function) = self.functions.get(kernel) else {
             let reason = "it was not loaded".to_owned();
             return Err(DeviceFault::Pipeline { kernel: kernel.to_owned(), reason });
@@ -238,8 +251,8 @@ impl Driver for Nvidia {
         let mut copy = *arguments;
         let mut parameters = [(&raw mut copy).cast::<c_void>()];
         self.order(kernel, || {
-            // SAFETY: every kernel takes one `Arguments`, which the driver copies before it returns; its addresses are of buffers that
-            // the plan keeps, and the plan's sizes are those of the buffers.
+            // SAFETY: every kernel takes one `Arguments`, which the driver copies before it returns; what its addresses are of is the
+            // caller's promise.
             unsafe {
                 result::launch_kernel(
                     function,

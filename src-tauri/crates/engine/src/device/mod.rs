@@ -6,10 +6,12 @@
 //! how it cuts its kernels: threads of a workgroup, rows and tokens of a tile. So two backends differ in kernels, and in what
 //! these can do at once ([`Abilities`]), and in nothing else.
 
+pub(crate) mod budget;
 pub(crate) mod matrix;
 pub(crate) mod narrow;
 pub(crate) mod pages;
 pub(crate) mod plan;
+pub(crate) mod share;
 pub(crate) mod step;
 pub(crate) mod weights;
 

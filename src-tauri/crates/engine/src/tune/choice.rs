@@ -17,7 +17,7 @@ pub struct Key {
     pub adapter: String,
     /// PCI number of whoever made it.
     pub vendor: u32,
-    /// PCI number of the product.
+    /// PCI number of the product; 0 of all whose drivers do not say.
     pub device: u32,
     /// `Vulkan` or `DX12`.
     pub api: String,

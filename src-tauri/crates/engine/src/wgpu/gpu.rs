@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::adapter::{Adapter, AdapterKind};
+use crate::device::budget;
 use crate::device::plan::MOST_SLICES;
 use crate::fault::DeviceFault;
 
@@ -129,7 +130,7 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
         },
         kind,
         vendor: info.vendor,
-        device: info.device,
+        device: Some(info.device).filter(|&number| number != 0),
         pci: Some(info.device_pci_bus_id).filter(|id| !id.is_empty()),
         binding_bytes: limits.max_storage_buffer_binding_size,
         buffer_bytes: limits.max_buffer_size,
@@ -143,7 +144,7 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
 
 /// Bytes that may be taken of a card's memory by whoever has nothing of it yet; `None` where the driver does not say.
 pub(super) fn room(adapter: &wgpu::Adapter, about: &Adapter) -> Option<u64> {
-    memory::ask(adapter, 0).map(|memory| memory::room(&memory, about.kind))
+    memory::ask(adapter, Some(0)).map(|memory| budget::room(&memory, about.kind))
 }
 
 impl Gpu {
@@ -205,8 +206,8 @@ impl Gpu {
 
     /// Bytes that may still be taken of the card's memory; `None` where the driver does not say, and only it can refuse.
     pub(super) fn room(&self) -> Option<u64> {
-        let own = self.device.generate_allocator_report().map_or(0, |report| report.total_reserved_bytes);
-        memory::ask(&self.adapter, own).map(|memory| memory::room(&memory, self.about.kind))
+        let own = self.device.generate_allocator_report().map(|report| report.total_reserved_bytes);
+        memory::ask(&self.adapter, own).map(|memory| budget::room(&memory, self.about.kind))
     }
 
     /// Cuts attention over so many positions into no more slices than there is room for.

@@ -3,6 +3,7 @@
 use crate::backend::Work;
 use crate::device::matrix::Packing;
 use crate::device::plan::{self, Grid, Over, Plan, When};
+use crate::device::share::{Extent, Share, Shares};
 use crate::device::step::Size;
 use crate::device::{Abilities, GATES, Memory, weights};
 use crate::fault::DeviceFault;
@@ -10,7 +11,6 @@ use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
 use super::kernels::{Kernels, Tile};
-use super::share::{Share, Shares};
 
 pub(super) type Scratch = plan::Scratch<wgpu::Buffer>;
 pub(super) type LayerCache = plan::LayerCache<wgpu::Buffer>;
@@ -43,6 +43,16 @@ impl Memory for Gpu {
     fn settle(&self) -> Result<(), DeviceFault> {
         let submission = self.queue.submit([]);
         self.wait(submission)
+    }
+}
+
+impl Extent for wgpu::Buffer {
+    fn extent(&self) -> u64 {
+        self.size()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self == other
     }
 }
 
@@ -86,7 +96,7 @@ impl Graph {
         gpu: &Gpu,
         kernels: &mut Kernels,
         plan: Plan<wgpu::Buffer>,
-        shares: &Shares,
+        shares: &Shares<wgpu::Buffer>,
     ) -> Result<Self, DeviceFault> {
         const UNIFORM: usize = 32;
         let apart = (gpu.limits.min_uniform_buffer_offset_alignment as usize).max(UNIFORM);

@@ -15,7 +15,6 @@ mod kernels;
 mod memory;
 mod selftest;
 mod shape;
-mod share;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -28,8 +27,9 @@ use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
 use crate::device::matrix::Packing;
 use crate::device::plan::Builder;
+use crate::device::share::Shares;
 use crate::device::step::{Part, Size, Source, result_bytes};
-use crate::device::{pages, plan, weights};
+use crate::device::{budget, pages, plan, weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
 use crate::scheduler::{Options, StartError, cache_tokens};
@@ -40,7 +40,6 @@ use self::gpu::Gpu;
 use self::graph::{Graph, Scratch, Weights};
 use self::kernels::Kernels;
 use self::shape::Shape;
-use self::share::Shares;
 
 /// The cards of this machine.
 pub(crate) fn list() -> Vec<Adapter> {
@@ -104,14 +103,7 @@ fn admit(
     let needed = weights::bytes(model, Packing::narrow)
         + plan::scratch_bytes(parameters, batch, results(options, batch))
         + pages::first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
-    let room = [room, tuning.memory_bytes].into_iter().flatten().min();
-    match room.filter(|&room| needed > room) {
-        Some(limit) => {
-            let what = "the model, beside what the desktop is left";
-            Err(DeviceFault::OutOfMemory { what, wanted: Some(needed), limit: Some(limit) })
-        }
-        None => Ok(()),
-    }
+    budget::admit(needed, [room, tuning.memory_bytes].into_iter().flatten().min())
 }
 
 /// Tokens with results that one step has at most.
@@ -182,7 +174,7 @@ impl Wgpu {
         let scratch = Scratch::new(&gpu, &weights, &parameters, batch, results)?;
         let cache = Cache::new(&gpu, &parameters, cache_tokens(options) / PAGE_TOKENS)?;
         let plan = Builder::new(&parameters, &scratch, results).model(&weights, &cache.layers);
-        let shares = Shares::new(&parameters, &scratch, &weights, &cache.layers, gpu.slice, [batch, results]);
+        let shares = Shares::new(&parameters, &scratch, &weights, &cache.layers, Some(gpu.slice), [batch, results]);
         let graph = Graph::bind(&gpu, &mut kernels, plan, &shares)?;
         let readback = readback(&gpu, results)?;
         Ok(Self {
@@ -207,7 +199,7 @@ impl Wgpu {
         let results = results(options, batch);
         let scratch = Scratch::new(gpu, weights, parameters, batch, results)?;
         let plan = Builder::new(parameters, &scratch, results).model(weights, &cache.layers);
-        let shares = Shares::new(parameters, &scratch, weights, &cache.layers, gpu.slice, [batch, results]);
+        let shares = Shares::new(parameters, &scratch, weights, &cache.layers, Some(gpu.slice), [batch, results]);
         let graph = Graph::bind(gpu, &mut kernels, plan, &shares)?;
         self.readback = readback(gpu, results)?;
         self.graph = graph;
@@ -220,7 +212,7 @@ impl Wgpu {
         let Self { gpu, kernels, parameters, scratch, weights, cache, results, .. } = self;
         let plan = Builder::new(parameters, scratch, *results).model(weights, &cache.layers);
         let sizes = [kernels.shape.batch, *results];
-        let shares = Shares::new(parameters, scratch, weights, &cache.layers, gpu.slice, sizes);
+        let shares = Shares::new(parameters, scratch, weights, &cache.layers, Some(gpu.slice), sizes);
         self.graph = Graph::bind(gpu, kernels, plan, &shares)?;
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::backend::{Backend, Batch, Found, Mask, Masked, Pages, Penalty, Row, W
 use crate::cpu::{Cpu, Matrix as Plain};
 use crate::device::matrix::{Matrix, PAIRS, Packing, Source};
 use crate::device::plan::{Builder, First, Over, Then};
+use crate::device::share::Shares;
 use crate::device::step::Size;
 use crate::fault::DeviceFault;
 use crate::gguf::{Limits, TensorType};
@@ -21,7 +22,6 @@ use crate::synthetic;
 
 use super::graph::Graph;
 use super::kernels::Kernels;
-use super::share::Shares;
 use super::{Options, Part, Tuning, Wgpu};
 
 /// What of a model decides which kernels it needs.

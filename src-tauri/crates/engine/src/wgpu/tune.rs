@@ -20,7 +20,7 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 36] = [
     include_str!("attention.wgsl"),
     include_str!("combine.wgsl"),
     include_str!("embed.wgsl"),
@@ -36,25 +36,44 @@ const SOURCES: [&str; 22] = [
     include_str!("quants.wgsl"),
     include_str!("route.wgsl"),
     include_str!("select.wgsl"),
+    include_str!("cache.rs"),
+    include_str!("gpu.rs"),
     include_str!("graph.rs"),
     include_str!("kernels.rs"),
+    include_str!("memory.rs"),
+    include_str!("memory/vulkan.rs"),
+    include_str!("memory/windows.rs"),
+    include_str!("mod.rs"),
+    include_str!("selftest.rs"),
     include_str!("shape.rs"),
-    include_str!("share.rs"),
+    include_str!("template.rs"),
+    include_str!("tune.rs"),
+    include_str!("../device/budget.rs"),
     include_str!("../device/matrix.rs"),
+    include_str!("../device/mod.rs"),
     include_str!("../device/narrow.rs"),
+    include_str!("../device/pages.rs"),
     include_str!("../device/plan.rs"),
+    include_str!("../device/share.rs"),
+    include_str!("../device/step.rs"),
+    include_str!("../device/weights.rs"),
 ];
+
+/// What brings that to a driver, with its versions: another one may word or order it otherwise.
+const LIBRARIES: [(&str, &str); 4] =
+    [("naga", "30.0.2"), ("wgpu", "30.0.2"), ("wgpu-core", "30.0.2"), ("wgpu-hal", "30.0.2")];
 
 /// What a choice for this card and model depends on.
 fn key(about: &Adapter, model: [u8; 32]) -> Key {
     let mut kernels = Sha256::new();
-    for source in SOURCES {
-        kernels.update(source.as_bytes());
+    for part in SOURCES.into_iter().chain(LIBRARIES.into_iter().flat_map(|(name, version)| [name, version])) {
+        kernels.update((part.len() as u64).to_le_bytes());
+        kernels.update(part.as_bytes());
     }
     Key {
         adapter: tune::text(&about.name),
         vendor: about.vendor,
-        device: about.device,
+        device: about.device.unwrap_or_default(),
         api: about.api.to_owned(),
         driver: tune::text(&about.driver),
         kernels: kernels.finalize().into(),

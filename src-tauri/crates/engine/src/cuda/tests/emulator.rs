@@ -32,6 +32,8 @@ type Memory = BTreeMap<u64, (Layout, u64)>;
 pub(super) struct Trouble {
     /// Bytes that may be allocated.
     pub(super) memory: Option<u64>,
+    /// Bytes that the driver says there are, of which those that are allocated are not free.
+    pub(super) said: Option<u64>,
     /// What the next order gets for an answer, and every one after it.
     pub(super) fault: Option<DeviceFault>,
     /// A kernel that computes nothing.
@@ -94,7 +96,7 @@ impl Emulated {
             api: "CUDA",
             kind: AdapterKind::Software,
             vendor: 0x10de,
-            device: 0,
+            device: None,
             pci: None,
             binding_bytes: 1 << 30,
             buffer_bytes: 1 << 30,
@@ -136,6 +138,11 @@ impl Driver for Emulated {
         &self.about
     }
 
+    fn memory(&self) -> Option<(u64, u64)> {
+        let total = lock(&self.trouble).said?;
+        Some((total.saturating_sub(self.allocated()), total))
+    }
+
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<u64, DeviceFault> {
         self.refused()?;
         if lock(&self.trouble).memory.is_some_and(|most| self.allocated() + bytes > most) {
@@ -154,7 +161,7 @@ impl Driver for Emulated {
         Ok(at)
     }
 
-    fn free(&self, at: u64) {
+    unsafe fn free(&self, at: u64) {
         let (layout, bytes) = lock(&self.memory).remove(&at).expect("given back twice");
         // SAFETY: it was allocated with this layout and is in use no more.
         unsafe {
@@ -166,7 +173,7 @@ impl Driver for Emulated {
         }
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceFault> {
+    unsafe fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceFault> {
         self.refused()?;
         self.inside(at, bytes.len() as u64);
         // SAFETY: it is within one allocation.
@@ -174,7 +181,7 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    fn read(&self, at: u64, bytes: &mut [u8], deadline: Duration) -> Result<(), DeviceFault> {
+    unsafe fn read(&self, at: u64, bytes: &mut [u8], deadline: Duration) -> Result<(), DeviceFault> {
         self.wait(deadline)?;
         self.inside(at, bytes.len() as u64);
         // SAFETY: it is within one allocation.
@@ -182,7 +189,7 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    fn copy(&self, from: u64, to: u64, bytes: u64) -> Result<(), DeviceFault> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: u64) -> Result<(), DeviceFault> {
         self.refused()?;
         self.inside(from, bytes);
         self.inside(to, bytes);
@@ -191,7 +198,7 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), DeviceFault> {
+    unsafe fn clear(&self, at: u64, bytes: u64) -> Result<(), DeviceFault> {
         self.refused()?;
         self.inside(at, bytes);
         // SAFETY: it is within one allocation.
@@ -199,7 +206,7 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault> {
+    unsafe fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault> {
         self.refused()?;
         lock(&self.started).push(kernel);
         if lock(&self.trouble).idle == Some(kernel) {

@@ -66,8 +66,8 @@ impl Rig {
         self.write(&self.scratch.step, &part.words());
         let mut builder = Builder::new(&self.parameters, &self.scratch, self.results);
         plan(&mut builder);
-        let graph = Graph::new(builder.finish(usize::MAX)).unwrap();
-        graph.start(&*self.card.0, Size { find: true, ..part.size() }).unwrap();
+        let graph = Graph::new(builder.finish(usize::MAX), &Shares::default()).unwrap();
+        graph.start(&self.card, Size { find: true, ..part.size() }).unwrap();
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) fn read(card: &Card, buffer: &Buffer) -> Vec<u32> {
 /// Runs a check.
 pub(super) fn everywhere(mut check: impl FnMut(&Card, Shape)) {
     if let Some(card) = card() {
-        check(&Card(card), Shape);
+        check(&Card::new(card), Shape);
     }
 }
 

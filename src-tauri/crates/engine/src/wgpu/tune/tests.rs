@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::gguf::Limits as FileLimits;
@@ -15,7 +15,7 @@ fn card(kind: AdapterKind, subgroup: Option<(u32, u32)>, half_floats: bool) -> A
         api: "Vulkan",
         kind,
         vendor: 1,
-        device: 2,
+        device: Some(2),
         pci: None,
         binding_bytes: 1 << 31,
         buffer_bytes: 1 << 40,
@@ -60,16 +60,42 @@ fn candidates_follow_from_what_a_card_is() {
     }
 }
 
-/// A kernel that is not among them could change without a new trial.
+/// Sources in a folder and those below it, but for tests and what there is of graphics cards in a program without them.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let named = |name| path.file_name().is_some_and(|it| it == name);
+        if named("tests") || named("tests.rs") || named("disabled.rs") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "wgsl" || ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// What is not among them could change without a new trial.
 #[test]
 fn all_kernels_are_part_of_what_a_choice_depends_on() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wgpu");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "wgsl"));
-    assert!(files.len() > 10);
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src/wgpu", "src/device"] {
+        sources(&crate_folder.join(folder), &mut files);
+    }
+    assert!(files.len() > 30);
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
         assert!(SOURCES.contains(&text.as_str()), "{} is not in SOURCES", file.display());
+    }
+    assert_eq!(files.len(), SOURCES.len());
+    // A library that is new is tried out anew.
+    let lock = std::fs::read_to_string(crate_folder.join("../../../Cargo.lock")).unwrap();
+    for (name, version) in LIBRARIES {
+        let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&entry), "{name} is not {version} in Cargo.lock");
+        assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "{name} is there twice");
     }
 }
 

@@ -5,11 +5,20 @@
 //! for each token, of experts those that are asked.
 
 use crate::backend::PAGE_TOKENS;
-use crate::device::plan::{MOST_SLICES, Name, Op, Over};
-use crate::device::step::Size;
 use crate::model::Parameters;
 
-use super::graph::{LayerCache, Scratch, Weights};
+use super::plan::{LayerCache, MOST_SLICES, Name, Op, Over, Scratch};
+use super::step::Size;
+use super::weights::Weights;
+
+/// A handle of a buffer, as far as its share is concerned.
+pub(crate) trait Extent: Clone {
+    /// Bytes of the buffer.
+    fn extent(&self) -> u64;
+
+    /// Whether both are handles of one buffer.
+    fn is(&self, other: &Self) -> bool;
+}
 
 /// What a buffer has entries for.
 #[derive(Clone, Copy)]
@@ -25,7 +34,7 @@ enum Entries {
 
 /// The part of a buffer that a step has use for.
 #[derive(Clone, Copy)]
-pub(super) struct Share {
+pub(crate) struct Share {
     bytes: u64,
     /// Of so many entries as many as the step has; `None`: all of it.
     entries: Option<(Entries, u64)>,
@@ -33,7 +42,7 @@ pub(super) struct Share {
 
 impl Share {
     /// Bytes of it in a step of this size, where a token asks so many experts.
-    pub(super) fn bytes(&self, size: Size, used: u32) -> u64 {
+    pub(crate) fn bytes(&self, size: Size, used: u32) -> u64 {
         let Some((entries, among)) = self.entries else { return self.bytes };
         let tokens = u64::from(size.tokens);
         let count = match entries {
@@ -48,39 +57,48 @@ impl Share {
 }
 
 /// What buffers have entries for, and how many.
-#[derive(Default)]
-pub(super) struct Shares {
+pub(crate) struct Shares<B> {
     /// The last entry of a buffer counts.
-    known: Vec<(wgpu::Buffer, (Entries, u64))>,
+    known: Vec<(B, (Entries, u64))>,
     vocabulary: u64,
     experts: u64,
 }
 
-impl Shares {
-    /// Of all buffers of a model, for so many tokens together and so many of them with results.
-    pub(super) fn new(
+impl<B> Default for Shares<B> {
+    /// All buffers whole, but for weights of which a token needs rows.
+    fn default() -> Self {
+        Self { known: Vec::new(), vocabulary: 0, experts: 0 }
+    }
+}
+
+impl<B: Extent> Shares<B> {
+    /// Of all buffers of a model, for so many tokens together and so many of them with results; `slice` are the positions of a slice of
+    /// attention, where there are slices.
+    pub(crate) fn new(
         p: &Parameters,
-        scratch: &Scratch,
-        weights: &Weights,
-        caches: &[LayerCache],
-        slice: u32,
+        scratch: &Scratch<B>,
+        weights: &Weights<B>,
+        caches: &[LayerCache<B>],
+        slice: Option<u32>,
         [batch, results]: [u32; 2],
     ) -> Self {
         let [batch, results] = [batch, results].map(u64::from);
-        let mut known: Vec<(wgpu::Buffer, (Entries, u64))> =
+        let mut known: Vec<(B, (Entries, u64))> =
             scratch.all().into_iter().map(|buffer| (buffer.clone(), (Entries::Tokens, batch))).collect();
-        known.push((scratch.step.clone(), (Entries::Told, scratch.step.size())));
+        known.push((scratch.step.clone(), (Entries::Told, scratch.step.extent())));
         for buffer in [&scratch.logits, &scratch.found, &scratch.sums, &scratch.results] {
             known.push((buffer.clone(), (Entries::Results, results)));
         }
-        let positions = results * u64::from(MOST_SLICES) * u64::from(slice);
-        known.push((scratch.partials.clone(), (Entries::Positions(u64::MAX), positions)));
+        if let Some(slice) = slice {
+            let positions = results * u64::from(MOST_SLICES) * u64::from(slice);
+            known.push((scratch.partials.clone(), (Entries::Positions(u64::MAX), positions)));
+        }
         for turns in [Some(&weights.turns), weights.turns_in_window.as_ref()].into_iter().flatten() {
-            known.push((turns.clone(), (Entries::Tokens, turns.size() / (p.rope_size as u64 * 4).max(1))));
+            known.push((turns.clone(), (Entries::Tokens, turns.extent() / (p.rope_size as u64 * 4).max(1))));
         }
         let position = (p.kv_heads * p.head_size * 2) as u64;
         for buffer in caches.iter().flat_map(|cache| [&cache.keys, &cache.values]) {
-            let pages = buffer.size() / (position * PAGE_TOKENS as u64).max(1);
+            let pages = buffer.extent() / (position * PAGE_TOKENS as u64).max(1);
             known.push((buffer.clone(), (Entries::Positions(u64::MAX), pages * PAGE_TOKENS as u64)));
         }
         let experts = p.experts.map_or(1, |experts| experts.count as u64);
@@ -88,13 +106,13 @@ impl Shares {
     }
 
     /// Of one buffer of an operation.
-    pub(super) fn of(&self, op: &Op<wgpu::Buffer>, binding: u32, buffer: &wgpu::Buffer) -> Share {
+    pub(crate) fn of(&self, op: &Op<B>, binding: u32, buffer: &B) -> Share {
         let of_weights = || match (op.kernel, op.over, binding) {
             (Name::Embed, _, 2 | 3) => Some((Entries::Tokens, self.vocabulary)),
             (Name::Product, Over::Slots, 2 | 3) => Some((Entries::Slots, self.experts)),
             _ => None,
         };
-        let known = self.known.iter().rfind(|(known, _)| known == buffer);
+        let known = self.known.iter().rfind(|(known, _)| known.is(buffer));
         let entries = known.map_or_else(of_weights, |&(_, (entries, among))| {
             Some(match (op.kernel, entries) {
                 (Name::Attention, Entries::Positions(_)) => (Entries::Positions(u64::from(op.numbers[1])), among),
@@ -104,6 +122,6 @@ impl Shares {
                 _ => (entries, among),
             })
         });
-        Share { bytes: buffer.size(), entries }
+        Share { bytes: buffer.extent(), entries }
     }
 }
