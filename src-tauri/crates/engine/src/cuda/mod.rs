@@ -25,7 +25,6 @@ use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Pe
 use crate::device::Memory;
 #[cfg(test)]
 use crate::device::matrix::Form;
-use crate::device::matrix::Packing;
 use crate::device::pages::{PageTable, first_bytes, page_bytes, runs};
 use crate::device::plan::{Builder, LayerCache, Scratch, scratch_bytes};
 use crate::device::step::{Part, Source};
@@ -122,7 +121,7 @@ impl Cuda {
         let card = Card(driver);
         let results = (options.max_sequences as u32).clamp(4, BATCH);
         let most = cache_tokens(options) / PAGE_TOKENS;
-        let needed = weights::bytes(&model, Packing::of)
+        let needed = weights::bytes(&model)
             + scratch_bytes(&parameters, BATCH, results)
             + first_bytes(&parameters, most);
         let there = card.0.about().buffer_bytes;

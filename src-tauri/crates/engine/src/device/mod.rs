@@ -16,9 +16,6 @@ pub(crate) mod weights;
 use std::sync::Arc;
 
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
-
-use self::matrix::Packing;
 
 /// What a device's kernels can do beyond what all can. A plan for a device without them takes more kernels for the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,11 +37,6 @@ pub(crate) trait Memory {
     /// The most bytes that a kernel sees of one buffer.
     fn most_bytes(&self) -> u64;
 
-    /// How its kernels read matrices of a type.
-    fn packing(&self, kind: TensorType) -> Packing {
-        Packing::of(kind)
-    }
-
     /// What its kernels can do.
     fn abilities(&self) -> Abilities {
         Abilities::default()
@@ -65,10 +57,6 @@ impl<M: Memory> Memory for Arc<M> {
 
     fn most_bytes(&self) -> u64 {
         (**self).most_bytes()
-    }
-
-    fn packing(&self, kind: TensorType) -> Packing {
-        (**self).packing(kind)
     }
 
     fn abilities(&self) -> Abilities {

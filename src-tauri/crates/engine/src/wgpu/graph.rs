@@ -1,12 +1,10 @@
 //! A plan with its kernels compiled and its buffers bound.
 
 use crate::backend::Work;
-use crate::device::matrix::Packing;
 use crate::device::plan::{self, Grid, Over, Plan, When};
 use crate::device::step::Size;
 use crate::device::{Abilities, GATES, Memory, weights};
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
 use super::kernels::{Kernels, Tile};
@@ -21,10 +19,6 @@ impl Memory for Gpu {
 
     fn most_bytes(&self) -> u64 {
         self.limits.max_storage_buffer_binding_size
-    }
-
-    fn packing(&self, kind: TensorType) -> Packing {
-        Packing::narrow(kind)
     }
 
     fn abilities(&self) -> Abilities {

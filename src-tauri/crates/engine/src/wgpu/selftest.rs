@@ -73,7 +73,7 @@ impl Likeness {
         let mut kinds = BTreeSet::new();
         for &kind in &self.kinds {
             // Types that lie on the card in the same way have one kernel.
-            if kinds.insert(Packing::narrow(kind).name()) {
+            if kinds.insert(Packing::of(kind).name()) {
                 card.products(kind)?;
             }
         }
