@@ -150,8 +150,7 @@ fn named(values: &Values, stem: &str, kinds: &[&'static str]) -> Vec<(u32, &'sta
         .collect()
 }
 
-const PACKINGS: [&str; 11] =
-    ["F32", "F16", "BF16", "NIBBLES", "BYTES", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"];
+const PACKINGS: [&str; 11] = ["F32", "F16", "BF16", "NIBBLES", "BYTES", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"];
 const FORMS: [&str; 3] = ["F32", "F16", "Q8"];
 
 /// Kernels that do an operation, by the tokens that each is made for.
@@ -179,7 +178,7 @@ fn kernels(op: &Op<Buffer>) -> Vec<(u32, &'static str)> {
         Name::Select if has(values, "FIRST") => vec![(1, "select_first")],
         Name::Select => vec![(1, "select_second")],
         // Asked for only by plans for devices with other abilities.
-        Name::Merge => Vec::new(),
+        Name::Merge | Name::Score => Vec::new(),
     }
 }
 
@@ -189,7 +188,7 @@ fn threads(kernel: Name, tokens: u32) -> u32 {
         Name::Product if tokens == 32 => 256,
         Name::Embed | Name::Product | Name::Attention | Name::Penalise => 128,
         Name::Heads | Name::Route => 32,
-        Name::Prepare | Name::Combine | Name::Mask | Name::Merge | Name::Select => 256,
+        Name::Prepare | Name::Combine | Name::Mask | Name::Merge | Name::Score | Name::Select => 256,
     }
 }
 

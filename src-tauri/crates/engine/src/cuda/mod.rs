@@ -121,9 +121,8 @@ impl Cuda {
         let card = Card(driver);
         let results = (options.max_sequences as u32).clamp(4, BATCH);
         let most = cache_tokens(options) / PAGE_TOKENS;
-        let needed = weights::bytes(&model)
-            + scratch_bytes(&parameters, BATCH, results)
-            + first_bytes(&parameters, most);
+        let needed =
+            weights::bytes(&model) + scratch_bytes(&parameters, BATCH, results) + first_bytes(&parameters, most);
         let there = card.0.about().buffer_bytes;
         if needed > there {
             let what = "weights, and what is computed with them";

@@ -54,6 +54,15 @@ impl Form {
         }
     }
 
+    /// Its name in kernels that make activations of it, beside a matrix of another.
+    pub(crate) fn made(self) -> &'static str {
+        match self {
+            Self::F32 => "OUT_F32",
+            Self::F16 => "OUT_F16",
+            Self::Q8 => "OUT_Q8",
+        }
+    }
+
     /// Bytes of a block of 32 values without its scales.
     pub(crate) fn block_bytes(self) -> u64 {
         match self {
@@ -79,6 +88,16 @@ impl Packing {
             | TensorType::Q5_K
             | TensorType::Q6_K => Self::Narrow(kind),
         }
+    }
+
+    /// Its number among the types, for kernels of several.
+    pub(crate) fn number(self) -> u32 {
+        (0..).zip(TensorType::ALL).find(|&(_, kind)| Self::of(kind) == self).map_or(0, |(number, _)| number)
+    }
+
+    /// The one of this number.
+    pub(crate) fn numbered(number: u32) -> Option<Self> {
+        TensorType::ALL.get(number as usize).copied().map(Self::of)
     }
 
     /// Its name in the kernels.
@@ -147,6 +166,11 @@ const MOST: u64 = 1 << 30;
 const CHUNK: usize = 16 << 20;
 
 impl<B: Clone> Matrix<B> {
+    /// Rows of all pieces.
+    pub(crate) fn rows(&self) -> u32 {
+        self.pieces.iter().map(|piece| piece.rows).sum()
+    }
+
     /// Brings rows to a device; no buffer has more than `limit` bytes. Pieces have whole multiples of `together` rows.
     pub(crate) fn upload(
         memory: &impl Memory<Buffer = B>,

@@ -24,6 +24,10 @@ pub(crate) struct Abilities {
     pub(crate) gated: bool,
     /// Attention goes slice by slice of so many positions, in as many workgroups if there is one token of each sequence.
     pub(crate) slice: Option<u32>,
+    /// The kernel of products takes matrices of several types on top of each other.
+    pub(crate) mixed: bool,
+    /// One kernel norms states and computes experts' scores, and the kernels of their products choose by these and add answers up.
+    pub(crate) routed: bool,
 }
 
 /// Rows of gates, and of ups, that lie together for a kernel that computes both.

@@ -6,7 +6,7 @@ use crate::device::step::Size;
 use crate::device::{Abilities, GATES, Memory, weights};
 use crate::fault::DeviceFault;
 
-use super::gpu::Gpu;
+use super::gpu::{Gpu, MIXED_BUFFERS};
 use super::kernels::{Kernels, Tile};
 use super::share::{Share, Shares};
 
@@ -22,7 +22,8 @@ impl Memory for Gpu {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { gated: true, slice: Some(self.slice) }
+        let mixed = self.limits.max_storage_buffers_per_shader_stage >= MIXED_BUFFERS;
+        Abilities { gated: true, slice: Some(self.slice), mixed, routed: true }
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, DeviceFault> {

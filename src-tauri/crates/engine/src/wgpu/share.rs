@@ -5,7 +5,7 @@
 //! for each token, of experts those that are asked.
 
 use crate::backend::PAGE_TOKENS;
-use crate::device::plan::{MOST_SLICES, Name, Op, Over};
+use crate::device::plan::{MOST_SLICES, Name, Op};
 use crate::device::step::Size;
 use crate::model::Parameters;
 
@@ -89,9 +89,9 @@ impl Shares {
 
     /// Of one buffer of an operation.
     pub(super) fn of(&self, op: &Op<wgpu::Buffer>, binding: u32, buffer: &wgpu::Buffer) -> Share {
-        let of_weights = || match (op.kernel, op.over, binding) {
-            (Name::Embed, _, 2 | 3) => Some((Entries::Tokens, self.vocabulary)),
-            (Name::Product, Over::Slots, 2 | 3) => Some((Entries::Slots, self.experts)),
+        let of_weights = || match (op.kernel, binding) {
+            (Name::Embed, 2 | 3) => Some((Entries::Tokens, self.vocabulary)),
+            (Name::Product, 2 | 3) if op.values.contains_key("EXPERTS") => Some((Entries::Slots, self.experts)),
             _ => None,
         };
         let known = self.known.iter().rfind(|(known, _)| known == buffer);

@@ -20,9 +20,10 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 24] = [
     include_str!("attention.wgsl"),
-    include_str!("combine.wgsl"),
+    include_str!("block.wgsl"),
+    include_str!("choose.wgsl"),
     include_str!("embed.wgsl"),
     include_str!("form.wgsl"),
     include_str!("head.wgsl"),
@@ -30,11 +31,12 @@ const SOURCES: [&str; 22] = [
     include_str!("mask.wgsl"),
     include_str!("merge.wgsl"),
     include_str!("numbers.wgsl"),
+    include_str!("mixed.wgsl"),
     include_str!("penalise.wgsl"),
     include_str!("prepare.wgsl"),
     include_str!("product.wgsl"),
     include_str!("quants.wgsl"),
-    include_str!("route.wgsl"),
+    include_str!("score.wgsl"),
     include_str!("select.wgsl"),
     include_str!("graph.rs"),
     include_str!("kernels.rs"),
