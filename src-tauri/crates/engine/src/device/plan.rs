@@ -93,11 +93,13 @@ impl<B: Clone> Scratch<B> {
         let widest = p.width.max(p.heads * p.head_size).div_ceil(32) as u64;
         let blocks = batch * widest.max(used * p.feed_forward.div_ceil(32) as u64);
         let in_heads = ((p.heads + 2 * p.kv_heads) * p.head_size) as u64;
-        let made = if p.experts.is_some() || p.architecture.norms_behind() { p.width as u64 * used } else { 0 };
+        let abilities = memory.abilities();
+        // Where experts' products choose and add up by themselves, nobody leaves that for another.
+        let apart = p.experts.is_some() && !abilities.routed;
+        let made = if apart || p.architecture.norms_behind() { p.width as u64 * used } else { 0 };
         let heads = batch * (p.heads * p.head_size) as u64 * 4;
         let slices = u64::from((p.vocabulary as u32).div_ceil(SLICE));
         let what = "what is computed on the way";
-        let abilities = memory.abilities();
         let through = if abilities.gated { batch * used * p.feed_forward.div_ceil(32) as u64 } else { 0 };
         let in_slices = abilities.slice.map_or(0, |_| u64::from(MOST_SLICES) * p.heads as u64);
         Ok(Self {
@@ -111,7 +113,7 @@ impl<B: Clone> Scratch<B> {
             hidden: memory.allocate(what, batch * in_heads.max(used * p.feed_forward as u64 * 2) * 4)?,
             made: memory.allocate(what, batch * made * 4)?,
             scores: memory.allocate(what, batch * experts * 4)?,
-            routes: memory.allocate(what, batch * used * 8)?,
+            routes: memory.allocate(what, if apart { batch * used * 8 } else { 0 })?,
             logits: memory.allocate(what, results * p.vocabulary as u64 * 4)?,
             found: memory.allocate(what, results * slices * 64 * 8)?,
             sums: memory.allocate(what, results * slices * 8)?,
