@@ -118,6 +118,8 @@ pub enum Stored {
     Floats,
     /// A type of blocks in each layer.
     Blocks,
+    /// Several types of blocks in a layer, as in most files of four bits: of half the layers values and what leads back have more bits.
+    Mixed,
 }
 
 /// The bytes of a small GGUF file (a few MB) of any architecture, with random weights, as [`tiny`]'s; other readers of the format load
@@ -127,6 +129,13 @@ pub fn family(architecture: Architecture, stored: Stored) -> Vec<u8> {
     let (embedding, output, kinds) = match stored {
         Stored::Floats => (TensorType::F32, TensorType::F32, [TensorType::F32; FAMILY_LAYERS]),
         Stored::Blocks => (TensorType::Q6_K, TensorType::Q8_0, FAMILY_KINDS),
+        Stored::Mixed => (TensorType::Q4_K, TensorType::Q6_K, [TensorType::Q4_K; FAMILY_LAYERS]),
+    };
+    let heads_of = |(layer, &kind): (usize, &TensorType)| match (stored, layer % 4) {
+        (Stored::Mixed, 0) => [kind, kind, TensorType::Q6_K],
+        (Stored::Mixed, 2) => [TensorType::Q5_K, kind, TensorType::Q8_0],
+        (Stored::Mixed, 3) => [kind, TensorType::Q4_0, TensorType::Q4_0],
+        _ => [kind; 3],
     };
     Family {
         architecture,
@@ -139,6 +148,7 @@ pub fn family(architecture: Architecture, stored: Stored) -> Vec<u8> {
         experts_used: FAMILY_EXPERTS_USED,
         embedding,
         output: Some(output),
+        of_heads: kinds.iter().enumerate().map(heads_of).collect(),
         kinds: kinds.to_vec(),
         // Heads together may be narrower than a block of 256.
         heads_in_floats: true,
@@ -147,17 +157,22 @@ pub fn family(architecture: Architecture, stored: Stored) -> Vec<u8> {
 }
 
 /// The bytes of a small model whose heads, families and tensor types are those of another, so that the same kernels compute it: for a
-/// comparison with the processor that takes a moment. Always the same bytes for the same numbers.
+/// comparison with the processor that takes a moment. `mixed`: types of queries, keys and values where they are several. Always the same
+/// bytes for the same numbers.
 #[cfg(feature = "wgpu")]
 pub(crate) fn likeness(
     p: &Parameters,
     kinds: &[TensorType],
+    mixed: &[[TensorType; 3]],
     embedding: TensorType,
     output: Option<TensorType>,
 ) -> Vec<u8> {
     let experts_used = p.experts.map_or(FAMILY_EXPERTS_USED, |experts| experts.used);
     // One layer at least that attends to all tokens, and one that does not.
     let layers = p.window.map_or(2, |window| window.every.clamp(2, FAMILY_LAYERS)).max(kinds.len());
+    let layers = kinds.iter().copied().cycle().take(layers).chain(mixed.iter().map(|&[kind, ..]| kind));
+    let of_heads =
+        layers.clone().map(|kind| [kind; 3]).take(layers.clone().count() - mixed.len()).chain(mixed.iter().copied());
     Family {
         architecture: p.architecture,
         heads: p.heads,
@@ -169,7 +184,8 @@ pub(crate) fn likeness(
         experts_used,
         embedding,
         output,
-        kinds: kinds.iter().copied().cycle().take(layers).collect(),
+        of_heads: of_heads.collect(),
+        kinds: layers.collect(),
         heads_in_floats: false,
     }
     .file()
@@ -192,6 +208,8 @@ struct Family {
     output: Option<TensorType>,
     /// Of each layer's matrices.
     kinds: Vec<TensorType>,
+    /// Of each layer's queries, keys and values.
+    of_heads: Vec<[TensorType; 3]>,
     heads_in_floats: bool,
 }
 
@@ -251,10 +269,12 @@ impl Family {
         for (layer, &kind) in self.kinds.iter().enumerate() {
             let name = |part: &str| format!("blk.{layer}.{part}");
             let (inner, experts) = (FAMILY_FEED_FORWARD, self.experts);
+            let [of_query, of_key, of_value] = self.of_heads.get(layer).copied().unwrap_or([kind; 3]);
+            let of_down = if of_value == TensorType::Q6_K { of_value } else { kind };
             let mut matrices = vec![
-                ("attn_q.weight", vec![width, query]),
-                ("attn_k.weight", vec![width, kv]),
-                ("attn_v.weight", vec![width, kv]),
+                ("attn_q.weight", of_query, vec![width, query]),
+                ("attn_k.weight", of_key, vec![width, kv]),
+                ("attn_v.weight", of_value, vec![width, kv]),
             ];
             let of_heads = match kind {
                 _ if self.heads_in_floats => TensorType::F32,
@@ -267,16 +287,16 @@ impl Family {
             match architecture {
                 Architecture::Qwen3Moe => {
                     matrices.extend([
-                        ("ffn_gate_exps.weight", vec![width, inner, experts]),
-                        ("ffn_up_exps.weight", vec![width, inner, experts]),
-                        ("ffn_down_exps.weight", vec![inner, width, experts]),
+                        ("ffn_gate_exps.weight", kind, vec![width, inner, experts]),
+                        ("ffn_up_exps.weight", kind, vec![width, inner, experts]),
+                        ("ffn_down_exps.weight", of_down, vec![inner, width, experts]),
                     ]);
                     narrow.push(("ffn_gate_inp.weight", TensorType::F32, vec![width, experts]));
                 }
                 _ => matrices.extend([
-                    ("ffn_gate.weight", vec![width, inner]),
-                    ("ffn_up.weight", vec![width, inner]),
-                    ("ffn_down.weight", vec![inner, width]),
+                    ("ffn_gate.weight", kind, vec![width, inner]),
+                    ("ffn_up.weight", kind, vec![width, inner]),
+                    ("ffn_down.weight", of_down, vec![inner, width]),
                 ]),
             }
             if architecture == Architecture::Qwen2 {
@@ -288,7 +308,7 @@ impl Family {
             if architecture == Architecture::Gemma3 {
                 vectors.extend([("post_attention_norm.weight", width, 1.0), ("post_ffw_norm.weight", width, 1.0)]);
             }
-            for (part, shape) in matrices {
+            for (part, kind, shape) in matrices {
                 let values = noise.values(shape.iter().product(), spread(&shape));
                 file.tensor(&name(part), kind, &shape, &values);
             }

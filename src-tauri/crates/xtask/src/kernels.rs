@@ -21,8 +21,8 @@ const VIRTUAL: &str = "compute_75";
 const REAL: [&str; 3] = ["sm_75", "sm_86", "sm_89"];
 
 /// What the module is made of, in the order in which it is hashed; the first is compiled.
-const SOURCES: [&str; 7] =
-    ["kernels.cu", "numbers.h", "activations.h", "product.h", "attention.h", "experts.h", "find.h"];
+const SOURCES: [&str; 8] =
+    ["kernels.cu", "numbers.h", "blocks.h", "activations.h", "product.h", "attention.h", "experts.h", "find.h"];
 
 /// Compiles the files of a folder for one target and writes what was made and what the compiler said. Python, because NVRTC comes
 /// with it: through its `ctypes` no part of this program has to call a library of C.

@@ -55,9 +55,6 @@ pub enum SelfTestFault {
 /// How long it may take on a card; it needs less than a second, most of which is the processor's.
 pub(super) const LONGEST: Duration = Duration::from_mins(1);
 
-/// One of each packing.
-const KINDS: [TensorType; 5] = [TensorType::F32, TensorType::F16, TensorType::Q4_1, TensorType::Q8_0, TensorType::Q6_K];
-
 /// Compares a card with the processor, in so much time.
 pub(super) fn self_test(driver: &Arc<dyn Driver>, longest: Duration) -> Result<(), SelfTestFault> {
     let started = Instant::now();
@@ -67,7 +64,8 @@ pub(super) fn self_test(driver: &Arc<dyn Driver>, longest: Duration) -> Result<(
     };
     let tiny = read(&synthetic::tiny())?;
     let card = Card::new(Arc::clone(driver));
-    for kind in KINDS {
+    // Each is packed in a way of its own.
+    for kind in TensorType::ALL {
         embed(&card, tiny.parameters(), kind)?;
         // As many tokens as one tile takes, one more, and a prompt's.
         for tokens in [1, 4, 7, 45] {

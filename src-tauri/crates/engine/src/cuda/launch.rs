@@ -12,12 +12,18 @@ use crate::fault::DeviceFault;
 use super::driver::{Arguments, BUFFERS, Buffer, Card, Grid};
 
 /// Every kernel of `kernels.cu`.
-pub(crate) const KERNELS: [&str; 36] = [
+pub(crate) const KERNELS: [&str; 65] = [
     "embed_f32",
     "embed_f16",
     "embed_nibbles",
     "embed_bytes",
-    "embed_wide",
+    "embed_bf16",
+    "embed_q4_0",
+    "embed_q5_0",
+    "embed_q5_1",
+    "embed_q4_k",
+    "embed_q5_k",
+    "embed_q6_k",
     "prepare_f32",
     "prepare_f16",
     "prepare_q8",
@@ -35,10 +41,33 @@ pub(crate) const KERNELS: [&str; 36] = [
     "product_bytes_4",
     "product_bytes_8",
     "product_bytes_32",
-    "product_wide_1",
-    "product_wide_4",
-    "product_wide_8",
-    "product_wide_32",
+    "product_bf16_1",
+    "product_bf16_4",
+    "product_bf16_8",
+    "product_q4_0_1",
+    "product_q4_0_4",
+    "product_q4_0_8",
+    "product_q4_0_32",
+    "product_q5_0_1",
+    "product_q5_0_4",
+    "product_q5_0_8",
+    "product_q5_0_32",
+    "product_q5_1_1",
+    "product_q5_1_4",
+    "product_q5_1_8",
+    "product_q5_1_32",
+    "product_q4_k_1",
+    "product_q4_k_4",
+    "product_q4_k_8",
+    "product_q4_k_32",
+    "product_q5_k_1",
+    "product_q5_k_4",
+    "product_q5_k_8",
+    "product_q5_k_32",
+    "product_q6_k_1",
+    "product_q6_k_4",
+    "product_q6_k_8",
+    "product_q6_k_32",
     "heads",
     "attention_64",
     "attention_128",
@@ -124,7 +153,7 @@ fn named(values: &Values, stem: &str, kinds: &[&'static str]) -> Vec<(u32, &'sta
         .collect()
 }
 
-const PACKINGS: [&str; 5] = ["F32", "F16", "NIBBLES", "BYTES", "WIDE"];
+const PACKINGS: [&str; 11] = ["F32", "F16", "BF16", "NIBBLES", "BYTES", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"];
 const FORMS: [&str; 3] = ["F32", "F16", "Q8"];
 
 /// Kernels that do an operation, by the tokens that each is made for.
@@ -152,7 +181,7 @@ fn kernels(op: &Op<Buffer>) -> Vec<(u32, &'static str)> {
         Name::Select if has(values, "FIRST") => vec![(1, "select_first")],
         Name::Select => vec![(1, "select_second")],
         // Asked for only by plans for devices with other abilities.
-        Name::Merge => Vec::new(),
+        Name::Merge | Name::Score => Vec::new(),
     }
 }
 
@@ -162,7 +191,7 @@ fn threads(kernel: Name, tokens: u32) -> u32 {
         Name::Product if tokens == 32 => 256,
         Name::Embed | Name::Product | Name::Attention | Name::Penalise => 128,
         Name::Heads | Name::Route => 32,
-        Name::Prepare | Name::Combine | Name::Mask | Name::Merge | Name::Select => 256,
+        Name::Prepare | Name::Combine | Name::Mask | Name::Merge | Name::Score | Name::Select => 256,
     }
 }
 

@@ -26,7 +26,6 @@ use crate::device::Memory;
 use crate::device::budget;
 #[cfg(test)]
 use crate::device::matrix::Form;
-use crate::device::matrix::Packing;
 use crate::device::pages::{PageTable, first_bytes, page_bytes, pages_in, runs};
 use crate::device::plan::{Builder, LayerCache, Scratch, scratch_bytes};
 use crate::device::share::Shares;
@@ -129,7 +128,7 @@ fn results(options: &Options) -> u32 {
 /// Whether there is room for a model, beside what the desktop is left.
 fn admit(card: &Card, model: &Model, options: &Options) -> Result<(), DeviceFault> {
     let parameters = model.parameters();
-    let needed = weights::bytes(model, Packing::of)
+    let needed = weights::bytes(model)
         + scratch_bytes(parameters, BATCH, results(options))
         + first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
     budget::admit(needed, card.room())

@@ -13,18 +13,15 @@ use super::narrow::{self, Packed};
 /// How rows lie on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
-    /// 32-bit floats: F32, BF16.
+    /// 32-bit floats.
     F32,
     /// 16-bit floats.
     F16,
-    /// 4 bits a value, scale and offset as 16-bit floats: Q4_0, Q4_1.
+    /// 4 bits a value, scale and offset as 16-bit floats: Q4_1.
     Nibbles,
-    /// 8 bits a value, a scale as a 16-bit float: Q5_0, Q8_0.
+    /// 8 bits a value, a scale as a 16-bit float: Q8_0.
     Bytes,
-    /// 8 bits a value; scales of both halves and the offset as 32-bit floats: what fits nowhere else without a loss.
-    Wide,
-    /// For kernels that read them: BF16 as it is; 4, 5 or 6 bits a value and all else as [`narrow`] says, of blocks other than Q4_1 and
-    /// Q8_0.
+    /// BF16 as it is; 4, 5 or 6 bits a value and all else as [`narrow`] says, of blocks other than Q4_1 and Q8_0.
     Narrow(TensorType),
 }
 
@@ -44,7 +41,7 @@ impl Form {
         match packing {
             Packing::F32 | Packing::Narrow(TensorType::BF16) => Self::F32,
             Packing::F16 => Self::F16,
-            Packing::Nibbles | Packing::Bytes | Packing::Wide | Packing::Narrow(_) => Self::Q8,
+            Packing::Nibbles | Packing::Bytes | Packing::Narrow(_) => Self::Q8,
         }
     }
 
@@ -54,6 +51,15 @@ impl Form {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Q8 => "Q8",
+        }
+    }
+
+    /// Its name in kernels that make activations of it, beside a matrix of another.
+    pub(crate) fn made(self) -> &'static str {
+        match self {
+            Self::F32 => "OUT_F32",
+            Self::F16 => "OUT_F16",
+            Self::Q8 => "OUT_Q8",
         }
     }
 
@@ -67,23 +73,31 @@ impl Form {
 }
 
 impl Packing {
-    /// The same for kernels that read blocks as narrow as they are in the file.
-    pub(crate) fn narrow(kind: TensorType) -> Self {
-        match Self::of(kind) {
-            _ if matches!(kind, TensorType::BF16 | TensorType::Q4_0 | TensorType::Q5_0) => Self::Narrow(kind),
-            Self::Wide => Self::Narrow(kind),
-            other => other,
+    /// How rows of a type lie.
+    pub(crate) fn of(kind: TensorType) -> Self {
+        match kind {
+            TensorType::F32 => Self::F32,
+            TensorType::F16 => Self::F16,
+            TensorType::Q4_1 => Self::Nibbles,
+            TensorType::Q8_0 => Self::Bytes,
+            TensorType::BF16
+            | TensorType::Q4_0
+            | TensorType::Q5_0
+            | TensorType::Q5_1
+            | TensorType::Q4_K
+            | TensorType::Q5_K
+            | TensorType::Q6_K => Self::Narrow(kind),
         }
     }
 
-    pub(crate) fn of(kind: TensorType) -> Self {
-        match kind {
-            TensorType::F32 | TensorType::BF16 => Self::F32,
-            TensorType::F16 => Self::F16,
-            TensorType::Q4_0 | TensorType::Q4_1 => Self::Nibbles,
-            TensorType::Q5_0 | TensorType::Q8_0 => Self::Bytes,
-            TensorType::Q5_1 | TensorType::Q4_K | TensorType::Q5_K | TensorType::Q6_K => Self::Wide,
-        }
+    /// Its number among the types, for kernels of several.
+    pub(crate) fn number(self) -> u32 {
+        (0..).zip(TensorType::ALL).find(|&(_, kind)| Self::of(kind) == self).map_or(0, |(number, _)| number)
+    }
+
+    /// The one of this number.
+    pub(crate) fn numbered(number: u32) -> Option<Self> {
+        TensorType::ALL.get(number as usize).copied().map(Self::of)
     }
 
     /// Its name in the kernels.
@@ -93,7 +107,6 @@ impl Packing {
             Self::F16 => "F16",
             Self::Nibbles => "NIBBLES",
             Self::Bytes => "BYTES",
-            Self::Wide => "WIDE",
             Self::Narrow(kind) => kind.name(),
         }
     }
@@ -104,7 +117,7 @@ impl Packing {
             Self::F32 => 128,
             Self::F16 | Self::Narrow(TensorType::BF16) => 64,
             Self::Nibbles | Self::Narrow(_) => 16,
-            Self::Bytes | Self::Wide => 32,
+            Self::Bytes => 32,
         }
     }
 
@@ -114,7 +127,6 @@ impl Packing {
             Self::F32 | Self::F16 => 0,
             Self::Nibbles => blocks * 4,
             Self::Bytes => blocks * 2,
-            Self::Wide => blocks * 16,
             Self::Narrow(kind) => narrow::side_bytes(kind, blocks),
         }
     }
@@ -154,6 +166,11 @@ const MOST: u64 = 1 << 30;
 const CHUNK: usize = 16 << 20;
 
 impl<B: Clone> Matrix<B> {
+    /// Rows of all pieces.
+    pub(crate) fn rows(&self) -> u32 {
+        self.pieces.iter().map(|piece| piece.rows).sum()
+    }
+
     /// Brings rows to a device; no buffer has more than `limit` bytes. Pieces have whole multiples of `together` rows.
     pub(crate) fn upload(
         memory: &impl Memory<Buffer = B>,
@@ -163,7 +180,7 @@ impl<B: Clone> Matrix<B> {
         together: usize,
         limit: u64,
     ) -> Result<Self, DeviceFault> {
-        let packing = memory.packing(kind);
+        let packing = Packing::of(kind);
         let blocks = columns.div_ceil(32);
         let row_bytes = (blocks * packing.quant_bytes()) as u64;
         let limit = limit.min(MOST).min(memory.most_bytes());
@@ -213,7 +230,8 @@ impl<B: Clone> Matrix<B> {
 }
 
 /// Bytes that a matrix has on a device.
-pub(crate) fn bytes(packing: Packing, columns: usize, rows: usize) -> u64 {
+pub(crate) fn bytes(kind: TensorType, columns: usize, rows: usize) -> u64 {
+    let packing = Packing::of(kind);
     let blocks = columns.div_ceil(32) * rows;
     (blocks * packing.quant_bytes() + packing.side_bytes(blocks)) as u64
 }
@@ -223,12 +241,9 @@ fn repack(packing: Packing, kind: TensorType, row: &[u8], packed: &mut Packed) {
     let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
     let Packed { quants, sides, .. } = packed;
     match (packing, kind) {
-        (Packing::F32, TensorType::BF16) => {
-            quants.extend(row.as_chunks::<2>().0.iter().flat_map(|&[low, high]| [0, 0, low, high]));
-        }
         (Packing::F32 | Packing::F16 | Packing::Narrow(TensorType::BF16), _) => quants.extend_from_slice(row),
         (Packing::Nibbles, _) => blocks::each(kind, row, |block| {
-            // Both come from 16-bit floats, Q4_0's offset after a shift of its exponent.
+            // Both come from 16-bit floats.
             sides.extend(half(block.scales[0]));
             sides.extend(half(block.offset));
             let quant = |at: usize| block.quants[at].cast_unsigned();
@@ -236,11 +251,6 @@ fn repack(packing: Packing, kind: TensorType, row: &[u8], packed: &mut Packed) {
         }),
         (Packing::Bytes, _) => blocks::each(kind, row, |block| {
             sides.extend(half(block.scales[0]));
-            quants.extend(block.quants.map(i8::cast_unsigned));
-        }),
-        (Packing::Wide, _) => blocks::each(kind, row, |block| {
-            let [first, second] = block.scales;
-            sides.extend([first, second, block.offset, 0.0].iter().flat_map(|value| value.to_le_bytes()));
             quants.extend(block.quants.map(i8::cast_unsigned));
         }),
         (Packing::Narrow(kind), _) => packed.push(kind, row),
@@ -256,16 +266,16 @@ mod tests {
         for kind in TensorType::ALL {
             for (columns, rows) in [(256, 7), (4096, 33)] {
                 let in_file = columns / kind.block_values() * kind.block_bytes() * rows;
-                let bytes = bytes(Packing::narrow(kind), columns, rows);
+                let bytes = bytes(kind, columns, rows);
                 assert!(bytes * 10 <= in_file as u64 * 11, "{kind:?}: {bytes} for {in_file}");
                 // What is said beforehand is what is packed, whole words.
                 let mut packed = Packed::default();
                 for _ in 0..rows {
                     let row = vec![0; in_file / rows];
-                    repack(Packing::narrow(kind), kind, &row, &mut packed);
+                    repack(Packing::of(kind), kind, &row, &mut packed);
                 }
                 let quants = packed.quants.len();
-                let sides = packed.into_sides(Packing::narrow(kind)).len();
+                let sides = packed.into_sides(Packing::of(kind)).len();
                 assert_eq!((quants + sides) as u64, bytes.next_multiple_of(4), "{kind:?}");
             }
         }

@@ -18,9 +18,6 @@ pub(crate) mod weights;
 use std::sync::Arc;
 
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
-
-use self::matrix::Packing;
 
 /// What a device's kernels can do beyond what all can. A plan for a device without them takes more kernels for the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +26,10 @@ pub(crate) struct Abilities {
     pub(crate) gated: bool,
     /// Attention goes slice by slice of so many positions, in as many workgroups if there is one token of each sequence.
     pub(crate) slice: Option<u32>,
+    /// The kernel of products takes matrices of several types on top of each other.
+    pub(crate) mixed: bool,
+    /// One kernel norms states and computes experts' scores, and the kernels of their products choose by these and add answers up.
+    pub(crate) routed: bool,
 }
 
 /// Rows of gates, and of ups, that lie together for a kernel that computes both.
@@ -41,11 +42,6 @@ pub(crate) trait Memory {
 
     /// The most bytes that a kernel sees of one buffer.
     fn most_bytes(&self) -> u64;
-
-    /// How its kernels read matrices of a type.
-    fn packing(&self, kind: TensorType) -> Packing {
-        Packing::of(kind)
-    }
 
     /// What its kernels can do.
     fn abilities(&self) -> Abilities {
@@ -67,10 +63,6 @@ impl<M: Memory> Memory for Arc<M> {
 
     fn most_bytes(&self) -> u64 {
         (**self).most_bytes()
-    }
-
-    fn packing(&self, kind: TensorType) -> Packing {
-        (**self).packing(kind)
     }
 
     fn abilities(&self) -> Abilities {

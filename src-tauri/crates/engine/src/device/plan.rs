@@ -21,6 +21,7 @@ pub(crate) enum Name {
     Merge,
     Route,
     Combine,
+    Score,
     Penalise,
     Mask,
     Select,
@@ -61,6 +62,8 @@ pub(crate) struct Scratch<B> {
 
 /// Slices that attention has at most.
 pub(crate) const MOST_SLICES: u32 = 64;
+/// Experts whose scores one workgroup computes.
+const SCORES: u32 = 4;
 /// Heads of queries, or of several tokens' queries, that one workgroup computes attention for, about.
 const QUERIES: usize = 8;
 
@@ -90,11 +93,13 @@ impl<B: Clone> Scratch<B> {
         let widest = p.width.max(p.heads * p.head_size).div_ceil(32) as u64;
         let blocks = batch * widest.max(used * p.feed_forward.div_ceil(32) as u64);
         let in_heads = ((p.heads + 2 * p.kv_heads) * p.head_size) as u64;
-        let made = if p.experts.is_some() || p.architecture.norms_behind() { p.width as u64 * used } else { 0 };
+        let abilities = memory.abilities();
+        // Where experts' products choose and add up by themselves, nobody leaves that for another.
+        let apart = p.experts.is_some() && !abilities.routed;
+        let made = if apart || p.architecture.norms_behind() { p.width as u64 * used } else { 0 };
         let heads = batch * (p.heads * p.head_size) as u64 * 4;
         let slices = u64::from((p.vocabulary as u32).div_ceil(SLICE));
         let what = "what is computed on the way";
-        let abilities = memory.abilities();
         let through = if abilities.gated { batch * used * p.feed_forward.div_ceil(32) as u64 } else { 0 };
         let in_slices = abilities.slice.map_or(0, |_| u64::from(MOST_SLICES) * p.heads as u64);
         Ok(Self {
@@ -108,7 +113,7 @@ impl<B: Clone> Scratch<B> {
             hidden: memory.allocate(what, batch * in_heads.max(used * p.feed_forward as u64 * 2) * 4)?,
             made: memory.allocate(what, batch * made * 4)?,
             scores: memory.allocate(what, batch * experts * 4)?,
-            routes: memory.allocate(what, batch * used * 8)?,
+            routes: memory.allocate(what, if apart { batch * used * 8 } else { 0 })?,
             logits: memory.allocate(what, results * p.vocabulary as u64 * 4)?,
             found: memory.allocate(what, results * slices * 64 * 8)?,
             sums: memory.allocate(what, results * slices * 8)?,
@@ -339,14 +344,9 @@ impl<'a, B: Clone> Builder<'a, B> {
         for group in by_form(&layer.query_key_value) {
             let packings: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
             self.prepare(First::Norm(&layer.attention_norm), &scratch.states, p.width, &packings, over);
-            for (first, matrix) in group {
-                let then = if by_heads {
-                    Then::Store(&scratch.hidden, first, in_heads)
-                } else {
-                    Then::Cache(cache, turns, first)
-                };
-                self.product(matrix, &then, over);
-            }
+            self.products(&group, |first| {
+                if by_heads { Then::Store(&scratch.hidden, first, in_heads) } else { Then::Cache(cache, turns, first) }
+            });
         }
         let raw = Raw { offsets: layer.offsets.as_ref(), norms: layer.head_norms.as_ref(), turns };
         if by_heads {
@@ -374,9 +374,7 @@ impl<'a, B: Clone> Builder<'a, B> {
                 for group in by_form(gate_up) {
                     let packings: Vec<Packing> = group.iter().map(|(_, matrix)| matrix.packing).collect();
                     self.prepare(norm, &scratch.states, p.width, &packings, Over::Tokens);
-                    for (first, matrix) in group {
-                        self.product(matrix, &Then::Store(&scratch.hidden, first, stride), Over::Tokens);
-                    }
+                    self.products(&group, |first| Then::Store(&scratch.hidden, first, stride));
                 }
                 self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[down.packing], Over::Tokens);
                 self.add(down, layer.feed_forward_norm_behind.as_ref());
@@ -392,25 +390,14 @@ impl<'a, B: Clone> Builder<'a, B> {
             }
             FeedForward::GatedExperts { router, gate_up, downs } => {
                 let Some(experts) = p.experts else { return };
-                let used = experts.used as u32;
-                self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens);
-                self.product(router, &Then::Store(&scratch.scores, 0, experts.count as u32), Over::Tokens);
-                self.route(experts.count as u32, used);
-                if Form::of(router.packing) != Form::of(gate_up.packing) {
-                    self.prepare(norm, &scratch.states, p.width, &[gate_up.packing], Over::Tokens);
-                }
-                self.gate(gate_up, Form::of(downs.packing), Some(used));
-                let given = [&scratch.through, &scratch.through_parts];
-                self.ask(given, downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32));
-                self.combine(used);
+                self.choose(norm, router, Form::of(gate_up.packing));
+                self.gate(gate_up, Form::of(downs.packing), Some(experts.used as u32));
+                self.answer([&scratch.through, &scratch.through_parts], downs);
             }
             FeedForward::Experts { router, gates, ups, downs } => {
                 let Some(experts) = p.experts else { return };
-                self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens);
-                let count = experts.count as u32;
-                self.product(router, &Then::Store(&scratch.scores, 0, count), Over::Tokens);
-                self.route(count, experts.used as u32);
-                let mut prepared = Form::of(router.packing);
+                let mut prepared = Form::of(gates.packing);
+                self.choose(norm, router, prepared);
                 for (matrix, behind) in [(gates, 0), (ups, p.feed_forward as u32)] {
                     if Form::of(matrix.packing) != prepared {
                         self.prepare(norm, &scratch.states, p.width, &[matrix.packing], Over::Tokens);
@@ -420,11 +407,95 @@ impl<'a, B: Clone> Builder<'a, B> {
                     self.ask([&scratch.words, &scratch.parts], matrix, p.feed_forward, experts.used as u32, &then);
                 }
                 self.prepare(First::Gate, &scratch.hidden, p.feed_forward, &[downs.packing], Over::Slots);
-                let given = [&scratch.words, &scratch.parts];
-                self.ask(given, downs, p.width, 1, &Then::Store(&scratch.made, 0, p.width as u32));
-                self.combine(experts.used as u32);
+                self.answer([&scratch.words, &scratch.parts], downs);
             }
         }
+    }
+
+    /// What decides which experts each token asks, and states in the form of their matrices.
+    fn choose(&mut self, norm: First<'_, B>, router: &Matrix<B>, form: Form) {
+        let p = self.parameters;
+        let scratch = self.scratch;
+        let (Some(experts), First::Norm(weights)) = (p.experts, norm) else { return };
+        let (count, of_router) = (experts.count as u32, Form::of(router.packing));
+        let routed = scratch.abilities.routed;
+        match &router.pieces[..] {
+            [whole] if routed && of_router != Form::Q8 && self.behind.is_none() => {
+                let groups = count.div_ceil(SCORES);
+                let [width, blocks, epsilon] = [p.width as u32, router.blocks, p.norm_epsilon.to_bits()];
+                self.planned.push(Op {
+                    kernel: Name::Score,
+                    values: Values::from([(router.packing.name(), 1), (form.made(), 1)]),
+                    numbers: [width, blocks, count, epsilon, groups, 0, 0, 0],
+                    buffers: vec![
+                        (1, scratch.states.clone()),
+                        (2, whole.quants.clone()),
+                        (3, weights.clone()),
+                        (4, scratch.words.clone()),
+                        (5, scratch.parts.clone()),
+                        (6, scratch.scores.clone()),
+                    ],
+                    grid: Grid::Each(groups),
+                    over: Over::Tokens,
+                    when: When::Always,
+                });
+            }
+            _ => {
+                self.prepare(norm, &scratch.states, p.width, &[router.packing], Over::Tokens);
+                self.product(router, &Then::Store(&scratch.scores, 0, count), Over::Tokens);
+                if !routed {
+                    self.route(count, experts.used as u32);
+                }
+                if of_router != form {
+                    self.prepare_in(norm, &scratch.states, p.width, form, Over::Tokens);
+                }
+            }
+        }
+    }
+
+    /// Adds experts' answers to the states.
+    fn answer(&mut self, given: [&B; 2], downs: &Matrix<B>) {
+        let p = self.parameters;
+        if self.scratch.abilities.routed {
+            return self.ask(given, downs, p.width, 1, &Then::Add);
+        }
+        self.ask(given, downs, p.width, 1, &Then::Store(&self.scratch.made, 0, p.width as u32));
+        self.combine(p.experts.map_or(1, |experts| experts.used) as u32);
+    }
+
+    /// Products of matrices on top of each other, which take the same form, with all tokens: in one kernel, if there is one for several
+    /// types and none of them is in pieces.
+    fn products<'t>(&mut self, group: &[(u32, &Matrix<B>)], then: impl Fn(u32) -> Then<'t, B>)
+    where
+        B: 't,
+    {
+        let together =
+            |(_, matrix): &(u32, &Matrix<B>)| matrix.pieces.len() == 1 && Form::of(matrix.packing) == Form::Q8;
+        let on_top = group.windows(2).all(|pair| matches!(pair, [(a, of), (b, _)] if a + of.rows() == *b));
+        let (true, true, [(first, matrix), others @ ..]) = (
+            self.scratch.abilities.mixed && on_top && (2..=3).contains(&group.len()),
+            group.iter().all(together),
+            group,
+        ) else {
+            for (first, matrix) in group {
+                self.product(matrix, &then(*first), Over::Tokens);
+            }
+            return;
+        };
+        self.product(matrix, &then(*first), Over::Tokens);
+        let Some(op) = self.planned.last_mut() else { return };
+        op.values.remove(matrix.packing.name());
+        op.values.extend([("MIXED", 1), ("FIRST_KIND", matrix.packing.number())]);
+        let names = [("SECOND_KIND", "SECOND_ROW", 10), ("THIRD_KIND", "THIRD_ROW", 12)];
+        for ((kind, row, at), (behind, matrix)) in names.into_iter().zip(others) {
+            op.values.extend([(kind, matrix.packing.number()), (row, behind - first)]);
+            op.numbers[0] += matrix.rows();
+            for piece in &matrix.pieces {
+                op.buffers.push((at, piece.quants.clone()));
+                op.buffers.extend(piece.scales.clone().map(|scales| (at + 1, scales)));
+            }
+        }
+        op.grid = Grid::Rows(op.numbers[0]);
     }
 
     /// A product that is added to the states: at once, or, where it is normed first, by whoever reads the states next.
@@ -445,16 +516,11 @@ impl<'a, B: Clone> Builder<'a, B> {
     pub(crate) fn gate(&mut self, matrix: &Matrix<B>, form: Form, used: Option<u32>) {
         let p = self.parameters;
         let scratch = self.scratch;
-        let out = match form {
-            Form::F32 => "OUT_F32",
-            Form::F16 => "OUT_F16",
-            Form::Q8 => "OUT_Q8",
-        };
         let gelu = u32::from(p.activation == Activation::Gelu);
-        let mut values = Values::from([("GATED", 1), ("GELU", gelu), (out, 1)]);
+        let mut values = Values::from([("GATED", 1), ("GELU", gelu), (form.made(), 1)]);
         values.extend(of_matrix(matrix));
         if let Some(used) = used {
-            values.extend([("EXPERTS", 1), ("USED", used), ("SHARED_BY", used)]);
+            values.extend([("EXPERTS", 1), ("USED", used), ("SHARED_BY", used), ("COUNT", self.experts())]);
         }
         let stride = (p.feed_forward / GATES) as u32;
         let each = 2 * p.feed_forward as u32;
@@ -465,7 +531,7 @@ impl<'a, B: Clone> Builder<'a, B> {
                 (4, scratch.words.clone()),
                 (5, scratch.parts.clone()),
                 (6, scratch.through.clone()),
-                (7, scratch.routes.clone()),
+                (7, self.chosen_by()),
                 (8, scratch.through_parts.clone()),
             ];
             buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
@@ -506,6 +572,11 @@ impl<'a, B: Clone> Builder<'a, B> {
 
     pub(crate) fn prepare(&mut self, first: First<'_, B>, source: &B, columns: usize, kinds: &[Packing], over: Over) {
         let Some(form) = kinds.first().copied().map(Form::of) else { return };
+        self.prepare_in(first, source, columns, form, over);
+    }
+
+    /// The same by the name of the form.
+    fn prepare_in(&mut self, first: First<'_, B>, source: &B, columns: usize, form: Form, over: Over) {
         let mut values = Values::new();
         values.insert(form.name(), 1);
         let mut buffers = vec![
@@ -597,11 +668,19 @@ impl<'a, B: Clone> Builder<'a, B> {
     }
 
     /// Products of a matrix of experts with what the experts of each slot are asked: `rows` of each, activations as given, each
-    /// shared by so many slots.
+    /// shared by so many slots. Added to the states they are added up for each token before, by the experts' weights.
     fn ask(&mut self, given: [&B; 2], matrix: &Matrix<B>, rows: usize, shared_by: u32, then: &Then<'_, B>) {
-        let Then::Store(out, behind, stride) = *then else { return };
+        let (out, behind, stride, over, becomes) = match *then {
+            Then::Store(out, behind, stride) => (out, behind, stride, Over::Slots, &["STORE"][..]),
+            Then::Add => {
+                (&self.scratch.states, 0, self.parameters.width as u32, Over::Tokens, &["ADD", "COMBINED"][..])
+            }
+            Then::Cache(..) => return,
+        };
         let used = self.parameters.experts.map_or(1, |experts| experts.used) as u32;
-        let mut values = Values::from([("STORE", 1), ("EXPERTS", 1), ("USED", used), ("SHARED_BY", shared_by)]);
+        let count = self.experts();
+        let mut values = Values::from([("EXPERTS", 1), ("USED", used), ("SHARED_BY", shared_by), ("COUNT", count)]);
+        values.extend(becomes.iter().map(|&name| (name, 1)));
         values.extend(of_matrix(matrix));
         let rows = rows as u32;
         for piece in &matrix.pieces {
@@ -611,7 +690,7 @@ impl<'a, B: Clone> Builder<'a, B> {
                 (4, given[0].clone()),
                 (5, given[1].clone()),
                 (6, out.clone()),
-                (7, self.scratch.routes.clone()),
+                (7, self.chosen_by()),
             ];
             buffers.extend(piece.scales.clone().map(|scales| (3, scales)));
             self.planned.push(Op {
@@ -620,10 +699,20 @@ impl<'a, B: Clone> Builder<'a, B> {
                 numbers: [rows, behind, matrix.blocks, stride, 0, 0, piece.first / rows, piece.rows / rows],
                 buffers,
                 grid: Grid::Rows(rows),
-                over: Over::Slots,
+                over,
                 when: When::Always,
             });
         }
+    }
+
+    /// How many experts there are.
+    fn experts(&self) -> u32 {
+        self.parameters.experts.map_or(0, |experts| experts.count as u32)
+    }
+
+    /// What experts' products read of which experts are asked: their scores, or what was decided by them.
+    fn chosen_by(&self) -> B {
+        if self.scratch.abilities.routed { self.scratch.scores.clone() } else { self.scratch.routes.clone() }
     }
 
     /// Decides which experts each token asks, by their scores.

@@ -7,7 +7,7 @@
 use crate::backend::PAGE_TOKENS;
 use crate::model::Parameters;
 
-use super::plan::{LayerCache, MOST_SLICES, Name, Op, Over, Scratch};
+use super::plan::{LayerCache, MOST_SLICES, Name, Op, Scratch};
 use super::step::Size;
 use super::weights::Weights;
 
@@ -107,9 +107,9 @@ impl<B: Extent> Shares<B> {
 
     /// Of one buffer of an operation.
     pub(crate) fn of(&self, op: &Op<B>, binding: u32, buffer: &B) -> Share {
-        let of_weights = || match (op.kernel, op.over, binding) {
-            (Name::Embed, _, 2 | 3) => Some((Entries::Tokens, self.vocabulary)),
-            (Name::Product, Over::Slots, 2 | 3) => Some((Entries::Slots, self.experts)),
+        let of_weights = || match (op.kernel, binding) {
+            (Name::Embed, 2 | 3) => Some((Entries::Tokens, self.vocabulary)),
+            (Name::Product, 2 | 3) if op.values.contains_key("EXPERTS") => Some((Entries::Slots, self.experts)),
             _ => None,
         };
         let known = self.known.iter().rfind(|(known, _)| known.is(buffer));

@@ -6,7 +6,7 @@ use crate::fault::DeviceFault;
 use crate::gguf::{Tensor, TensorType};
 use crate::model::{Model, Parameters, Part, Rope};
 
-use super::matrix::{self, Form, Matrix, PAIRS, Packing, Source};
+use super::matrix::{self, Form, Matrix, PAIRS, Source};
 use super::{GATES, Memory};
 
 /// Matrices on top of each other where they are of one type, otherwise apart; each with the number of its first row.
@@ -50,10 +50,10 @@ pub(crate) struct Weights<B> {
 }
 
 /// Bytes that a model's weights will have on a device.
-pub(crate) fn bytes(model: &Model, packing: impl Fn(TensorType) -> Packing) -> u64 {
+pub(crate) fn bytes(model: &Model) -> u64 {
     let of = |tensor: &Tensor| {
         let size = |at: usize| tensor.shape.get(at).map_or(1, |&size| size as usize);
-        matrix::bytes(packing(tensor.kind), size(0), size(1) * size(2))
+        matrix::bytes(tensor.kind, size(0), size(1) * size(2))
     };
     model.tensors().map(of).sum()
 }

@@ -95,8 +95,10 @@ pub(super) fn enumerate() -> Vec<(wgpu::Adapter, Adapter)> {
 /// Positions of a slice of attention at least: so few that a card has enough to do with a single sequence.
 const SLICE: u32 = 256;
 
-/// Storage buffers that the kernel with the most of them has.
+/// Storage buffers that the kernel with the most of them has that there is no way around.
 const STORAGE_BUFFERS: u32 = 9;
+/// The same of the kernel of products with matrices of several types.
+pub(super) const MIXED_BUFFERS: u32 = 13;
 const WORKGROUP_MEMORY: u32 = 16 * 1024;
 
 fn describe(adapter: &wgpu::Adapter) -> Adapter {

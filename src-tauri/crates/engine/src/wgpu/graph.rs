@@ -1,15 +1,13 @@
 //! A plan with its kernels compiled and its buffers bound.
 
 use crate::backend::Work;
-use crate::device::matrix::Packing;
 use crate::device::plan::{self, Grid, Over, Plan, When};
 use crate::device::share::{Extent, Share, Shares};
 use crate::device::step::Size;
 use crate::device::{Abilities, GATES, Memory, weights};
 use crate::fault::DeviceFault;
-use crate::gguf::TensorType;
 
-use super::gpu::Gpu;
+use super::gpu::{Gpu, MIXED_BUFFERS};
 use super::kernels::{Kernels, Tile};
 
 pub(super) type Scratch = plan::Scratch<wgpu::Buffer>;
@@ -23,12 +21,9 @@ impl Memory for Gpu {
         self.limits.max_storage_buffer_binding_size
     }
 
-    fn packing(&self, kind: TensorType) -> Packing {
-        Packing::narrow(kind)
-    }
-
     fn abilities(&self) -> Abilities {
-        Abilities { gated: true, slice: Some(self.slice) }
+        let mixed = self.limits.max_storage_buffers_per_shader_stage >= MIXED_BUFFERS;
+        Abilities { gated: true, slice: Some(self.slice), mixed, routed: true }
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, DeviceFault> {

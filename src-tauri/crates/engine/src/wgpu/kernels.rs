@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backend::PAGE_TOKENS;
+use crate::device::matrix::Packing;
 use crate::device::narrow;
 use crate::device::plan::{Name, Values};
 use crate::fault::DeviceFault;
@@ -21,8 +22,9 @@ fn source(name: Name) -> &'static str {
         Name::Heads => include_str!("heads.wgsl"),
         Name::Attention => include_str!("attention.wgsl"),
         Name::Merge => include_str!("merge.wgsl"),
-        Name::Route => include_str!("route.wgsl"),
-        Name::Combine => include_str!("combine.wgsl"),
+        Name::Score => include_str!("score.wgsl"),
+        // Asked for only by plans for devices with other abilities.
+        Name::Route | Name::Combine => "",
         Name::Penalise => include_str!("penalise.wgsl"),
         Name::Mask => include_str!("mask.wgsl"),
         Name::Select => include_str!("select.wgsl"),
@@ -97,7 +99,10 @@ impl Kernels {
         if let Some(kernel) = self.made.get(&key) {
             return Ok(Arc::clone(kernel));
         }
-        let forms = if name == Name::Prepare || key.1.contains_key("FUSED") || key.1.contains_key("GATED") {
+        let forms = if matches!(name, Name::Prepare | Name::Score)
+            || key.1.contains_key("FUSED")
+            || key.1.contains_key("GATED")
+        {
             include_str!("form.wgsl")
         } else {
             ""
@@ -107,8 +112,14 @@ impl Kernels {
         let out = out.into_iter().find(|(name, _)| key.1.contains_key(name)).map(|(_, form)| Values::from([(form, 1)]));
         let forms = expand(forms, out.as_ref().unwrap_or(&key.1));
         let heads = if name == Name::Heads || key.1.contains_key("RAW") { include_str!("head.wgsl") } else { "" };
-        let blocks = if key.1.contains_key("SCALED") { include_str!("quants.wgsl") } else { "" };
-        let own = forms + &[blocks, heads, source(name)].map(|source| expand(source, &key.1)).concat();
+        // Each type of several has a function of its own, and the first one's buffers are where all have theirs.
+        let blocks = match key.1.get("SCALED").copied().unwrap_or_default() {
+            0 => String::new(),
+            _ if key.1.contains_key("MIXED") => mixed(&key.1),
+            _ => [include_str!("block.wgsl"), include_str!("quants.wgsl")].map(|text| expand(text, &key.1)).concat(),
+        };
+        let experts = if key.1.contains_key("EXPERTS") { include_str!("choose.wgsl") } else { "" };
+        let own = forms + &blocks + &[experts, heads, source(name)].map(|source| expand(source, &key.1)).concat();
         let source = format!("{}{}\n{own}", self.preamble, expand(include_str!("numbers.wgsl"), &key.1));
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
@@ -223,6 +234,32 @@ fn of_attention(threads: u32, values: &mut Values) {
     ]);
 }
 
+/// The text that reads blocks of several types, for a kernel that demands these values.
+fn mixed(values: &Values) -> String {
+    let names = ["FIRST_KIND", "SECOND_KIND", "THIRD_KIND"];
+    let kinds = names.into_iter().filter_map(|name| values.get(name).copied().and_then(Packing::numbered));
+    let mut union = values.clone();
+    let mut parts = String::new();
+    for (number, kind) in kinds.enumerate() {
+        let mut own = Values::from([(kind.name(), 1)]);
+        of_blocks(&mut own);
+        if own.contains_key("HALVES") {
+            union.extend(
+                ["FIRST_HALVES", "SECOND_HALVES", "THIRD_HALVES"].into_iter().nth(number).map(|name| (name, 1)),
+            );
+        }
+        let mut text = expand(include_str!("quants.wgsl"), &own);
+        for name in ["block_at(", "quants[", "scales["] {
+            let (stem, bracket) = name.split_at(name.len() - 1);
+            if number > 0 || stem == "block_at" {
+                text = text.replace(name, &format!("{stem}_{number}{bracket}"));
+            }
+        }
+        parts += &text;
+    }
+    [include_str!("block.wgsl"), include_str!("mixed.wgsl")].map(|text| expand(text, &union)).concat() + &parts
+}
+
 /// What `quants.wgsl` must know of the blocks of a type: words that lie together, and what is taken off values, in all four bytes.
 fn of_blocks(values: &mut Values) {
     let narrow = |name, kind, more: &[(&'static str, u32)]| {
@@ -244,6 +281,13 @@ fn of_blocks(values: &mut Values) {
     let of_this = known.into_iter().filter(|(name, _)| values.contains_key(name));
     let more: Vec<(&'static str, u32)> = of_this.flat_map(|(_, more)| more).collect();
     values.extend(more);
+    // Of several types what any of them demands of the whole kernel.
+    for name in ["FIRST_KIND", "SECOND_KIND", "THIRD_KIND"] {
+        let Some(kind) = values.get(name).copied().and_then(Packing::numbered) else { continue };
+        let mut own = Values::from([(kind.name(), 1)]);
+        of_blocks(&mut own);
+        values.extend(["OFFSET", "HALVES"].into_iter().filter(|name| own.contains_key(name)).map(|name| (name, 1)));
+    }
 }
 
 /// Bindings as the text declares them.

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use crate::adapter::{self, Adapter, NoAdapter, Wish};
 use crate::backend::{Backend, Batch, Found, Mask, Masked, PAGE_TOKENS, Pages, Penalty, Row, Wanted, Work};
-use crate::device::matrix::Packing;
 use crate::device::plan::Builder;
 use crate::device::share::Shares;
 use crate::device::step::{Part, Size, Source, result_bytes};
@@ -100,7 +99,7 @@ fn admit(
 ) -> Result<(), DeviceFault> {
     let parameters = model.parameters();
     let batch = shape.map_or(1, |shape| shape.batch);
-    let needed = weights::bytes(model, Packing::narrow)
+    let needed = weights::bytes(model)
         + plan::scratch_bytes(parameters, batch, results(options, batch))
         + pages::first_bytes(parameters, cache_tokens(options) / PAGE_TOKENS);
     budget::admit(needed, [room, tuning.memory_bytes].into_iter().flatten().min())

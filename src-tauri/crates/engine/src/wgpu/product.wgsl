@@ -49,8 +49,17 @@ struct Op {
 @group(0) @binding(9) var<storage, read> turns: array<vec2<f32>>;
 //# end
 //# if EXPERTS
-// Expert and weight of each slot: so many slots as a token asks experts.
-@group(0) @binding(7) var<storage, read> routes: array<vec2<u32>>;
+// Of each token the scores of all experts. A token has so many slots as it asks experts.
+@group(0) @binding(7) var<storage, read> expert_scores: array<f32>;
+//# end
+//# if MIXED
+// Of the matrices below the first one.
+@group(0) @binding(10) var<storage, read> quants_1: array<vec4<u32>>;
+@group(0) @binding(11) var<storage, read> scales_1: array<u32>;
+//# if THIRD_ROW
+@group(0) @binding(12) var<storage, read> quants_2: array<vec4<u32>>;
+@group(0) @binding(13) var<storage, read> scales_2: array<u32>;
+//# end
 //# end
 
 //# if SCALED
@@ -200,11 +209,19 @@ fn main(
     //# end
     let lane = thread % {LANES}u;
     //# if EXPERTS
+    //# if !COMBINED
     let slots = step[op.count] * {USED}u;
+    let slot = min(group.y, slots - 1u);
+    choose(slot / {USED}u, thread);
     // An expert of another part of the matrix: nothing is written then.
-    let expert = routes[min(group.y, slots - 1u)].x - op.queries;
+    let expert = chosen[slot % {USED}u].x - op.queries;
     let tokens = select(0u, slots, expert < op.keys);
     let top = min(expert, op.keys - 1u) * op.rows;
+    //# end
+    //# if COMBINED
+    let tokens = step[op.count];
+    choose(min(group.y, tokens - 1u), thread);
+    //# end
     //# end
     //# if !EXPERTS
     let tokens = step[op.count];
@@ -221,13 +238,17 @@ fn main(
     //# end
     //# end
     //# if !GATED
+    //# if !COMBINED
     //# for r ROWS
     let row_{r} = (top + min(tile * {ROWS}u + {r}u, op.rows - 1u)) * op.blocks;
     //# end
     //# end
+    //# end
     //# for t TOKENS
     //# if EXPERTS
+    //# if !COMBINED
     let token_{t} = min(first_token + {t}u, slots - 1u) / {SHARED_BY}u * op.blocks;
+    //# end
     //# end
     //# if !EXPERTS
     let token_{t} = min(first_token + {t}u, tokens - 1u) * op.blocks;
@@ -280,6 +301,29 @@ fn main(
         workgroupBarrier();
     }
     //# end
+    //# if COMBINED
+    // Sums over all experts that the token asks, each by its weight; of another part of the matrix, nothing.
+    //# for r ROWS
+    //# if SCALED
+    var total_{r} = 0.0;
+    //# end
+    //# if !SCALED
+    var total_{r} = vec4<f32>(0.0);
+    //# end
+    //# end
+    for (var place = 0u; place < {USED}u; place++) {
+    let expert = chosen[place].x - op.queries;
+    if expert >= op.keys {
+        continue;
+    }
+    let weight = weight_of(place);
+    //# for r ROWS
+    let row_{r} = (expert * op.rows + min(tile * {ROWS}u + {r}u, op.rows - 1u)) * op.blocks;
+    //# end
+    //# for t TOKENS
+    let token_{t} = (min(first_token + {t}u, tokens - 1u) * {USED}u + place) * op.blocks;
+    //# end
+    //# end
     //# if !STAGED
     for (var block = lane; block < op.blocks; block += {LANES}u) {
         //# if SCALED
@@ -326,6 +370,27 @@ fn main(
         //# end
         //# end
     }
+    //# end
+    //# if COMBINED
+    //# for r ROWS
+    //# if SCALED
+    total_{r} = fma(weight, sum_{r}_0, total_{r});
+    sum_{r}_0 = 0.0;
+    //# end
+    //# if !SCALED
+    total_{r} = fma(vec4<f32>(weight), sums_{r}_0, total_{r});
+    sums_{r}_0 = vec4<f32>(0.0);
+    //# end
+    //# end
+    }
+    //# for r ROWS
+    //# if SCALED
+    sum_{r}_0 = total_{r};
+    //# end
+    //# if !SCALED
+    sums_{r}_0 = total_{r};
+    //# end
+    //# end
     //# end
     //# if !SCALED
     //# for r ROWS

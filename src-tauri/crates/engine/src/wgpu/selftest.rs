@@ -16,13 +16,13 @@ use crate::device::share::Shares;
 use crate::device::step::Size;
 use crate::fault::DeviceFault;
 use crate::gguf::{Limits, TensorType};
-use crate::model::{Model, Parameters};
+use crate::model::{Model, Parameters, Part};
 use crate::sampling::{Candidates, likeliest};
 use crate::synthetic;
 
 use super::graph::Graph;
 use super::kernels::Kernels;
-use super::{Options, Part, Tuning, Wgpu};
+use super::{Options, Part as Step, Tuning, Wgpu};
 
 /// What of a model decides which kernels it needs.
 #[derive(Clone)]
@@ -51,7 +51,15 @@ impl Likeness {
         let kinds: Vec<TensorType> = TensorType::ALL.into_iter().filter(|kind| found.contains(kind)).collect();
         let embedding = kind_of("token_embd.weight").unwrap_or(TensorType::F32);
         let output = kind_of("output.weight");
-        let file = synthetic::likeness(&parameters, &kinds, embedding, output);
+        let mut mixed = Vec::new();
+        for layer in 0..parameters.layers {
+            let heads = [Part::Query, Part::Key, Part::Value].map(|part| kind_of(&part.of(layer)));
+            let [Some(query), Some(key), Some(value)] = heads else { continue };
+            if (query != key || key != value) && !mixed.contains(&[query, key, value]) {
+                mixed.push([query, key, value]);
+            }
+        }
+        let file = synthetic::likeness(&parameters, &kinds, &mixed, embedding, output);
         let mut all = kinds;
         for kind in [Some(embedding), output].into_iter().flatten() {
             if !all.contains(&kind) {
@@ -75,7 +83,7 @@ impl Likeness {
         let mut kinds = BTreeSet::new();
         for &kind in &self.kinds {
             // Types that lie on the card in the same way have one kernel.
-            if kinds.insert(Packing::narrow(kind).name()) {
+            if kinds.insert(Packing::of(kind).name()) {
                 card.products(kind)?;
             }
         }
@@ -141,7 +149,7 @@ impl Wgpu {
         for tokens in sizes {
             let batch: Vec<Row> =
                 (0..tokens).map(|position| Row { token: 0, position, sequence: 0, wanted: Wanted::Nothing }).collect();
-            let part = Part {
+            let part = Step {
                 rows: &batch,
                 sequences: &[&pages],
                 penalties: Zeroizing::default(),

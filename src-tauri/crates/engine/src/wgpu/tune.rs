@@ -20,21 +20,23 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 36] = [
+const SOURCES: [&str; 38] = [
     include_str!("attention.wgsl"),
-    include_str!("combine.wgsl"),
+    include_str!("block.wgsl"),
+    include_str!("choose.wgsl"),
     include_str!("embed.wgsl"),
     include_str!("form.wgsl"),
     include_str!("head.wgsl"),
     include_str!("heads.wgsl"),
     include_str!("mask.wgsl"),
     include_str!("merge.wgsl"),
+    include_str!("mixed.wgsl"),
     include_str!("numbers.wgsl"),
     include_str!("penalise.wgsl"),
     include_str!("prepare.wgsl"),
     include_str!("product.wgsl"),
     include_str!("quants.wgsl"),
-    include_str!("route.wgsl"),
+    include_str!("score.wgsl"),
     include_str!("select.wgsl"),
     include_str!("cache.rs"),
     include_str!("gpu.rs"),

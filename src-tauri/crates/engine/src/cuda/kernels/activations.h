@@ -14,18 +14,19 @@ template <int P> __device__ inline void embed(const Arguments &a) {
         float value;
         if (P == F32) {
             value = buffer<const float>(a, 2)[base * 32 + lane];
-        } else if (P == F16) {
-            value = from_half(load(buffer<const u16>(a, 2) + base * 32 + lane));
-        } else if (P == NIBBLES) {
-            const u32 scale = load(buffer<const u32>(a, 3) + base);
-            const u32 both = buffer<const u8>(a, 2)[base * 16 + lane % 16];
-            value = fmaf(static_cast<float>(lane < 16 ? both & 15u : both >> 4), low_half(scale), high_half(scale));
-        } else if (P == BYTES) {
-            const float scale = from_half(load(buffer<const u16>(a, 3) + base));
-            value = static_cast<float>(buffer<const i8>(a, 2)[base * 32 + lane]) * scale;
+        } else if (P == F16 || P == BF16) {
+            value = lower<P>(load(buffer<const u16>(a, 2) + base * 32 + lane));
         } else {
-            const float4 scale = load(buffer<const float4>(a, 3) + base);
-            value = fmaf(static_cast<float>(buffer<const i8>(a, 2)[base * 32 + lane]), lane < 16 ? scale.x : scale.y, scale.z);
+            const Sides sides = sides_of<P>(buffer<const u32>(a, 3), base);
+            i8 quant;
+            if (P == BYTES) {
+                quant = buffer<const i8>(a, 2)[base * 32 + lane];
+            } else {
+                const u32 number = lane % 16 / 4;
+                const u32 four = four_of<P>(load(buffer<const u32>(a, 2) + base * 4 + number), sides, number, lane / 16);
+                quant = static_cast<i8>(four >> (lane % 4 * 8) & 255u);
+            }
+            value = fmaf(static_cast<float>(quant), lane < 16 ? sides.scale : sides.second, sides.offset);
         }
         const u32 column = block * 32 + lane;
         if (column < columns) states[column] = value * scale_all;
@@ -36,7 +37,13 @@ KERNEL embed_f32(ARGUMENTS a) { embed<F32>(a); }
 KERNEL embed_f16(ARGUMENTS a) { embed<F16>(a); }
 KERNEL embed_nibbles(ARGUMENTS a) { embed<NIBBLES>(a); }
 KERNEL embed_bytes(ARGUMENTS a) { embed<BYTES>(a); }
-KERNEL embed_wide(ARGUMENTS a) { embed<WIDE>(a); }
+KERNEL embed_bf16(ARGUMENTS a) { embed<BF16>(a); }
+KERNEL embed_q4_0(ARGUMENTS a) { embed<Q4_0>(a); }
+KERNEL embed_q5_0(ARGUMENTS a) { embed<Q5_0>(a); }
+KERNEL embed_q5_1(ARGUMENTS a) { embed<Q5_1>(a); }
+KERNEL embed_q4_k(ARGUMENTS a) { embed<Q4_K>(a); }
+KERNEL embed_q5_k(ARGUMENTS a) { embed<Q5_K>(a); }
+KERNEL embed_q6_k(ARGUMENTS a) { embed<Q6_K>(a); }
 
 // Normed, gated or as they are, in the form that the next matrix is multiplied with. One block of threads for each token, a warp for
 // each 32 values.

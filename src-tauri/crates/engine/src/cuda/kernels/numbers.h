@@ -29,7 +29,7 @@ enum Flags {
     FUSED_F16 = 1024, FUSED_Q8 = 2048
 };
 
-enum Packing { F32, F16, NIBBLES, BYTES, WIDE };
+enum Packing { F32, F16, BF16, NIBBLES, BYTES, Q4_0, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K };
 enum Form { FORM_F32, FORM_F16, FORM_Q8 };
 
 // Tokens of a page of the cache, and threads of a warp.

@@ -8,7 +8,7 @@
 #define SIDE_BY_SIDE 8u
 
 // Units of a block of 32 values.
-template <int P> __device__ inline u32 units_of_block() { return P == NIBBLES ? 1 : P == F16 ? 4 : P == F32 ? 8 : 2; }
+template <int P> __device__ inline u32 units_of_block() { return P == F32 ? 8 : P == F16 || P == BF16 ? 4 : P == BYTES ? 2 : 1; }
 
 struct Rows {
     // Of the part of the matrix; the number of the first one among the output's; the first one's number in the matrix.
@@ -78,33 +78,23 @@ __device__ inline void finish(const Arguments &a, const Rows &r, u32 row, u32 to
     }
 }
 
-// A unit of a row, with its scales.
+// A unit of a row: as it is, or of types of fewer bits than eight the first sixteen values of a block and the others.
 struct Unit {
-    uint4 quants;
-    float scale, offset;
+    uint4 low, high;
+    Sides sides;
 };
 
 template <int P> __device__ inline Unit unit_of(const Arguments &a, size_t row, u32 blocks, u32 unit) {
     Unit found = {};
-    found.quants = load(buffer<const uint4>(a, 2) + row * blocks * units_of_block<P>() + unit);
-    if (P == NIBBLES) {
-        const u32 scale = load(buffer<const u32>(a, 3) + row * blocks + unit);
-        found.scale = low_half(scale);
-        found.offset = high_half(scale);
-    } else if (P == BYTES) {
-        found.scale = from_half(load(buffer<const u16>(a, 3) + row * blocks + unit / 2));
-    } else if (P == WIDE) {
-        const float4 scale = load(buffer<const float4>(a, 3) + row * blocks + unit / 2);
-        found.scale = unit % 2 == 0 ? scale.x : scale.y;
-        found.offset = scale.z;
-    }
+    const uint4 q = load(buffer<const uint4>(a, 2) + row * blocks * units_of_block<P>() + unit);
+    found.low = q;
+    if (P == F32 || P == F16 || P == BF16) return found;
+    found.sides = sides_of<P>(buffer<const u32>(a, 3), row * blocks + unit / units_of_block<P>());
+    if (P == BYTES) return found;
+    const Sides &s = found.sides;
+    found.low = make_uint4(four_of<P>(q.x, s, 0, 0), four_of<P>(q.y, s, 1, 0), four_of<P>(q.z, s, 2, 0), four_of<P>(q.w, s, 3, 0));
+    found.high = make_uint4(four_of<P>(q.x, s, 0, 1), four_of<P>(q.y, s, 1, 1), four_of<P>(q.z, s, 2, 1), four_of<P>(q.w, s, 3, 1));
     return found;
-}
-
-// Adds what a unit's whole number stands for. An offset counts once for a block of 32.
-template <int P> __device__ inline float added(float sum, int whole, float scale, float offset, float2 part, u32 unit) {
-    if (P == NIBBLES || (P == WIDE && unit % 2 == 0)) sum = fmaf(offset, part.y, sum);
-    return fmaf(scale * part.x, static_cast<float>(whole), sum);
 }
 
 template <int P, int TOKENS> __device__ inline void product(const Arguments &a) {
@@ -122,12 +112,12 @@ template <int P, int TOKENS> __device__ inline void product(const Arguments &a) 
 #pragma unroll
         for (int t = 0; t < TOKENS; t++) {
             const size_t token = least(first_token + t, r.readable - 1) / shared_by;
-            if (P == F32 || P == F16) {
-                const float4 *words = buffer<const float4>(a, 4) + token * r.blocks * 8 + unit * (P == F16 ? 2 : 1);
+            if (P == F32 || P == F16 || P == BF16) {
+                const float4 *words = buffer<const float4>(a, 4) + token * r.blocks * 8 + unit * (P == F32 ? 1 : 2);
                 const float4 low = load(words);
 #pragma unroll
                 for (int n = 0; n < 2; n++) {
-                    const uint4 q = of_rows[n].quants;
+                    const uint4 q = of_rows[n].low;
                     float sum = sums[n][t];
                     if (P == F32) {
                         sum = fmaf(as_float(q.x), low.x, sum);
@@ -136,39 +126,38 @@ template <int P, int TOKENS> __device__ inline void product(const Arguments &a) 
                         sum = fmaf(as_float(q.w), low.w, sum);
                     } else {
                         const float4 high = load(words + 1);
-                        sum = fmaf(low_half(q.x), low.x, sum);
-                        sum = fmaf(high_half(q.x), low.y, sum);
-                        sum = fmaf(low_half(q.y), low.z, sum);
-                        sum = fmaf(high_half(q.y), low.w, sum);
-                        sum = fmaf(low_half(q.z), high.x, sum);
-                        sum = fmaf(high_half(q.z), high.y, sum);
-                        sum = fmaf(low_half(q.w), high.z, sum);
-                        sum = fmaf(high_half(q.w), high.w, sum);
+                        sum = fmaf(lower<P>(q.x), low.x, sum);
+                        sum = fmaf(upper<P>(q.x), low.y, sum);
+                        sum = fmaf(lower<P>(q.y), low.z, sum);
+                        sum = fmaf(upper<P>(q.y), low.w, sum);
+                        sum = fmaf(lower<P>(q.z), high.x, sum);
+                        sum = fmaf(upper<P>(q.z), high.y, sum);
+                        sum = fmaf(lower<P>(q.w), high.z, sum);
+                        sum = fmaf(upper<P>(q.w), high.w, sum);
                     }
                     sums[n][t] = sum;
                 }
             } else {
-                const u32 block = P == NIBBLES ? unit : unit / 2;
+                const u32 block = unit / units_of_block<P>();
                 const float2 part = load(buffer<const float2>(a, 5) + token * r.blocks + block);
                 const uint4 *words = buffer<const uint4>(a, 4) + token * r.blocks * 2;
-                if (P == NIBBLES) {
-                    const uint4 low = load(words + unit * 2), high = load(words + unit * 2 + 1);
+                const uint4 low = load(words + (P == BYTES ? unit : unit * 2));
+                const uint4 high = P == BYTES ? low : load(words + unit * 2 + 1);
 #pragma unroll
-                    for (int n = 0; n < 2; n++) {
-                        const uint4 q = of_rows[n].quants;
-                        const u32 m = 0x0f0f0f0fu;
-                        const uint4 q_low = make_uint4(q.x & m, q.y & m, q.z & m, q.w & m);
-                        const uint4 q_high = make_uint4(q.x >> 4 & m, q.y >> 4 & m, q.z >> 4 & m, q.w >> 4 & m);
-                        const int whole = dot16(q_high, high, dot16(q_low, low, 0));
-                        sums[n][t] = added<P>(sums[n][t], whole, of_rows[n].scale, of_rows[n].offset, part, unit);
+                for (int n = 0; n < 2; n++) {
+                    const Unit &u = of_rows[n];
+                    float sum = sums[n][t];
+                    if (has_offset<P>()) sum = fmaf(u.sides.offset, part.y, sum);
+                    if (P == BYTES) {
+                        sum = fmaf(u.sides.scale * part.x, static_cast<float>(dot16(u.low, low, 0)), sum);
+                    } else if (P == Q6_K) {
+                        sum = fmaf(u.sides.scale * part.x, static_cast<float>(dot16(u.low, low, 0)), sum);
+                        sum = fmaf(u.sides.second * part.x, static_cast<float>(dot16(u.high, high, 0)), sum);
+                    } else {
+                        const int whole = dot16(u.high, high, dot16(u.low, low, 0));
+                        sum = fmaf(u.sides.scale * part.x, static_cast<float>(whole), sum);
                     }
-                } else {
-                    const uint4 values = load(words + unit);
-#pragma unroll
-                    for (int n = 0; n < 2; n++) {
-                        const int whole = dot16(of_rows[n].quants, values, 0);
-                        sums[n][t] = added<P>(sums[n][t], whole, of_rows[n].scale, of_rows[n].offset, part, unit);
-                    }
+                    sums[n][t] = sum;
                 }
             }
         }
@@ -196,7 +185,13 @@ PRODUCTS(f32, F32)
 PRODUCTS(f16, F16)
 PRODUCTS(nibbles, NIBBLES)
 PRODUCTS(bytes, BYTES)
-PRODUCTS(wide, WIDE)
+PRODUCTS(bf16, BF16)
+PRODUCTS(q4_0, Q4_0)
+PRODUCTS(q5_0, Q5_0)
+PRODUCTS(q5_1, Q5_1)
+PRODUCTS(q4_k, Q4_K)
+PRODUCTS(q5_k, Q5_K)
+PRODUCTS(q6_k, Q6_K)
 
 // For prompts: a tile of 32 rows and 32 tokens, multiplied by tensor cores. Whole numbers are exact in whatever order they are added,
 // so only the sums over units need one, and each of the eight warps adds up every eighth unit of all 1024 sums.
@@ -214,56 +209,47 @@ template <int P> __device__ inline void prompt_product(const Arguments &a) {
     float sums[4][4][2] = {};
 #pragma unroll 1
     for (u32 unit = warp; unit < units; unit += SIDE_BY_SIDE) {
-        int whole[4][4][2] = {};
-        u32 of_tokens[4][P == NIBBLES ? 2 : 1];
-#pragma unroll
-        for (u32 j = 0; j < 4; j++) {
-            const size_t token = least(first_token + j * 8 + lane / 4, r.readable - 1);
-            const u32 *words = buffer<const u32>(a, 4) + token * r.blocks * 8;
-            if (P == NIBBLES) {
-                of_tokens[j][0] = load(words + unit * 8 + word);
-                of_tokens[j][P == NIBBLES ? 1 : 0] = load(words + unit * 8 + 4 + word);
-            } else {
-                of_tokens[j][0] = load(words + unit * 4 + word);
-            }
-        }
-        float scales[4], offsets[4];
+        u32 quants[4];
+        Sides sides[4];
 #pragma unroll
         for (u32 i = 0; i < 4; i++) {
             const size_t row = least(first_row + i * 8 + lane / 4, r.rows - 1);
-            const u32 quants = load(buffer<const u32>(a, 2) + (row * units + unit) * 4 + word);
-            offsets[i] = 0.0f;
-            if (P == NIBBLES) {
-                const u32 scale = load(buffer<const u32>(a, 3) + row * r.blocks + unit);
-                scales[i] = low_half(scale);
-                offsets[i] = high_half(scale);
-            } else if (P == BYTES) {
-                scales[i] = from_half(load(buffer<const u16>(a, 3) + row * r.blocks + unit / 2));
-            } else {
-                const float4 scale = load(buffer<const float4>(a, 3) + row * r.blocks + unit / 2);
-                scales[i] = unit % 2 == 0 ? scale.x : scale.y;
-                offsets[i] = scale.z;
+            quants[i] = load(buffer<const u32>(a, 2) + (row * units + unit) * 4 + word);
+            sides[i] = sides_of<P>(buffer<const u32>(a, 3), row * r.blocks + unit / units_of_block<P>());
+        }
+        // Halves that have scales of their own one after another, otherwise both at once.
+#pragma unroll
+        for (u32 half = 0; half < (P == Q6_K ? 2 : 1); half++) {
+            int whole[4][4][2] = {};
+#pragma unroll
+            for (u32 j = 0; j < 4; j++) {
+                const size_t token = least(first_token + j * 8 + lane / 4, r.readable - 1);
+                const u32 *words = buffer<const u32>(a, 4) + token * r.blocks * 8 + unit * (P == BYTES ? 4 : 8) + word;
+                const u32 first = load(words + half * 4);
+                const u32 second = P == BYTES || P == Q6_K ? 0 : load(words + 4);
+#pragma unroll
+                for (u32 i = 0; i < 4; i++) {
+                    const u32 of_row = P == BYTES ? quants[i] : four_of<P>(quants[i], sides[i], word, half);
+                    multiply_8x8(whole[i][j][0], whole[i][j][1], of_row, first);
+                    if (P != BYTES && P != Q6_K) {
+                        multiply_8x8(whole[i][j][0], whole[i][j][1], four_of<P>(quants[i], sides[i], word, 1), second);
+                    }
+                }
             }
 #pragma unroll
             for (u32 j = 0; j < 4; j++) {
-                if (P == NIBBLES) {
-                    multiply_8x8(whole[i][j][0], whole[i][j][1], quants & 0x0f0f0f0fu, of_tokens[j][0]);
-                    multiply_8x8(whole[i][j][0], whole[i][j][1], quants >> 4 & 0x0f0f0f0fu, of_tokens[j][P == NIBBLES ? 1 : 0]);
-                } else {
-                    multiply_8x8(whole[i][j][0], whole[i][j][1], quants, of_tokens[j][0]);
-                }
-            }
-        }
 #pragma unroll
-        for (u32 j = 0; j < 4; j++) {
+                for (u32 n = 0; n < 2; n++) {
+                    const size_t token = least(first_token + j * 8 + word * 2 + n, r.readable - 1);
+                    const u32 block = unit / units_of_block<P>();
+                    const float2 part = load(buffer<const float2>(a, 5) + token * r.blocks + block);
 #pragma unroll
-            for (u32 n = 0; n < 2; n++) {
-                const size_t token = least(first_token + j * 8 + word * 2 + n, r.readable - 1);
-                const u32 block = P == NIBBLES ? unit : unit / 2;
-                const float2 part = load(buffer<const float2>(a, 5) + token * r.blocks + block);
-#pragma unroll
-                for (u32 i = 0; i < 4; i++) {
-                    sums[i][j][n] = added<P>(sums[i][j][n], whole[i][j][n], scales[i], offsets[i], part, unit);
+                    for (u32 i = 0; i < 4; i++) {
+                        float sum = sums[i][j][n];
+                        if (has_offset<P>()) sum = fmaf(sides[i].offset, part.y, sum);
+                        const float scale = half == 0 ? sides[i].scale : sides[i].second;
+                        sums[i][j][n] = fmaf(scale * part.x, static_cast<float>(whole[i][j][n]), sum);
+                    }
                 }
             }
         }
@@ -295,4 +281,9 @@ template <int P> __device__ inline void prompt_product(const Arguments &a) {
 
 KERNEL product_nibbles_32(ARGUMENTS a) { prompt_product<NIBBLES>(a); }
 KERNEL product_bytes_32(ARGUMENTS a) { prompt_product<BYTES>(a); }
-KERNEL product_wide_32(ARGUMENTS a) { prompt_product<WIDE>(a); }
+KERNEL product_q4_0_32(ARGUMENTS a) { prompt_product<Q4_0>(a); }
+KERNEL product_q5_0_32(ARGUMENTS a) { prompt_product<Q5_0>(a); }
+KERNEL product_q5_1_32(ARGUMENTS a) { prompt_product<Q5_1>(a); }
+KERNEL product_q4_k_32(ARGUMENTS a) { prompt_product<Q4_K>(a); }
+KERNEL product_q5_k_32(ARGUMENTS a) { prompt_product<Q5_K>(a); }
+KERNEL product_q6_k_32(ARGUMENTS a) { prompt_product<Q6_K>(a); }

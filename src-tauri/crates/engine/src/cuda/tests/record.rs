@@ -10,8 +10,8 @@ use crate::cuda::launch::KERNELS;
 use crate::cuda::nvidia::PTX;
 
 /// What the module is made of, in the order in which it is hashed.
-pub(super) const SOURCES: [&str; 7] =
-    ["kernels.cu", "numbers.h", "activations.h", "product.h", "attention.h", "experts.h", "find.h"];
+pub(super) const SOURCES: [&str; 8] =
+    ["kernels.cu", "numbers.h", "blocks.h", "activations.h", "product.h", "attention.h", "experts.h", "find.h"];
 
 #[derive(Deserialize)]
 struct Record {

@@ -205,7 +205,7 @@ fn a_cuda_card_without_room_is_refused_with_both_numbers_and_its_cache_grows_no_
 #[test]
 fn bytes_of_a_step_by_cudas_kernels_are_weights_and_what_is_attended_to() {
     let Some(driver) = card() else { return };
-    let stored = weights::bytes(&tiny(), Packing::of);
+    let stored = weights::bytes(&tiny());
     let mut card = open(&driver, tiny(), 512, u64::MAX);
     let pages = card.reserve(512).unwrap();
     let p = card.parameters;

@@ -3,7 +3,7 @@
 use super::kernels::{parameters, part, prepared, rows, stored, values};
 use super::rig::{POISON, Rig, everywhere, shapes};
 use super::*;
-use crate::device::matrix::{Form, Matrix, Source};
+use crate::device::matrix::{Form, Matrix, Packing, Source};
 use crate::device::plan::{First, Over};
 use crate::device::{GATES, matrix};
 use crate::gguf::TensorType;
@@ -37,7 +37,7 @@ fn gates_let_through_and_bring_into_form_what_two_products_and_a_preparation_wou
                 .map(|bytes| Source { rows: GATES, bytes })
                 .collect();
             // Whole, and in pieces of one turn.
-            let turn_bytes = matrix::bytes(Packing::narrow(kind), columns, 2 * GATES);
+            let turn_bytes = matrix::bytes(kind, columns, 2 * GATES);
             for limit in [u64::MAX, turn_bytes] {
                 let both = Matrix::upload(gpu, kind, columns, &sources, 2 * GATES, limit).unwrap();
                 assert!(limit == u64::MAX || both.pieces.len() == count / GATES);
@@ -50,7 +50,7 @@ fn gates_let_through_and_bring_into_form_what_two_products_and_a_preparation_wou
                     rig.poison(&rig.scratch.through);
                     rig.poison(&rig.scratch.through_parts);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::narrow(kind)], Over::Tokens);
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
                         builder.gate(&both, form, None);
                     });
                     let activations = prepared(&rig, kind, columns, tokens);

@@ -173,7 +173,7 @@ fn activations_are_normed_gated_and_brought_into_form() {
                             1 => First::Gate,
                             _ => First::Norm(&weights),
                         };
-                        builder.prepare(first, &buffer, columns, &[gpu.packing(kind)], over);
+                        builder.prepare(first, &buffer, columns, &[Packing::of(kind)], over);
                     });
                     let from: &[usize] = if what == 3 { &[1, 4] } else { &[0, 1, 2, 3, 4] };
                     let got = prepared(&rig, kind, columns, from.len());
@@ -229,7 +229,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let hidden = rig.scratch.hidden.clone();
                     let (behind, stride) = (3, count as u32 + 5);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[gpu.packing(kind)], Over::Tokens);
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
                         builder.product(&matrix, &Then::Store(&hidden, behind, stride), Over::Tokens);
                     });
                     let activations = prepared(&rig, kind, columns, tokens);
@@ -264,7 +264,7 @@ fn products_of_every_type_equal_those_of_the_dequantised_values() {
                     let before = values(6, tokens * width, 2.0);
                     rig.write_floats(&rig.scratch.states, &before);
                     rig.run(&part(&rows, &[&pages]), |builder| {
-                        builder.prepare(First::Nothing, &buffer, columns, &[gpu.packing(kind)], Over::Tokens);
+                        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
                         builder.product(&matrix, &Then::Add, Over::Tokens);
                     });
                     let states = rig.read(&rig.scratch.states);

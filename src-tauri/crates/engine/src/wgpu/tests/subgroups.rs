@@ -4,7 +4,7 @@
 use super::kernels::{error, parameters, part, prepared, rows, stored, values};
 use super::rig::Rig;
 use super::*;
-use crate::device::matrix::{Matrix, PAIRS, Source};
+use crate::device::matrix::{Matrix, PAIRS, Packing, Source};
 use crate::device::plan::{First, Over, Then};
 use crate::gguf::TensorType;
 
@@ -25,7 +25,7 @@ fn products(gpu: &Arc<Gpu>, kind: TensorType, tokens: usize, imitated: Option<u3
     let rows = rows(tokens, Wanted::Nothing);
     let hidden = rig.scratch.hidden.clone();
     rig.run(&part(&rows, &[&pages]), |builder| {
-        builder.prepare(First::Nothing, &buffer, columns, &[Packing::narrow(kind)], Over::Tokens);
+        builder.prepare(First::Nothing, &buffer, columns, &[Packing::of(kind)], Over::Tokens);
         builder.product(&matrix, &Then::Store(&hidden, 0, count as u32), Over::Tokens);
     });
     let activations = prepared(&rig, kind, columns, tokens);

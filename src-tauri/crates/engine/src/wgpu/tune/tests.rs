@@ -183,10 +183,11 @@ fn every_family_has_a_likeness_that_cards_compute_as_the_processor_does() {
     let (adapter, about) = gpu::enumerate().swap_remove(adapter);
     let gpu = Arc::new(Gpu::open(&adapter, about, Duration::from_mins(3)).unwrap());
     for architecture in Architecture::ALL {
-        let original = model(&synthetic::family(architecture, Stored::Blocks));
-        let likeness = Likeness::of(&original);
-        let tested = likeness.test(kernels(&gpu, None, &Tuning::default()), &Tuning::default());
-        assert_eq!(tested.map(drop), Ok(()), "{architecture:?}");
+        for stored in [Stored::Blocks, Stored::Mixed] {
+            let likeness = Likeness::of(&model(&synthetic::family(architecture, stored)));
+            let tested = likeness.test(kernels(&gpu, None, &Tuning::default()), &Tuning::default());
+            assert_eq!(tested.map(drop), Ok(()), "{architecture:?} {stored:?}");
+        }
     }
 }
 
