@@ -6,6 +6,10 @@ use crate::device::GATES;
 /// Tokens from which on a tile's activations go through memory that a workgroup shares.
 pub(super) const STAGED: u32 = 16;
 
+/// Rows of a matrix, and tokens of a prompt, that a workgroup computes together with cooperative matrices.
+pub(super) const COOPERATIVE_ROWS: u32 = 64;
+pub(super) const COOPERATIVE_TOKENS: u32 = 32;
+
 /// The sizes that kernels are written out for. What is computed does not depend on them but for the order of sums, and that order
 /// only on `lanes`, `threads` and `subgroups`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,9 @@ pub(super) struct Shape {
     pub(super) subgroups: bool,
     /// Whether bytes are multiplied four at a time, as whole numbers.
     pub(super) integer_dot: bool,
+    /// Side of the cooperative matrices that prompts are read with, if they are: what comes of them differs from what comes of an
+    /// answer's tokens as 16-bit floats do.
+    pub(super) cooperative: Option<u32>,
     /// Tokens computed together at most.
     pub(super) batch: u32,
 }
@@ -42,6 +49,7 @@ impl Shape {
                 threads: 32,
                 subgroups: false,
                 integer_dot: adapter.half_floats,
+                cooperative: None,
                 batch: 64,
             };
         }
@@ -60,6 +68,7 @@ impl Shape {
             threads: 64,
             subgroups,
             integer_dot: true,
+            cooperative: None,
             batch: 256,
         }
     }

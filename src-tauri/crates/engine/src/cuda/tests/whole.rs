@@ -27,7 +27,7 @@ fn trouble(driver: &Emulated, trouble: Trouble) {
 }
 
 fn row(token: u32, position: usize, sequence: usize) -> Row {
-    Row { token, position: position as u32, sequence, wanted: Wanted::Logits }
+    Row { token, position: position as u32, sequence, prompt: false, wanted: Wanted::Logits }
 }
 
 fn only(found: Found) -> Vec<f32> {
@@ -223,7 +223,7 @@ fn a_healthy_card_passes_its_test_and_a_kernel_that_computes_nothing_fails_it() 
 fn a_failure_of_a_cuda_card_is_named_and_stays() {
     let Some(driver) = card() else { return };
     let forward = |card: &mut Cuda, pages: &Pages| {
-        let rows = [Row { token: 9, position: 0, sequence: 0, wanted: Wanted::Likeliest }];
+        let rows = [Row { token: 9, position: 0, sequence: 0, prompt: false, wanted: Wanted::Likeliest }];
         card.forward(&Batch { rows: &rows, sequences: &[pages], penalties: &[], masks: &[] }).map(|_| ())
     };
     for fault in
