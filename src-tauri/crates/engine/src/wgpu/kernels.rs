@@ -10,7 +10,7 @@ use crate::fault::DeviceFault;
 use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
-use super::shape::{COOPERATIVE_ROWS, COOPERATIVE_TOKENS, STAGED, Shape};
+use super::shape::{COOPERATIVE_ROWS, STAGED, Shape};
 use super::template::expand;
 
 fn source(name: Name) -> &'static str {
@@ -188,12 +188,15 @@ impl Kernels {
 
     /// Products of prompts with cooperative matrices, if the shape has them and 16-bit floats can hold what is multiplied.
     fn cooperative(&mut self, more: &Values) -> Result<Option<Tile>, DeviceFault> {
-        let (Some(side), Some((_, most))) = (self.shape.cooperative, self.gpu.about.subgroup) else { return Ok(None) };
+        let Shape { cooperative: Some(side), .. } = self.shape else { return Ok(None) };
+        let (Some(tokens), Some((_, most))) = (self.shape.cooperative_tokens(), self.gpu.about.subgroup) else {
+            return Ok(None);
+        };
         let holds = |name| more.get(name).is_some_and(|&value| value != 0);
         if !holds("SCALED") && !holds("F16") {
             return Ok(None);
         }
-        let (rows, tokens) = (COOPERATIVE_ROWS, COOPERATIVE_TOKENS);
+        let rows = COOPERATIVE_ROWS;
         let mut values = Values::from([
             ("COOPERATIVE", 1),
             // As many threads as four subgroups have at most.

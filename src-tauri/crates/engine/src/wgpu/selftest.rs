@@ -19,7 +19,6 @@ use crate::synthetic;
 
 use super::graph::Graph;
 use super::kernels::Kernels;
-use super::shape::COOPERATIVE_TOKENS;
 use super::share::Shares;
 use super::{Options, Part, Tuning, Wgpu};
 
@@ -118,8 +117,8 @@ impl Wgpu {
         let tokens = &self.kernels.shape.tokens;
         let answers = tokens.iter().copied().chain(tokens.last().map(|most| most + 1));
         let mut sizes: Vec<(u32, bool)> = answers.map(|tokens| (tokens, false)).collect();
-        if self.reads_otherwise() {
-            sizes.extend([(1, true), (COOPERATIVE_TOKENS + 1, true)]);
+        if let Some(tile) = self.kernels.shape.cooperative_tokens() {
+            sizes.extend([(1, true), (tile + 1, true)]);
         }
         let largest = sizes.iter().map(|&(size, _)| size as usize).max().unwrap_or(1);
         // Small whole numbers, and one in each block that makes its scale 1.

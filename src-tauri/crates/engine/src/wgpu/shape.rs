@@ -6,9 +6,8 @@ use crate::device::GATES;
 /// Tokens from which on a tile's activations go through memory that a workgroup shares.
 pub(super) const STAGED: u32 = 16;
 
-/// Rows of a matrix, and tokens of a prompt, that a workgroup computes together with cooperative matrices.
+/// Rows of a matrix that a workgroup computes with cooperative matrices.
 pub(super) const COOPERATIVE_ROWS: u32 = 64;
-pub(super) const COOPERATIVE_TOKENS: u32 = 32;
 
 /// The sizes that kernels are written out for. What is computed does not depend on them but for the order of sums, and that order
 /// only on `lanes`, `threads` and `subgroups`.
@@ -76,6 +75,11 @@ impl Shape {
     /// Columns of what gates let through that one workgroup computes, which has so many rows at a time: whole blocks.
     pub(super) fn gates(rows: u32) -> u32 {
         (rows / 2).next_multiple_of(GATES as u32)
+    }
+
+    /// Tokens of a prompt that a workgroup computes together with cooperative matrices: two of these side by side.
+    pub(super) fn cooperative_tokens(&self) -> Option<u32> {
+        self.cooperative.map(|side| 2 * side)
     }
 
     /// Whether activations of so many tokens go through memory that a workgroup shares.
