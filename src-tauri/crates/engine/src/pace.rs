@@ -43,12 +43,14 @@ impl Pace {
             return;
         }
         let (bound, share) = if beside_others { (BESIDE_OTHERS, 2) } else { (ALONE, 1) };
+        // What would have taken three quarters of the time there is: the next tokens have more to attend to.
+        let fits = read as f64 * 0.75 * bound.as_secs_f64() / time.as_secs_f64().max(1e-9);
+        let fits = (fits as usize).max(LEAST).saturating_mul(share);
         if time > bound {
-            // What would have taken three quarters of the time there is: the next tokens have more to attend to.
-            let fits = read as f64 * 0.75 * bound.as_secs_f64() / time.as_secs_f64();
-            self.chunk = self.chunk.min((fits as usize).max(LEAST) * share).min(self.most);
-        } else if time * 5 < bound * 2 && read >= self.chunk(beside_others) {
-            self.chunk = (self.chunk * 2).min(self.most);
+            self.chunk = self.chunk.min(fits).min(self.most);
+        } else if read >= self.chunk(beside_others) {
+            // Step by step: the first one of all may have been quick for another reason.
+            self.chunk = self.chunk.max(fits.min(self.chunk.saturating_mul(2))).min(self.most);
         }
     }
 }

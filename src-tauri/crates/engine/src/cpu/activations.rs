@@ -4,6 +4,7 @@ use zeroize::Zeroize;
 
 use super::math::{self, Level};
 use super::packed::Sums;
+use super::room::room;
 
 /// A form that activations are brought into before a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +65,12 @@ impl Activations {
         let of = |wanted: bool, each: usize| if wanted { each } else { 0 };
         let (halves, quants, blocks) =
             (of(self.rounds, columns), of(self.quantises, columns), of(self.quantises, columns / 32));
-        self.floats.resize(columns * tokens, 0.0);
-        self.halves.resize(halves * tokens, 0.0);
-        self.quants.resize(quants * tokens, 0);
-        self.fours.resize(blocks * 8 * tokens, 0);
+        room(&mut self.floats, columns * tokens);
+        room(&mut self.halves, halves * tokens);
+        room(&mut self.quants, quants * tokens);
+        room(&mut self.fours, blocks * 8 * tokens);
         for list in [&mut self.scales, &mut self.rounded, &mut self.exact] {
-            list.resize(blocks * tokens, 0.0);
+            room(list, blocks * tokens);
         }
         let mut lists = (
             each(&mut self.floats, columns),

@@ -4,6 +4,7 @@ use zeroize::Zeroize;
 
 use super::cache::{Cache, List};
 use super::math::{self, LANES, Level, fold};
+use super::room::room;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use crate::backend::{Batch, PAGE_TOKENS, Row};
@@ -66,15 +67,17 @@ impl Attention<'_> {
         let Space { keys, page, scores, lanes } = space;
         let pages = self.batch.sequences[heads.row.sequence];
         let count = heads.row.position as usize + 1;
-        for value in heads.queries.iter_mut() {
-            *value = math::round_f16(*value);
-        }
+        math::round_in_place(self.level, heads.queries);
         let first = self.parameters.window_of(self.layer).map_or(0, |window| count.saturating_sub(window));
         let queries = heads.queries.len() / head_size;
         scores.resize_with(queries, Vec::new);
-        scores.iter_mut().for_each(Vec::clear);
-        page.resize(queries * PAGE_TOKENS, 0.0);
-        keys.resize(PAGE_TOKENS * head_size, 0.0);
+        for scores in scores.iter_mut() {
+            // Of anything, so that it need not grow, which would leave the smaller one behind.
+            room(scores, (count - first).next_multiple_of(16));
+            scores.clear();
+        }
+        room(page, queries * PAGE_TOKENS);
+        room(keys, PAGE_TOKENS * head_size);
         for (index, seen) in pages_of(first, count) {
             let stored = self.cache.page(pages, index, self.layer, List::Key, heads.kv_head);
             scores_of(self.level, stored, heads.queries, keys, page);
@@ -93,16 +96,11 @@ impl Attention<'_> {
             scores.resize((count - first).next_multiple_of(16), f32::NEG_INFINITY);
             math::softmax(self.level, scores, scale);
         }
-        // Sums run in lanes by position, as if values were stored position after position. Unused lanes are zero.
-        lanes.clear();
-        lanes.resize(queries * LANES * head_size, 0.0);
-        for (index, seen) in pages_of(first, count) {
-            let page = self.cache.page(pages, index, self.layer, List::Value, heads.kv_head);
-            let position = index * PAGE_TOKENS + seen.start;
-            let skipped = position - first;
-            Values { page, head_size, first: position, seen: seen.len(), skipped, weights: scores }
-                .add(self.level, lanes);
-        }
+        // Sums run in lanes by position, as if values were stored position after position. Lanes without any are zero.
+        room(lanes, queries * LANES * head_size);
+        let all = pages_of(first, count)
+            .map(|(index, _)| self.cache.page(pages, index, self.layer, List::Value, heads.kv_head));
+        Values { pages: all.collect(), head_size, positions: first..count, weights: scores }.sum(self.level, lanes);
         for (lanes, out) in lanes.chunks_exact_mut(LANES * head_size).zip(heads.out.chunks_exact_mut(head_size)) {
             // With a window, positions may begin at any lane.
             math::fold_lanes(self.level, lanes, head_size, if first == 0 { count } else { LANES });
@@ -144,7 +142,9 @@ fn scores_of(level: Level, keys: &[u16], queries: &[f32], wide: &mut [f32], out:
             }
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::attention::scores(level, keys, queries, wide, out),
+        Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => {
+            x86::attention::scores(level, keys, queries, wide, out);
+        }
     }
 }
 
@@ -161,33 +161,26 @@ pub(super) fn finish_scores(wide: &[f32], query: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Values of positions of a page, to be added by their weights.
-#[derive(Clone, Copy)]
+/// Values of positions, to be added up by their weights.
 pub(super) struct Values<'a> {
-    /// Position after position.
-    pub(super) page: &'a [u16],
+    /// The pages that have the positions; of each, position after position. An empty one adds nothing.
+    pub(super) pages: Vec<&'a [u16]>,
     pub(super) head_size: usize,
-    /// The first position, in its sequence, and how many there are.
-    pub(super) first: usize,
-    pub(super) seen: usize,
-    /// Weights of each query, after so many of positions before.
-    pub(super) skipped: usize,
+    pub(super) positions: std::ops::Range<usize>,
+    /// Of each query, of each position.
     pub(super) weights: &'a [Vec<f32>],
 }
 
 impl Values<'_> {
-    /// Adds each value, times its weight, to the lane of its position, for each query.
-    fn add(&self, level: Level, lanes: &mut [f32]) {
-        let Self { page, head_size, first, seen, skipped, weights } = *self;
-        if page.is_empty() {
-            return;
-        }
+    /// Adds the values of each lane up, times their weights, for each query.
+    fn sum(&self, level: Level, lanes: &mut [f32]) {
         match level {
             Level::Portable => {
-                for (lanes, weights) in lanes.chunks_exact_mut(LANES * head_size).zip(weights) {
-                    for (position, &weight) in (first..first + seen).zip(&weights[skipped..]) {
-                        let values = &page[position % PAGE_TOKENS * head_size..][..head_size];
-                        let lane = &mut lanes[position % LANES * head_size..][..head_size];
+                lanes.fill(0.0);
+                for (lanes, weights) in lanes.chunks_exact_mut(LANES * self.head_size).zip(self.weights) {
+                    for (position, &weight) in self.positions.clone().zip(weights) {
+                        let values = self.of(position);
+                        let lane = &mut lanes[position % LANES * self.head_size..][..self.head_size];
                         for (sum, &value) in lane.iter_mut().zip(values) {
                             *sum = math::widen_f16(value).mul_add(weight, *sum);
                         }
@@ -195,7 +188,14 @@ impl Values<'_> {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::attention::add(level, self, lanes),
+            Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => x86::attention::sum(level, self, lanes),
         }
+    }
+
+    /// The values of a position; none if there is no such page.
+    pub(super) fn of(&self, position: usize) -> &[u16] {
+        let page = self.pages.get(position / PAGE_TOKENS - self.positions.start / PAGE_TOKENS);
+        let from = position % PAGE_TOKENS * self.head_size;
+        page.and_then(|page| page.get(from..from + self.head_size)).unwrap_or_default()
     }
 }

@@ -15,14 +15,19 @@ pub(super) enum Level {
     Portable,
     /// x86 with AVX2, fused multiply-add and 16-bit floats.
     #[cfg(target_arch = "x86_64")]
-    Avx2,
+    Avx2(Has),
     /// The same with products of bytes in registers of 256 bits (AVX-VNNI).
     #[cfg(target_arch = "x86_64")]
-    AvxVnni,
+    AvxVnni(Has),
     /// AVX-512 with its products of bytes (VNNI).
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(Has),
 }
+
+/// That this machine has the instructions of a level. Only [`Level::all`] makes it.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Has(());
 
 impl Level {
     /// Those that this machine has, the best one last.
@@ -32,12 +37,12 @@ impl Level {
         {
             use std::is_x86_feature_detected as has;
             if has!("avx2") && has!("fma") && has!("f16c") {
-                levels.push(Self::Avx2);
+                levels.push(Self::Avx2(Has(())));
                 if has!("avxvnni") {
-                    levels.push(Self::AvxVnni);
+                    levels.push(Self::AvxVnni(Has(())));
                 }
                 if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") && has!("avx512vnni") {
-                    levels.push(Self::Avx512);
+                    levels.push(Self::Avx512(Has(())));
                 }
             }
         }
@@ -71,10 +76,10 @@ macro_rules! leveled {
                 Level::Portable => body($($arg),*),
                 // SAFETY: this level exists only where the machine has these instructions.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 | Level::AvxVnni => unsafe { wide($($arg),*) },
+                Level::Avx2(_) | Level::AvxVnni(_) => unsafe { wide($($arg),*) },
                 // SAFETY: likewise.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => unsafe { wider($($arg),*) },
+                Level::Avx512(_) => unsafe { wider($($arg),*) },
             }
         }
     };
@@ -303,6 +308,15 @@ leveled! {
 }
 
 leveled! {
+    /// Rounds every value to 16 bits.
+    fn round_in_place(values: &mut [f32]) {
+        for value in values {
+            *value = round_f16(*value);
+        }
+    }
+}
+
+leveled! {
     /// Rounds every value to 16 bits, into `out`.
     fn round_all_f16(values: &[f32], out: &mut [f32]) {
         for (out, &value) in out.iter_mut().zip(values) {
@@ -334,7 +348,7 @@ pub(super) fn quantise(level: Level, values: &[f32], into: &mut Blocks<'_>) {
             }
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni | Level::Avx512 => super::x86::forms::quantise(level, values, into),
+        Level::Avx2(has) | Level::AvxVnni(has) | Level::Avx512(has) => super::x86::forms::quantise(has, values, into),
     }
 }
 

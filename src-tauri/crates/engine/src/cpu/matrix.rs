@@ -7,6 +7,7 @@ use super::activations::{Activations, Form};
 use super::math::{self, Level};
 use super::packed::{GROUP, Packed};
 use super::product;
+use super::room::room;
 use crate::gguf::TensorType;
 
 /// A matrix of `rows * columns`.
@@ -107,7 +108,7 @@ pub(super) struct Made {
 impl Made {
     /// Makes room for so many groups and tokens; what is in it is to be overwritten.
     pub(super) fn shape(&mut self, groups: usize, tokens: usize) {
-        self.values.resize(groups * tokens, [0.0; GROUP]);
+        room(&mut self.values, groups * tokens);
         self.tokens = tokens;
     }
 

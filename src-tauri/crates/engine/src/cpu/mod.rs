@@ -10,6 +10,7 @@ mod packed;
 mod pass;
 mod pool;
 mod product;
+mod room;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -119,6 +120,8 @@ impl Backend for Cpu {
 
     fn release(&mut self, pages: Pages) {
         self.cache.release(pages);
+        // What was computed with them is nobody else's to find, and more than the last batch is not in there.
+        self.scratch.zeroize();
     }
 
     fn prompt_chunk(&self) -> usize {
@@ -128,10 +131,9 @@ impl Backend for Cpu {
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.pass(batch, &mut scratch);
-        let mut logits = Vec::new();
+        let mut logits = vec![0.0; self.parameters.vocabulary];
         let mut found = Vec::new();
         for (index, row) in batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
-            logits.resize(self.parameters.vocabulary, 0.0);
             scratch.logits(found.len(), &mut logits);
             if let Some(cap) = self.parameters.logit_cap {
                 for logit in &mut logits {

@@ -3,13 +3,14 @@
 //! Work is shared between threads in two ways in turn: by tokens where values of one token depend on each other (norms, forms,
 //! rotations), by groups of rows where weights are read.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::activations::{Activations, Form};
 use super::attention::{Attention, Space};
 use super::math::{self, Level};
 use super::matrix::{Made, Matrix};
 use super::pool::Pool;
+use super::room::room;
 use super::{Cpu, FeedForward, Gated};
 use crate::backend::{Batch, Row, Wanted};
 use crate::model::{Activation, Parameters, Rope, Ropes};
@@ -46,7 +47,7 @@ impl Cpu {
     pub(super) fn pass(&mut self, batch: &Batch<'_>, s: &mut Scratch) {
         let Parameters { width, embedding_scale, norm_epsilon, .. } = self.parameters;
         let tokens = batch.rows.len();
-        s.states.resize(tokens * width, 0.0);
+        room(&mut s.states, tokens * width);
         for (row, state) in batch.rows.iter().zip(s.states.chunks_exact_mut(width)) {
             self.embedding.row(row.token as usize, state);
             for value in state {
@@ -130,7 +131,8 @@ impl Cpu {
     fn add(&self, states: &mut [f32], norm: Option<&[f32]>, made: impl Fn(usize, &mut [f32]) + Sync) {
         let (width, level, epsilon) = (self.parameters.width, self.level, self.parameters.norm_epsilon);
         let mut items: Vec<(usize, &mut [f32])> = states.chunks_exact_mut(width).enumerate().collect();
-        let own = || (vec![0.0; width], vec![0.0; if norm.is_some() { width } else { 0 }]);
+        let list = |size| Zeroizing::new(vec![0.0; size]);
+        let own = || (list(width), list(if norm.is_some() { width } else { 0 }));
         self.pool.each(&mut items, own, |(more, normed), (token, state)| {
             made(*token, more);
             let more = match norm {
@@ -155,9 +157,9 @@ impl Cpu {
         let mut jobs = [(matrices[0], queries), (matrices[1], keys), (matrices[2], values)];
         multiply(&self.pool, level, &mut jobs, &s.input);
         let (of_queries, of_keys) = (heads * head_size, kv_heads * head_size);
-        s.queries.resize(of_queries * tokens, 0.0);
-        s.keys.resize(of_keys * tokens, 0.0);
-        s.values.resize(of_keys * tokens, 0.0);
+        room(&mut s.queries, of_queries * tokens);
+        room(&mut s.keys, of_keys * tokens);
+        room(&mut s.values, of_keys * tokens);
         let (made, turns) = (&s.made, turns.of(&self.parameters, index));
         let (queries, keys) = (s.queries.chunks_exact_mut(of_queries), s.keys.chunks_exact_mut(of_keys));
         let mut items: Vec<(usize, [&mut [f32]; 3])> = queries
@@ -166,7 +168,7 @@ impl Cpu {
             .map(|((queries, keys), values)| [queries, keys, values])
             .enumerate()
             .collect();
-        let own = || vec![0.0; head_size];
+        let own = || Zeroizing::new(vec![0.0; head_size]);
         self.pool.each(&mut items, own, |normed, (token, lists)| {
             for (part, list) in lists.iter_mut().enumerate() {
                 made[part].token(*token, list);
@@ -190,7 +192,7 @@ impl Cpu {
     /// Attention of all rows in one layer; the keys and values of these rows are in the cache already.
     fn attend(&self, layer: usize, batch: &Batch<'_>, s: &mut Scratch) {
         let attention = Attention { parameters: &self.parameters, level: self.level, cache: &self.cache, layer, batch };
-        s.attended.resize(s.queries.len(), 0.0);
+        room(&mut s.attended, s.queries.len());
         let mut items = attention.split(batch.rows, &mut s.queries, &mut s.attended);
         self.pool.each(&mut items, Space::default, |space, heads| attention.attend(space, heads));
     }
@@ -243,17 +245,17 @@ impl Cpu {
         let [scores, ..] = &mut s.made;
         multiply(&self.pool, self.level, &mut [(router, scores)], &s.input);
         let mut asked: Vec<Vec<(usize, f32)>> = vec![Vec::new(); experts.len()];
-        let mut of_token = vec![0.0; experts.len()];
+        let mut of_token = Zeroizing::new(vec![0.0; experts.len()]);
         for token in 0..tokens {
             scores.token(token, &mut of_token);
             for (expert, weight) in experts_of(&of_token, used) {
                 asked[expert].push((token, weight));
             }
         }
-        s.answers.clear();
-        s.answers.resize(tokens * width, 0.0);
+        room(&mut s.answers, tokens * width);
+        s.answers.fill(0.0);
         let mut gathered = Activations::default();
-        let mut answer = vec![0.0; width];
+        let mut answer = Zeroizing::new(vec![0.0; width]);
         for (expert, asked) in experts.iter().zip(&asked).filter(|(_, asked)| !asked.is_empty()) {
             let (level, input) = (self.level, &s.input);
             let mut places = gathered.places(&expert.forms(), width, asked.len());

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "a borrowed closure is lent to threads that outlive it, and waited for")]
 
 use std::cell::{Cell, UnsafeCell};
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,8 +14,9 @@ use std::thread::{self, JoinHandle};
 pub(super) struct Pool {
     shared: Arc<Shared>,
     others: Vec<Other>,
-    /// Makes it not `Sync`: one thread at a time hands out work.
-    alone: PhantomData<Cell<()>>,
+    /// Whether a list is being worked on: whoever comes to the pool meanwhile does everything alone. A cell, so that one thread at a time
+    /// can have the pool.
+    busy: Cell<bool>,
 }
 
 struct Other {
@@ -65,8 +65,9 @@ impl Pool {
             let thread = thread::Builder::new().name("engine".to_owned()).spawn(serve).ok()?;
             Some(Other { asleep, bell: Some(bell), thread: Some(thread) })
         };
-        let others = (1..threads).map_while(start).collect();
-        Self { shared, others, alone: PhantomData }
+        // As many as the gate can count.
+        let others = (1..threads.min(INSIDE as usize)).map_while(start).collect();
+        Self { shared, others, busy: Cell::new(false) }
     }
 
     /// How many threads there are.
@@ -82,7 +83,7 @@ impl Pool {
         own: impl Fn() -> S + Sync,
         run: impl Fn(&mut S, &mut T) + Sync,
     ) {
-        if self.others.is_empty() || items.len() < 2 {
+        if self.others.is_empty() || items.len() < 2 || self.busy.get() {
             let mut own = own();
             for item in items {
                 run(&mut own, item);
@@ -113,11 +114,13 @@ impl Pool {
         // SAFETY: the lifetime is only claimed to be static. Threads use the closure between coming through the gate and leaving, and
         // `Closing` does not let this frame end, not even by a panic, before the gate is closed and all have left.
         let take: &'static (dyn Fn() + Sync) = unsafe { std::mem::transmute(take) };
-        // SAFETY: the gate is closed and nobody is inside, as `Closing` waited for both the last time; nobody else opens it, for
-        // the pool is borrowed by a thread only as long as this runs, and is not `Sync`.
+        self.busy.set(true);
+        self.shared.panicked.store(false, Ordering::Relaxed);
+        // SAFETY: the gate is closed and nobody is inside, as `Closing` waited for both the last time; nobody else opens it meanwhile, for
+        // no other thread can have the pool, and this one finds it busy.
         unsafe { *self.shared.work.get() = Some(Work(take)) };
         let before = self.shared.gate.load(Ordering::Relaxed);
-        let closing = Closing(&self.shared);
+        let closing = Closing(&self.shared, &self.busy);
         self.shared.gate.store(((before & !(OPEN | INSIDE)) + 2 * OPEN) | OPEN, Ordering::SeqCst);
         for other in self.others.iter().filter(|other| other.asleep.load(Ordering::SeqCst)) {
             if let Some(bell) = &other.bell {
@@ -140,7 +143,7 @@ struct Items<T>(*mut T);
 unsafe impl<T: Send> Sync for Items<T> {}
 
 /// Closes the gate, and waits until nobody is inside.
-struct Closing<'a>(&'a Shared);
+struct Closing<'a>(&'a Shared, &'a Cell<bool>);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
@@ -154,6 +157,7 @@ impl Drop for Closing<'_> {
                 std::hint::spin_loop();
             }
         }
+        self.1.set(false);
     }
 }
 
@@ -248,6 +252,32 @@ mod tests {
             );
             assert_eq!(elsewhere.into_inner(), 1);
         }
+    }
+
+    /// What `thread_local!` would allow without a word.
+    struct Smuggled<'a>(&'a Pool);
+
+    // SAFETY: used on the thread that has the pool only.
+    unsafe impl Sync for Smuggled<'_> {}
+
+    impl Smuggled<'_> {
+        fn sum_of_doubles(&self) -> u32 {
+            let mut items = [1_u32, 2, 3];
+            self.0.each(&mut items, || (), |(), item| *item *= 2);
+            items.iter().sum()
+        }
+    }
+
+    #[test]
+    fn a_list_within_a_list_is_worked_on_alone() {
+        let pool = Pool::new(2);
+        let (smuggled, here) = (Smuggled(&pool), thread::current().id());
+        let mut sums = [0_u32; 100];
+        let inner = |(): &mut (), sum: &mut u32| {
+            *sum = if thread::current().id() == here { smuggled.sum_of_doubles() } else { 12 };
+        };
+        pool.each(&mut sums, || (), inner);
+        assert_eq!(sums, [12; 100]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn group(level: Level, matrix: &Packed, group: usize, activations: &A
             }
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni | Level::Avx512 => x86::group(level, matrix, group, activations, out),
+        Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => x86::group(level, matrix, group, activations, out),
     }
 }
 

@@ -6,22 +6,26 @@ use crate::backend::PAGE_TOKENS;
 use crate::cpu::attention::{Values, finish_scores};
 use crate::cpu::math::{LANES, Level};
 
-/// As [`crate::cpu::attention::scores`], at a level that the machine has.
+/// As the portable scores, at a level above that one, which does nothing here.
 pub(in crate::cpu) fn scores(level: Level, keys: &[u16], queries: &[f32], wide: &mut [f32], out: &mut [f32]) {
-    // SAFETY: a level is only ever had where the machine has its instructions.
-    unsafe {
-        if level == Level::Avx512 {
-            avx512::scores(keys, queries, wide, out);
-        } else {
-            avx2::scores(keys, queries, wide, out);
-        }
+    match level {
+        Level::Portable => {}
+        // SAFETY: whoever has such a level has shown that the machine has its instructions, of which AVX2's are a part.
+        Level::Avx2(_) | Level::AvxVnni(_) => unsafe { avx2::scores(keys, queries, wide, out) },
+        // SAFETY: likewise.
+        Level::Avx512(_) => unsafe { avx512::scores(keys, queries, wide, out) },
     }
 }
 
-/// As [`Values::add`], at a level that the machine has.
-pub(in crate::cpu) fn add(level: Level, values: &Values<'_>, lanes: &mut [f32]) {
-    // SAFETY: as above.
-    unsafe { if level == Level::Avx512 { avx512::add(values, lanes) } else { avx2::add(values, lanes) } }
+/// As the portable sums of values, at a level above that one, which does nothing here.
+pub(in crate::cpu) fn sum(level: Level, values: &Values<'_>, lanes: &mut [f32]) {
+    match level {
+        Level::Portable => {}
+        // SAFETY: as above.
+        Level::Avx2(_) | Level::AvxVnni(_) => unsafe { avx2::sum(values, lanes) },
+        // SAFETY: as above.
+        Level::Avx512(_) => unsafe { avx512::sum(values, lanes) },
+    }
 }
 
 /// Declares both for the registers of a module, which has named their intrinsics.
@@ -79,36 +83,88 @@ macro_rules! attention {
         }
 
         #[target_feature(enable = $features)]
-        pub(super) fn add(values: &Values<'_>, lanes: &mut [f32]) {
-            let Values { page, head_size, first, seen, skipped, weights } = *values;
+        pub(super) fn sum(values: &Values<'_>, lanes: &mut [f32]) {
+            let of_query = LANES * values.head_size;
+            assert!(lanes.len() == values.weights.len() * of_query);
+            for (weights, lanes) in values.weights.chunks(4).zip(lanes.chunks_mut(4 * of_query)) {
+                match weights {
+                    [a] => queries([a], values, lanes),
+                    [a, b] => queries([a, b], values, lanes),
+                    [a, b, c] => queries([a, b, c], values, lanes),
+                    [a, b, c, d] => queries([a, b, c, d], values, lanes),
+                    _ => {}
+                }
+            }
+        }
+
+        /// The lanes of some queries.
+        #[target_feature(enable = $features)]
+        fn queries<const N: usize>(weights: [&Vec<f32>; N], values: &Values<'_>, lanes: &mut [f32]) {
+            let Values { head_size, ref positions, .. } = *values;
             let of_query = LANES * head_size;
-            assert!(lanes.len() == weights.len() * of_query && (first % PAGE_TOKENS + seen) * head_size <= page.len());
-            assert!(weights.iter().all(|weights| weights.len() >= skipped + seen));
+            assert!(lanes.len() == N * of_query && weights.iter().all(|weights| weights.len() >= positions.len()));
             let whole = head_size / WIDE * WIDE;
-            // By columns, so that the lanes of all queries stay near.
-            for at in (0..whole).step_by(WIDE) {
-                for index in 0..seen {
-                    let (from, to) = ((first + index) % PAGE_TOKENS * head_size, (first + index) % LANES * head_size);
-                    // SAFETY: the page has all these positions.
-                    let value = unsafe { widen(load_halves(page.as_ptr().add(from + at).cast::<HalfRegister>())) };
+            for lane in 0..LANES {
+                // The first position of this lane.
+                let begin = positions.start + (lane + LANES - positions.start % LANES) % LANES;
+                let mut at = 0;
+                while at + 4 * WIDE <= whole {
+                    columns::<N, 4>(weights, values, begin, at, &mut lanes[lane * head_size..]);
+                    at += 4 * WIDE;
+                }
+                while at < whole {
+                    columns::<N, 1>(weights, values, begin, at, &mut lanes[lane * head_size..]);
+                    at += WIDE;
+                }
+                for at in whole..head_size {
                     for (query, weights) in weights.iter().enumerate() {
-                        // SAFETY: there are lanes for each query, and a weight for each position, as asserted.
-                        unsafe {
-                            let lane = lanes.as_mut_ptr().add(query * of_query + to + at);
-                            let share = set1(*weights.get_unchecked(skipped + index));
-                            store(lane, fused(value, share, load(lane)));
+                        let mut sum = 0.0_f32;
+                        for position in (begin..positions.end).step_by(LANES) {
+                            let value =
+                                values.of(position).get(at).map_or(0.0, |&bits| half::f16::from_bits(bits).to_f32());
+                            sum = value.mul_add(weights[position - positions.start], sum);
+                        }
+                        lanes[query * of_query + lane * head_size + at] = sum;
+                    }
+                }
+            }
+        }
+
+        /// Some registers of one lane, from the column `at` on.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn columns<const N: usize, const C: usize>(
+            weights: [&Vec<f32>; N],
+            values: &Values<'_>,
+            begin: usize,
+            at: usize,
+            lane: &mut [f32],
+        ) {
+            let Values { head_size, ref positions, .. } = *values;
+            let of_query = LANES * head_size;
+            assert!(at + C * WIDE <= head_size && (N - 1) * of_query + at + C * WIDE <= lane.len());
+            assert!(positions.start <= begin && weights.iter().all(|weights| weights.len() >= positions.len()));
+            let mut sums = [[zero(); C]; N];
+            for position in (begin..positions.end).step_by(LANES) {
+                let value = values.of(position);
+                if value.len() != head_size {
+                    continue;
+                }
+                for column in 0..C {
+                    // SAFETY: the value has `head_size` numbers, and there is a weight for each position, as asserted.
+                    unsafe {
+                        let value = widen(load_halves(value.as_ptr().add(at + column * WIDE).cast::<HalfRegister>()));
+                        for (sums, weights) in sums.iter_mut().zip(weights) {
+                            let weight = set1(*weights.get_unchecked(position - positions.start));
+                            sums[column] = fused(value, weight, sums[column]);
                         }
                     }
                 }
             }
-            for index in 0..seen {
-                let (from, to) = ((first + index) % PAGE_TOKENS * head_size, (first + index) % LANES * head_size);
-                for at in whole..head_size {
-                    let value = half::f16::from_bits(page[from + at]).to_f32();
-                    for (query, weights) in weights.iter().enumerate() {
-                        let lane = &mut lanes[query * of_query + to + at];
-                        *lane = value.mul_add(weights[skipped + index], *lane);
-                    }
+            for (query, sums) in sums.into_iter().enumerate() {
+                for (column, sum) in sums.into_iter().enumerate() {
+                    // SAFETY: so many numbers of each query are there, as asserted.
+                    unsafe { store(lane.as_mut_ptr().add(query * of_query + at + column * WIDE), sum) };
                 }
             }
         }

@@ -11,12 +11,11 @@ use std::arch::x86_64::{
     _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
-use crate::cpu::math::{Blocks, Level};
+use crate::cpu::math::{Blocks, Has};
 
-/// As [`crate::cpu::math::quantise`], at a level above the portable one that the machine has.
-pub(in crate::cpu) fn quantise(level: Level, values: &[[f32; 32]], into: &mut Blocks<'_>) {
-    debug_assert!(level != Level::Portable);
-    // SAFETY: all these levels have AVX2, and a level is only ever had where the machine has its instructions.
+/// As [`crate::cpu::math::quantise`], at any level above the portable one.
+pub(in crate::cpu) fn quantise(_: Has, values: &[[f32; 32]], into: &mut Blocks<'_>) {
+    // SAFETY: all these levels have AVX2, and whoever calls has shown that the machine has the instructions of one of them.
     unsafe { avx2(values, into) };
 }
 

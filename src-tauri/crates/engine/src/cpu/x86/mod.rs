@@ -1,6 +1,9 @@
 //! Products of quantised rows with AVX2, AVX-VNNI and AVX-512; the same bits as the portable ones.
 
-#![allow(clippy::cast_ptr_alignment, reason = "lists are aligned as registers are, and other loads need no alignment")]
+#![allow(
+    clippy::cast_ptr_alignment,
+    reason = "lines and scales are aligned as registers are, and quants of activations are read as if they were not"
+)]
 #![expect(
     unsafe_code,
     reason = "vector loads take pointers, and functions compiled for wider instructions are called after asking for them"
@@ -15,16 +18,17 @@ use super::activations::{Activations, Quantised};
 use super::math::Level;
 use super::packed::{GROUP, Layout, Packed, Scales};
 
-/// As [`super::product::group`], at a level that the machine has.
+/// As [`super::product::group`], at a level above the portable one, which does nothing here.
 pub(super) fn group(level: Level, matrix: &Packed, group: usize, activations: &Activations, out: &mut [[f32; GROUP]]) {
     let rows = Rows::new(matrix, group);
-    // SAFETY: a level is only ever had where the machine has its instructions.
-    unsafe {
-        match level {
-            Level::Avx512 => avx512::tokens(rows, matrix, activations, out),
-            Level::AvxVnni => vnni256::tokens(rows, matrix, activations, out),
-            Level::Avx2 | Level::Portable => avx2::tokens(rows, matrix, activations, out),
-        }
+    match level {
+        Level::Portable => {}
+        // SAFETY: whoever has such a level has shown that the machine has its instructions.
+        Level::Avx2(_) => unsafe { avx2::tokens(rows, matrix, activations, out) },
+        // SAFETY: likewise.
+        Level::AvxVnni(_) => unsafe { vnni256::tokens(rows, matrix, activations, out) },
+        // SAFETY: likewise.
+        Level::Avx512(_) => unsafe { avx512::tokens(rows, matrix, activations, out) },
     }
 }
 
@@ -56,6 +60,8 @@ impl<'a> Rows<'a> {
             Scales::Half(list) => list[places.start * each..places.end * each].as_ptr().cast(),
             Scales::Single(list) => list[places.start * each..places.end * each].as_ptr().cast(),
         };
+        let halves_too = |list: &Scales| matches!(list, Scales::Half(_));
+        assert!(!matrix.layout.has_offsets() || halves_too(&matrix.offsets) == halves_too(&matrix.scales));
         let offsets = if matrix.layout.has_offsets() { list(&matrix.offsets, 1) } else { std::ptr::null() };
         Self { quants, scales: list(&matrix.scales, halves), offsets, blocks, lists: PhantomData }
     }
@@ -164,7 +170,12 @@ macro_rules! products {
                 unsafe {
                     let halves = if KIND == HALVES { 2 } else { 1 };
                     let first = scale::<HALF>(rows.scales, block * halves, part);
-                    let second = if KIND == HALVES { scale::<HALF>(rows.scales, block * 2 + 1, part) } else { first };
+                    // Upper nibbles may be left where they are in their bytes, and be so many times as much.
+                    let second = match KIND {
+                        HALVES => scale::<HALF>(rows.scales, block * 2 + 1, part),
+                        NIBBLES => multiply(first, set1(1.0 / UPPER)),
+                        _ => first,
+                    };
                     let mut scales = [[first; 2]; N];
                     for n in 0..N {
                         let with_scale = set1(*with[n].scales.add(block));
@@ -181,14 +192,14 @@ macro_rules! products {
                         let at = rows.quants.add((block * lines + line) * 64 + part * WIDE * 4);
                         let weights = if KIND == NIBBLES {
                             let packed = load(at.cast());
-                            [and(packed, low), and(shift::<4>(packed), low)]
+                            [and(packed, low), upper(packed)]
                         } else {
                             [load(at.cast()), load(at.add(4 * 64).cast())]
                         };
                         for (side, weight) in weights.into_iter().enumerate() {
                             let lane = line + side * 4;
                             for n in 0..N {
-                                let four = set1_32(*with[n].quants.add(block * 8 + lane));
+                                let four = set1_32(with[n].quants.add(block * 8 + lane).read_unaligned());
                                 let sums = if KIND == NIBBLES || KIND == UNSIGNED {
                                     sum_unsigned(zero_whole(), weight, four)
                                 } else {
@@ -218,8 +229,7 @@ mod avx512 {
         _mm512_add_ps as add, _mm512_and_si512 as and, _mm512_cvtepi32_ps as convert, _mm512_cvtph_ps as widen,
         _mm512_dpbusd_epi32, _mm512_fmadd_ps as fused, _mm512_load_si512 as load, _mm512_loadu_ps as load_floats,
         _mm512_mul_ps as multiply, _mm512_set1_epi8 as set1_8, _mm512_set1_epi32 as set1_32, _mm512_set1_ps as set1,
-        _mm512_setzero_ps as zero, _mm512_setzero_si512 as zero_whole, _mm512_srli_epi16 as shift,
-        _mm512_storeu_ps as store,
+        _mm512_setzero_ps as zero, _mm512_setzero_si512 as zero_whole, _mm512_storeu_ps as store,
     };
 
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
@@ -228,6 +238,16 @@ mod avx512 {
     const MANY: usize = 3;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
+
+    /// How many times as much upper nibbles are.
+    const UPPER: f32 = 16.0;
+
+    /// Of each byte the upper nibble, in its place.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn upper(packed: Whole) -> Whole {
+        and(packed, set1_8(-16))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -254,8 +274,7 @@ mod vnni256 {
         _mm256_add_ps as add, _mm256_and_si256 as and, _mm256_cvtepi32_ps as convert, _mm256_cvtph_ps as widen,
         _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps as fused, _mm256_load_si256 as load, _mm256_loadu_ps as load_floats,
         _mm256_mul_ps as multiply, _mm256_set1_epi8 as set1_8, _mm256_set1_epi32 as set1_32, _mm256_set1_ps as set1,
-        _mm256_setzero_ps as zero, _mm256_setzero_si256 as zero_whole, _mm256_srli_epi16 as shift,
-        _mm256_storeu_ps as store,
+        _mm256_setzero_ps as zero, _mm256_setzero_si256 as zero_whole, _mm256_storeu_ps as store,
     };
 
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
@@ -264,6 +283,16 @@ mod vnni256 {
     const MANY: usize = 1;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
+
+    /// How many times as much upper nibbles are.
+    const UPPER: f32 = 16.0;
+
+    /// Of each byte the upper nibble, in its place.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    fn upper(packed: Whole) -> Whole {
+        and(packed, set1_8(-16))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -291,7 +320,7 @@ mod avx2 {
         _mm256_fmadd_ps as fused, _mm256_load_si256 as load, _mm256_loadu_ps as load_floats, _mm256_madd_epi16,
         _mm256_maddubs_epi16, _mm256_mul_ps as multiply, _mm256_set1_epi8 as set1_8, _mm256_set1_epi16,
         _mm256_set1_epi32 as set1_32, _mm256_set1_ps as set1, _mm256_setzero_ps as zero,
-        _mm256_setzero_si256 as zero_whole, _mm256_sign_epi8, _mm256_srli_epi16 as shift, _mm256_storeu_ps as store,
+        _mm256_setzero_si256 as zero_whole, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps as store,
         _mm256_xor_si256,
     };
 
@@ -301,6 +330,16 @@ mod avx2 {
     const MANY: usize = 1;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
+
+    /// How many times as much upper nibbles are.
+    const UPPER: f32 = 1.0;
+
+    /// Of each byte the upper nibble. In its place two products with it would overflow 16 bits.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn upper(packed: Whole) -> Whole {
+        and(_mm256_srli_epi16::<4>(packed), set1_8(15))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
