@@ -53,6 +53,9 @@ pub struct Adapter {
     pub half_floats: bool,
     /// Threads that compute in step, least and most; `None` where kernels cannot use that.
     pub subgroup: Option<(u32, u32)>,
+    /// Side of the square matrices of 16-bit floats, 8 or 16, that threads which compute in step multiply together, with sums in 32 bits;
+    /// `None` where kernels cannot use that.
+    pub cooperative: Option<u32>,
     /// Why kernels cannot run on it, if so.
     pub unusable: Option<String>,
 }
@@ -236,6 +239,7 @@ mod tests {
             buffer_bytes: 1 << 40,
             half_floats: true,
             subgroup: Some((32, 32)),
+            cooperative: None,
             unusable: None,
         }
     }

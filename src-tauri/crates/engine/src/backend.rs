@@ -36,6 +36,9 @@ pub struct Row {
     pub position: u32,
     /// Which of the batch's sequences it belongs to.
     pub sequence: usize,
+    /// Whether it is part of a prompt, its last token too, and not of an answer. A device may compute the two in different ways, each of
+    /// which depends neither on the batch nor on chunks.
+    pub prompt: bool,
     /// What is wanted behind it.
     pub wanted: Wanted,
 }
@@ -174,7 +177,7 @@ impl Batch<'_> {
 /// A device that runs the model's forward pass and keeps the attention cache.
 ///
 /// The result for a sequence does not depend on what else is in a batch, nor on how its prompt is cut into batches: not by a
-/// single bit, on one device.
+/// single bit, on one device. Where [`Backend::reads_otherwise`], it depends on which of its tokens are a prompt's.
 ///
 /// A device that has failed once stays failed: every later call fails too or does nothing.
 pub trait Backend: Send {
@@ -192,6 +195,12 @@ pub trait Backend: Send {
 
     /// Takes pages back and wipes what was in them.
     fn release(&mut self, pages: Pages);
+
+    /// Whether tokens of prompts are computed in another way than those of answers, so that the same text leaves other bits in the cache
+    /// when it was read than when it was said.
+    fn reads_otherwise(&self) -> bool {
+        false
+    }
 
     /// Computes a batch and returns what its rows want, in order, without those that want nothing.
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault>;

@@ -644,10 +644,13 @@ impl Engine {
         let beside_others = sequences.iter().any(|sequence| !sequence.reads());
         let share = (pace.chunk(beside_others) / reading.max(1)).max(1);
         let mut rows = Vec::with_capacity(sequences.len() + share * reading);
-        for (index, sequence) in sequences.iter().enumerate() {
+        // Answers first: a device that reads prompts in another way has each kind together.
+        let all = || sequences.iter().enumerate();
+        let in_order = all().filter(|(_, one)| !one.reads()).chain(all().filter(|(_, one)| one.reads()));
+        for (index, sequence) in in_order {
             if let Some(&token) = sequence.generated.last() {
                 let position = (sequence.prompt.len() + sequence.generated.len() - 1) as u32;
-                rows.push(Row { token, position, sequence: index, wanted: sequence.wanted() });
+                rows.push(Row { token, position, sequence: index, prompt: false, wanted: sequence.wanted() });
                 continue;
             }
             let end = sequence.prompt.len().min(sequence.done + share);
@@ -662,7 +665,7 @@ impl Engine {
                 let last = position + 1 == sequence.prompt.len();
                 let wanted = if last { sequence.wanted() } else { Wanted::Nothing };
                 let token = sequence.prompt[position];
-                rows.push(Row { token, position: position as u32, sequence: index, wanted });
+                rows.push(Row { token, position: position as u32, sequence: index, prompt: true, wanted });
             }
         }
         rows
@@ -730,8 +733,11 @@ impl Engine {
         let mut free = Vec::new();
         let mut shared = path.len();
         if keep {
+            // Another request would read the answer as a part of its prompt.
             let tokens = sequence.cached_tokens();
-            free = self.prefixes.share_written(conversation, &tokens, &mut path, &sequence.pages.0);
+            let read_alike = if self.backend.reads_otherwise() { sequence.done } else { tokens.len() };
+            let tokens = &tokens[..read_alike];
+            free = self.prefixes.share_written(conversation, tokens, &mut path, &sequence.pages.0);
             shared = path.len();
         }
         free.extend(&sequence.pages.0[shared..]);

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the parts in their order, stopping at the first failure, with the minutes each took.
 
-use crate::{bundle, declarations, model, page, system, vocabularies};
+use crate::{bundle, declarations, lavapipe, model, page, system, vocabularies};
 use anyhow::{Result, bail};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -90,6 +90,10 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         })?;
     }
     if full {
+        part(&mut parts, "newer Mesa", || {
+            not_run.extend(lavapipe::test()?);
+            Ok(())
+        })?;
         // The browser came with the second graphics card.
         if system::is_debian() {
             part(&mut parts, "screens", page::screens)?;

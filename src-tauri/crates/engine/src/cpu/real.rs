@@ -56,7 +56,7 @@ fn compare(backend: &mut dyn Backend, theirs: &Recorded) -> Apart {
     let (mut divergence, mut agree, mut loss, mut followed) = (0.0, 0_usize, 0.0, 0_usize);
     let rows: Vec<Row> = (0..)
         .zip(&theirs.tokens)
-        .map(|(position, &token)| Row { token, position, sequence: 0, wanted: Wanted::Logits })
+        .map(|(position, &token)| Row { token, position, sequence: 0, prompt: false, wanted: Wanted::Logits })
         .collect();
     for (index, chunk) in rows.chunks(CHUNK).enumerate() {
         let found = backend.forward(&Batch { rows: chunk, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();

@@ -274,7 +274,13 @@ fn attention_equals_a_plain_one() {
     let count = 130;
     let (keys, stored) = (values(12, count * kv_heads * head_size, 1.0), values(13, count * kv_heads * head_size, 1.0));
     let rows: Vec<Row> = (0..count)
-        .map(|position| Row { token: 0, position: position as u32, sequence: 0, wanted: Wanted::Nothing })
+        .map(|position| Row {
+            token: 0,
+            position: position as u32,
+            sequence: 0,
+            prompt: false,
+            wanted: Wanted::Nothing,
+        })
         .collect();
     let batch = Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] };
     cache.write(1, &batch, &keys, &stored);
@@ -318,7 +324,7 @@ fn every_level_and_number_of_threads_computes_the_same_bits() {
     let rows: Vec<Row> = (0..40)
         .map(|position| {
             let wanted = if position % 13 == 0 { Wanted::Logits } else { Wanted::Nothing };
-            Row { token: 3 + position * 7, position, sequence: 0, wanted }
+            Row { token: 3 + position * 7, position, sequence: 0, prompt: false, wanted }
         })
         .collect();
     let mut seen: Option<Vec<u32>> = None;
@@ -375,7 +381,8 @@ fn log_softmax(logits: &[f32]) -> Vec<f64> {
 fn computed(model: Model, tokens: &[u32]) -> Vec<Vec<f64>> {
     let mut cpu = Cpu::new(model, 2, 64);
     let pages = cpu.reserve(tokens.len()).unwrap();
-    let row = |(position, &token): (u32, &u32)| Row { token, position, sequence: 0, wanted: Wanted::Logits };
+    let row =
+        |(position, &token): (u32, &u32)| Row { token, position, sequence: 0, prompt: false, wanted: Wanted::Logits };
     let rows: Vec<Row> = (0..).zip(tokens).map(row).collect();
     let found = cpu.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
     let logits = |found: &Found| match found {
@@ -441,7 +448,7 @@ fn masked_tokens_are_never_found_and_the_logits_of_others_keep_their_bits() {
         let mut cpu = Cpu::new(model(), 1, 64);
         let pages = cpu.reserve(8).unwrap();
         let rows: Vec<Row> =
-            (0..5).map(|position| Row { token: 9 + position, position, sequence: 0, wanted }).collect();
+            (0..5).map(|position| Row { token: 9 + position, position, sequence: 0, prompt: false, wanted }).collect();
         // What a penalty makes likely stays masked all the same.
         let penalties = [Penalty { row: 1, token: 1, amount: -1e6 }];
         cpu.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &penalties, masks }).unwrap()

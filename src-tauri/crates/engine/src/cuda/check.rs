@@ -116,7 +116,7 @@ fn differ(got: &[f32], wanted: &[f64], allowed: f64) -> bool {
 }
 
 fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
-    (0..count as u32).map(|position| Row { token: position, position, sequence: 0, wanted }).collect()
+    (0..count as u32).map(|position| Row { token: position, position, sequence: 0, prompt: false, wanted }).collect()
 }
 
 /// Plans kernels, runs them for these rows, and returns what then stands in a buffer.
@@ -229,7 +229,7 @@ fn attention(card: &Card, parameters: &Parameters, head_size: usize) -> Result<(
     let cache = LayerCache { keys: upload(&lists[0])?, values: upload(&lists[1])? };
     let queries = values(heads * head_size);
     card.write(&scratch.queries, 0, &bytes(&queries))?;
-    let rows = [Row { token: 0, position: COUNT as u32 - 1, sequence: 0, wanted: Wanted::Nothing }];
+    let rows = [Row { token: 0, position: COUNT as u32 - 1, sequence: 0, prompt: false, wanted: Wanted::Nothing }];
     let sequences = [&pages];
     let part = part(&rows, &sequences);
     let got = run(card, &p, &scratch, &part, &scratch.attended, |builder| builder.attention(&cache, None, None, None))?;
@@ -321,7 +321,7 @@ fn answers(
     for _ in 0..=ANSWER {
         let rows: Vec<Row> = (first..)
             .zip(tokens.get(first as usize..).unwrap_or_default())
-            .map(|(position, &token)| Row { token, position, sequence: 0, wanted: Wanted::Logits })
+            .map(|(position, &token)| Row { token, position, sequence: 0, prompt: false, wanted: Wanted::Logits })
             .collect();
         first = tokens.len() as u32;
         let ask = |backend: &mut dyn Backend, pages: &Pages| {

@@ -244,7 +244,7 @@ impl Cuda {
             let rows: Vec<Row> = (0..count)
                 .map(|position| {
                     let wanted = if position == 0 { Wanted::Candidates } else { Wanted::Nothing };
-                    Row { token: 0, position, sequence: 0, wanted }
+                    Row { token: 0, position, sequence: 0, prompt: false, wanted }
                 })
                 .collect();
             let penalties = [Penalty { row: 0, token: 0, amount: 0.0 }];
@@ -303,7 +303,7 @@ impl Backend for Cuda {
         }
         self.work = Work::default();
         let mut found = batch.room_for_found();
-        for part in Part::cut(batch, BATCH as usize, self.results as usize) {
+        for part in Part::cut(batch, BATCH as usize, self.results as usize, false) {
             if let Err(fault) = self.step(&part, &mut found) {
                 self.fault = Some(fault.clone());
                 return Err(fault);

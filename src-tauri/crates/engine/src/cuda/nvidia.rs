@@ -90,6 +90,7 @@ fn describe(number: c_int) -> Result<Adapter, DriverError> {
         buffer_bytes: memory,
         half_floats: true,
         subgroup: Some((32, 32)),
+        cooperative: None,
         unusable,
     })
 }

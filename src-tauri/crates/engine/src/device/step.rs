@@ -25,6 +25,8 @@ pub(crate) struct Size {
     pub(crate) find: bool,
     pub(crate) penalties: u32,
     pub(crate) masks: u32,
+    /// Whether all of it is of prompts.
+    pub(crate) prompt: bool,
     /// Whether no sequence has more than one token.
     pub(crate) alone: bool,
     /// Tokens that the last token of any sequence attends to, itself included, where there is no window.
@@ -58,14 +60,17 @@ pub(crate) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Cuts a batch into parts of so many rows at most, of which so many have results.
-    pub(crate) fn cut(batch: &Batch<'a>, most: usize, results: usize) -> Vec<Self> {
+    /// Cuts a batch into parts of so many rows at most, of which so many have results. `apart`: no part has rows of prompts and others.
+    pub(crate) fn cut(batch: &Batch<'a>, most: usize, results: usize, apart: bool) -> Vec<Self> {
         let mut parts = Vec::new();
         let mut first = 0;
         while first < batch.rows.len() {
             let mut wanting = Vec::new();
             let mut last = first;
             while last < batch.rows.len() && last - first < most.max(1) {
+                if apart && batch.rows[last].prompt != batch.rows[first].prompt {
+                    break;
+                }
                 if batch.rows[last].wanted != Wanted::Nothing {
                     if wanting.len() == results.max(1) {
                         break;
@@ -100,6 +105,7 @@ impl<'a> Part<'a> {
             find: self.wanting.iter().any(finds) || !self.penalties.is_empty() || !self.masks.is_empty(),
             penalties: self.penalties.len() as u32,
             masks: self.masks.len() as u32,
+            prompt: self.rows.iter().all(|row| row.prompt),
             alone: self
                 .rows
                 .iter()

@@ -20,6 +20,8 @@ struct Books {
     rows: usize,
     /// Rows of each step.
     steps: Vec<usize>,
+    /// Whether tokens of prompts leave something else behind than those of answers.
+    reads_otherwise: bool,
 }
 
 impl Books {
@@ -50,6 +52,9 @@ impl Device {
 fn mixed(before: u64, token: u32) -> u64 {
     (before ^ u64::from(token).wrapping_add(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31)
 }
+
+/// What tells a token that was read from one that was said, on a device that reads otherwise.
+const READ: u32 = 1000;
 
 /// The token that follows, none that ends an answer.
 fn follower(state: u64) -> u32 {
@@ -101,6 +106,10 @@ impl Backend for Device {
         }
     }
 
+    fn reads_otherwise(&self) -> bool {
+        self.books().reads_otherwise
+    }
+
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
         let mut books = self.books();
         assert!(!batch.rows.is_empty(), "a step without work");
@@ -115,7 +124,7 @@ impl Backend for Device {
                 books.pages[page].as_ref().expect("a page in use")[at].expect("what comes before was computed")
             });
             let (page, at) = place(row.position as usize);
-            let state = mixed(before, row.token);
+            let state = mixed(before, row.token + u32::from(row.prompt && books.reads_otherwise) * READ);
             let kept = &mut books.pages[page].as_mut().expect("a page in use")[at];
             assert!(kept.is_none_or(|kept| kept == state), "a page that others use was written to");
             *kept = Some(state);
@@ -295,6 +304,42 @@ fn a_conversation_goes_on_where_it_was_answer_included() {
         assert_eq!(engine.kept_tokens(), known);
         said.extend(prompt(turn + 5, 25));
     }
+    engine.forget(ONE);
+    assert_eq!((engine.kept_tokens(), device.books().used()), (0, 0));
+}
+
+/// A card that reads prompts in another way than it computes answers: what was said is read anew when it comes back as a part of a
+/// prompt, so that nobody's answer depends on what was kept; what was read is kept as ever. And a step has each kind together.
+#[test]
+fn where_prompts_are_read_otherwise_what_was_said_is_read_anew_and_answers_stay_the_same() {
+    let device = Device::new(64);
+    device.books().reads_otherwise = true;
+    let mut engine = engine(&device, 3);
+    let marked = |said: &[u32]| said.iter().map(|token| token + READ).collect::<Vec<u32>>();
+    let mut said = prompt(1, 90);
+    let mut known = 0;
+    for turn in 0..4 {
+        let id = engine.add_to(ONE, true, request(&said, 40)).unwrap();
+        let stranger = engine.add(request(&said, 40)).unwrap();
+        let answers = run(&mut engine);
+        let (tokens, usage) = &answers[&id];
+        assert_eq!(*tokens, expected(&marked(&said), 40), "turn {turn}");
+        assert_eq!(*tokens, answers[&stranger].0, "turn {turn}");
+        assert_eq!(usage.cached as usize, known, "turn {turn}");
+        // A prompt's last token is never on a page that others use, unless it ends one and was read.
+        known = said.len() / PAGE_TOKENS * PAGE_TOKENS;
+        assert_eq!(engine.kept_tokens(), known);
+        said.extend(tokens);
+        said.extend(prompt(turn + 5, 25));
+    }
+    // One that answers and two that come later: its token comes first, whatever the order in which they came.
+    let first = engine.add(request(&prompt(1, 40), 30)).unwrap();
+    let second = engine.add(request(&prompt(2, 3), 30)).unwrap();
+    while engine.step().iter().all(|output| output.sequence != second || output.token.is_none()) {}
+    let rows = engine.next_rows();
+    assert!(rows.len() > 2 && rows.is_sorted_by_key(|row| row.prompt) && !rows[0].prompt);
+    engine.cancel(first);
+    engine.cancel(second);
     engine.forget(ONE);
     assert_eq!((engine.kept_tokens(), device.books().used()), (0, 0));
 }

@@ -12,7 +12,7 @@ use crate::device::budget;
 use crate::device::plan::MOST_SLICES;
 use crate::fault::DeviceFault;
 
-use super::memory;
+use super::{cooperative, memory};
 
 /// What the driver said last, noted by its callbacks.
 #[derive(Clone)]
@@ -140,6 +140,7 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
         subgroup: features
             .contains(wgpu::Features::SUBGROUP)
             .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+        cooperative: cooperative::side(adapter),
         unusable,
     }
 }
@@ -165,14 +166,25 @@ impl Gpu {
     /// Opens a card. Work that takes longer than `deadline` counts as hung.
     pub(super) fn open(adapter: &wgpu::Adapter, about: Adapter, deadline: Duration) -> Result<Self, DeviceFault> {
         let limits = adapter.limits();
-        let features = if about.subgroup.is_some() { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+        let mut features = if about.subgroup.is_some() { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if about.cooperative.is_some() {
+            let (more, experimental) = cooperative::wanted();
+            features |= more;
+            experimental_features = experimental;
+        }
         let opened = now(adapter.request_device(&wgpu::DeviceDescriptor {
             label: None,
             required_features: features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
+            experimental_features,
             ..wgpu::DeviceDescriptor::default()
         }));
+        if opened.is_err() && about.cooperative.is_some() {
+            // Nobody can do without a card for the sake of what is experimental.
+            return Self::open(adapter, Adapter { cooperative: None, ..about }, deadline);
+        }
         let (device, queue) = opened.map_err(|error| match error.to_string() {
             reason if reason.contains(NO_MEMORY_LEFT) => fault(Trouble::OutOfMemory),
             reason => DeviceFault::Refused { reason },

@@ -73,6 +73,16 @@ struct Bound {
     shares: Vec<Share>,
 }
 
+impl Bound {
+    /// The kernel for prompts, if there is one, for a prompt however short, as its results are others. Else the smallest tile that takes
+    /// all, or the largest there is.
+    fn kernel_for(&self, count: u32, prompt: bool) -> Option<&Tile> {
+        let for_prompts = self.kernels.last().filter(|tile| prompt && tile.for_prompts);
+        let mut others = self.kernels.iter().filter(|tile| !tile.for_prompts);
+        for_prompts.or_else(|| others.clone().find(|tile| tile.tokens >= count)).or_else(|| others.next_back())
+    }
+}
+
 /// A step.
 pub(super) struct Graph {
     ops: Vec<Bound>,
@@ -103,7 +113,7 @@ impl Graph {
         let threads = kernels.shape.threads;
         for (index, op) in plan.ops.into_iter().enumerate() {
             let mut numbers = op.numbers;
-            let kernels = kernels.of(op.kernel, &op.values)?;
+            let kernels = kernels.of(op.kernel, &op.values, op.over)?;
             let Some(Tile { kernel, in_group, .. }) = kernels.first() else { continue };
             let groups = match op.grid {
                 Grid::Each(groups) => Groups::Each(groups),
@@ -150,9 +160,7 @@ impl Graph {
             if count == 0 || !op.when.holds(size, self.slice, self.alone) {
                 continue;
             }
-            // The smallest tile that takes all, or the largest there is.
-            let best = op.kernels.iter().find(|sized| sized.tokens >= count).or(op.kernels.last());
-            let Some(Tile { tokens, in_group, kernel }) = best else { continue };
+            let Some(Tile { tokens, in_group, kernel, .. }) = op.kernel_for(count, size.prompt) else { continue };
             pass.set_pipeline(&kernel.pipeline);
             pass.set_bind_group(0, &op.group, &[]);
             match op.groups {

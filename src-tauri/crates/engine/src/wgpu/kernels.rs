@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::backend::PAGE_TOKENS;
 use crate::device::matrix::Packing;
 use crate::device::narrow;
-use crate::device::plan::{Name, Values};
+use crate::device::plan::{Name, Over, Values};
 use crate::fault::DeviceFault;
 use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
-use super::shape::{STAGED, Shape};
+use super::shape::{COOPERATIVE_ROWS, STAGED, Shape};
 use super::template::expand;
 
 fn source(name: Name) -> &'static str {
@@ -52,6 +52,8 @@ pub(super) struct Tile {
     pub(super) tokens: u32,
     /// Rows of a matrix, or columns that gates let through, that one workgroup computes.
     pub(super) in_group: u32,
+    /// Whether it is for prompts, however short, and for nothing else.
+    pub(super) for_prompts: bool,
     pub(super) kernel: Arc<Kernel>,
 }
 
@@ -72,14 +74,22 @@ impl Kernels {
         Self { gpu, shape, made: BTreeMap::new(), layouts: BTreeMap::new(), preamble: "", imitated: None }
     }
 
-    /// The kernels that do an operation, from few tokens to many; a single one for kernels without tiles.
-    pub(super) fn of(&mut self, name: Name, values: &Values) -> Result<Vec<Tile>, DeviceFault> {
+    /// The kernels that do an operation, from few tokens to many; a single one for kernels without tiles. The one for prompts, if there
+    /// is one and it runs over tokens, comes last.
+    pub(super) fn of(&mut self, name: Name, values: &Values, over: Over) -> Result<Vec<Tile>, DeviceFault> {
         let threads = self.shape.threads;
         let mut values = values.clone();
         match name {
             // Experts' tokens are not side by side.
             Name::Product if values.contains_key("EXPERTS") => return self.products(&[1], &values),
-            Name::Product => return self.products(&self.shape.tokens.clone(), &values),
+            Name::Product => {
+                let mut tiles = self.products(&self.shape.tokens.clone(), &values)?;
+                // Matrices of several types in one kernel are read as for single tokens.
+                if over == Over::Tokens && !values.contains_key("MIXED") {
+                    tiles.extend(self.cooperative(&values)?);
+                }
+                return Ok(tiles);
+            }
             Name::Attention => of_attention(threads, &mut values),
             Name::Merge => {
                 let half = values.get("HEAD").copied().unwrap_or_default() / 2;
@@ -88,7 +98,7 @@ impl Kernels {
             _ => {}
         }
         values.insert("WORKGROUP", threads);
-        Ok(vec![Tile { tokens: 1, in_group: 1, kernel: self.get(name, values)? }])
+        Ok(vec![Tile { tokens: 1, in_group: 1, for_prompts: false, kernel: self.get(name, values)? }])
     }
 
     /// A kernel for these values.
@@ -119,8 +129,15 @@ impl Kernels {
             _ => [include_str!("block.wgsl"), include_str!("quants.wgsl")].map(|text| expand(text, &key.1)).concat(),
         };
         let experts = if key.1.contains_key("EXPERTS") { include_str!("choose.wgsl") } else { "" };
-        let own = forms + &blocks + &[experts, heads, source(name)].map(|source| expand(source, &key.1)).concat();
-        let source = format!("{}{}\n{own}", self.preamble, expand(include_str!("numbers.wgsl"), &key.1));
+        let cooperative = key.1.contains_key("COOPERATIVE");
+        let (enabled, computing) = if cooperative {
+            ("enable f16;\nenable wgpu_cooperative_matrix;\n", include_str!("cooperative.wgsl"))
+        } else {
+            ("", "")
+        };
+        let own =
+            forms + &blocks + &[experts, heads, source(name), computing].map(|source| expand(source, &key.1)).concat();
+        let source = format!("{enabled}{}{}\n{own}", self.preamble, expand(include_str!("numbers.wgsl"), &key.1));
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
         let named = format!("{name:?}").to_lowercase();
@@ -177,9 +194,40 @@ impl Kernels {
             values.extend(more);
             // Rows, or columns of gates, that a workgroup computes.
             let in_group = if gated { gates } else { tiles * rows };
-            made.push(Tile { tokens, in_group, kernel: self.get(Name::Product, values)? });
+            made.push(Tile { tokens, in_group, for_prompts: false, kernel: self.get(Name::Product, values)? });
         }
         Ok(made)
+    }
+
+    /// Products of prompts with cooperative matrices, if the shape has them and 16-bit floats can hold what is multiplied.
+    fn cooperative(&mut self, more: &Values) -> Result<Option<Tile>, DeviceFault> {
+        let Shape { cooperative: Some(side), .. } = self.shape else { return Ok(None) };
+        let (Some(tokens), Some((_, most))) = (self.shape.cooperative_tokens(), self.gpu.about.subgroup) else {
+            return Ok(None);
+        };
+        let holds = |name| more.get(name).is_some_and(|&value| value != 0);
+        if !holds("SCALED") && !holds("F16") {
+            return Ok(None);
+        }
+        let rows = COOPERATIVE_ROWS;
+        let mut values = Values::from([
+            ("COOPERATIVE", 1),
+            // As many threads as four subgroups have at most.
+            ("WORKGROUP", 4 * most),
+            ("SIDE", side),
+            ("ROWS", rows),
+            ("TOKENS", tokens),
+            ("DOWN", rows / 4 / side),
+            ("ACROSS", tokens / side),
+            // Lines of 32 values, and room between them.
+            ("LEFT_SIZE", rows * 40),
+            ("RIGHT_SIZE", tokens * 40),
+            ("SUMS_SIZE", rows * tokens),
+            ("INTEGER_DOT", u32::from(self.shape.integer_dot)),
+        ]);
+        values.extend(more);
+        let in_group = if holds("GATED") { rows / 2 } else { rows };
+        Ok(Some(Tile { tokens, in_group, for_prompts: true, kernel: self.get(Name::Product, values)? }))
     }
 
     fn layout(&mut self, bindings: &[(u32, Binding)]) -> wgpu::BindGroupLayout {

@@ -7,8 +7,12 @@
 //! Activations take the same forms as on the CPU (signed bytes for blocks of quants), products of bytes are whole numbers and thus
 //! exact, and sums run in an order that depends on nothing but the shape ([`shape`]) and, in attention, on a token's position: kernels
 //! for prompts and for single tokens add in the same order. So a sequence's result is the same in every batch, and close to the CPU's.
+//!
+//! Where a card reads prompts with cooperative matrices, their tokens are always computed with these, and those of answers never: what
+//! a token gives depends on which of the two it is, and still on nothing else (`docs/adr/0011`).
 
 mod cache;
+mod cooperative;
 mod gpu;
 mod graph;
 mod kernels;
@@ -318,7 +322,7 @@ impl Backend for Wgpu {
         }
         self.work = Work::default();
         let mut found = batch.room_for_found();
-        for part in Part::cut(batch, self.kernels.shape.batch as usize, self.results as usize) {
+        for part in Part::cut(batch, self.kernels.shape.batch as usize, self.results as usize, self.reads_otherwise()) {
             let done = self.room_for_logits(part.wanting_logits()).and_then(|()| self.step(&part, &mut found));
             if let Err(fault) = done {
                 self.fault = Some(fault.clone());
@@ -326,6 +330,10 @@ impl Backend for Wgpu {
             }
         }
         Ok(std::mem::take(&mut found))
+    }
+
+    fn reads_otherwise(&self) -> bool {
+        self.kernels.shape.cooperative.is_some()
     }
 
     fn work(&self) -> Option<Work> {
@@ -344,12 +352,15 @@ impl Wgpu {
         // A token whose attention has two slices, if a sequence may be as long.
         let context = self.weights.turns.size() / (self.parameters.rope_size as u64 * 4).max(1);
         let long = Some((self.gpu.slice, 1)).filter(|&(slice, _)| context > u64::from(slice));
-        for (first, count) in self.kernels.shape.tokens.clone().into_iter().map(|count| (0, count)).chain(long) {
+        let sizes = self.kernels.shape.tokens.clone().into_iter().map(|count| (0, count)).chain(long);
+        let answers = sizes.map(|(first, count)| (first, count, false));
+        let prompts = self.kernels.shape.cooperative.map(|_| (0, 2, true));
+        for (first, count, prompt) in answers.chain(prompts) {
             let Some(pages) = self.reserve((first + count) as usize) else { continue };
             let rows: Vec<Row> = (first..first + count)
                 .map(|position| {
                     let wanted = if position == first { Wanted::Candidates } else { Wanted::Nothing };
-                    Row { token: 0, position, sequence: 0, wanted }
+                    Row { token: 0, position, sequence: 0, prompt, wanted }
                 })
                 .collect();
             let penalties = [Penalty { row: 0, token: 0, amount: 0.0 }];

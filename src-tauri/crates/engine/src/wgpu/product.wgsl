@@ -3,7 +3,8 @@
 // A tile is ROWS rows and TOKENS tokens, and LANES threads share its work block by block: one thread where threads are the lanes
 // of a processor's registers, many where reading side by side is what memory wants. Sums run in the same order whatever the tile:
 // first each lane's blocks, then lane by lane. Large tiles of tokens (STAGED) are for prompts: activations go through memory that a
-// workgroup shares, and every block of the matrix is unpacked once for all of them.
+// workgroup shares, and every block of the matrix is unpacked once for all of them. Where prompts are read with cooperative matrices
+// (COOPERATIVE), what computes is `cooperative.wgsl`, and this only says what is bound and what becomes of a product.
 
 struct Op {
     // Rows of this part of the matrix, and the number of its first one.
@@ -125,17 +126,14 @@ fn limited(value: f32) -> f32 {
 //# end
 
 //# if GATED
-// Of each token and column of this workgroup.
-var<workgroup> through: array<f32, {THROUGH_SIZE}>;
-
-// What a gate lets through. The column is the workgroup's.
-fn let_through(column: u32, token: u32, gate: f32, up: f32) {
+// What a gate lets through.
+fn let_through(gate: f32, up: f32) -> f32 {
     //# if GELU
     let inner = clamp(0.7978846 * gate * (1.0 + 0.044715 * gate * gate), -10.0, 10.0);
-    through[token * {THROUGH}u + column] = 0.5 * gate * (1.0 + tanh(inner)) * up;
+    return 0.5 * gate * (1.0 + tanh(inner)) * up;
     //# end
     //# if !GELU
-    through[token * {THROUGH}u + column] = gate / (1.0 + exp(-gate)) * up;
+    return gate / (1.0 + exp(-gate)) * up;
     //# end
 }
 //# end
@@ -177,6 +175,11 @@ fn finish(row: u32, token: u32, tokens: u32, a: f32, b: f32) {
 }
 //# end
 
+//# if !COOPERATIVE
+//# if GATED
+// Of each token and column of this workgroup.
+var<workgroup> through: array<f32, {THROUGH_SIZE}>;
+//# end
 //# if STAGED
 var<workgroup> staged: array<vec4<u32>, {STAGED_SIZE}>;
 var<workgroup> staged_parts: array<vec2<f32>, {STAGED_PARTS}>;
@@ -403,7 +406,7 @@ fn main(
     //# for p PAIRS
     //# for t TOKENS
     //# if GATED
-    let_through(column + {p}u, {t}u, sum_{2p}_{t}, sum_{2p+1}_{t});
+    through[{t}u * {THROUGH}u + column + {p}u] = let_through(sum_{2p}_{t}, sum_{2p+1}_{t});
     //# end
     //# if !GATED
     finish(tile * {ROWS}u + {p}u * 2u, first_token + {t}u, tokens, sum_{2p}_{t}, sum_{2p+1}_{t});
@@ -438,7 +441,7 @@ fn main(
         let token = item % {TOKENS}u;
         let both = folded[item];
         //# if GATED
-        let_through(turn * {TILES}u * {PAIRS}u + inside * {PAIRS}u + pair, token, both.x, both.y);
+        through[token * {THROUGH}u + (turn * {TILES}u + inside) * {PAIRS}u + pair] = let_through(both.x, both.y);
         //# end
         //# if !GATED
         finish((at_group * {TILES}u + inside) * {ROWS}u + pair * 2u, first_token + token, tokens, both.x, both.y);
@@ -496,7 +499,7 @@ fn main(
             b += shared_sums[base + i + {TOKENS}u * {PARTIALS}u];
         }
         //# if GATED
-        let_through(turn * {TILES}u * {PAIRS}u + inside * {PAIRS}u + pair, token, a, b);
+        through[token * {THROUGH}u + (turn * {TILES}u + inside) * {PAIRS}u + pair] = let_through(a, b);
         //# end
         //# if !GATED
         finish((at_group * {TILES}u + inside) * {ROWS}u + pair * 2u, first_token + token, tokens, a, b);
@@ -520,3 +523,4 @@ fn main(
     }
     //# end
 }
+//# end

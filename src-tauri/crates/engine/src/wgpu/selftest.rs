@@ -40,6 +40,8 @@ const CONTEXT: u32 = 64;
 const DIVERGENCE: f64 = 3e-2;
 /// Of products, relative to their size: only the order of sums differs.
 const PRODUCTS: f64 = 1e-4;
+/// The same where weights are rounded to 16 bits.
+const ROUNDED_PRODUCTS: f64 = 4e-3;
 
 impl Likeness {
     pub(super) fn of(model: &Model) -> Self {
@@ -89,7 +91,10 @@ impl Likeness {
         }
         let mut processor = Cpu::new(self.model()?, 1, CONTEXT as usize);
         let experts = self.parameters.experts.is_some();
-        compare(&mut card, &mut processor, experts)?;
+        compare(&mut card, &mut processor, experts, false)?;
+        if card.reads_otherwise() {
+            compare(&mut card, &mut processor, experts, true)?;
+        }
         card.gpu.set_deadline(tuning.deadline);
         Ok(card.kernels)
     }
@@ -119,9 +124,13 @@ impl Wgpu {
         let bytes = synthetic::blocks(kind, &weights);
         let plain = Plain::new(kind, rows, columns, &bytes);
         let matrix = Matrix::upload(&*self.gpu, kind, columns, &[Source { rows, bytes: &bytes }], PAIRS, u64::MAX)?;
-        let mut sizes = self.kernels.shape.tokens.clone();
-        sizes.extend(self.kernels.shape.tokens.last().map(|most| most + 1));
-        let largest = sizes.last().map_or(1, |&size| size as usize);
+        let tokens = &self.kernels.shape.tokens;
+        let answers = tokens.iter().copied().chain(tokens.last().map(|most| most + 1));
+        let mut sizes: Vec<(u32, bool)> = answers.map(|tokens| (tokens, false)).collect();
+        if let Some(tile) = self.kernels.shape.cooperative_tokens() {
+            sizes.extend([(1, true), (tile + 1, true)]);
+        }
+        let largest = sizes.iter().map(|&(size, _)| size as usize).max().unwrap_or(1);
         // Small whole numbers, and one in each block that makes its scale 1.
         let activations: Vec<f32> = numbers(31)
             .take(largest * columns)
@@ -144,11 +153,12 @@ impl Wgpu {
             wanted.push(activations.chunks_exact(columns).map(product).collect::<Vec<f64>>());
         }
         let size = wanted.iter().flatten().map(|value| value * value).sum::<f64>() / (rows * largest) as f64;
-        let allowed = size.sqrt() * PRODUCTS;
         let pages = Pages(vec![0]);
-        for tokens in sizes {
-            let batch: Vec<Row> =
-                (0..tokens).map(|position| Row { token: 0, position, sequence: 0, wanted: Wanted::Nothing }).collect();
+        for (tokens, prompt) in sizes {
+            let allowed = size.sqrt() * if prompt { ROUNDED_PRODUCTS } else { PRODUCTS };
+            let batch: Vec<Row> = (0..tokens)
+                .map(|position| Row { token: 0, position, sequence: 0, prompt, wanted: Wanted::Nothing })
+                .collect();
             let part = Step {
                 rows: &batch,
                 sequences: &[&pages],
@@ -200,14 +210,19 @@ fn logits(found: Vec<Found>) -> Vec<Vec<f32>> {
     found.into_iter().filter_map(|found| if let Found::Logits(logits) = found { Some(logits) } else { None }).collect()
 }
 
-/// Reads a text on both, and chooses tokens on the card.
-fn compare(card: &mut dyn Backend, processor: &mut dyn Backend, experts: bool) -> Result<(), DeviceFault> {
+/// Reads a text on both, as a prompt or as if it were said, and chooses tokens on the card.
+fn compare(
+    card: &mut dyn Backend,
+    processor: &mut dyn Backend,
+    experts: bool,
+    prompt: bool,
+) -> Result<(), DeviceFault> {
     let tokens: usize = BATCHES.iter().sum();
     let no_pages = || DeviceFault::Refused { reason: "no memory for a test".to_owned() };
     let (pages, others) = (card.reserve(tokens).ok_or_else(no_pages)?, processor.reserve(tokens).ok_or_else(no_pages)?);
     let rows: Vec<Row> = (0..)
         .zip(numbers(500))
-        .map(|(position, token)| Row { token: token + 3, position, sequence: 0, wanted: Wanted::Logits })
+        .map(|(position, token)| Row { token: token + 3, position, sequence: 0, prompt, wanted: Wanted::Logits })
         .take(tokens)
         .collect();
     let wanted = logits(forward(processor, &rows, &others)?);
@@ -230,6 +245,14 @@ fn compare(card: &mut dyn Backend, processor: &mut dyn Backend, experts: bool) -
     }
     if let (Some(last), Some(logits)) = (rows.last(), got.last()) {
         choose(card, *last, logits, &pages)?;
+    }
+    if prompt {
+        // In one piece, so that tokens are elsewhere in their tiles.
+        let bits = |all: &[Vec<f32>]| all.iter().flatten().map(|logit| logit.to_bits()).collect::<Vec<u32>>();
+        let whole = logits(forward(card, &rows, &pages)?);
+        if bits(&whole) != bits(&got) {
+            return Err(wrong("a prompt in other chunks"));
+        }
     }
     card.release(pages);
     processor.release(others);

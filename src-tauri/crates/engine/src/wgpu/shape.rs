@@ -6,6 +6,9 @@ use crate::device::GATES;
 /// Tokens from which on a tile's activations go through memory that a workgroup shares.
 pub(super) const STAGED: u32 = 16;
 
+/// Rows of a matrix that a workgroup computes with cooperative matrices.
+pub(super) const COOPERATIVE_ROWS: u32 = 64;
+
 /// The sizes that kernels are written out for. What is computed does not depend on them but for the order of sums, and that order
 /// only on `lanes`, `threads` and `subgroups`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,9 @@ pub(super) struct Shape {
     pub(super) subgroups: bool,
     /// Whether bytes are multiplied four at a time, as whole numbers.
     pub(super) integer_dot: bool,
+    /// Side of the cooperative matrices that prompts are read with, if they are: what comes of them differs from what comes of an
+    /// answer's tokens as 16-bit floats do.
+    pub(super) cooperative: Option<u32>,
     /// Tokens computed together at most.
     pub(super) batch: u32,
 }
@@ -42,6 +48,7 @@ impl Shape {
                 threads: 32,
                 subgroups: false,
                 integer_dot: adapter.half_floats,
+                cooperative: None,
                 batch: 64,
             };
         }
@@ -60,6 +67,7 @@ impl Shape {
             threads: 64,
             subgroups,
             integer_dot: true,
+            cooperative: None,
             batch: 256,
         }
     }
@@ -67,6 +75,11 @@ impl Shape {
     /// Columns of what gates let through that one workgroup computes, which has so many rows at a time: whole blocks.
     pub(super) fn gates(rows: u32) -> u32 {
         (rows / 2).next_multiple_of(GATES as u32)
+    }
+
+    /// Tokens of a prompt that a workgroup computes together with cooperative matrices: two of these side by side.
+    pub(super) fn cooperative_tokens(&self) -> Option<u32> {
+        self.cooperative.map(|side| 2 * side)
     }
 
     /// Whether activations of so many tokens go through memory that a workgroup shares.

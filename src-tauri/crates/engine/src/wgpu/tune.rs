@@ -20,10 +20,11 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 38] = [
+const SOURCES: [&str; 39] = [
     include_str!("attention.wgsl"),
     include_str!("block.wgsl"),
     include_str!("choose.wgsl"),
+    include_str!("cooperative.wgsl"),
     include_str!("embed.wgsl"),
     include_str!("form.wgsl"),
     include_str!("head.wgsl"),
@@ -85,16 +86,19 @@ fn key(about: &Adapter, model: [u8; 32]) -> Key {
 
 /// A card's name for a shape: what distinguishes it from the others of the card.
 fn name(shape: &Shape) -> String {
-    let Shape { workgroup, lanes, rows, subgroups, integer_dot, .. } = shape;
+    let Shape { workgroup, lanes, rows, subgroups, integer_dot, cooperative, .. } = shape;
     let subgroups = if *subgroups { "-subgroups" } else { "" };
     let floats = if *integer_dot { "" } else { "-floats" };
-    format!("w{workgroup}-l{lanes}-r{rows}{subgroups}{floats}")
+    let cooperative = cooperative.map_or_else(String::new, |side| format!("-cooperative{side}"));
+    format!("w{workgroup}-l{lanes}-r{rows}{subgroups}{floats}{cooperative}")
 }
 
 /// Shapes to try on a card, the one that suits its kind best first. Follows from what the driver says of it alone.
 pub(super) fn candidates(about: &Adapter) -> Vec<Candidate<Shape>> {
     let usual = Shape::of(about);
     let mut shapes = vec![usual.clone()];
+    // Never by what the driver says alone: some have these matrices without anything that multiplies them fast.
+    shapes.extend(about.cooperative.map(|side| Shape { cooperative: Some(side), ..usual.clone() }));
     if about.kind == AdapterKind::Software {
         // Where 16-bit floats are missing, compilers take minutes for others.
         if about.half_floats {
@@ -109,6 +113,7 @@ pub(super) fn candidates(about: &Adapter) -> Vec<Candidate<Shape>> {
         shapes.push(Shape { workgroup: 128, ..usual.clone() });
         if about.subgroup.is_some() {
             let whole = Shape::of_card(true);
+            shapes.extend(about.cooperative.map(|side| Shape { cooperative: Some(side), ..whole.clone() }));
             shapes.push(Shape { workgroup: 32, lanes: 32, ..whole.clone() });
             shapes.push(Shape { workgroup: 128, lanes: 128, rows: 2, ..whole.clone() });
             shapes.push(whole);
@@ -231,7 +236,13 @@ impl Wgpu {
         let mut size = FIRST_CHUNK.min(most);
         let no_room = || DeviceFault::OutOfMemory { what: "the attention cache", wanted: None, limit: None };
         let pages = self.reserve(most + 1).ok_or_else(no_room)?;
-        let row = |position: usize, wanted| Row { token: 0, position: position as u32, sequence: 0, wanted };
+        let row = |position: usize, wanted| Row {
+            token: 0,
+            position: position as u32,
+            sequence: 0,
+            prompt: wanted == Wanted::Nothing,
+            wanted,
+        };
         let time = |card: &mut Self, rows: &[Row]| {
             let started = Instant::now();
             let batch = Batch { rows, sequences: &[&pages], penalties: &[], masks: &[] };

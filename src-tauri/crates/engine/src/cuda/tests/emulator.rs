@@ -102,6 +102,7 @@ impl Emulated {
             buffer_bytes: 1 << 30,
             half_floats: true,
             subgroup: Some((32, 32)),
+            cooperative: None,
             unusable: None,
         };
         let (memory, trouble, started) = (Mutex::default(), Mutex::default(), Mutex::default());

@@ -27,7 +27,7 @@ fn trouble(driver: &Emulated, trouble: Trouble) {
 }
 
 fn row(token: u32, position: usize, sequence: usize) -> Row {
-    Row { token, position: position as u32, sequence, wanted: Wanted::Logits }
+    Row { token, position: position as u32, sequence, prompt: false, wanted: Wanted::Logits }
 }
 
 fn only(found: Found) -> Vec<f32> {
@@ -211,7 +211,7 @@ fn bytes_of_a_step_by_cudas_kernels_are_weights_and_what_is_attended_to() {
     let p = card.parameters;
     let entry = (p.layers * p.kv_heads * p.head_size * 2 * 2) as u64;
     let bytes = |card: &mut Cuda, position| {
-        let rows = [Row { token: 9, position, sequence: 0, wanted: Wanted::Likeliest }];
+        let rows = [Row { token: 9, position, sequence: 0, prompt: false, wanted: Wanted::Likeliest }];
         card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
         card.work().unwrap().bytes_bound
     };
@@ -320,7 +320,7 @@ fn a_healthy_card_passes_its_test_and_a_kernel_that_computes_nothing_fails_it() 
 fn a_failure_of_a_cuda_card_is_named_and_stays() {
     let Some(driver) = card() else { return };
     let forward = |card: &mut Cuda, pages: &Pages| {
-        let rows = [Row { token: 9, position: 0, sequence: 0, wanted: Wanted::Likeliest }];
+        let rows = [Row { token: 9, position: 0, sequence: 0, prompt: false, wanted: Wanted::Likeliest }];
         card.forward(&Batch { rows: &rows, sequences: &[pages], penalties: &[], masks: &[] }).map(|_| ())
     };
     for fault in

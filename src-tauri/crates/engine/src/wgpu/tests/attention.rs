@@ -46,7 +46,7 @@ fn last(tokens: u32, sequences: &[usize]) -> Vec<Row> {
     let rows = sequences.iter().flat_map(|&sequence| {
         let length = LENGTHS[sequence];
         let from = length.saturating_sub(tokens);
-        (from..length).map(move |position| Row { token: 0, position, sequence, wanted: Wanted::Nothing })
+        (from..length).map(move |position| Row { token: 0, position, sequence, prompt: false, wanted: Wanted::Nothing })
     });
     rows.collect()
 }

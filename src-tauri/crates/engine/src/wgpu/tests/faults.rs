@@ -3,8 +3,9 @@
 use super::*;
 
 fn forward(card: &mut Wgpu, pages: &Pages, count: u32) -> Result<Vec<Found>, DeviceFault> {
-    let rows: Vec<Row> =
-        (0..count).map(|position| Row { token: 9, position, sequence: 0, wanted: Wanted::Nothing }).collect();
+    let rows: Vec<Row> = (0..count)
+        .map(|position| Row { token: 9, position, sequence: 0, prompt: false, wanted: Wanted::Nothing })
+        .collect();
     card.forward(&Batch { rows: &rows, sequences: &[pages], penalties: &[], masks: &[] })
 }
 

@@ -59,7 +59,7 @@ pub(super) fn error(got: &[f32], wanted: &[f64]) -> f64 {
 }
 
 pub(super) fn rows(count: usize, wanted: Wanted) -> Vec<Row> {
-    (0..count as u32).map(|position| Row { token: 0, position, sequence: 0, wanted }).collect()
+    (0..count as u32).map(|position| Row { token: 0, position, sequence: 0, prompt: false, wanted }).collect()
 }
 
 pub(super) fn part<'a>(rows: &'a [Row], sequences: &'a [&'a Pages]) -> Part<'a> {
@@ -310,7 +310,13 @@ fn queries_keys_and_values_are_turned_and_put_into_their_pages_and_attended_to()
             // Two sequences, whose pages lie anyhow; one of them beyond a page.
             let mut rows: Vec<Row> = Vec::new();
             for (sequence, length) in [(0, 45), (1, 7)] {
-                rows.extend((0..length).map(|position| Row { token: 0, position, sequence, wanted: Wanted::Nothing }));
+                rows.extend((0..length).map(|position| Row {
+                    token: 0,
+                    position,
+                    sequence,
+                    prompt: false,
+                    wanted: Wanted::Nothing,
+                }));
             }
             let source = values(7, rows.len() * columns, 1.0);
             let buffer = rig.floats(&source);

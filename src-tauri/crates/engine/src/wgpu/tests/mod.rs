@@ -1,6 +1,7 @@
 //! Kernels and the whole model against the CPU backend, on every adapter of this machine.
 
 mod attention;
+mod cooperative;
 mod faults;
 mod gates;
 mod kernels;

@@ -20,6 +20,7 @@ pub(super) fn shapes(about: &Adapter) -> Vec<Shape> {
         threads,
         subgroups: false,
         integer_dot: true,
+        cooperative: None,
         batch: 64,
     };
     // A driver that compiles slowly gets small tiles only.

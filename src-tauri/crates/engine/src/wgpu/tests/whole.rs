@@ -36,7 +36,7 @@ fn logits(backend: &mut dyn Backend, tokens: &[u32]) -> Vec<Vec<f32>> {
     let pages = backend.reserve(tokens.len()).unwrap();
     let rows: Vec<Row> = (0..)
         .zip(tokens)
-        .map(|(position, &token)| Row { token, position, sequence: 0, wanted: Wanted::Logits })
+        .map(|(position, &token)| Row { token, position, sequence: 0, prompt: false, wanted: Wanted::Logits })
         .collect();
     let found = backend.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
     backend.release(pages);
@@ -48,7 +48,7 @@ fn logits(backend: &mut dyn Backend, tokens: &[u32]) -> Vec<Vec<f32>> {
 }
 
 /// Largest difference of two lists of logits, and the divergence of the distributions they stand for.
-fn difference(a: &[f32], b: &[f32]) -> (f32, f64) {
+pub(super) fn difference(a: &[f32], b: &[f32]) -> (f32, f64) {
     let shares = |logits: &[f32]| {
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - highest).exp()).collect();
@@ -140,7 +140,7 @@ fn a_token_is_decoded_with_few_kernels_one_order_and_little_more_than_its_weight
         let pages = card.reserve(600).unwrap();
         // Within one slice of attention, and beyond.
         for (position, more) in [(0, 0), (255, 0), (256, 1), (599, 1)] {
-            let rows = [Row { token: 9, position, sequence: 0, wanted: Wanted::Likeliest }];
+            let rows = [Row { token: 9, position, sequence: 0, prompt: false, wanted: Wanted::Likeliest }];
             let before = card.gpu.made.submissions();
             card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
             assert_eq!(card.gpu.made.submissions() - before, 1, "one order for each token");
@@ -170,7 +170,7 @@ fn steps_that_only_repeat_make_nothing_on_the_card_and_leave_nothing_in_memory()
     let pages = card.reserve(600).unwrap();
     let mut decode = |positions: std::ops::Range<u32>| {
         for position in positions {
-            let rows = [Row { token: 9, position, sequence: 0, wanted: Wanted::Candidates }];
+            let rows = [Row { token: 9, position, sequence: 0, prompt: false, wanted: Wanted::Candidates }];
             card.forward(&Batch { rows: &rows, sequences: &[&pages], penalties: &[], masks: &[] }).unwrap();
         }
         card.gpu.made.objects()
@@ -193,7 +193,7 @@ fn bits(all: &[Vec<f32>]) -> Vec<Vec<u32>> {
 }
 
 fn row(token: u32, position: usize, sequence: usize) -> Row {
-    Row { token, position: position as u32, sequence, wanted: Wanted::Logits }
+    Row { token, position: position as u32, sequence, prompt: false, wanted: Wanted::Logits }
 }
 
 #[test]

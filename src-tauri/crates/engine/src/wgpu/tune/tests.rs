@@ -21,6 +21,7 @@ fn card(kind: AdapterKind, subgroup: Option<(u32, u32)>, half_floats: bool) -> A
         buffer_bytes: 1 << 40,
         half_floats,
         subgroup,
+        cooperative: None,
         unusable: None,
     }
 }
@@ -38,6 +39,19 @@ fn candidates_follow_from_what_a_card_is() {
     let without = names(&discrete(None));
     assert_eq!(without[0], "w64-l16-r4");
     assert!(without.iter().all(|name| !name.contains("subgroups")), "{without:?}");
+    let cooperative = |kind| names(&Adapter { cooperative: Some(16), ..card(kind, Some((32, 32)), true) });
+    let cards = cooperative(AdapterKind::Discrete);
+    assert_eq!(
+        cards[..2],
+        ["w64-l16-r4", "w64-l16-r4-cooperative16"],
+        "beside what adds whole numbers, never instead of it"
+    );
+    assert!(
+        cards.contains(&"w64-l64-r4-subgroups-cooperative16".to_owned())
+            && with.iter().all(|name| cards.contains(name))
+    );
+    assert_eq!(cooperative(AdapterKind::Software)[..2], ["w32-l1-r2", "w32-l1-r2-cooperative16"]);
+    assert!(with.iter().all(|name| !name.contains("cooperative")), "{with:?}");
     let software = |half_floats| names(&card(AdapterKind::Software, Some((8, 8)), half_floats));
     assert_eq!(software(true), ["w32-l1-r2", "w32-l1-r4", "w32-l1-r2-floats"]);
     assert_eq!(software(false).len(), 1);
