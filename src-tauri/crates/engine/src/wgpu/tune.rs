@@ -20,7 +20,7 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 39] = [
+const SOURCES: [&str; 40] = [
     include_str!("attention.wgsl"),
     include_str!("block.wgsl"),
     include_str!("choose.wgsl"),
@@ -40,6 +40,7 @@ const SOURCES: [&str; 39] = [
     include_str!("score.wgsl"),
     include_str!("select.wgsl"),
     include_str!("cache.rs"),
+    include_str!("cooperative.rs"),
     include_str!("gpu.rs"),
     include_str!("graph.rs"),
     include_str!("kernels.rs"),
