@@ -1,8 +1,8 @@
 //! How kernels are best cut for a card: tried out at the first start, remembered by the caller, tried again when something changed.
 //!
 //! A backend names its candidates. Each is tested against the processor first, because drivers lie, and what computes the same is
-//! measured on the model's own matrices ([`search`]). What came of it is a [`Choice`], a few hundred bytes that the caller keeps and
-//! hands back at the next start ([`Session::stored`]); they come from outside then and are judged as such ([`stored`]). A choice holds
+//! measured on the model's own matrices (module `search`). What came of it is a [`Choice`], a few hundred bytes that the caller keeps and
+//! hands back at the next start ([`Session::stored`]); they come from outside then and are judged as such (function `stored`). A choice holds
 //! a name, never sizes: what is not among the candidates of the card is not run.
 //!
 //! The order of sums belongs to a candidate, so results may differ in their last bits from one choice to another: between starts,
