@@ -83,10 +83,14 @@ fn the_tiny_models_logits_are_those_of_the_cpu() {
 #[test]
 fn the_logits_of_all_families_are_those_of_the_cpu() {
     let tokens: Vec<u32> = (0..40).map(|n| 3 + n * 7 % 500).collect();
-    for (adapter, tuning) in adapters().into_iter().flat_map(|it| tunings(it).into_iter().map(move |cut| (it, cut))) {
+    // Mixed types in the first cut; in the others too where everything is run for long.
+    let long = std::env::var_os("CHRYSALIS_MUTANTS").is_some();
+    let cuts = |it| tunings(it).into_iter().enumerate().map(move |(number, cut)| (it, number == 0 || long, cut));
+    for (adapter, mixed, tuning) in adapters().into_iter().flat_map(cuts) {
         for (architecture, stored) in Architecture::ALL
             .into_iter()
             .flat_map(|it| [Stored::Floats, Stored::Blocks, Stored::Mixed].map(|stored| (it, stored)))
+            .filter(|(_, stored)| mixed || *stored != Stored::Mixed)
         {
             let file = synthetic::family(architecture, stored);
             let model = || Model::read(&mut file.as_slice(), Limits::default()).unwrap();
