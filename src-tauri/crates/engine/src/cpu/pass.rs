@@ -298,7 +298,7 @@ impl FeedForward {
 /// Groups of rows that a thread takes at a time: fewer where several tokens make more of each, so that no thread waits long for the
 /// last ones of another.
 fn share(pool: &Pool, groups: usize, tokens: usize) -> usize {
-    let of_each = if tokens < 4 { 4 } else { 16 };
+    let of_each = if tokens < 16 { 4 } else { 16 };
     groups.div_ceil(if pool.threads() == 1 { 1 } else { pool.threads() * of_each }).max(1)
 }
 
