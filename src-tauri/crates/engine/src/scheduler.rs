@@ -126,9 +126,13 @@ pub enum Refused {
 }
 
 /// The best card for CUDA, if it can compute this model, has proved itself, and has room for it by what its driver says.
-fn for_cuda(model: &Model, options: &Options) -> Result<crate::cuda::Opened, StartError> {
+fn for_cuda(
+    model: &Model,
+    options: &Options,
+    session: Option<&mut Session<'_>>,
+) -> Result<crate::cuda::Opened, StartError> {
     crate::cuda::check(model.parameters())?;
-    let card = crate::cuda::open(None)?;
+    let card = crate::cuda::open(None, model, session)?;
     card.admit(model, options)?;
     Ok(card)
 }
@@ -294,7 +298,7 @@ impl Engine {
         device: &Device,
         model: Model,
         options: Options,
-        session: Option<&mut Session<'_>>,
+        mut session: Option<&mut Session<'_>>,
     ) -> Result<(Self, Option<Outcome>), StartError> {
         if options.context == 0 || options.max_sequences == 0 {
             return Err(StartError::NothingToDo);
@@ -307,16 +311,17 @@ impl Engine {
             Device::Cpu => None,
             Device::Cuda { adapter } => {
                 crate::cuda::check(model.parameters())?;
-                let backend = crate::cuda::open(adapter.as_deref())?.start(model, &options)?;
-                return Ok((Self::with_backend(backend, tokenizer, options)?, None));
+                let card = crate::cuda::open(adapter.as_deref(), &model, session.as_deref_mut())?;
+                let (backend, outcome) = card.start(model, &options, session)?;
+                return Ok((Self::with_backend(backend, tokenizer, options)?, outcome));
             }
             Device::Wgpu { adapter } => Some(adapter.as_deref()),
-            Device::Auto => match for_cuda(&model, &options) {
+            Device::Auto => match for_cuda(&model, &options, session.as_deref_mut()) {
                 Ok(card) => {
                     // The model leaves main memory while it goes to the card. So a failure from here on is the end of this start: there is
                     // nothing left that could go anywhere else.
-                    let backend = card.start(model, &options)?;
-                    return Ok((Self::with_backend(backend, tokenizer, options)?, None));
+                    let (backend, outcome) = card.start(model, &options, session)?;
+                    return Ok((Self::with_backend(backend, tokenizer, options)?, outcome));
                 }
                 Err(reason) => {
                     passed_over = worth_telling(&reason);

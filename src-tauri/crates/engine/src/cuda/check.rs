@@ -1,9 +1,9 @@
-//! The test that a card has to pass at every start, before it serves anybody: its answers against the processor's.
+//! The test that a card has to pass before it serves anybody: its answers against the processor's. Whole at the first start, and
+//! whenever something changed; in short at others.
 //!
 //! Kernels by name first, products of every packing with every size of tile, because a wrong kernel may hide behind text that
 //! reads well; then whole small models of every family, all logits of a prompt and the tokens after it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -23,7 +23,7 @@ use crate::scheduler::Options;
 use crate::synthetic::{self, Stored};
 
 use super::Cuda;
-use super::driver::{Buffer, Card, DEADLINE, Driver};
+use super::driver::{Buffer, Card, DEADLINE};
 use super::launch::Graph;
 
 /// Why a card is not trusted.
@@ -56,36 +56,51 @@ pub enum SelfTestFault {
 pub(super) const LONGEST: Duration = Duration::from_mins(1);
 
 /// Compares a card with the processor, in so much time.
-pub(super) fn self_test(driver: &Arc<dyn Driver>, longest: Duration) -> Result<(), SelfTestFault> {
+pub(super) fn self_test(card: &Card, longest: Duration) -> Result<(), SelfTestFault> {
     let started = Instant::now();
     let in_time = || {
         let seconds = longest.as_secs();
         if started.elapsed() > longest { Err(SelfTestFault::TooSlow { seconds }) } else { Ok(()) }
     };
     let tiny = read(&synthetic::tiny())?;
-    let card = Card::new(Arc::clone(driver));
     // Each is packed in a way of its own.
     for kind in TensorType::ALL {
-        embed(&card, tiny.parameters(), kind)?;
+        embed(card, tiny.parameters(), kind)?;
         // As many tokens as one tile takes, one more, and a prompt's.
         for tokens in [1, 4, 7, 45] {
-            product(&card, tiny.parameters(), kind, tokens)?;
+            product(card, tiny.parameters(), kind, tokens)?;
             in_time()?;
         }
     }
     for head_size in [32, 80, 192] {
-        attention(&card, tiny.parameters(), head_size)?;
+        attention(card, tiny.parameters(), head_size)?;
         in_time()?;
     }
-    find(&card, tiny.parameters())?;
-    answers(driver, "llama", || read(&synthetic::tiny()), 3e-2)?;
+    find(card, tiny.parameters())?;
+    answers(card, "llama", || read(&synthetic::tiny()), 3e-2)?;
     in_time()?;
     for architecture in Architecture::ALL {
         let file = synthetic::family(architecture, Stored::Floats);
-        answers(driver, architecture.name(), || read(&file), 1e-4)?;
+        answers(card, architecture.name(), || read(&file), 1e-4)?;
         in_time()?;
     }
     Ok(())
+}
+
+/// The same in short: products of every packing for one token and for a prompt, and the answers of one model. Of each way in which
+/// kernels may be cut when a card is tried out, and at every start after that.
+pub(super) fn short_test(card: &Card, longest: Duration) -> Result<(), SelfTestFault> {
+    let started = Instant::now();
+    let tiny = read(&synthetic::tiny())?;
+    for kind in TensorType::ALL {
+        for tokens in [1, 45] {
+            product(card, tiny.parameters(), kind, tokens)?;
+        }
+        if started.elapsed() > longest {
+            return Err(SelfTestFault::TooSlow { seconds: longest.as_secs() });
+        }
+    }
+    answers(card, "llama", || read(&synthetic::tiny()), 3e-2)
 }
 
 fn read(file: &[u8]) -> Result<Model, SelfTestFault> {
@@ -300,7 +315,7 @@ fn find(card: &Card, parameters: &Parameters) -> Result<(), SelfTestFault> {
 /// All logits of a prompt and the tokens after it, one by one: on the card and on the processor. Divergences of the distributions stay
 /// below what is allowed, but for a few places of a model of blocks or experts, where a rounding is another answer.
 fn answers(
-    driver: &Arc<dyn Driver>,
+    on: &Card,
     family: &str,
     model: impl Fn() -> Result<Model, SelfTestFault>,
     allowed: f64,
@@ -310,7 +325,7 @@ fn answers(
     let options = Options { threads: 2, context: 64, max_sequences: 1 };
     let differs = || SelfTestFault::Answer { family: family.to_owned() };
     // Experts in several pieces.
-    let mut card = Cuda::new(Arc::clone(driver), model()?, &options, 600 * 1024).map_err(|error| match error {
+    let mut card = Cuda::new(on.clone(), model()?, &options, 600 * 1024).map_err(|error| match error {
         crate::scheduler::StartError::Device(fault) => SelfTestFault::Device(fault),
         _ => differs(),
     })?;

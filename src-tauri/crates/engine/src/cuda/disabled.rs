@@ -4,6 +4,7 @@ use crate::adapter::{Adapter, NoAdapter};
 use crate::backend::Backend;
 use crate::model::{Model, Parameters};
 use crate::scheduler::{Options, StartError};
+use crate::tune::{Outcome, Session};
 
 /// There is nothing to be tested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,12 @@ impl Opened {
         match *self {}
     }
 
-    pub(crate) fn start(self, _: Model, _: &Options) -> Result<Box<dyn Backend>, StartError> {
+    pub(crate) fn start(
+        self,
+        _: Model,
+        _: &Options,
+        _: Option<&mut Session<'_>>,
+    ) -> Result<(Box<dyn Backend>, Option<Outcome>), StartError> {
         match self {}
     }
 }
@@ -30,6 +36,6 @@ pub(crate) fn check(_: &Parameters) -> Result<(), StartError> {
     Err(NoAdapter::NotBuilt.into())
 }
 
-pub(crate) fn open(_: Option<&str>) -> Result<Opened, StartError> {
+pub(crate) fn open(_: Option<&str>, _: &Model, _: Option<&mut Session<'_>>) -> Result<Opened, StartError> {
     Err(NoAdapter::NotBuilt.into())
 }

@@ -14,6 +14,8 @@ use crate::device::budget;
 use crate::device::share::Extent;
 use crate::fault::DeviceFault;
 
+use super::launch::Shape;
+
 /// Buffers that a kernel is given at most, by the numbers of the plan; the first is not used.
 pub(crate) const BUFFERS: usize = 10;
 
@@ -99,6 +101,24 @@ pub(crate) trait Driver: Send + Sync {
 
     /// Waits until all orders are done, but not for ever.
     fn wait(&self, deadline: Duration) -> Result<(), DeviceFault>;
+
+    /// The card's own number, whatever place it has; `None` where the driver does not say.
+    fn uuid(&self) -> Option<[u8; 16]>;
+
+    /// Has the card note the time at this place among its orders.
+    fn note(&self, moment: Moment) -> Result<(), DeviceFault>;
+
+    /// Time from the beginning to the end that were noted last, by the card's clock. Both have been reached: it was waited for them.
+    fn noted(&self) -> Result<Duration, DeviceFault>;
+}
+
+/// Which end of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The first.
+    Begin,
+    /// The last.
+    End,
 }
 
 /// After this long without an answer a card counts as hung. Windows resets a card after two seconds by itself.
@@ -144,10 +164,11 @@ impl Extent for Buffer {
     }
 }
 
-/// A driver as a keeper of buffers.
+/// A driver as a keeper of buffers, and how kernels are cut for it.
 #[derive(Clone)]
 pub(crate) struct Card {
     driver: Arc<dyn Driver>,
+    shape: Shape,
 }
 
 impl Memory for Card {
@@ -191,7 +212,33 @@ fn place(buffer: &Allocation, at: u64, bytes: u64) -> Result<u64, DeviceFault> {
 
 impl Card {
     pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver }
+        Self { driver, shape: Shape::default() }
+    }
+
+    /// The same card with kernels cut in this way from now on.
+    pub(crate) fn cut(self, shape: Shape) -> Self {
+        Self { shape, ..self }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn uuid(&self) -> Option<[u8; 16]> {
+        self.driver.uuid()
+    }
+
+    /// How long what is ordered takes the card, up to where it is waited for.
+    pub(crate) fn timed<T>(
+        &self,
+        deadline: Duration,
+        orders: impl FnOnce() -> Result<T, DeviceFault>,
+    ) -> Result<Duration, DeviceFault> {
+        self.driver.note(Moment::Begin)?;
+        orders()?;
+        self.driver.note(Moment::End)?;
+        self.driver.wait(deadline)?;
+        self.driver.noted()
     }
 
     pub(crate) fn about(&self) -> &Adapter {

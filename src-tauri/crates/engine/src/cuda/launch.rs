@@ -94,8 +94,25 @@ const FLAGS: [(&str, u32); 9] = [
 ];
 const FUSED: [(&str, u32); 3] = [("F32", 512), ("F16", 1024), ("Q8", 2048)];
 
-/// Rows of a matrix that a block of threads computes, in every kernel of products.
-const ROWS: u32 = 32;
+/// Tokens of the kernels of products that multiply with tensor cores, and rows of a matrix that one of their blocks computes.
+const TILE: u32 = 32;
+
+/// How kernels are cut. No sum depends on it, so a result has the same bits in every shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Threads of a block in products for few tokens: whole warps, four threads for each row of the matrix.
+    pub(crate) threads: u32,
+    /// Whether prompts' products are for tensor cores, from as many tokens on as no other tile takes.
+    pub(crate) tensor_cores: bool,
+}
+
+impl Default for Shape {
+    /// What is tried first.
+    fn default() -> Self {
+        Self { threads: 128, tensor_cores: true }
+    }
+}
+
 /// Most tokens of one step.
 pub(crate) const BATCH: u32 = 256;
 /// Heads are kept in the small memory of a block.
@@ -108,8 +125,8 @@ enum Blocks {
     Each(u32),
     /// One for so many of them.
     Shared(u32),
-    /// So many, each of them for several tokens.
-    Tiles(u32),
+    /// So many rows of a matrix, each for several tokens.
+    Rows(u32),
 }
 
 struct Launch {
@@ -185,11 +202,12 @@ fn kernels(op: &Op<Buffer>) -> Vec<(u32, &'static str)> {
     }
 }
 
-/// Threads of a block of a kernel that is made for so many tokens; the kernels' text counts on them.
-fn threads(kernel: Name, tokens: u32) -> u32 {
+/// Threads of a block of a kernel that is made for so many tokens; the kernels' text counts on them, but for products'.
+fn threads(kernel: Name, tokens: u32, shape: Shape) -> u32 {
     match kernel {
-        Name::Product if tokens == 32 => 256,
-        Name::Embed | Name::Product | Name::Attention | Name::Penalise => 128,
+        Name::Product if tokens == TILE => 256,
+        Name::Product => shape.threads,
+        Name::Embed | Name::Attention | Name::Penalise => 128,
         Name::Heads | Name::Route => 32,
         Name::Prepare | Name::Combine | Name::Mask | Name::Merge | Name::Score | Name::Select => 256,
     }
@@ -205,6 +223,7 @@ impl Graph {
     /// Starts all kernels, one after another.
     pub(crate) fn start(&self, card: &Card, size: Size) -> Result<Work, DeviceFault> {
         let mut work = Work::default();
+        let shape = card.shape();
         let all = if size.find { &self.launches[..] } else { &self.launches[..self.finding.min(self.launches.len())] };
         for launch in all {
             let count = size.count(launch.over, self.used);
@@ -212,14 +231,18 @@ impl Graph {
                 continue;
             }
             // The smallest tile that takes all, or the largest there is.
-            let best = launch.kernels.iter().find(|(tokens, _)| *tokens >= count).or(launch.kernels.last());
+            let mut tiles = launch.kernels.iter().filter(|(tokens, _)| shape.tensor_cores || *tokens < TILE);
+            let best = tiles.clone().find(|(tokens, _)| *tokens >= count).or_else(|| tiles.next_back());
             let Some(&(tokens, kernel)) = best else { continue };
+            let threads = threads(launch.name, tokens, shape);
             let (across, down) = match launch.blocks {
                 Blocks::Each(blocks) => (blocks, count),
                 Blocks::Shared(each) => (count.div_ceil(each), 1),
-                Blocks::Tiles(tiles) => (tiles, count.div_ceil(tokens)),
+                Blocks::Rows(rows) => {
+                    let of_block = if tokens == TILE { TILE } else { threads / 4 };
+                    (rows.div_ceil(of_block), count.div_ceil(tokens))
+                }
             };
-            let threads = threads(launch.name, tokens);
             let arguments = Arguments { count, ..launch.arguments };
             // SAFETY: the addresses are of buffers that the launch keeps; the plan has made both the buffers and the numbers, for steps
             // of as many tokens as `Part::cut` lets through.
@@ -264,14 +287,14 @@ fn launch(op: Op<Buffer>, shares: &Shares<Buffer>) -> Result<Launch, DeviceFault
             bound.push(shares.of(&op, *number, buffer));
         }
     }
-    let threads = threads(op.kernel, 1);
+    let threads = threads(op.kernel, 1, Shape::default());
     let blocks = match op.grid {
         plan::Grid::Each(blocks) | plan::Grid::Gates(blocks) | plan::Grid::Slices(blocks, _) => Blocks::Each(blocks),
         plan::Grid::Threads(count) => Blocks::Each(count.div_ceil(threads)),
         // A whole warp looks at a token's experts.
         plan::Grid::One if op.kernel == Name::Route => Blocks::Shared(1),
         plan::Grid::One => Blocks::Shared(threads),
-        plan::Grid::Rows(rows) => Blocks::Tiles(rows.div_ceil(ROWS)),
+        plan::Grid::Rows(rows) => Blocks::Rows(rows),
     };
     let buffers = op.buffers.into_iter().map(|(_, buffer)| buffer).collect();
     Ok(Launch { kernels, name: op.kernel, blocks, arguments, _buffers: buffers, over: op.over, shares: bound })

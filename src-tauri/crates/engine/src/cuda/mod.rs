@@ -5,8 +5,8 @@
 //! their text; the driver is loaded at run time ([`nvidia`]), so the program is the same with and without it.
 //!
 //! It was never run on a card of NVIDIA's. What stands in for one: every kernel is also compiled as C++ and run on the processor
-//! against the same oracle as on other cards (tests), it is compiled to machine code of three generations of cards, and every start on a
-//! card begins with [`check::self_test`], without which nothing is served.
+//! against the same oracle as on other cards (tests), it is compiled to machine code of three generations of cards, and the first start on a
+//! card begins with [`check::self_test`] and every other with [`check::short_test`], without which nothing is served.
 
 mod check;
 mod driver;
@@ -14,7 +14,9 @@ mod launch;
 mod nvidia;
 #[cfg(test)]
 mod tests;
+mod tune;
 
+#[cfg(test)]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +36,11 @@ use crate::device::weights::{self, Weights};
 use crate::fault::DeviceFault;
 use crate::model::{Model, Parameters};
 use crate::scheduler::{Options, StartError, cache_tokens};
+use crate::tune::{Outcome, Session};
 
-use self::driver::{Buffer, Card, DEADLINE, Driver};
+use self::driver::{Buffer, Card, DEADLINE};
 use self::launch::{BATCH, Graph, MAX_HEAD_SIZE};
+use self::tune::Trial;
 
 pub use self::check::SelfTestFault;
 
@@ -54,41 +58,65 @@ pub(crate) fn check(parameters: &Parameters) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Opens a card, the one of that name or number or the best, and has it prove itself.
-pub(crate) fn open(adapter: Option<&str>) -> Result<Opened, StartError> {
-    let card = connect(adapter)?;
-    card.self_test().map_err(|fault| StartError::Differs { fault })?;
-    Ok(card)
+/// Opens a card, the one of that name or number or the best, and has it prove itself. With a session only as far as it did not do so
+/// before, and in every way in which kernels may be cut for it.
+pub(crate) fn open(
+    adapter: Option<&str>,
+    model: &Model,
+    session: Option<&mut Session<'_>>,
+) -> Result<Opened, StartError> {
+    connect(adapter)?.proved(model, session)
 }
 
 /// Opens a card.
 fn connect(adapter: Option<&str>) -> Result<Opened, StartError> {
     let cards = list().map_err(|reason| NoAdapter::NoCuda { reason })?;
     let chosen = adapter::choose(&cards, &Wish { adapter: adapter.map(str::to_owned), software: false })?;
-    Ok(Opened { driver: nvidia::Nvidia::open(chosen.index)? })
+    Ok(Opened { card: Card::new(nvidia::Nvidia::open(chosen.index)?), trial: None })
 }
 
 /// An open card.
 pub(crate) struct Opened {
-    driver: Arc<dyn Driver>,
+    card: Card,
+    /// What was found out about it so far, or before; `None`: nobody asked.
+    trial: Option<Trial>,
 }
 
 impl Opened {
-    /// Compares every kernel, and short answers of small models, with the processor's.
-    fn self_test(&self) -> Result<(), SelfTestFault> {
-        check::self_test(&self.driver, check::LONGEST)
+    fn proved(mut self, model: &Model, session: Option<&mut Session<'_>>) -> Result<Self, StartError> {
+        match session {
+            None => {
+                let tested = check::self_test(&self.card, check::LONGEST);
+                tested.map_err(|fault| StartError::Differs { fault })?;
+            }
+            Some(session) => {
+                let trial = Trial::new(&self.card, model.sha256(), session, &tune::LIMITS)?;
+                self.card = self.card.cut(trial.shape());
+                self.trial = Some(trial);
+            }
+        }
+        Ok(self)
     }
 
     /// Whether there is room for a model on it, before any of it is brought there. Where the driver does not say, it is tried.
     pub(crate) fn admit(&self, model: &Model, options: &Options) -> Result<(), StartError> {
-        Ok(admit(&Card::new(Arc::clone(&self.driver)), model, options)?)
+        Ok(admit(&self.card, model, options)?)
     }
 
-    /// Brings a model to it.
-    pub(crate) fn start(self, model: Model, options: &Options) -> Result<Box<dyn Backend>, StartError> {
-        let mut cuda = Cuda::new(self.driver, model, options, u64::MAX)?;
+    /// Brings a model to it, and finds out what is still to be found out.
+    pub(crate) fn start(
+        self,
+        model: Model,
+        options: &Options,
+        session: Option<&mut Session<'_>>,
+    ) -> Result<(Box<dyn Backend>, Option<Outcome>), StartError> {
+        let mut cuda = Cuda::new(self.card, model, options, u64::MAX)?;
         cuda.warm_up()?;
-        Ok(Box::new(cuda))
+        let outcome = match (self.trial, session) {
+            (Some(trial), Some(session)) => Some(trial.finish(&mut cuda, options, session, &tune::LIMITS)?),
+            _ => None,
+        };
+        Ok((Box::new(cuda), outcome))
     }
 }
 
@@ -136,10 +164,9 @@ fn admit(card: &Card, model: &Model, options: &Options) -> Result<(), DeviceFaul
 
 impl Cuda {
     /// A model on a card, no buffer of its weights larger than so many bytes.
-    fn new(driver: Arc<dyn Driver>, model: Model, options: &Options, limit: u64) -> Result<Self, StartError> {
+    fn new(card: Card, model: Model, options: &Options, limit: u64) -> Result<Self, StartError> {
         check(model.parameters())?;
         let parameters = *model.parameters();
-        let card = Card::new(driver);
         admit(&card, &model, options)?;
         let results = results(options);
         let most = cache_tokens(options) / PAGE_TOKENS;

@@ -14,7 +14,7 @@ use cudarc::driver::sys;
 use crate::adapter::{Adapter, AdapterKind};
 use crate::fault::DeviceFault;
 
-use super::driver::{Arguments, DEADLINE, Driver, Grid};
+use super::driver::{Arguments, DEADLINE, Driver, Grid, Moment};
 use super::launch::KERNELS;
 
 /// All kernels, as `cargo xtask kernels` wrote them.
@@ -130,6 +130,8 @@ pub(crate) struct Nvidia {
     stream: sys::CUstream,
     module: sys::CUmodule,
     functions: BTreeMap<&'static str, sys::CUfunction>,
+    /// Where the beginning and the end of what is measured are noted.
+    moments: [sys::CUevent; 2],
     /// It failed or hung: nothing is waited for any more, and its memory is left to the driver.
     failed: AtomicBool,
 }
@@ -156,12 +158,19 @@ impl Nvidia {
             stream: std::ptr::null_mut(),
             module: std::ptr::null_mut(),
             functions: BTreeMap::new(),
+            moments: [std::ptr::null_mut(); 2],
             failed: AtomicBool::new(false),
         };
         card.enter()?;
         // Of the kind that goes in step with the null stream, which copies to and from the processor's memory are done in: they come
         // after all orders before them, and all orders after them wait for them.
         card.stream = result::stream::create(result::stream::StreamKind::Default).map_err(failed)?;
+        for moment in &mut card.moments {
+            // SAFETY: it writes one handle, to where it is told, in the context that was made current.
+            unsafe { sys::cuEventCreate(moment, sys::CUevent_flags::CU_EVENT_DEFAULT as u32) }
+                .result()
+                .map_err(failed)?;
+        }
         let kernels = |error: DriverError| fault(error, "kernels", None);
         let text = CString::new(PTX).map_err(|_| DeviceFault::Pipeline {
             kernel: "kernels".to_owned(),
@@ -267,6 +276,27 @@ impl Driver for Nvidia {
         })
     }
 
+    fn uuid(&self) -> Option<[u8; 16]> {
+        result::device::get_uuid(self.device).ok().map(|uuid| uuid.bytes.map(|byte| byte as u8))
+    }
+
+    fn note(&self, moment: Moment) -> Result<(), DeviceFault> {
+        // SAFETY: event and stream were made when the card was opened.
+        self.order("the driver's own use", || unsafe { sys::cuEventRecord(self.event(moment), self.stream) }.result())
+    }
+
+    fn noted(&self) -> Result<Duration, DeviceFault> {
+        let mut millis = 0.0_f32;
+        let [begin, end] = self.moments;
+        // The second version of this function is none of older drivers'.
+        self.order("the driver's own use", || {
+            // SAFETY: it writes one number, to where it is told; both events were made when the card was opened.
+            unsafe { sys::cuEventElapsedTime(&raw mut millis, begin, end) }.result()
+        })?;
+        Duration::try_from_secs_f32(millis / 1000.0)
+            .map_err(|_| DeviceFault::Refused { reason: "a time that cannot be".to_owned() })
+    }
+
     fn wait(&self, deadline: Duration) -> Result<(), DeviceFault> {
         self.enter()?;
         let started = Instant::now();
@@ -295,6 +325,14 @@ impl Driver for Nvidia {
     }
 }
 
+impl Nvidia {
+    /// The handle of a moment.
+    fn event(&self, moment: Moment) -> sys::CUevent {
+        let [begin, end] = self.moments;
+        if moment == Moment::Begin { begin } else { end }
+    }
+}
+
 impl Drop for Nvidia {
     fn drop(&mut self) {
         // What hangs would be waited for.
@@ -303,6 +341,9 @@ impl Drop for Nvidia {
         }
         // SAFETY: all of them were made when the card was opened and are used no more.
         unsafe {
+            for moment in self.moments.into_iter().filter(|moment| !moment.is_null()) {
+                let _ = sys::cuEventDestroy_v2(moment);
+            }
             if !self.module.is_null() {
                 let _ = result::module::unload(self.module);
             }

@@ -19,7 +19,7 @@ pub struct Key {
     pub vendor: u32,
     /// PCI number of the product; 0 of all whose drivers do not say.
     pub device: u32,
-    /// `Vulkan` or `DX12`.
+    /// `Vulkan` or `DX12`, or `CUDA` with the card's own number.
     pub api: String,
     /// The driver and its version.
     pub driver: String,

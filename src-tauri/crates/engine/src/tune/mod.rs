@@ -8,9 +8,10 @@
 //! The order of sums belongs to a candidate, so results may differ in their last bits from one choice to another: between starts,
 //! never within one.
 
-#![cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only cards are tried out"))]
+#![cfg_attr(not(any(feature = "wgpu", feature = "cuda")), allow(dead_code, reason = "only cards are tried out"))]
 
 mod choice;
+pub(crate) mod measure;
 pub(crate) mod search;
 
 pub(crate) use choice::text;

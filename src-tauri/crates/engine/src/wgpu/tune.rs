@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use crate::adapter::{Adapter, AdapterKind, Wish};
-use crate::backend::{Backend as _, Batch, Row, Wanted};
+use crate::backend::Backend as _;
 use crate::fault::DeviceFault;
 use crate::model::Model;
 use crate::scheduler::{Options, StartError};
 use crate::tune::search::{self, Candidate, Limits};
-use crate::tune::{self, Choice, Key, Measured, Outcome, Progress, Session};
+use crate::tune::{self, Choice, Key, Measured, Outcome, Progress, Session, measure};
 
 use super::gpu::{self, Gpu};
 use super::kernels::Kernels;
@@ -20,7 +20,7 @@ use super::shape::Shape;
 use super::{Tuning, Wgpu};
 
 /// Everything that decides what a card is told, so that a choice does not outlive it.
-const SOURCES: [&str; 40] = [
+const SOURCES: [&str; 41] = [
     include_str!("attention.wgsl"),
     include_str!("block.wgsl"),
     include_str!("choose.wgsl"),
@@ -61,6 +61,7 @@ const SOURCES: [&str; 40] = [
     include_str!("../device/share.rs"),
     include_str!("../device/step.rs"),
     include_str!("../device/weights.rs"),
+    include_str!("../tune/measure.rs"),
 ];
 
 /// What brings that to a driver, with its versions: another one may word or order it otherwise.
@@ -223,54 +224,15 @@ pub(super) fn start(
     Ok((card, Outcome { choice, reason: Some(reason) }))
 }
 
-/// The first chunk is as short as a card that may be slow can take.
-const FIRST_CHUNK: usize = 16;
-/// Longer ones only while a chunk takes less than this: a card that is kept too long is reset by Windows.
-const SHORT: Duration = Duration::from_millis(50);
-const ROUNDS: usize = 3;
-
 impl Wgpu {
     /// Measures a step of one sequence and a chunk of a prompt, each the best of a few.
     fn measure(&mut self, options: &Options) -> Result<Measured, DeviceFault> {
         self.warm_up()?;
         let most = (self.kernels.shape.batch as usize).min(options.context.saturating_sub(1) as usize).max(1);
-        let mut size = FIRST_CHUNK.min(most);
-        let no_room = || DeviceFault::OutOfMemory { what: "the attention cache", wanted: None, limit: None };
-        let pages = self.reserve(most + 1).ok_or_else(no_room)?;
-        let row = |position: usize, wanted| Row {
-            token: 0,
-            position: position as u32,
-            sequence: 0,
-            prompt: wanted == Wanted::Nothing,
-            wanted,
-        };
-        let time = |card: &mut Self, rows: &[Row]| {
+        measure::measure(self, most, |card, batch| {
             let started = Instant::now();
-            let batch = Batch { rows, sequences: &[&pages], penalties: &[], masks: &[] };
-            card.forward(&batch).map(|_| started.elapsed())
-        };
-        let mut timed = || {
-            let (tokens, chunk) = loop {
-                let rows: Vec<Row> = (0..size).map(|position| row(position, Wanted::Nothing)).collect();
-                let took = time(self, &rows)?;
-                if took < SHORT && size < most {
-                    size = (size * 2).min(most);
-                    continue;
-                }
-                // Whoever takes long was measured long enough.
-                let again = if took < SHORT { time(self, &rows)?.min(took) } else { took };
-                break (size, again);
-            };
-            let mut step = Duration::MAX;
-            for _ in 0..ROUNDS {
-                step = step.min(time(self, &[row(tokens.min(most - 1), Wanted::Likeliest)])?);
-            }
-            let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-            Ok(Measured { step_micros: micros(step), chunk_tokens: tokens as u32, chunk_micros: micros(chunk) })
-        };
-        let measured = timed();
-        self.release(pages);
-        measured
+            card.forward(batch).map(|_| started.elapsed())
+        })
     }
 }
 

@@ -28,7 +28,7 @@ use worker::randomness::SystemRandomness;
 use worker::serve::{self, Stopped, World};
 
 /// Nothing here takes long; what does hangs.
-const GUARD: Duration = Duration::from_mins(1);
+const GUARD: Duration = Duration::from_mins(3);
 
 /// Easy, so that the tests are about something else.
 const DIFFICULTY: i32 = 4;

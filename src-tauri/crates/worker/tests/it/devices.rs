@@ -9,7 +9,7 @@ use crate::app::{MODEL, Rig, tiny_model};
 const RAW: &str = "/v1/completions";
 
 /// Whether this machine has a graphics card that can be used, software ones included.
-fn has_adapter() -> bool {
+pub(crate) fn has_adapter() -> bool {
     let has = !engine::adapter::adapters().is_empty();
     if !has {
         assert!(std::env::var_os("CHRYSALIS_REQUIRE_GPU").is_none(), "there must be a Vulkan adapter here");
@@ -60,7 +60,7 @@ fn a_card_that_is_not_there_is_told_and_the_processor_offered() {
 }
 
 /// What was said of a card before the model was ready: how often it was tried, and what came of that.
-fn of_the_card(rig: &Rig) -> (usize, Tuning, Option<String>) {
+pub(crate) fn of_the_card(rig: &Rig) -> (usize, Tuning, Option<String>) {
     let tries = rig.said.iter().filter(|said| matches!(said, FromWorker::Trying { .. })).count();
     let ready = rig.said.iter().position(|said| matches!(said, FromWorker::Ready(_))).unwrap();
     let found: Vec<_> = rig.said[..ready]

@@ -17,5 +17,8 @@ mod app;
 /// Graphics cards: serving on one, having none, and one that fails.
 mod devices;
 
+/// A card of NVIDIA's behind a driver that is emulated, and lies.
+mod cuda;
+
 /// The program with its subcommands.
 mod developer;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use libloading::Library;
 use sha2::{Digest, Sha256};
 
-use super::super::driver::{Arguments, Driver, Grid};
+use super::super::driver::{Arguments, Driver, Grid, Moment};
 use super::record::{SOURCES, hex};
 use crate::adapter::{Adapter, AdapterKind};
 use crate::fault::DeviceFault;
@@ -38,6 +38,10 @@ pub(super) struct Trouble {
     pub(super) fault: Option<DeviceFault>,
     /// A kernel that computes nothing.
     pub(super) idle: Option<&'static str>,
+    /// A kernel that computes nothing in blocks of 256 threads.
+    pub(super) wide: Option<&'static str>,
+    /// Microseconds that a kernel takes by the card's clock; one if nothing is said.
+    pub(super) micros: Option<fn(&'static str, Grid) -> u64>,
 }
 
 pub(super) struct Emulated {
@@ -47,6 +51,11 @@ pub(super) struct Emulated {
     pub(super) trouble: Mutex<Trouble>,
     /// Kernels in the order in which they were started.
     pub(super) started: Mutex<Vec<&'static str>>,
+    /// Microseconds that it computed by its own clock, and the moments that were noted.
+    clock: Mutex<u64>,
+    noted: Mutex<[u64; 2]>,
+    /// The card's own number.
+    pub(super) number: Mutex<u8>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,8 +114,16 @@ impl Emulated {
             cooperative: None,
             unusable: None,
         };
-        let (memory, trouble, started) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { about, library, memory, trouble, started })
+        Ok(Self {
+            about,
+            library,
+            memory: Mutex::default(),
+            trouble: Mutex::default(),
+            started: Mutex::default(),
+            clock: Mutex::default(),
+            noted: Mutex::default(),
+            number: Mutex::default(),
+        })
     }
 
     /// What the next order gets for an answer.
@@ -210,7 +227,12 @@ impl Driver for Emulated {
     unsafe fn launch(&self, kernel: &'static str, grid: Grid, arguments: &Arguments) -> Result<(), DeviceFault> {
         self.refused()?;
         lock(&self.started).push(kernel);
-        if lock(&self.trouble).idle == Some(kernel) {
+        *lock(&self.clock) += lock(&self.trouble).micros.map_or(1, |micros| micros(kernel, grid));
+        let idle = {
+            let trouble = lock(&self.trouble);
+            trouble.idle == Some(kernel) || grid.threads == 256 && trouble.wide == Some(kernel)
+        };
+        if idle {
             return Ok(());
         }
         // SAFETY: both are functions of the library, of these kinds; addresses are of allocations.
@@ -225,6 +247,22 @@ impl Driver for Emulated {
             assert!(whole, "{kernel} wrote beside a buffer of {bytes} bytes");
         }
         Ok(())
+    }
+
+    fn uuid(&self) -> Option<[u8; 16]> {
+        Some([*lock(&self.number); 16])
+    }
+
+    fn note(&self, moment: Moment) -> Result<(), DeviceFault> {
+        self.refused()?;
+        lock(&self.noted)[usize::from(moment == Moment::End)] = *lock(&self.clock);
+        Ok(())
+    }
+
+    fn noted(&self) -> Result<Duration, DeviceFault> {
+        self.refused()?;
+        let [begin, end] = *lock(&self.noted);
+        Ok(Duration::from_micros(end - begin))
     }
 
     fn wait(&self, deadline: Duration) -> Result<(), DeviceFault> {

@@ -5,6 +5,7 @@ mod emulator;
 mod kernels;
 mod record;
 mod rig;
+mod trial;
 mod whole;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! The whole model, and every way in which a card can fail.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::emulator::Trouble;
@@ -8,8 +9,8 @@ use super::*;
 use crate::cpu::Cpu;
 use crate::gguf::Limits;
 use crate::model::Architecture;
-use crate::sampling::Candidates;
-use crate::scheduler::{Device, Engine};
+use crate::sampling::{Candidates, Sampling};
+use crate::scheduler::{Device, Engine, Refused, Request};
 use crate::synthetic::{self, Stored};
 
 fn tiny() -> Model {
@@ -18,8 +19,7 @@ fn tiny() -> Model {
 
 fn open(driver: &Arc<Emulated>, model: Model, context: u32, limit: u64) -> Cuda {
     let options = Options { threads: 1, context, max_sequences: 4 };
-    let driver: Arc<dyn Driver> = Arc::<Emulated>::clone(driver);
-    Cuda::new(driver, model, &options, limit).unwrap()
+    Cuda::new(Card::new(Arc::<Emulated>::clone(driver)), model, &options, limit).unwrap()
 }
 
 fn trouble(driver: &Emulated, trouble: Trouble) {
@@ -160,7 +160,7 @@ fn a_cuda_card_without_room_is_refused_with_both_numbers_and_its_cache_grows_no_
     let Some(driver) = card() else { return };
     let options = Options { threads: 1, context: 512, max_sequences: 4 };
     let said = |total| trouble(&driver, Trouble { said: Some(total), ..Trouble::default() });
-    let opened = || Opened { driver: Arc::<Emulated>::clone(&driver) };
+    let opened = || Opened { card: Card::new(Arc::<Emulated>::clone(&driver)), trial: None };
     let model = tiny();
     said(100_000);
     let StartError::Device(fault) = opened().admit(&model, &options).unwrap_err() else { panic!("another error") };
@@ -171,7 +171,7 @@ fn a_cuda_card_without_room_is_refused_with_both_numbers_and_its_cache_grows_no_
     println!("{text}");
     assert!(crate::scheduler::worth_telling(&fault.clone().into()).is_some_and(|told| told == text));
     // Whoever did not ask beforehand gets the same answer, and nothing was brought there.
-    let error = Cuda::new(opened().driver, tiny(), &options, u64::MAX).map(|_| ()).unwrap_err();
+    let error = Cuda::new(opened().card, tiny(), &options, u64::MAX).map(|_| ()).unwrap_err();
     assert!(matches!(&error, StartError::Device(again) if *again == fault), "{error}");
     assert!(wanted > 100_000);
     assert_eq!(driver.allocated(), 0);
@@ -293,9 +293,9 @@ fn candidates_penalties_and_masks_by_cudas_kernels_are_those_of_the_cpu() {
 #[test]
 fn a_healthy_card_passes_its_test_and_a_kernel_that_computes_nothing_fails_it() {
     let Some(driver) = card() else { return };
-    let driver_of = || -> Arc<dyn Driver> { Arc::<Emulated>::clone(&driver) };
+    let on_card = || Card::new(Arc::<Emulated>::clone(&driver));
     // What plays the card is slow.
-    let tested = || check::self_test(&driver_of(), Duration::from_mins(10));
+    let tested = || check::self_test(&on_card(), Duration::from_mins(10));
     tested().unwrap();
     let mut started = std::mem::take(&mut *driver.started.lock().unwrap());
     started.sort_unstable();
@@ -310,7 +310,7 @@ fn a_healthy_card_passes_its_test_and_a_kernel_that_computes_nothing_fails_it() 
         assert!(by_name, "{idle}: {fault}");
     }
     trouble(&driver, Trouble::default());
-    let slow = check::self_test(&driver_of(), Duration::ZERO);
+    let slow = check::self_test(&on_card(), Duration::ZERO);
     assert!(matches!(slow, Err(SelfTestFault::TooSlow { .. })), "{slow:?}");
     trouble(&driver, Trouble { fault: Some(DeviceFault::Hung { seconds: 9 }), ..Trouble::default() });
     assert_eq!(tested(), Err(SelfTestFault::Device(DeviceFault::Hung { seconds: 9 })));
@@ -346,7 +346,7 @@ fn a_failure_of_a_cuda_card_is_named_and_stays() {
     drop(card);
     trouble(&driver, Trouble { memory: Some(100_000), ..Trouble::default() });
     let options = Options { threads: 1, context: 64, max_sequences: 1 };
-    let shared: Arc<dyn Driver> = Arc::<Emulated>::clone(&driver);
+    let shared = Card::new(Arc::<Emulated>::clone(&driver));
     let error = Cuda::new(shared, tiny(), &options, u64::MAX).map(|_| ()).unwrap_err();
     assert!(matches!(error, StartError::Device(DeviceFault::OutOfMemory { .. })), "{error}");
     trouble(&driver, Trouble::default());
@@ -370,4 +370,74 @@ fn where_there_is_no_nvidia_driver_it_is_said_and_another_way_offered() {
     // Which is nothing that whoever takes any device has to hear of.
     let engine = Engine::on(&Device::Auto, tiny(), options).unwrap();
     assert!(engine.backend() != "cuda" && engine.passed_over().is_none());
+}
+
+/// The driver says that there is room, and refuses in the middle of what the cache would grow by.
+#[test]
+fn a_cuda_card_whose_driver_promises_more_memory_than_it_has_takes_no_more_requests_and_loses_none() {
+    const STEPS: usize = 5;
+    let Some(driver) = card() else { return };
+    let engine = || {
+        let options = Options { threads: 1, context: 512, max_sequences: 4 };
+        let model = tiny();
+        let tokenizer = model.tokenizer();
+        let backend = Cuda::new(Card::new(Arc::<Emulated>::clone(&driver)), model, &options, u64::MAX).unwrap();
+        Engine::with_backend(Box::new(backend), tokenizer, options).unwrap()
+    };
+    let request = |first: u32| Request {
+        prompt: (0..9).map(|n| first + n * 5).collect(),
+        sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+        stop: Vec::new(),
+        max_tokens: 400,
+        constraint: None,
+    };
+    let tokens = |engine: &mut Engine, steps: usize| {
+        let mut of_each: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for _ in 0..steps {
+            for output in engine.step() {
+                of_each.entry(output.sequence).or_default().extend(output.token);
+            }
+        }
+        assert_eq!(engine.fault(), None);
+        of_each
+    };
+    // What each of them is answered on a card that keeps its word.
+    let wanted: Vec<Vec<u32>> = (0..4)
+        .map(|n| {
+            let mut engine = engine();
+            engine.go_on_past_ends();
+            engine.add(request(3 + n)).unwrap();
+            tokens(&mut engine, 2 * STEPS).into_values().next().unwrap()
+        })
+        .collect();
+    let mut engine = engine();
+    engine.go_on_past_ends();
+    let ids: Vec<_> = (0..2).map(|n| engine.add(request(3 + n)).unwrap()).collect();
+    let mut heard = tokens(&mut engine, STEPS);
+    // Enough for the first of the new buffers.
+    let there = driver.allocated();
+    let page = page_bytes(tiny().parameters());
+    trouble(&driver, Trouble { said: Some(1 << 40), memory: Some(there + 150 * page), ..Trouble::default() });
+    for _ in 0..3 {
+        assert!(matches!(engine.add(request(5)), Err(Refused::Full)));
+        assert_eq!(driver.allocated(), there, "what was taken in vain was not given back");
+    }
+    for (id, more) in tokens(&mut engine, STEPS) {
+        heard.get_mut(&id).unwrap().extend(more);
+    }
+    for (id, wanted) in ids.iter().zip(&wanted) {
+        let same = heard[id].len().min(wanted.len());
+        assert!(same >= 2 * STEPS - 2 && heard[id][..same] == wanted[..same], "an answer that runs is disturbed");
+    }
+    // Room comes with an answer that ends, or when the driver has what it promised.
+    engine.cancel(ids[0]);
+    let third = engine.add(request(5)).unwrap();
+    trouble(&driver, Trouble::default());
+    let fourth = engine.add(request(6)).unwrap();
+    let heard = tokens(&mut engine, 2 * STEPS);
+    for (id, wanted) in [(third, &wanted[2]), (fourth, &wanted[3])] {
+        let same = heard[&id].len().min(wanted.len());
+        // Fewer than steps: prompts are read by turns.
+        assert!(same >= STEPS && heard[&id][..same] == wanted[..same], "it is answered otherwise: {:?}", heard[&id]);
+    }
 }
