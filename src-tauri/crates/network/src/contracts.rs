@@ -116,7 +116,8 @@ mod tests {
     /// All sources in the order of their names, each as its name, a zero byte, its length, its bytes.
     fn hash_of_sources(folder: &Path) -> String {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = entries.filter(|name| name.ends_with(".tolk")).collect();
+        let is_source = |name: &String| Path::new(name).extension().is_some_and(|end| end == "tolk");
+        let mut names: Vec<String> = entries.filter(is_source).collect();
         names.sort();
         assert!(names.len() >= 4);
         let mut hash = Sha256::new();
