@@ -17,6 +17,7 @@
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod contracts;
 pub mod gateway;
 pub mod keys;
 pub mod misbehaviour;

@@ -36,24 +36,32 @@ pub(crate) fn screens() -> Result<()> {
 
 /// Fetches the packages of the lock file, unless they are there.
 pub(crate) fn fetch() -> Result<()> {
-    let ui = system::root().join("ui");
-    let fetched = modified(&ui.join("node_modules/.package-lock.json"));
-    if fetched.is_some() && fetched >= modified(&ui.join("package-lock.json")) {
+    fetch_into(&system::root().join("ui"))
+}
+
+/// The same for any folder with a lock file.
+pub(crate) fn fetch_into(folder: &Path) -> Result<()> {
+    let fetched = modified(&folder.join("node_modules/.package-lock.json"));
+    if fetched.is_some() && fetched >= modified(&folder.join("package-lock.json")) {
         return Ok(());
     }
-    npm(&["ci", "--no-audit", "--no-fund"])
+    npm_in(folder, &["ci", "--no-audit", "--no-fund"])
 }
 
 fn npm(words: &[&str]) -> Result<()> {
+    npm_in(&system::root().join("ui"), words)
+}
+
+fn npm_in(folder: &Path, words: &[&str]) -> Result<()> {
     let status = Command::new("npm")
         .args(words)
-        .current_dir(system::root().join("ui"))
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::from(std::io::stderr()))
         .status()
         .context("cannot start npm; is Node there?")?;
     if !status.success() {
-        bail!("`npm {}` in ui/ failed", words.join(" "));
+        bail!("`npm {}` in {} failed", words.join(" "), folder.display());
     }
     Ok(())
 }

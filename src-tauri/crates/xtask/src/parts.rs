@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the parts in their order, stopping at the first failure, with the minutes each took.
 
-use crate::{bundle, declarations, lavapipe, model, page, system, vocabularies};
+use crate::{bundle, contracts, declarations, lavapipe, model, page, system, vocabularies};
 use anyhow::{Result, bail};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -46,6 +46,7 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         Ok(())
     })?;
     part(&mut parts, "page", page::test)?;
+    part(&mut parts, "contracts", || contracts::test(full))?;
     part(&mut parts, "format", || system::run_cargo(&["fmt", "--all", "--check"]))?;
     part(&mut parts, "lints", || {
         system::run_cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
