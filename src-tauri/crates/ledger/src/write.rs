@@ -250,7 +250,7 @@ impl Ledger {
 }
 
 /// SQLite's integers end at 63 bits.
-fn whole(number: u64, what: &'static str) -> Result<i64, LedgerError> {
+pub(crate) fn whole(number: u64, what: &'static str) -> Result<i64, LedgerError> {
     i64::try_from(number).map_err(|_| LedgerError::OutOfRange { what })
 }
 
