@@ -14,6 +14,7 @@
 //! | `session` | a run of the app in one network at one set of prices | `id` |
 //! | `proxy` | a proxy as it named itself under one version of the parameters | root contract, endpoint, `params_version` |
 //! | `job` | a job that is over: counts, never text | session, job id |
+//! | `working` | how much was done for a proxy in a session | proxy key, session |
 //! | `payment` | a new high of the running total signed for one worker contract | worker contract, tokens |
 //! | `tuning` | how the model's kernels are cut for a graphics card | card, driver, model |
 //! | `transfer` | money that left a wallet on this machine, with the bytes that were signed | `id` |
