@@ -64,7 +64,7 @@ pub fn run(
     settings.rand_seed = HashBytes::ZERO;
     let output = caller.call_getter_ext(&state, method, stack, &settings, None).map_err(|error| match error {
         tycho_vm::VmGetterError::NoCode => ChainError::NoCode,
-        other => ChainError::Nonsense(other.to_string()),
+        tycho_vm::VmGetterError::InvalidConfig(other) => ChainError::Nonsense(other.to_string()),
     })?;
     if output.missing_library.is_some() {
         return Err(ChainError::NoCode);
