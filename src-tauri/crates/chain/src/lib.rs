@@ -13,6 +13,7 @@
 
 pub mod cells;
 pub mod emulation;
+pub mod follow;
 pub mod getter;
 pub mod machine;
 pub mod toncenter;
