@@ -18,7 +18,7 @@ use crate::account::{AccountState, AccountStatus};
 use crate::cells::{self, CellsError};
 use crate::config::ChainConfig;
 use crate::error::ChainError;
-use crate::machine::{self, Executed, Moment};
+use crate::machine::{self, Executed, Moment, Signatures};
 use crate::transaction::{Message, MessageKind, Transaction, TransactionError, amount};
 
 /// Most transactions that are followed; what goes on longer is shown as unresolved.
@@ -132,6 +132,7 @@ pub struct Emulation {
     waiting: VecDeque<Waiting>,
     places: BTreeMap<Address, Place>,
     trace: Trace,
+    signatures: Signatures,
 }
 
 impl Emulation {
@@ -150,7 +151,15 @@ impl Emulation {
             waiting: VecDeque::from([first]),
             places: BTreeMap::new(),
             trace: Trace { hops: Vec::new(), unresolved: Vec::new() },
+            signatures: Signatures::Checked,
         })
+    }
+
+    /// Of the first message only: what a wallet is asked to sign is tried out before it is signed.
+    #[must_use]
+    pub fn unsigned(mut self) -> Self {
+        self.signatures = Signatures::TakenForGood;
+        self
     }
 
     /// Gives an account that was asked for. The chain's time is that of the newest account.
@@ -197,7 +206,10 @@ impl Emulation {
         self.lt = self.lt.saturating_add(LT_STEP);
         let address = StdAddr::new(next.destination.workchain, HashBytes(next.destination.hash));
         let moment = Moment { now: self.now, lt: self.lt, seed: [0; 32] };
-        let executed = machine::execute(self.config.parsed(), &address, next.external, next.cell, before, moment)
+        // Contracts that the message causes to run check what they are shown as they do on the chain.
+        let signatures = if next.external { self.signatures } else { Signatures::Checked };
+        let config = self.config.parsed();
+        let executed = machine::execute_with(config, &address, next.external, next.cell, before, moment, signatures)
             .map_err(|error| if next.external { ChainError::Refused(error) } else { ChainError::Nonsense(error) })?;
         let nonsense = |error: TransactionError| ChainError::Nonsense(error.to_string());
         match executed {
@@ -240,7 +252,15 @@ impl Emulation {
 
 /// Runs a message on a chain's accounts as they are now.
 pub async fn run<C: Chain + ?Sized>(chain: &C, message: &Cell) -> Result<Trace, ChainError> {
-    let mut emulation = Emulation::new(message, chain.config().await?)?;
+    finish(chain, Emulation::new(message, chain.config().await?)?).await
+}
+
+/// The same with a message that is not signed yet.
+pub async fn run_unsigned<C: Chain + ?Sized>(chain: &C, message: &Cell) -> Result<Trace, ChainError> {
+    finish(chain, Emulation::new(message, chain.config().await?)?.unsigned()).await
+}
+
+async fn finish<C: Chain + ?Sized>(chain: &C, mut emulation: Emulation) -> Result<Trace, ChainError> {
     loop {
         // It computes, and a state that somebody made up must not take the program down.
         let (back, step) = tokio::task::spawn_blocking(move || {

@@ -227,7 +227,8 @@ mod tests {
         assert!(followed.is_complete());
         let accounts: Vec<u8> = followed.transactions.iter().map(|one| one.account.hash[0]).collect();
         assert_eq!(accounts, [1, 2, 3, 4, 1]);
-        assert_eq!(followed.all_fees(), Some(Nanoton(50)));
+        // Ten for each transaction, and one for carrying each of the four messages.
+        assert_eq!(followed.all_fees(), Some(Nanoton(54)));
         assert_eq!(follow(&chain, address(1), [8; 32]).await.unwrap(), None);
     }
 

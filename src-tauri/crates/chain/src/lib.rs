@@ -85,4 +85,9 @@ pub trait Chain: Send + Sync {
     fn emulate<'a>(&'a self, message: &'a Cell) -> Answer<'a, Trace> {
         Box::pin(emulation::run(self, message))
     }
+
+    /// The same with a message whose signature is still missing: any 64 bytes in its place.
+    fn emulate_unsigned<'a>(&'a self, message: &'a Cell) -> Answer<'a, Trace> {
+        Box::pin(emulation::run_unsigned(self, message))
+    }
 }

@@ -3,6 +3,7 @@
 use tycho_executor::{Executor, ExecutorInspector, ExecutorParams, ParsedConfig, TxError};
 use tycho_types::cell::{Cell as TychoCell, HashBytes};
 use tycho_types::models::{ShardAccount, StdAddr};
+use tycho_vm::BehaviourModifiers;
 
 /// Where in the chain's time a transaction happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,15 @@ pub enum Executed {
     },
 }
 
+/// What the machine makes of signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// It checks them.
+    Checked,
+    /// It takes every signature for good: to try out what is not signed yet.
+    TakenForGood,
+}
+
 /// Executes one message on one account. The error is a sentence: the message or the state is not what the chain has.
 pub fn execute(
     config: &ParsedConfig,
@@ -45,6 +55,19 @@ pub fn execute(
     message: TychoCell,
     state: &ShardAccount,
     moment: Moment,
+) -> Result<Executed, String> {
+    execute_with(config, address, external, message, state, moment, Signatures::Checked)
+}
+
+/// [`execute`], with a choice about signatures.
+pub(crate) fn execute_with(
+    config: &ParsedConfig,
+    address: &StdAddr,
+    external: bool,
+    message: TychoCell,
+    state: &ShardAccount,
+    moment: Moment,
+    signatures: Signatures,
 ) -> Result<Executed, String> {
     // As TON's own nodes have it since version 11.
     let params = ExecutorParams {
@@ -55,6 +78,10 @@ pub fn execute(
         charge_action_fees_on_fail: true,
         full_body_in_bounced: false,
         strict_extra_currency: true,
+        vm_modifiers: BehaviourModifiers {
+            chksig_always_succeed: signatures == Signatures::TakenForGood,
+            ..BehaviourModifiers::default()
+        },
         ..ExecutorParams::default()
     };
     let mut inspector = ExecutorInspector::default();
