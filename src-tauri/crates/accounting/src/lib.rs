@@ -3,7 +3,8 @@
 //!
 //! Walk-through: an engine counts a [`TokenUsage`]; with the job's coefficient and the network's [`Prices`] it becomes an
 //! [`AdjustedUsage`], whose total is what is charged and credited. A proxy signs the running total of a worker or client:
-//! [`signed_payment`]. A [`JobRecord`] is what is remembered of a job; it holds counts, never text.
+//! [`signed_payment`]. A [`JobRecord`] is what is remembered of a job; it holds counts, never text. A [`Transfer`] is what is remembered
+//! of money that is on its way.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
@@ -12,8 +13,10 @@ pub mod signed_payment;
 
 mod job;
 mod model_name;
+mod transfer;
 mod usage;
 
 pub use job::{Endpoint, JobId, JobOutcome, JobRecord};
 pub use model_name::{ModelName, ModelNameError};
+pub use transfer::{Errand, Forecast, Outcome, Outgoing, Receipt, SignedMessage, Stage, Transfer, TransferId};
 pub use usage::{AdjustedUsage, Prices, TokenUsage, adjusted};

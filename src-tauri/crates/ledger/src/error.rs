@@ -53,6 +53,12 @@ pub enum LedgerError {
         /// The total that was refused.
         offered: u64,
     },
+    /// A transfer that was signed or is over can't be as it was before. Nothing was written.
+    #[error("transfer {id} is further than that already")]
+    TransferGoesBack {
+        /// Its number.
+        id: u64,
+    },
     /// A number, or text, beyond what is written down. Nothing was written.
     #[error("{what} is out of range")]
     OutOfRange {

@@ -144,14 +144,15 @@ impl Ledger {
             limit + 1,
         );
         let rows = query.query_map(parameters, |row| {
-            Ok((Payer { session: row.get("session")?, proxy_key: row.get("proxy_key")? }, priced(row)?))
+            let payer = Payer { session: row.get("session")?, proxy_key: row.get("proxy_key")? };
+            Ok((payer, row.get::<_, Option<i64>>("running")?.unwrap_or(i64::MAX), priced(row)?))
         })?;
-        let mut rows: Vec<(Payer, PricedJob)> = rows.collect::<Result<_, _>>()?;
+        let mut rows: Vec<(Payer, i64, PricedJob)> = rows.collect::<Result<_, _>>()?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         sign(&reading, &mut rows)?;
-        let next = rows.last().filter(|_| more).map(|(_, job)| job.cursor);
-        Ok(PricedPage { jobs: rows.into_iter().map(|(_, job)| job).collect(), next })
+        let next = rows.last().filter(|_| more).map(|(_, _, job)| job.cursor);
+        Ok(PricedPage { jobs: rows.into_iter().map(|(_, _, job)| job).collect(), next })
     }
 }
 
@@ -167,35 +168,26 @@ struct Payer {
 /// A proxy signs running totals, and what it had signed before the first job of a session is for others: for earlier sessions, for
 /// another ledger. So a session's jobs are covered by what comes on top of that, and by nothing that is signed once the next session
 /// has done a job.
-fn sign(reading: &Connection, rows: &mut [(Payer, PricedJob)]) -> Result<(), LedgerError> {
+fn sign(reading: &Connection, rows: &mut [(Payer, i64, PricedJob)]) -> Result<(), LedgerError> {
     let mut bounds = reading.prepare_cached(
-        "WITH began(session, at) AS (
-             SELECT session, min(finished_unix_ms) FROM job WHERE proxy_key = ?1 AND adjusted_total > 0 GROUP BY session)
-         SELECT coalesce((SELECT max(tokens) FROM payment WHERE proxy_key = ?1
-                          AND received_unix_ms < (SELECT at FROM began WHERE session = ?2)), 0),
-                coalesce((SELECT min(at) FROM began WHERE session > ?2), 9223372036854775807)",
-    )?;
-    let mut counted = reading.prepare_cached(
-        "SELECT coalesce(sum(max(adjusted_total, 0)), 0) FROM job
-         WHERE proxy_key = ? AND session = ? AND seq > ? AND seq <= ?",
+        "SELECT coalesce((SELECT max(tokens) FROM payment WHERE proxy_key = ?1
+                          AND received_unix_ms < (SELECT began_unix_ms FROM working WHERE proxy_key = ?1 AND session = ?2)), 0),
+                coalesce((SELECT min(began_unix_ms) FROM working WHERE proxy_key = ?1 AND session > ?2), 9223372036854775807)",
     )?;
     let mut covered = reading.prepare_cached(
         "SELECT min(received_unix_ms) FROM payment WHERE proxy_key = ? AND tokens >= ? AND received_unix_ms < ?",
     )?;
-    // The job looked at last, what the running total must reach to cover it and all before it, and until when.
-    let mut needed: BTreeMap<Payer, (i64, i64, i64)> = BTreeMap::new();
-    for (payer, job) in rows {
-        let (key, session, seq) = (&payer.proxy_key, payer.session, job.cursor.0);
-        let (total, end) = if let Some((newer, total, end)) = needed.get(payer) {
-            let since = counted.query_row((key, session, seq, newer), |row| row.get::<_, i64>(0))?;
-            (total.saturating_sub(since), *end)
-        } else {
-            let all = counted.query_row((key, session, i64::MIN, seq), |row| row.get::<_, i64>(0))?;
-            let (before, end): (i64, i64) = bounds.query_row((key, session), |row| Ok((row.get(0)?, row.get(1)?)))?;
-            (before.saturating_add(all), end)
+    // What was signed before, and until when a signature counts.
+    let mut known: BTreeMap<Payer, (i64, i64)> = BTreeMap::new();
+    for (payer, running, job) in rows {
+        let (key, session) = (&payer.proxy_key, payer.session);
+        let (before, end) = match known.get(payer) {
+            Some(bounds) => *bounds,
+            None => bounds.query_row((key, session), |row| Ok((row.get(0)?, row.get(1)?)))?,
         };
-        needed.insert(*payer, (seq, total, end));
+        known.insert(*payer, (before, end));
         if job.job.adjusted.total > 0 {
+            let total = before.saturating_add(*running);
             job.signed_unix_ms = covered.query_row((key, total, end), |row| row.get(0))?;
         }
     }

@@ -1,4 +1,4 @@
-//! What happened, in one SQLite file: runs of the app, proxies met, jobs done, payments signed for us,
+//! What happened, in one SQLite file: runs of the app, proxies met, jobs done, payments signed for us, money moved,
 //! graphics cards tried out.
 //!
 //! What lives here: the schema, its migrations, and all SQL of the desktop half. What may not: rules of business (whether a payment
@@ -14,8 +14,11 @@
 //! | `session` | a run of the app in one network at one set of prices | `id` |
 //! | `proxy` | a proxy as it named itself under one version of the parameters | root contract, endpoint, `params_version` |
 //! | `job` | a job that is over: counts, never text | session, job id |
+//! | `working` | how much was done for a proxy in a session | proxy key, session |
 //! | `payment` | a new high of the running total signed for one worker contract | worker contract, tokens |
 //! | `tuning` | how the model's kernels are cut for a graphics card | card, driver, model |
+//! | `transfer` | money that left a wallet on this machine, with the bytes that were signed | `id` |
+//! | `receipt` | money that came to the owner's address | owner, logical time, hash |
 //! | `migration` | when the file came to a version of the schema | version |
 //!
 //! `PRAGMA user_version` counts the migrations in `migrations/`, each applied in one transaction; `PRAGMA application_id` tells our
@@ -59,6 +62,7 @@ mod history;
 mod open;
 mod read;
 mod row;
+mod transfer;
 mod tuning;
 mod write;
 
@@ -66,5 +70,6 @@ pub use error::LedgerError;
 pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
 pub use read::{JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
+pub use transfer::{MoneyCursor, Paid, ReceiptEntry, ReceiptPage, TransferPage};
 pub use tuning::Tuning;
 pub use write::{MAX_COUNT, NewSession, Payment, ProxyEntry, Recorded, SessionId};

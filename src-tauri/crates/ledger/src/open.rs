@@ -16,6 +16,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_jobs_and_payments.sql"),
     include_str!("../migrations/0002_how_jobs_were_priced.sql"),
     include_str!("../migrations/0003_how_cards_were_tuned.sql"),
+    include_str!("../migrations/0004_how_money_moved.sql"),
+    include_str!("../migrations/0005_running_totals.sql"),
 ];
 
 /// The open file. Dropping it closes it; nothing needs to be flushed.
@@ -98,7 +100,7 @@ mod tests {
             ledger.connection.query_row("SELECT applied_unix_ms FROM migration", (), |row| row.get(0)).unwrap();
         assert_eq!(applied, 7);
         let pragma = |name: &str| ledger.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(pragma("user_version"), 3);
+        assert_eq!(pragma("user_version"), 5);
         assert_eq!(pragma("synchronous"), 2, "FULL");
         assert_eq!(pragma("foreign_keys"), 1);
         let journal: String = ledger.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
@@ -114,7 +116,7 @@ mod tests {
             .unwrap();
         let tables: Vec<(String, bool)> =
             tables.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
-        assert_eq!(tables.len(), 6);
+        assert_eq!(tables.len(), 9);
         assert!(tables.iter().all(|(_, strict)| *strict), "{tables:?}");
         let mut texts = Vec::new();
         let mut blobs = Vec::new();
@@ -131,7 +133,7 @@ mod tests {
             }
         }
         texts.sort();
-        assert_eq!(texts, ["proxy.endpoint", "session.served_as", "tuning.card", "tuning.driver"]);
+        assert_eq!(texts, ["proxy.endpoint", "session.served_as", "transfer.why", "tuning.card", "tuning.driver"]);
         // Every BLOB has its size checked by the schema, so that text can't be hidden in one.
         let schema: String =
             ledger.connection.query_row("SELECT group_concat(sql) FROM sqlite_schema", (), |row| row.get(0)).unwrap();

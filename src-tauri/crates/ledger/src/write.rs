@@ -118,7 +118,9 @@ impl Ledger {
         let (outcome, outcome_code) = outcome_columns(job.outcome);
         let (usage, adjusted) = (&job.usage, &job.adjusted);
         self.session_fee(session)?;
-        let written = self.connection.execute(
+        let total = in_range(adjusted.total)?;
+        let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = writing.execute(
             "INSERT INTO job (session, id, proxy_key, started_unix_ms, finished_unix_ms, outcome, outcome_code,
                  prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, coefficient,
                  adjusted_prompt, adjusted_cached, adjusted_completion, adjusted_reasoning, adjusted_total,
@@ -145,12 +147,26 @@ impl Ledger {
                 ":adjusted_cached": in_range(adjusted.cached)?,
                 ":adjusted_completion": in_range(adjusted.completion)?,
                 ":adjusted_reasoning": in_range(adjusted.reasoning)?,
-                ":adjusted_total": in_range(adjusted.total)?,
+                ":adjusted_total": total,
                 ":streamed": job.streamed,
                 ":endpoint": endpoint_column(job.endpoint),
             },
         )?;
-        Ok(if written == 0 { Recorded::Known } else { Recorded::New })
+        if written == 0 {
+            return Ok(Recorded::Known);
+        }
+        let running: i64 = writing.query_row(
+            "INSERT INTO working (proxy_key, session, began_unix_ms, tokens) VALUES (?1, ?2, iif(?4 > 0, ?3, NULL), max(?4, 0))
+             ON CONFLICT (proxy_key, session) DO UPDATE SET
+                 began_unix_ms = min(coalesce(began_unix_ms, excluded.began_unix_ms), coalesce(excluded.began_unix_ms, began_unix_ms)),
+                 tokens = tokens + excluded.tokens
+             RETURNING tokens",
+            (proxy_key, session.0, job.finished_unix_ms, total),
+            |row| row.get(0),
+        )?;
+        writing.execute("UPDATE job SET running = ? WHERE session = ? AND id = ?", (running, session.0, job.id.0))?;
+        writing.commit()?;
+        Ok(Recorded::New)
     }
 
     /// Writes down a proxy. The key it is first met with at its endpoint of a network is pinned: another key is refused, whatever the
@@ -250,7 +266,7 @@ impl Ledger {
 }
 
 /// SQLite's integers end at 63 bits.
-fn whole(number: u64, what: &'static str) -> Result<i64, LedgerError> {
+pub(crate) fn whole(number: u64, what: &'static str) -> Result<i64, LedgerError> {
     i64::try_from(number).map_err(|_| LedgerError::OutOfRange { what })
 }
 

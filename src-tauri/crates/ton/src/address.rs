@@ -9,6 +9,7 @@ use std::fmt;
 const MAX_TEXT: usize = 80;
 const FRIENDLY_TEXT: usize = 48;
 const FRIENDLY_BYTES: usize = 36;
+const GROUP: usize = 4;
 const BOUNCEABLE: u8 = 0x11;
 const NON_BOUNCEABLE: u8 = 0x51;
 const TESTNET: u8 = 0x80;
@@ -55,6 +56,9 @@ pub enum AddressError {
         /// The byte.
         tag: u8,
     },
+    /// The raw form, which has no checksum, where somebody may have mistyped it.
+    #[error("the raw form has no checksum; the form of 48 characters is wanted")]
+    Raw,
     /// A character is wrong or missing.
     #[error("the checksum is {found:#06x}, it should be {expected:#06x}: a character is wrong")]
     Checksum {
@@ -99,6 +103,26 @@ impl AddressText {
         };
         let address = Address { workchain: i8::from_be_bytes([workchain]), hash };
         Ok(Self { address, bounceable, testnet: tag & TESTNET != 0 })
+    }
+
+    /// Reads the form of 48 characters only: what a person types or pastes needs the checksum and the flags.
+    pub fn parse_friendly(text: &str) -> Result<Self, AddressError> {
+        match Self::parse(text) {
+            Ok(_) if text.contains(':') => Err(AddressError::Raw),
+            parsed => parsed,
+        }
+    }
+
+    /// The 48 characters in twelve groups of four, to be compared by eye.
+    pub fn groups(&self) -> String {
+        let mut text = String::with_capacity(FRIENDLY_TEXT + FRIENDLY_TEXT / GROUP);
+        for (at, letter) in self.to_text().chars().enumerate() {
+            if at > 0 && at % GROUP == 0 {
+                text.push(' ');
+            }
+            text.push(letter);
+        }
+        text
     }
 
     /// 48 characters of URL-safe base64, as the genuine programs write addresses.
@@ -164,6 +188,21 @@ mod tests {
             text.replace_range(at..=at, other);
             assert!(AddressText::parse(&text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_person_types_must_have_a_checksum() {
+        let root = AddressText::parse(ROOT).unwrap();
+        assert_eq!(AddressText::parse_friendly(ROOT), Ok(root));
+        assert_eq!(AddressText::parse_friendly(&root.address.to_string()), Err(AddressError::Raw));
+        assert_eq!(AddressText::parse_friendly("0:1"), Err(AddressError::Form { length: 3 }));
+    }
+
+    #[test]
+    fn groups_of_four_are_the_same_text() {
+        let groups = AddressText::parse(ROOT).unwrap().groups();
+        assert_eq!(groups, "EQBT 4hy4 vMEZ 9uxS Cuhw _gBK h9_A wmHX Le7W o0O4 Vh-4 kRjJ");
+        assert_eq!(groups.replace(' ', ""), ROOT);
     }
 
     #[test]

@@ -56,6 +56,12 @@ pub enum CellError {
     /// An amount that is longer than eight bytes, or not in its shortest form.
     #[error("the amount is too long or not in its shortest form")]
     Amount,
+    /// Bits that say something is of a form that is not read here.
+    #[error("the {of} is in a form that is not read")]
+    Form {
+        /// What it is.
+        of: &'static str,
+    },
     /// The content of a cell that is known by its hash alone.
     #[error("the cell's content is not known")]
     Opaque,
@@ -255,6 +261,38 @@ impl CellBuilder {
         }
     }
 
+    /// An address, or none: two zero bits.
+    #[must_use]
+    pub fn maybe_address(self, address: Option<&Address>) -> Self {
+        match address {
+            Some(address) => self.address(address),
+            None => self.uint(0, 2),
+        }
+    }
+
+    /// All bits and references of another cell, in place.
+    #[must_use]
+    pub fn inline(mut self, cell: &Cell) -> Self {
+        if cell.is_opaque() {
+            self.fault.get_or_insert(CellError::Opaque);
+            return self;
+        }
+        for bit in 0..cell.bits() {
+            self.bit(bit_of(cell.data(), bit));
+        }
+        cell.refs().iter().fold(self, |builder, to| builder.reference(to.clone()))
+    }
+
+    /// How many bits still fit.
+    pub fn bits_left(&self) -> usize {
+        MAX_BITS - self.bits
+    }
+
+    /// How many references still fit.
+    pub fn refs_left(&self) -> usize {
+        MAX_REFS - self.refs.len()
+    }
+
     /// The cell.
     pub fn build(self) -> Result<Cell, CellError> {
         match self.fault {
@@ -263,7 +301,7 @@ impl CellBuilder {
         }
     }
 
-    fn bit(&mut self, one: bool) {
+    pub(crate) fn bit(&mut self, one: bool) {
         if self.bits == MAX_BITS {
             self.fault.get_or_insert(CellError::TooManyBits { bits: MAX_BITS + 1 });
             return;
@@ -276,6 +314,11 @@ impl CellBuilder {
         }
         self.bits += 1;
     }
+}
+
+/// A bit, the first one highest in the first byte; zero beyond the end.
+pub(crate) fn bit_of(data: &[u8], bit: usize) -> bool {
+    data.get(bit / 8).is_some_and(|byte| byte >> (7 - bit % 8) & 1 == 1)
 }
 
 /// What is left of a cell being read.
@@ -305,8 +348,7 @@ impl<'a> CellSlice<'a> {
         }
         let mut value = 0;
         for bit in self.bit..self.bit + bits {
-            let byte = self.cell.data().get(bit / 8).copied().unwrap_or(0);
-            value = value << 1 | u64::from(byte >> (7 - bit % 8) & 1);
+            value = value << 1 | u64::from(bit_of(self.cell.data(), bit));
         }
         self.bit += bits;
         Ok(value)
@@ -342,6 +384,38 @@ impl<'a> CellSlice<'a> {
         }
         let workchain = (self.uint(8)? as u8).cast_signed();
         Ok(Address { workchain, hash: self.bytes()? })
+    }
+
+    /// One bit.
+    pub fn bit(&mut self) -> Result<bool, CellError> {
+        Ok(self.uint(1)? == 1)
+    }
+
+    /// A standard address, or `None` where two zero bits say that there is none.
+    pub fn maybe_address(&mut self) -> Result<Option<Address>, CellError> {
+        if self.clone().uint(2)? == 0 {
+            self.uint(2)?;
+            return Ok(None);
+        }
+        self.address().map(Some)
+    }
+
+    /// A reference, or `None` where a zero bit says that there is none.
+    pub fn maybe_reference(&mut self) -> Result<Option<&'a Cell>, CellError> {
+        if self.bit()? { self.reference().map(Some) } else { Ok(None) }
+    }
+
+    /// All that is left, as a cell of its own; nothing is left then.
+    pub fn rest(&mut self) -> Result<Cell, CellError> {
+        let mut builder = CellBuilder::new();
+        for bit in self.bit..self.cell.bits() {
+            builder.bit(bit_of(self.cell.data(), bit));
+        }
+        self.bit = self.cell.bits();
+        while self.refs_left() > 0 {
+            builder = builder.reference(self.reference()?.clone());
+        }
+        builder.build()
     }
 
     /// The next reference.
@@ -402,6 +476,29 @@ mod tests {
         assert_eq!(slice.end(), Ok(()));
         assert_eq!(slice.uint(1), Err(CellError::TooFewBits { wanted: 1, left: 0 }));
         assert_eq!(slice.reference(), Err(CellError::MissingRef));
+    }
+
+    #[test]
+    fn what_may_be_absent_and_what_is_left_come_back() {
+        let inner = CellBuilder::new().uint(5, 3).reference(Cell::empty()).build().unwrap();
+        let address = Address { workchain: 0, hash: [9; 32] };
+        let cell = CellBuilder::new()
+            .maybe_address(None)
+            .maybe_address(Some(&address))
+            .maybe_reference(None)
+            .maybe_reference(Some(inner.clone()))
+            .inline(&inner)
+            .build()
+            .unwrap();
+        let mut slice = cell.slice().unwrap();
+        assert_eq!((slice.maybe_address(), slice.maybe_address()), (Ok(None), Ok(Some(address))));
+        assert_eq!((slice.maybe_reference(), slice.maybe_reference()), (Ok(None), Ok(Some(&inner))));
+        assert_eq!(slice.rest(), Ok(inner.clone()));
+        assert_eq!(slice.end(), Ok(()));
+        let opaque = CellBuilder::new().inline(&Cell::opaque([1; 32], 1));
+        assert_eq!(opaque.build(), Err(CellError::Opaque));
+        let many = (0..5).fold(CellBuilder::new(), |builder, _| builder.inline(&inner));
+        assert_eq!(many.build(), Err(CellError::TooManyRefs));
     }
 
     #[test]

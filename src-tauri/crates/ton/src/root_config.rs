@@ -1,21 +1,21 @@
 //! A network's parameters: what its root contract says, or a file in its place.
 
 use crate::boc::{self, BocError};
+use crate::cocoon::{ClientData, ProxyData, WorkerData};
+use crate::dictionary::{self, DictionaryError};
+use crate::params::{MULTIPLIER, NEWEST_STRUCT, Params, ParamsError, STAKE};
 use crate::{Address, AddressError, AddressText, Cell, CellBuilder, CellError, Nanoton, StateInit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 /// Longest file that is read, in bytes.
 const MAX_JSON: usize = 4 << 20;
 /// Most entries of a list.
 const MAX_LIST: usize = 4_096;
-const MULTIPLIER: u32 = 10_000;
-const COIN: Nanoton = Nanoton(1_000_000_000);
-/// The newest layout of the parameters that is known.
-const NEWEST_STRUCT: u8 = 3;
 
 /// Why a text is no network's parameters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,23 @@ pub enum RootConfigError {
         #[source]
         source: CodeError,
     },
+}
+
+/// Why a cell is no root contract's data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RootDataError {
+    /// The parameters are wrong, or newer than this program.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// A list is wrong.
+    #[error(transparent)]
+    Dictionary(#[from] DictionaryError),
+    /// A contract's code is wrong.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The cells do not hold what they should.
+    #[error(transparent)]
+    Cell(#[from] CellError),
 }
 
 /// Why a text is no contract's code.
@@ -249,8 +266,8 @@ impl RootConfig {
             reasoning_tokens_price_multiplier: fields.number("reasoning_tokens_price_multiplier", MULTIPLIER)?,
             proxy_delay_before_close: fields.number("proxy_delay_before_close", 600)?,
             client_delay_before_close: fields.number("client_delay_before_close", 300)?,
-            min_proxy_stake: Nanoton(fields.number("min_proxy_stake", COIN.0)?),
-            min_client_stake: Nanoton(fields.number("min_client_stake", COIN.0)?),
+            min_proxy_stake: Nanoton(fields.number("min_proxy_stake", STAKE.0)?),
+            min_client_stake: Nanoton(fields.number("min_client_stake", STAKE.0)?),
             proxy_sc_code: fields.code("proxy_sc_code")?,
             worker_sc_code: fields.code("worker_sc_code")?,
             client_sc_code: fields.code("client_sc_code")?,
@@ -302,63 +319,161 @@ impl RootConfig {
         text.to_string()
     }
 
+    /// Reads the root contract's data. `root_contract` is where they were read. Parameters in a layout that is newer than
+    /// this program, and whatever is malformed, are refused; proxies that can't be read are left out, as the genuine programs do.
+    pub fn from_cell(cell: &Cell, root_contract: Option<Address>) -> Result<Self, RootDataError> {
+        let mut slice = cell.slice()?;
+        let root_owner_address = slice.address()?;
+        let version = slice.uint(32)? as u32;
+        let mut data = slice.reference()?.slice()?;
+        let params = Params::from_cell(slice.reference()?)?;
+        slice.end()?;
+        let proxy_hashes = hashes(data.maybe_reference()?)?;
+        let proxies = dictionary::read::<4>(data.maybe_reference()?)?;
+        let last_proxy_seqno = data.uint(32)? as u32;
+        let worker_hashes = hashes(data.maybe_reference()?)?;
+        let model_hashes = hashes(data.maybe_reference()?)?;
+        data.end()?;
+        let registered_proxies =
+            proxies.iter().filter_map(|(key, value)| proxy_entry(u32::from_be_bytes(*key), value)).collect();
+        let code = |code: Option<Cell>| Code::new(code.unwrap_or_else(Cell::empty));
+        Ok(Self {
+            root_owner_address,
+            proxy_hashes,
+            registered_proxies,
+            last_proxy_seqno,
+            worker_hashes,
+            model_hashes,
+            version,
+            struct_version: params.struct_version,
+            params_version: params.params_version,
+            unique_id: params.unique_id,
+            is_test: params.is_test,
+            price_per_token: params.price_per_token,
+            worker_fee_per_token: params.worker_fee_per_token,
+            prompt_tokens_price_multiplier: params.prompt_tokens_price_multiplier,
+            cached_tokens_price_multiplier: params.cached_tokens_price_multiplier,
+            completion_tokens_price_multiplier: params.completion_tokens_price_multiplier,
+            reasoning_tokens_price_multiplier: params.reasoning_tokens_price_multiplier,
+            proxy_delay_before_close: params.proxy_delay_before_close,
+            client_delay_before_close: params.client_delay_before_close,
+            min_proxy_stake: params.min_proxy_stake,
+            min_client_stake: params.min_client_stake,
+            proxy_sc_code: code(params.proxy_code)?,
+            worker_sc_code: code(params.worker_code)?,
+            client_sc_code: code(params.client_code)?,
+            root_contract,
+        })
+    }
+
+    /// The root contract's data: `owner | version u32 | reference to the lists | reference to the parameters`, the lists being
+    /// `image hashes of proxies | proxies | last seqno u32 | image hashes of workers | model hashes`, each but the number a dictionary.
+    pub fn to_cell(&self) -> Result<Cell, CellError> {
+        let set = |hashes: &[[u8; 32]]| dictionary::write(&hashes.iter().map(|hash| (*hash, Cell::empty())).collect());
+        let mut proxies = BTreeMap::new();
+        for proxy in &self.registered_proxies {
+            proxies.insert(proxy.seqno.to_be_bytes(), proxy.to_entry()?);
+        }
+        let lists = CellBuilder::new()
+            .maybe_reference(set(&self.proxy_hashes)?)
+            .maybe_reference(dictionary::write(&proxies)?)
+            .uint(u64::from(self.last_proxy_seqno), 32)
+            .maybe_reference(set(&self.worker_hashes)?)
+            .maybe_reference(set(&self.model_hashes)?)
+            .build()?;
+        CellBuilder::new()
+            .address(&self.root_owner_address)
+            .uint(u64::from(self.version), 32)
+            .reference(lists)
+            .reference(self.params().to_cell()?)
+            .build()
+    }
+
+    /// The parameters with all three codes, as the root contract holds them. [`Params::for_proxy`] and [`Params::without_codes`]
+    /// are what the other contracts hold.
+    pub fn params(&self) -> Params {
+        Params {
+            struct_version: self.struct_version,
+            params_version: self.params_version,
+            unique_id: self.unique_id,
+            is_test: self.is_test,
+            price_per_token: self.price_per_token,
+            worker_fee_per_token: self.worker_fee_per_token,
+            prompt_tokens_price_multiplier: self.prompt_tokens_price_multiplier,
+            cached_tokens_price_multiplier: self.cached_tokens_price_multiplier,
+            completion_tokens_price_multiplier: self.completion_tokens_price_multiplier,
+            reasoning_tokens_price_multiplier: self.reasoning_tokens_price_multiplier,
+            proxy_delay_before_close: self.proxy_delay_before_close,
+            client_delay_before_close: self.client_delay_before_close,
+            min_proxy_stake: self.min_proxy_stake,
+            min_client_stake: self.min_client_stake,
+            proxy_code: Some(self.proxy_sc_code.cell().clone()),
+            worker_code: Some(self.worker_sc_code.cell().clone()),
+            client_code: Some(self.client_sc_code.cell().clone()),
+        }
+    }
+
+    /// What the contract of a proxy with this owner and payment key begins as, at this root contract.
+    pub fn proxy_init(&self, owner: &Address, key: &[u8; 32], root: &Address) -> StateInit {
+        let data = ProxyData::initial(*owner, *key, *root, &self.params());
+        StateInit { code: self.proxy_sc_code.cell().clone(), data: sound(data.to_cell()) }
+    }
+
+    /// What the contract of a worker's owner at a proxy begins as.
+    pub fn worker_init(&self, owner: &Address, proxy_contract: &Address, key: &[u8; 32]) -> StateInit {
+        let data = WorkerData::initial(*owner, *proxy_contract, *key, &self.params());
+        StateInit { code: self.worker_sc_code.cell().clone(), data: sound(data.to_cell()) }
+    }
+
+    /// What the contract of a client's wallet at a proxy begins as.
+    pub fn client_init(&self, owner: &Address, proxy_contract: &Address, key: &[u8; 32]) -> StateInit {
+        let data = ClientData::initial(*owner, *proxy_contract, *key, &self.params());
+        StateInit { code: self.client_sc_code.cell().clone(), data: sound(data.to_cell()) }
+    }
+
     /// Address of the contract of a proxy with this owner and payment key, at this root contract.
     pub fn proxy_contract(&self, owner: &Address, key: &[u8; 32], root: &Address) -> Address {
-        let params = self.params([false, true, true]);
-        let data = CellBuilder::new().address(owner).bytes(key).address(root).uint(0, 2);
-        let data = data.amount(Nanoton(0)).amount(Nanoton(0)).uint(0, 32);
-        contract(&self.proxy_sc_code, data, params)
+        address_of(&self.proxy_init(owner, key, root))
     }
 
     /// Address of the contract of a worker's owner at a proxy.
     pub fn worker_contract(&self, owner: &Address, proxy_contract: &Address, key: &[u8; 32]) -> Address {
-        let data = CellBuilder::new().address(owner).address(proxy_contract).bytes(key).uint(0, 2).uint(0, 64);
-        contract(&self.worker_sc_code, data, self.params([false; 3]))
+        address_of(&self.worker_init(owner, proxy_contract, key))
     }
 
     /// Address of the contract of a client's wallet at a proxy.
     pub fn client_contract(&self, owner: &Address, proxy_contract: &Address, key: &[u8; 32]) -> Address {
-        let identity = CellBuilder::new().address(owner).address(proxy_contract).bytes(key).build();
-        let data = CellBuilder::new().uint(0, 2).amount(Nanoton(0)).amount(self.min_client_stake).uint(0, 64);
-        let data = data.uint(0, 32).bytes(&[0; 32]).reference(sound(identity));
-        contract(&self.client_sc_code, data, self.params([false; 3]))
-    }
-
-    /// The parameters as contracts hold them, with the codes of proxy, worker and client or without.
-    fn params(&self, with_codes: [bool; 3]) -> Cell {
-        let version = self.struct_version;
-        let since = |first: u8, value: u32, builder: CellBuilder| {
-            if version >= first { builder.uint(u64::from(value), 32) } else { builder }
-        };
-        let mut cell = CellBuilder::new()
-            .uint(u64::from(version), 8)
-            .uint(u64::from(self.params_version), 32)
-            .uint(u64::from(self.unique_id), 32)
-            .uint(u64::from(self.is_test), 1)
-            .amount(self.price_per_token)
-            .amount(self.worker_fee_per_token);
-        cell = since(3, self.prompt_tokens_price_multiplier, cell);
-        cell = since(2, self.cached_tokens_price_multiplier, cell);
-        cell = since(3, self.completion_tokens_price_multiplier, cell);
-        cell = since(2, self.reasoning_tokens_price_multiplier, cell);
-        cell = cell.uint(u64::from(self.proxy_delay_before_close), 32);
-        cell = cell.uint(u64::from(self.client_delay_before_close), 32);
-        if version >= 1 {
-            cell = cell.amount(self.min_proxy_stake).amount(self.min_client_stake);
-        }
-        let codes = [&self.proxy_sc_code, &self.worker_sc_code, &self.client_sc_code];
-        for (code, with) in codes.into_iter().zip(with_codes) {
-            cell = cell.maybe_reference(with.then(|| code.cell().clone()));
-        }
-        sound(cell.build())
+        address_of(&self.client_init(owner, proxy_contract, key))
     }
 }
 
-/// Address of a contract whose data end with the network's parameters.
-fn contract(code: &Code, data: CellBuilder, params: Cell) -> Address {
-    let data = sound(data.reference(params).build());
-    let hash = sound(StateInit { code: code.cell().clone(), data }.to_cell()).hash();
-    Address { workchain: 0, hash }
+fn address_of(init: &StateInit) -> Address {
+    Address { workchain: 0, hash: sound(init.to_cell()).hash() }
+}
+
+/// The keys of a dictionary whose values mean nothing.
+fn hashes(root: Option<&Cell>) -> Result<Vec<[u8; 32]>, DictionaryError> {
+    Ok(dictionary::read::<32>(root)?.into_keys().collect())
+}
+
+/// `0 | length u7 | text`; entries of another type, and texts that name no proxy, are `None`.
+fn proxy_entry(seqno: u32, value: &Cell) -> Option<RegisteredProxy> {
+    let mut slice = value.slice().ok()?;
+    if slice.bit().ok()? {
+        return None;
+    }
+    let length = slice.uint(7).ok()?;
+    let text: Result<Vec<u8>, CellError> = (0..length).map(|_| Ok(slice.uint(8)? as u8)).collect();
+    let (worker_endpoint, client_endpoint) = endpoints(&String::from_utf8(text.ok()?).ok()?)?;
+    Some(RegisteredProxy { seqno, worker_endpoint, client_endpoint })
+}
+
+impl RegisteredProxy {
+    /// The entry of the root contract's dictionary, which is also what registers a proxy: `0 | length u7 | text`.
+    pub fn to_entry(&self) -> Result<Cell, CellError> {
+        let text = format!("{} {}", self.worker_endpoint, self.client_endpoint);
+        CellBuilder::new().uint(0, 1).uint(text.len() as u64, 7).bytes(text.as_bytes()).build()
+    }
 }
 
 /// Layouts of fixed size fit by construction, and [`Code`] leaves room for their depth.
@@ -497,13 +612,48 @@ mod tests {
     #[test]
     fn parameters_without_codes_have_the_documented_hash() {
         let config = RootConfig::from_json(RECORDED).unwrap();
-        let params = config.params([false; 3]);
+        let params = config.params().without_codes().to_cell().unwrap();
         assert_eq!(params.bits(), 236);
         assert_eq!(hex::encode(params.hash()), "59b8161e92d89302035d2d082eabf144dcadd01b8e710f8a9c6004da44a0e7a1");
         assert_eq!(
-            hex::encode(config.params([false, true, true]).hash()),
+            hex::encode(config.params().for_proxy().to_cell().unwrap().hash()),
             "ce646bbfd033725d142f4b609ee508451bfaf6d25c2b2deae0e3cee17861c428"
         );
+    }
+
+    #[test]
+    fn a_root_contract_is_read_as_it_was_written_in_every_layout() {
+        for struct_version in 0..=NEWEST_STRUCT {
+            let mut config = RootConfig { struct_version, ..RootConfig::from_json(RECORDED).unwrap() };
+            config.root_contract = Some(address(ROOT));
+            config.model_hashes = (0..40).map(|number| [number; 32]).collect();
+            config.registered_proxies =
+                (1..50).map(|seqno| RegisteredProxy { seqno, ..config.registered_proxies[0] }).collect();
+            let cell = config.to_cell().unwrap();
+            assert_eq!(RootConfig::from_cell(&cell, Some(address(ROOT))), Ok(config));
+        }
+    }
+
+    #[test]
+    fn a_root_contract_from_the_future_or_cut_short_is_refused() {
+        let config = RootConfig { struct_version: 4, ..RootConfig::from_json(RECORDED).unwrap() };
+        let cell = config.to_cell().unwrap();
+        let refused = RootDataError::Params(ParamsError::Newer { version: 4 });
+        assert_eq!(RootConfig::from_cell(&cell, None), Err(refused));
+        assert!(RootConfig::from_cell(&Cell::empty(), None).is_err());
+        let more = CellBuilder::new().inline(&cell).uint(0, 1).build().unwrap();
+        assert!(RootConfig::from_cell(&more, None).is_err());
+    }
+
+    #[test]
+    fn entries_of_a_root_contract_that_name_no_proxy_are_left_out() {
+        let entry = |kind: u64, text: &str| {
+            CellBuilder::new().uint(kind, 1).uint(text.len() as u64, 7).bytes(text.as_bytes()).build().unwrap()
+        };
+        assert_eq!(proxy_entry(3, &entry(0, "10.0.0.1:5")).unwrap().seqno, 3);
+        assert_eq!(proxy_entry(3, &entry(1, "10.0.0.1:5")), None);
+        assert_eq!(proxy_entry(3, &entry(0, "host:5")), None);
+        assert_eq!(proxy_entry(3, &CellBuilder::new().uint(100, 8).build().unwrap()), None);
     }
 
     #[test]
@@ -511,7 +661,7 @@ mod tests {
         let config = RootConfig::from_json(RECORDED).unwrap();
         assert_eq!((config.struct_version, config.unique_id, config.is_test), (1, 13, true));
         assert_eq!((config.proxy_delay_before_close, config.client_delay_before_close), (600, 300));
-        assert_eq!((config.min_proxy_stake, config.min_client_stake), (COIN, COIN));
+        assert_eq!((config.min_proxy_stake, config.min_client_stake), (STAKE, STAKE));
         assert_eq!(config.prompt_tokens_price_multiplier, 10_000);
         assert_eq!(config.registered_proxies[0].client_endpoint, "127.0.0.1:24002".parse().unwrap());
         assert_eq!(config.root_contract, None);

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: `end-to-end` starts the measurement that stands with the system tests, on the practice model; `engine` compares
-//! with llama.cpp.
+//! with llama.cpp; `ledger` opens a large file.
 
 pub(crate) mod engine;
 
@@ -15,6 +15,8 @@ pub(crate) enum What {
     EndToEnd,
     /// The engine against llama.cpp.
     Engine,
+    /// Opening a ledger of a million jobs.
+    Ledger,
 }
 
 /// Prints one JSON object; docs/benchmarks.md says how to read it.
@@ -23,6 +25,16 @@ pub(crate) fn end_to_end(model: &Path, rounds: u32) -> Result<ExitCode> {
     command.args(["run", "--quiet", "--package", "system-tests", "--example", "end-to-end", "--"]);
     command.arg(model).arg(rounds.to_string());
     command.env("CHRYSALIS_TEST_PROGRAMS", system::program("chrysalis")?.parent().unwrap_or(Path::new(".")));
+    if !command.status()?.success() {
+        bail!("the measurement failed");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints one JSON object; docs/benchmarks.md says how to read it.
+pub(crate) fn ledger() -> Result<ExitCode> {
+    let mut command = system::cargo();
+    command.args(["run", "--quiet", "--package", "ledger", "--example", "large"]);
     if !command.status()?.success() {
         bail!("the measurement failed");
     }

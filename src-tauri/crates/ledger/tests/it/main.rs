@@ -14,6 +14,8 @@ mod payments;
 mod proxies;
 /// Killed in mid-write, and files that are no ledger of ours.
 mod survival;
+/// Money on its way, and money that came in.
+mod transfers;
 
 use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
 use ledger::{Ledger, Multipliers, NewSession, SessionId};

@@ -2,12 +2,13 @@
 //!
 //! Walk-through: [`Core::handle`] takes one [`Input`] and appends [`Effect`]s. [`workers`] keeps one worker process running or away,
 //! [`proxies`] keeps lanes to randomly drawn proxies and pins their keys, [`jobs`] counts what was done, [`payments`] recomputes
-//! what the worker says was signed, [`records`] keeps everything that must be written down until it is,
+//! what the worker says was signed, [`payouts`] fetches what was signed from the chain, [`records`] keeps everything that must be written down until it is,
 //! [`tunings`] knows what was found out about graphics cards.
 
 pub mod backoff;
 pub mod jobs;
 pub mod payments;
+pub mod payouts;
 pub mod proxies;
 pub mod records;
 pub mod tunings;

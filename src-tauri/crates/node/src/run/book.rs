@@ -178,6 +178,7 @@ fn is_refusal(error: &LedgerError) -> bool {
         LedgerError::ProxyKeyChanged { .. }
         | LedgerError::ProxyContractsChanged { .. }
         | LedgerError::PaymentDecreased { .. }
+        | LedgerError::TransferGoesBack { .. }
         | LedgerError::OutOfRange { .. }
         | LedgerError::UnknownSession => true,
         LedgerError::Full

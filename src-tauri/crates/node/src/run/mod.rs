@@ -4,6 +4,7 @@
 //! `process`, connections to proxies in `relay`, the ledger on a thread of its own in `book`.
 
 mod book;
+pub mod cashier;
 mod clock;
 mod process;
 mod relay;

@@ -1,0 +1,1 @@
+//! The client of the toncenter v2 HTTP API.

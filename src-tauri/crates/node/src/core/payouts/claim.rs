@@ -1,0 +1,186 @@
+//! What is owed, and which of it is worth fetching now.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use accounting::{Errand, Outgoing};
+use ton::{Address, Nanoton};
+
+use super::Terms;
+
+/// What goes along with a payout to pay for three contracts' work; what is left of it comes back. A worker contract refuses 0.1 or less.
+pub(super) const ATTACHED: Nanoton = Nanoton(200_000_000);
+
+/// What a proxy has signed for one worker contract, and what it takes to cash it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which contract.
+    pub worker_contract: Address,
+    /// The contract that pays.
+    pub proxy_contract: Address,
+    /// What a token is worth there; the contract holds it to this, whatever the network asks for today.
+    pub fee_per_token: Nanoton,
+    /// Running total of adjusted tokens that is signed.
+    pub tokens: u64,
+    /// The signed payment with the paying wallet as the one that gets back what is left, a bag of cells: the message's body.
+    pub body: Vec<u8>,
+    /// The worker contract's code and first data, a bag of cells; sent along as long as the contract is not there.
+    pub state_init: Vec<u8>,
+}
+
+/// How a worker contract stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It is not there yet.
+    #[default]
+    Absent,
+    /// It pays.
+    Open,
+    /// It pays a last time.
+    Closing,
+    /// It pays no more.
+    Closed,
+}
+
+/// A worker contract as the chain has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ContractSight {
+    /// How it stands.
+    pub standing: Standing,
+    /// Running total of adjusted tokens that it has paid for.
+    pub tokens: u64,
+}
+
+/// The paying wallet as the chain has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayerSight {
+    /// What is in it.
+    pub balance: Nanoton,
+    /// Its sequence number; `None`: its code is not there yet.
+    pub seqno: Option<u32>,
+}
+
+impl PayerSight {
+    /// The number its next message must have.
+    pub fn next_seqno(&self) -> u32 {
+        self.seqno.unwrap_or(0)
+    }
+}
+
+/// How things stand on the chain, all of one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Time of the oldest block that an answer is of, Unix time in seconds. The chain's clock is the one that counts, not this machine's.
+    pub unix: u32,
+    /// The paying wallet.
+    pub payer: PayerSight,
+    /// The worker contracts that were asked for.
+    pub contracts: BTreeMap<Address, ContractSight>,
+}
+
+/// What is signed and not cashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpaid {
+    /// Total that the contract has paid for.
+    pub from: u64,
+    /// Total that is signed.
+    pub to: u64,
+    /// What the difference is worth; `None`: more money than there is, or a contract that was not seen.
+    pub worth: Option<Nanoton>,
+}
+
+/// Why nothing is fetched though something is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// It is less than the owner wants to fetch at once.
+    Threshold {
+        /// What is owed by the contract that owes most.
+        owed: Nanoton,
+        /// From how much on it is fetched.
+        threshold: Option<Nanoton>,
+    },
+    /// The paying wallet can't pay the fees.
+    Fees {
+        /// What is in it.
+        balance: Nanoton,
+        /// What must be in it.
+        needed: Nanoton,
+    },
+    /// No key on this machine can sign.
+    NoWallet,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threshold { owed, threshold: Some(threshold) } => {
+                write!(f, "{owed} can be fetched; it is done by itself from {threshold} on")
+            }
+            Self::Threshold { owed, threshold: None } => write!(f, "{owed} can be fetched when you ask for it"),
+            Self::Fees { balance, needed } => {
+                write!(f, "the wallet that pays the fees has {balance} and needs {needed}, most of which comes back")
+            }
+            Self::NoWallet => write!(f, "no wallet on this computer can pay the fees"),
+        }
+    }
+}
+
+impl Claim {
+    /// What is owed, as the chain was seen.
+    pub fn unpaid(&self, sight: &Sight) -> Unpaid {
+        let seen = sight.contracts.get(&self.worker_contract);
+        let from = seen.map_or(0, |seen| seen.tokens);
+        let tokens = self.tokens.saturating_sub(from);
+        let worth = match seen {
+            Some(seen) if seen.standing == Standing::Closed => Some(Nanoton(0)),
+            Some(_) => self.fee_per_token.checked_mul(tokens),
+            None => None,
+        };
+        Unpaid { from, to: self.tokens.max(from), worth }
+    }
+
+    /// The transfer that cashes it.
+    pub(super) fn payout(&self, sight: &Sight) -> (Errand, Outgoing) {
+        let Unpaid { from, to, worth } = self.unpaid(sight);
+        let absent = sight.contracts.get(&self.worker_contract).is_none_or(|seen| seen.standing == Standing::Absent);
+        let errand = Errand::Payout {
+            worker_contract: self.worker_contract,
+            proxy_contract: self.proxy_contract,
+            from_tokens: from,
+            to_tokens: to,
+            expected: worth.unwrap_or_default(),
+        };
+        let outgoing = Outgoing {
+            to: self.worker_contract,
+            value: ATTACHED,
+            bounce: true,
+            body: Some(self.body.clone()),
+            state_init: absent.then(|| self.state_init.clone()),
+        };
+        (errand, outgoing)
+    }
+}
+
+/// The claim that owes most, if it is to be fetched now. `Err(None)`: nothing is owed.
+pub fn choose<'a>(
+    claims: impl Iterator<Item = &'a Claim>,
+    sight: &Sight,
+    terms: &Terms,
+    take_now: bool,
+) -> Result<&'a Claim, Option<Wait>> {
+    let most = claims
+        .filter_map(|claim| Some((claim.unpaid(sight).worth.filter(|worth| *worth > Nanoton(0))?, claim)))
+        .max_by_key(|(worth, claim)| (*worth, claim.worker_contract));
+    let Some((owed, claim)) = most else { return Err(None) };
+    if !take_now && terms.threshold.is_none_or(|threshold| owed < threshold) {
+        return Err(Some(Wait::Threshold { owed, threshold: terms.threshold }));
+    }
+    if terms.payer.is_none() {
+        return Err(Some(Wait::NoWallet));
+    }
+    let needed = Nanoton(ATTACHED.0.saturating_add(terms.reserve.0));
+    if sight.payer.balance < needed {
+        return Err(Some(Wait::Fees { balance: sight.payer.balance, needed }));
+    }
+    Ok(claim)
+}

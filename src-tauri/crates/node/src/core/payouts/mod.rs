@@ -1,0 +1,647 @@
+//! How signed tokens become money in the owner's wallet: exactly once, nothing forgotten. Pure: inputs and time in, effects out.
+//!
+//! A proxy signs a running total; the worker contract remembers how much of it was cashed. So a payout that is asked for twice pays
+//! nothing twice, and the chain, not this file, knows what is still owed.
+//!
+//! Walk-through of one payout: [`Effect::Look`] asks the chain how things stand; [`choose`] picks a [`Claim`] that is worth its fee;
+//! the [`Transfer`] is written down ([`Stage::Planned`]), tried on a copy of the chain ([`Effect::Emulate`]), signed, written down
+//! again with the signed bytes ([`Stage::Signed`]) and only then sent. From then on the same bytes are sent again until the wallet's
+//! sequence number moves, or the chain's own clock is past their time. What came of it is read from the whole trace
+//! ([`Effect::Trace`]): paid is only what the proxy's contract sent to the owner.
+//!
+//! There is one transfer in flight for one wallet, payouts and the owner's own sending alike: both use the same sequence numbers.
+//!
+//! Each effect but [`Effect::Log`] and [`Effect::Publish`] is answered by exactly one input. After a crash the core is built anew from
+//! the rows of the ledger: a planned transfer was never signed and is dropped, a signed one is sent again as it is.
+
+mod claim;
+mod judge;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use accounting::{Errand, Forecast, Outcome, Outgoing, SignedMessage, Stage, Transfer, TransferId};
+use link::message::LogLevel;
+use ton::{Address, Nanoton};
+
+use super::Now;
+use super::backoff::Backoff;
+pub use claim::{Claim, ContractSight, PayerSight, Sight, Standing, Wait, choose};
+pub use judge::{Trace, Verdict};
+
+/// Between two looks at the chain while nothing is under way.
+const LOOK_IDLE: Duration = Duration::from_mins(1);
+/// And while a message is.
+const LOOK_BUSY: Duration = Duration::from_secs(4);
+/// The same bytes are sent again after so long.
+const RESEND: Duration = Duration::from_secs(15);
+/// A message is good for so many seconds of the chain's clock.
+const VALID_SECONDS: u32 = 120;
+/// The chain must be so many seconds past a message's time before it is given up: endpoints answer from older blocks.
+const MARGIN_SECONDS: u32 = 60;
+/// So often a moved sequence number must come without our message before somebody else's is believed to have taken it.
+const MISSES: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_mins(1);
+
+/// What does not change by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Who is paid: the address the worker contracts name.
+    pub owner: Address,
+    /// The wallet that sends and pays the fees; `None`: no key on this machine can sign.
+    pub payer: Option<Address>,
+    /// From how much on a claim is cashed by itself; `None`: only when the owner asks.
+    pub threshold: Option<Nanoton>,
+    /// What must stay in the paying wallet.
+    pub reserve: Nanoton,
+}
+
+/// Everything that can happen to payouts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed; see [`Payouts::next_deadline`].
+    Tick,
+    /// A proxy signed, or the ledger remembers that it did.
+    Signed(Box<Claim>),
+    /// The owner, or a proxy that is about to close, wants what is there now.
+    TakeNow,
+    /// The owner sends money.
+    Send(Box<Outgoing>),
+    /// The owner changed the terms.
+    TermsAre(Terms),
+    /// How things stand on the chain.
+    Seen(Box<Sight>),
+    /// The chain could not be asked.
+    NotSeen {
+        /// What was in the way.
+        why: String,
+    },
+    /// A transfer's row is on the disk.
+    Recorded {
+        /// Which.
+        id: TransferId,
+    },
+    /// It is not.
+    NotRecorded {
+        /// Which.
+        id: TransferId,
+        /// What the ledger said.
+        why: String,
+    },
+    /// What the transfer would do.
+    Emulated {
+        /// Which.
+        id: TransferId,
+        /// What came out; or why it could not be tried.
+        forecast: Result<Forecast, String>,
+    },
+    /// The wallet signed.
+    MessageSigned {
+        /// Which.
+        id: TransferId,
+        /// What is to be sent; or why the wallet does not sign, in words for the owner.
+        message: Result<SignedMessage, String>,
+    },
+    /// The chain took the bytes, or not. Neither says that they landed: an endpoint may take them and fail to say so.
+    Sent {
+        /// Which.
+        id: TransferId,
+        /// What the endpoint said, if it did not take them.
+        refused: Option<String>,
+    },
+    /// What became of the message; `None`: the wallet's history does not have it.
+    Traced {
+        /// Which.
+        id: TransferId,
+        /// What was found; or why nothing could be asked.
+        trace: Result<Option<Trace>, String>,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the chain for the paying wallet and these contracts.
+    Look {
+        /// The wallet.
+        payer: Address,
+        /// The worker contracts.
+        contracts: Vec<Address>,
+    },
+    /// Write the transfer's row down as it is now; rows of the same id are replaced.
+    Record(Box<Transfer>),
+    /// Try it on a copy of the chain, without a signature.
+    Emulate {
+        /// Which.
+        id: TransferId,
+        /// The wallet.
+        payer: Address,
+        /// What it sends.
+        outgoing: Box<Outgoing>,
+        /// Under which number.
+        seqno: u32,
+        /// Until when, Unix time in seconds of the chain's clock.
+        valid_until: u32,
+    },
+    /// Sign it.
+    Sign {
+        /// Which.
+        id: TransferId,
+        /// What the wallet sends.
+        outgoing: Box<Outgoing>,
+        /// Under which number; 0 brings the wallet's code along.
+        seqno: u32,
+        /// Until when.
+        valid_until: u32,
+    },
+    /// Give these bytes to the chain.
+    Send {
+        /// Which.
+        id: TransferId,
+        /// The external message as a bag of cells.
+        boc: Vec<u8>,
+    },
+    /// Find the message in the wallet's history and follow everything it caused.
+    Trace {
+        /// Which.
+        id: TransferId,
+        /// The wallet.
+        payer: Address,
+        /// The message's normalised hash (TEP-467).
+        hash: [u8; 32],
+    },
+    /// The owner's sending can't be begun.
+    Refused {
+        /// Why, in words for the owner.
+        why: String,
+    },
+    /// Say something to whoever reads the log.
+    Log {
+        /// How serious.
+        level: LogLevel,
+        /// What.
+        message: String,
+    },
+    /// [`Payouts::shown`] has changed.
+    Publish,
+}
+
+/// What the ledger remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered {
+    /// The best payment of each worker contract.
+    pub claims: Vec<Claim>,
+    /// Transfers that had not ended.
+    pub open: Vec<Transfer>,
+    /// The highest number a transfer ever had.
+    pub last: Option<TransferId>,
+}
+
+/// What there is to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Signed and not cashed, as far as the chain was seen; `None`: it was not seen yet.
+    pub unpaid: Option<Nanoton>,
+    /// What is on its way.
+    pub in_flight: Option<Transfer>,
+    /// Why nothing is on its way though something is owed, in words.
+    pub waits: Option<Wait>,
+    /// The paying wallet's balance as last seen.
+    pub balance: Option<Nanoton>,
+    /// Why the chain could not be asked, while it can't.
+    pub chain_fails: Option<String>,
+}
+
+/// What is being waited for, of the transfer in hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Its row; then [`After`].
+    Recording(After),
+    /// The ledger failed; again at this time.
+    RecordingAgain(After, Duration),
+    Emulating,
+    Signing,
+    /// It is out.
+    Away {
+        send_at: Duration,
+        misses: u32,
+    },
+    Tracing {
+        send_at: Duration,
+        misses: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Emulate,
+    Send,
+    Forget,
+}
+
+struct Hand {
+    transfer: Transfer,
+    step: Step,
+}
+
+/// Why a claim is left alone for a while.
+struct Rest {
+    until: Duration,
+    pause: Backoff,
+}
+
+/// See the module.
+pub struct Payouts {
+    terms: Terms,
+    claims: BTreeMap<Address, Claim>,
+    rests: BTreeMap<Address, Rest>,
+    hand: Option<Hand>,
+    /// Transfers of an earlier run that still have to be looked after.
+    queue: Vec<Transfer>,
+    next: u64,
+    sight: Option<Sight>,
+    looking: bool,
+    look_at: Duration,
+    /// The next sight decides about a payout.
+    fresh: bool,
+    take_now: bool,
+    sending: Option<Box<Outgoing>>,
+    waits: Option<Wait>,
+    chain_fails: Option<String>,
+    chain_pause: Backoff,
+    record_pause: Backoff,
+}
+
+impl Payouts {
+    /// Goes on from what is remembered.
+    pub fn new(terms: Terms, remembered: Remembered) -> Self {
+        let next = remembered.last.map_or(0, |last| last.0.saturating_add(1));
+        Self {
+            terms,
+            claims: remembered.claims.into_iter().map(|claim| (claim.worker_contract, claim)).collect(),
+            rests: BTreeMap::new(),
+            hand: None,
+            queue: remembered.open,
+            next,
+            sight: None,
+            looking: false,
+            look_at: Duration::ZERO,
+            fresh: false,
+            take_now: false,
+            sending: None,
+            waits: None,
+            chain_fails: None,
+            chain_pause: Backoff::new(LOOK_BUSY, LOOK_IDLE),
+            record_pause: Backoff::new(FIRST_RETRY, LAST_RETRY),
+        }
+    }
+
+    /// Takes one input and appends what is to be done.
+    pub fn handle(&mut self, input: Input, now: Now, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        let publish = !matches!(input, Input::Tick);
+        match input {
+            Input::Tick => {}
+            Input::Signed(claim) => self.signed(*claim, now),
+            Input::TakeNow => {
+                self.take_now = true;
+                self.rests.clear();
+                self.look_at = now.mono;
+            }
+            Input::Send(outgoing) => self.send(outgoing, now, effects),
+            Input::TermsAre(terms) => {
+                self.terms = terms;
+                self.look_at = now.mono;
+            }
+            Input::Seen(sight) => self.seen(*sight, now, effects),
+            Input::NotSeen { why } => {
+                self.looking = false;
+                self.look_at = now.mono.saturating_add(self.chain_pause.pause());
+                self.chain_fails = Some(why);
+            }
+            Input::Recorded { id } => self.recorded(id, now, effects),
+            Input::NotRecorded { id, why } => self.not_recorded(id, &why, now, effects),
+            Input::Emulated { id, forecast } => self.emulated(id, forecast, now, effects),
+            Input::MessageSigned { id, message } => self.message_signed(id, message, now, effects),
+            Input::Sent { id, refused } => {
+                if let (Some(hand), Some(why)) = (self.hand.as_ref().filter(|hand| hand.transfer.id == id), refused) {
+                    log(effects, LogLevel::Warn, format!("the chain did not take {}: {why}", hand.transfer.name()));
+                }
+            }
+            Input::Traced { id, trace } => self.traced(id, trace, now, effects),
+        }
+        self.go_on(now, effects);
+        if publish || effects.len() > before {
+            effects.push(Effect::Publish);
+        }
+    }
+
+    /// When [`Input::Tick`] is due at the latest; `None`: an answer is waited for.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let step = self.hand.as_ref().and_then(|hand| match hand.step {
+            Step::RecordingAgain(_, at) => Some(at),
+            Step::Away { send_at, .. } => Some(send_at),
+            _ => None,
+        });
+        let look = (!self.looking && self.wants_to_look()).then_some(self.look_at);
+        [step, look].into_iter().flatten().min()
+    }
+
+    /// What there is to show.
+    pub fn shown(&self) -> Shown {
+        let unpaid = self.sight.as_ref().and_then(|sight| {
+            self.claims.values().try_fold(Nanoton(0), |sum, claim| sum.checked_add(claim.unpaid(sight).worth?))
+        });
+        Shown {
+            unpaid,
+            in_flight: self.hand.as_ref().map(|hand| hand.transfer.clone()),
+            waits: self.waits.clone(),
+            balance: self.sight.as_ref().map(|sight| sight.payer.balance),
+            chain_fails: self.chain_fails.clone(),
+        }
+    }
+
+    /// Whether nothing is under way: no transfer, no row that is not on the disk.
+    pub fn is_at_rest(&self) -> bool {
+        self.hand.is_none() && self.queue.is_empty()
+    }
+
+    fn wants_to_look(&self) -> bool {
+        let busy = match &self.hand {
+            Some(hand) => matches!(hand.step, Step::Away { .. }),
+            None => !self.claims.is_empty() || self.sending.is_some() || !self.queue.is_empty(),
+        };
+        busy && self.terms.payer.is_some()
+    }
+
+    fn signed(&mut self, claim: Claim, now: Now) {
+        let known = self.claims.get(&claim.worker_contract).map_or(0, |known| known.tokens);
+        if claim.tokens <= known && self.claims.contains_key(&claim.worker_contract) {
+            return;
+        }
+        let first = self.claims.is_empty();
+        self.claims.insert(claim.worker_contract, claim);
+        if first {
+            self.look_at = now.mono;
+        }
+    }
+
+    fn send(&mut self, outgoing: Box<Outgoing>, now: Now, effects: &mut Vec<Effect>) {
+        if self.terms.payer.is_none() {
+            effects.push(Effect::Refused { why: "no wallet on this computer can sign".to_owned() });
+        } else if self.hand.is_some() || self.sending.is_some() || !self.queue.is_empty() {
+            effects.push(Effect::Refused { why: "another transfer of this wallet is on its way".to_owned() });
+        } else {
+            self.sending = Some(outgoing);
+            self.look_at = now.mono;
+        }
+    }
+
+    fn seen(&mut self, sight: Sight, now: Now, effects: &mut Vec<Effect>) {
+        self.looking = false;
+        self.chain_fails = None;
+        self.chain_pause.reset();
+        // An endpoint that answers from an older block than one before says nothing new.
+        let stale = self.sight.as_ref().is_some_and(|before| sight.unix < before.unix);
+        self.look_at = now.mono.saturating_add(if self.hand.is_some() { LOOK_BUSY } else { LOOK_IDLE });
+        if stale {
+            return;
+        }
+        self.sight = Some(sight);
+        self.fresh = true;
+        self.follow(now, effects);
+    }
+
+    /// Whether the message that is out has landed or can't any more.
+    fn follow(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let (Some(hand), Some(sight), Some(payer)) = (&mut self.hand, &self.sight, self.terms.payer) else { return };
+        let Step::Away { send_at, misses } = hand.step else { return };
+        let Stage::Signed(message) = &hand.transfer.stage else { return };
+        if sight.payer.next_seqno() > message.seqno {
+            effects.push(Effect::Trace { id: hand.transfer.id, payer, hash: message.hash });
+            hand.step = Step::Tracing { send_at, misses };
+        } else if sight.unix > message.valid_until.saturating_add(MARGIN_SECONDS) {
+            self.end(Outcome::Expired, now, effects);
+        }
+    }
+
+    fn traced(&mut self, id: TransferId, trace: Result<Option<Trace>, String>, now: Now, effects: &mut Vec<Effect>) {
+        let owner = self.terms.owner;
+        let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
+        let Step::Tracing { send_at, misses } = hand.step else { return };
+        self.look_at = now.mono.saturating_add(LOOK_BUSY);
+        match trace {
+            Err(why) => {
+                self.chain_fails = Some(why);
+                hand.step = Step::Away { send_at, misses };
+            }
+            Ok(None) if misses < MISSES => hand.step = Step::Away { send_at, misses: misses.saturating_add(1) },
+            Ok(None) => self.end(Outcome::Overtaken, now, effects),
+            Ok(Some(trace)) => match judge::judge(&hand.transfer, &trace, &owner) {
+                Verdict::NotYet => hand.step = Step::Away { send_at, misses },
+                Verdict::Final(outcome) => self.end(outcome, now, effects),
+            },
+        }
+    }
+
+    /// Writes down how it ended; it is out of the hand once that is on the disk.
+    fn end(&mut self, outcome: Outcome, now: Now, effects: &mut Vec<Effect>) {
+        let Some(hand) = &mut self.hand else { return };
+        let level = if matches!(outcome, Outcome::Done { .. }) { LogLevel::Info } else { LogLevel::Warn };
+        log(effects, level, format!("{}: {outcome}", hand.transfer.name()));
+        if let Errand::Payout { worker_contract, .. } = hand.transfer.errand {
+            if matches!(outcome, Outcome::Done { .. }) {
+                self.rests.remove(&worker_contract);
+            } else {
+                let rest = self.rests.entry(worker_contract);
+                let rest = rest
+                    .or_insert_with(|| Rest { until: Duration::ZERO, pause: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) });
+                rest.until = now.mono.saturating_add(rest.pause.pause());
+            }
+        }
+        hand.transfer.stage = Stage::Ended(outcome);
+        hand.step = Step::Recording(After::Forget);
+        effects.push(Effect::Record(Box::new(hand.transfer.clone())));
+    }
+
+    fn recorded(&mut self, id: TransferId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
+        let Step::Recording(after) = hand.step else { return };
+        self.record_pause.reset();
+        match after {
+            After::Emulate => {
+                let (Some(sight), Some(payer)) = (&self.sight, self.terms.payer) else { return };
+                hand.step = Step::Emulating;
+                effects.push(Effect::Emulate {
+                    id,
+                    payer,
+                    outgoing: Box::new(hand.transfer.outgoing.clone()),
+                    seqno: sight.payer.next_seqno(),
+                    valid_until: sight.unix.saturating_add(VALID_SECONDS),
+                });
+            }
+            After::Send => {
+                let Stage::Signed(message) = &hand.transfer.stage else { return };
+                effects.push(Effect::Send { id, boc: message.boc.clone() });
+                hand.step = Step::Away { send_at: now.mono.saturating_add(RESEND), misses: 0 };
+                self.look_at = now.mono.saturating_add(LOOK_BUSY);
+            }
+            After::Forget => {
+                self.hand = None;
+                self.fresh = false;
+                self.look_at = now.mono;
+            }
+        }
+    }
+
+    fn not_recorded(&mut self, id: TransferId, why: &str, now: Now, effects: &mut Vec<Effect>) {
+        let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
+        let Step::Recording(after) = hand.step else { return };
+        log(
+            effects,
+            LogLevel::Error,
+            format!("can't write down {}: {why}; nothing is sent until I can", hand.transfer.name()),
+        );
+        hand.step = Step::RecordingAgain(after, now.mono.saturating_add(self.record_pause.pause()));
+    }
+
+    fn emulated(&mut self, id: TransferId, forecast: Result<Forecast, String>, now: Now, effects: &mut Vec<Effect>) {
+        let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
+        if hand.step != Step::Emulating {
+            return;
+        }
+        let Some(sight) = &self.sight else { return };
+        let judged = match forecast {
+            Ok(forecast) => {
+                hand.transfer.forecast = Some(forecast.clone());
+                judge::is_worth_it(&hand.transfer, &forecast)
+            }
+            Err(why) => Err(why),
+        };
+        match judged {
+            Ok(()) => {
+                hand.step = Step::Signing;
+                effects.push(Effect::Sign {
+                    id,
+                    outgoing: Box::new(hand.transfer.outgoing.clone()),
+                    seqno: sight.payer.next_seqno(),
+                    valid_until: sight.unix.saturating_add(VALID_SECONDS),
+                });
+            }
+            Err(why) => self.end(Outcome::NotBegun { why }, now, effects),
+        }
+    }
+
+    fn message_signed(
+        &mut self,
+        id: TransferId,
+        message: Result<SignedMessage, String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
+        if hand.step != Step::Signing {
+            return;
+        }
+        match message {
+            Ok(message) => {
+                hand.transfer.stage = Stage::Signed(message);
+                hand.step = Step::Recording(After::Send);
+                effects.push(Effect::Record(Box::new(hand.transfer.clone())));
+            }
+            Err(why) => self.end(Outcome::NotBegun { why }, now, effects),
+        }
+    }
+
+    /// What time and state ask for, after every input.
+    fn go_on(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.take_up_earlier(now, effects);
+        if let Some(hand) = &mut self.hand {
+            match hand.step {
+                Step::RecordingAgain(after, at) if now.mono >= at => {
+                    hand.step = Step::Recording(after);
+                    effects.push(Effect::Record(Box::new(hand.transfer.clone())));
+                }
+                Step::Away { send_at, misses } if now.mono >= send_at => {
+                    if let Stage::Signed(message) = &hand.transfer.stage {
+                        effects.push(Effect::Send { id: hand.transfer.id, boc: message.boc.clone() });
+                    }
+                    hand.step = Step::Away { send_at: now.mono.saturating_add(RESEND), misses };
+                }
+                _ => {}
+            }
+        } else if self.fresh {
+            self.fresh = false;
+            self.begin(now, effects);
+        }
+        if !self.looking
+            && self.wants_to_look()
+            && now.mono >= self.look_at
+            && let Some(payer) = self.terms.payer
+        {
+            self.looking = true;
+            effects.push(Effect::Look { payer, contracts: self.claims.keys().copied().collect() });
+        }
+    }
+
+    /// A transfer of an earlier run: what was signed is sent again as it is, what was only planned never left.
+    fn take_up_earlier(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.hand.is_some() {
+            return;
+        }
+        let Some(transfer) = self.queue.pop() else { return };
+        match &transfer.stage {
+            Stage::Signed(_) => {
+                self.hand = Some(Hand { transfer, step: Step::Away { send_at: now.mono, misses: 0 } });
+                self.look_at = now.mono;
+            }
+            Stage::Planned => {
+                self.hand = Some(Hand { transfer, step: Step::Emulating });
+                let why = "the program ended before it was signed".to_owned();
+                self.end(Outcome::NotBegun { why }, now, effects);
+                self.rests.clear();
+            }
+            Stage::Ended(_) => {}
+        }
+    }
+
+    fn begin(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(sight) = &self.sight else { return };
+        let (errand, outgoing) = if let Some(outgoing) = self.sending.take() {
+            (Errand::Send, *outgoing)
+        } else {
+            let resting = |contract: &Address| self.rests.get(contract).is_some_and(|rest| now.mono < rest.until);
+            let claims = self.claims.values().filter(|claim| !resting(&claim.worker_contract));
+            match choose(claims, sight, &self.terms, self.take_now) {
+                Ok(claim) => claim.payout(sight),
+                Err(wait) => {
+                    self.take_now = false;
+                    self.waits = wait;
+                    return;
+                }
+            }
+        };
+        self.waits = None;
+        let transfer = Transfer {
+            id: TransferId(self.next),
+            errand,
+            outgoing,
+            forecast: None,
+            stage: Stage::Planned,
+            planned_unix_ms: now.unix_ms,
+        };
+        self.next = self.next.saturating_add(1);
+        effects.push(Effect::Record(Box::new(transfer.clone())));
+        self.hand = Some(Hand { transfer, step: Step::Recording(After::Emulate) });
+    }
+}
+
+fn log(effects: &mut Vec<Effect>, level: LogLevel, message: String) {
+    effects.push(Effect::Log { level, message });
+}

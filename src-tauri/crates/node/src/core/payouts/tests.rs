@@ -1,0 +1,603 @@
+//! Payouts against a small chain that loses, delays, doubles and lies, with a program that is killed at any moment.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use accounting::Receipt;
+use proptest::prelude::*;
+
+use super::*;
+
+const FEE: Nanoton = Nanoton(1_000);
+const GAS: Nanoton = Nanoton(15_000_000);
+const OWNER: Address = address(1);
+const PAYER: Address = address(2);
+const PROXY: Address = address(3);
+const FIRST: Address = address(10);
+const SECOND: Address = address(11);
+
+const fn address(number: u8) -> Address {
+    Address { workchain: 0, hash: [number; 32] }
+}
+
+fn claim(worker_contract: Address, tokens: u64) -> Claim {
+    let body = tokens.to_be_bytes().to_vec();
+    Claim { worker_contract, proxy_contract: PROXY, fee_per_token: FEE, tokens, body, state_init: vec![7] }
+}
+
+fn terms() -> Terms {
+    Terms { owner: OWNER, payer: Some(PAYER), threshold: Some(Nanoton(100_000_000)), reserve: Nanoton(50_000_000) }
+}
+
+/// A chain on which a wallet and two worker contracts live.
+#[derive(Clone)]
+struct Chain {
+    unix: u32,
+    balance: u64,
+    seqno: Option<u32>,
+    contracts: BTreeMap<Address, (Standing, u64)>,
+    received: u64,
+    /// Of which the proxy brought so much by itself.
+    by_proxy: u64,
+    landed: BTreeMap<[u8; 32], Trace>,
+    /// Messages that were taken and are not yet in a block.
+    pool: Vec<SignedMessage>,
+    lt: u64,
+    fails_next: bool,
+}
+
+impl Chain {
+    fn new() -> Self {
+        Self {
+            unix: 1_790_000_000,
+            balance: 2_000_000_000,
+            seqno: None,
+            contracts: BTreeMap::new(),
+            received: 0,
+            by_proxy: 0,
+            landed: BTreeMap::new(),
+            pool: Vec::new(),
+            lt: 1,
+            fails_next: false,
+        }
+    }
+
+    fn sight(&self) -> Sight {
+        let seen = |(address, (standing, tokens)): (&Address, &(Standing, u64))| {
+            (*address, ContractSight { standing: *standing, tokens: *tokens })
+        };
+        let mut contracts: BTreeMap<Address, ContractSight> = self.contracts.iter().map(seen).collect();
+        for contract in [FIRST, SECOND] {
+            contracts.entry(contract).or_default();
+        }
+        Sight { unix: self.unix, payer: PayerSight { balance: Nanoton(self.balance), seqno: self.seqno }, contracts }
+    }
+
+    /// Makes a block of what is in the pool. Messages with a used number or past their time fall out.
+    fn block(&mut self) {
+        for message in std::mem::take(&mut self.pool) {
+            if message.seqno != self.seqno.unwrap_or(0) || self.unix > message.valid_until {
+                continue;
+            }
+            self.seqno = Some(message.seqno + 1);
+            let (contract, tokens) = content(&message.boc);
+            self.lt += 1;
+            self.balance -= GAS.0;
+            let entry = self.contracts.entry(contract).or_default();
+            let fails = std::mem::take(&mut self.fails_next) || tokens <= entry.1 || entry.0 == Standing::Closed;
+            let mut receipts = Vec::new();
+            if !fails {
+                entry.0 = Standing::Open;
+                let value = (tokens - entry.1) * FEE.0;
+                entry.1 = tokens;
+                self.received += value;
+                receipts.push(Receipt {
+                    from: PROXY,
+                    to: OWNER,
+                    value: Nanoton(value),
+                    is_payout: true,
+                    lt: self.lt,
+                    hash: message.hash,
+                    unix: self.unix,
+                });
+            }
+            // What is left of the attached money comes back, which is no income.
+            receipts.push(Receipt {
+                from: contract,
+                to: PAYER,
+                value: Nanoton(185_000_000),
+                is_payout: false,
+                lt: self.lt,
+                hash: message.hash,
+                unix: self.unix,
+            });
+            let failure = fails.then(|| "exit code 1000".to_owned());
+            self.landed.insert(message.hash, Trace { complete: true, failure, receipts, fees: Some(GAS) });
+        }
+    }
+}
+
+/// Bytes of a message of these tests: contract, total, number, time, and something that makes two signings differ.
+fn encode(outgoing: &Outgoing, seqno: u32, valid_until: u32) -> SignedMessage {
+    let mut boc = outgoing.to.hash.to_vec();
+    boc.extend_from_slice(outgoing.body.as_deref().unwrap_or(&[0; 8]));
+    boc.extend_from_slice(&seqno.to_be_bytes());
+    boc.extend_from_slice(&valid_until.to_be_bytes());
+    let mut hash = [0_u8; 32];
+    for (index, byte) in boc.iter().enumerate() {
+        hash[index % 32] = u8::wrapping_add(hash[index % 32].rotate_left(3), *byte);
+    }
+    SignedMessage { boc, hash, seqno, valid_until }
+}
+
+fn content(boc: &[u8]) -> (Address, u64) {
+    let contract = Address { workchain: 0, hash: boc[..32].try_into().unwrap() };
+    (contract, u64::from_be_bytes(boc[32..40].try_into().unwrap()))
+}
+
+/// What the world does to one effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Good,
+    /// It is not done and says so.
+    Fails,
+    /// It is done and says that it was not.
+    DoneButFails,
+    /// It says it is done and is not.
+    Lost,
+    /// It answers from an old block.
+    Behind,
+    /// The program is killed before it.
+    KilledBefore,
+    /// The program is killed after it.
+    KilledAfter,
+}
+
+struct World {
+    chain: Chain,
+    old: Chain,
+    rows: BTreeMap<TransferId, Transfer>,
+    claims: BTreeMap<Address, Claim>,
+    core: Payouts,
+    effects: VecDeque<Effect>,
+    mono: Duration,
+    terms: Terms,
+    sent: Vec<SignedMessage>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (chain, terms) = (Chain::new(), terms());
+        Self {
+            old: chain.clone(),
+            chain,
+            rows: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            core: Payouts::new(terms.clone(), Remembered::default()),
+            effects: VecDeque::new(),
+            mono: Duration::ZERO,
+            terms,
+            sent: Vec::new(),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        let now = Now { mono: self.mono, unix_ms: 0 };
+        self.core.handle(input, now, &mut effects);
+        self.effects.extend(effects);
+    }
+
+    fn sign(&mut self, contract: Address, tokens: u64) {
+        let claim = claim(contract, tokens);
+        self.claims.insert(contract, claim.clone());
+        self.input(Input::Signed(Box::new(claim)));
+    }
+
+    fn is_over(transfer: &Transfer) -> bool {
+        matches!(transfer.stage, Stage::Ended(_))
+    }
+
+    fn kill(&mut self) {
+        self.effects.clear();
+        let open = self.rows.values().filter(|row| !Self::is_over(row)).cloned().collect();
+        let claims = self.claims.values().cloned().collect();
+        let last = self.rows.keys().max().copied();
+        self.core = Payouts::new(self.terms.clone(), Remembered { claims, open, last });
+        self.input(Input::Tick);
+    }
+
+    /// Does one effect as fate has it. False: there is none.
+    fn step(&mut self, fate: Fate) -> bool {
+        let Some(effect) = self.effects.pop_front() else { return false };
+        if matches!(effect, Effect::Log { .. } | Effect::Publish | Effect::Refused { .. }) {
+            return true;
+        }
+        if fate == Fate::KilledBefore {
+            self.kill();
+            return true;
+        }
+        let answer = self.act(effect, fate);
+        if fate == Fate::KilledAfter {
+            self.kill();
+        } else {
+            self.input(answer);
+        }
+        true
+    }
+
+    fn act(&mut self, effect: Effect, fate: Fate) -> Input {
+        let refused = matches!(fate, Fate::Fails | Fate::DoneButFails);
+        let why = "as fate has it".to_owned();
+        match effect {
+            Effect::Look { .. } => match fate {
+                Fate::Fails => Input::NotSeen { why },
+                Fate::Behind => Input::Seen(Box::new(self.old.sight())),
+                _ => Input::Seen(Box::new(self.chain.sight())),
+            },
+            Effect::Record(row) => {
+                let id = row.id;
+                if fate == Fate::Fails {
+                    return Input::NotRecorded { id, why };
+                }
+                // A write that fails after the bytes are on the disk is the same row again.
+                self.rows.insert(id, *row);
+                if fate == Fate::DoneButFails { Input::NotRecorded { id, why } } else { Input::Recorded { id } }
+            }
+            Effect::Emulate { id, outgoing, .. } => {
+                let (contract, tokens) = content(&encode(&outgoing, 0, 0).boc);
+                let paid = self.chain.contracts.get(&contract).map_or(0, |entry| entry.1);
+                let income = Nanoton(tokens.saturating_sub(paid) * FEE.0);
+                let forecast =
+                    Forecast { failure: None, fees: GAS, income, balance_after: Nanoton(self.chain.balance) };
+                Input::Emulated { id, forecast: if refused { Err(why) } else { Ok(forecast) } }
+            }
+            Effect::Sign { id, outgoing, seqno, valid_until } => {
+                let message = if refused { Err(why) } else { Ok(encode(&outgoing, seqno, valid_until)) };
+                Input::MessageSigned { id, message }
+            }
+            Effect::Send { id, boc } => {
+                let row = &self.rows[&id];
+                let Stage::Signed(message) = &row.stage else { panic!("sent what is not written down: {row:?}") };
+                assert_eq!(message.boc, boc, "other bytes than those that are written down");
+                if !self.sent.iter().any(|sent| sent.hash == message.hash) {
+                    self.sent.push(message.clone());
+                }
+                if !matches!(fate, Fate::Fails | Fate::Lost) {
+                    self.chain.pool.push(message.clone());
+                }
+                Input::Sent { id, refused: refused.then_some(why) }
+            }
+            Effect::Trace { id, hash, .. } => match fate {
+                Fate::Fails => Input::Traced { id, trace: Err(why) },
+                Fate::Behind => Input::Traced { id, trace: Ok(self.old.landed.get(&hash).cloned()) },
+                _ => Input::Traced { id, trace: Ok(self.chain.landed.get(&hash).cloned()) },
+            },
+            Effect::Refused { .. } | Effect::Log { .. } | Effect::Publish => unreachable!(),
+        }
+    }
+
+    fn pass(&mut self, seconds: u32) {
+        self.old = self.chain.clone();
+        self.mono += Duration::from_secs(u64::from(seconds));
+        self.chain.unix += seconds;
+        self.chain.block();
+        self.input(Input::Tick);
+    }
+
+    /// Lets everything come to its end, undisturbed.
+    fn settle(&mut self) {
+        for _ in 0..3_000 {
+            while self.step(Fate::Good) {}
+            self.pass(5);
+        }
+        while self.step(Fate::Good) {}
+    }
+
+    /// What must hold at every moment.
+    fn check(&self) {
+        let cashed: u64 = self.chain.contracts.values().map(|entry| entry.1).sum();
+        assert_eq!(self.chain.received, cashed * FEE.0, "paid exactly once");
+        let known = |hash: &[u8; 32]| self.sent.iter().any(|sent: &SignedMessage| sent.hash == *hash);
+        assert!(self.chain.landed.keys().all(known), "a message landed that was never written down");
+        let mut alive: Vec<&Transfer> = self.rows.values().filter(|row| !Self::is_over(row)).collect();
+        alive.retain(|row| matches!(row.stage, Stage::Signed(_)));
+        assert!(alive.len() <= 1, "two in flight: {alive:?}");
+    }
+
+    fn receipts(&self) -> u64 {
+        let of = |row: &Transfer| match &row.stage {
+            Stage::Ended(Outcome::Done { receipts, .. } | Outcome::Failed { receipts, .. }) => {
+                receipts.iter().map(|receipt| receipt.value.0).sum()
+            }
+            _ => 0,
+        };
+        self.rows.values().map(of).sum()
+    }
+
+    fn outcomes(&self) -> Vec<&Outcome> {
+        let ended = |row: &'_ Transfer| matches!(row.stage, Stage::Ended(_));
+        assert!(self.rows.values().all(ended), "{:?}", self.rows);
+        self.rows
+            .values()
+            .map(|row| match &row.stage {
+                Stage::Ended(outcome) => outcome,
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn what_was_signed_is_paid_once_and_the_row_says_what_came_in() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    world.settle();
+    assert_eq!(world.chain.received, 1_000_000_000);
+    assert!(matches!(world.outcomes()[..], [Outcome::Done { fees: Some(GAS), .. }]), "{:?}", world.rows);
+    assert_eq!(world.receipts(), 1_000_000_000);
+    let row = world.rows.values().next().unwrap();
+    assert!(row.outgoing.state_init.is_some(), "the contract is brought along the first time");
+    world.sign(FIRST, 3_000_000);
+    world.settle();
+    assert_eq!((world.chain.received, world.rows.len()), (3_000_000_000, 2));
+    let row = world.rows.values().last().unwrap();
+    assert_eq!(row.outgoing.state_init, None);
+    assert_eq!(world.core.shown().unpaid, Some(Nanoton(0)));
+}
+
+#[test]
+fn below_the_threshold_nothing_moves_until_the_owner_asks_and_then_only_if_it_is_worth_it() {
+    let mut world = World::new();
+    world.sign(FIRST, 99_999);
+    world.settle();
+    assert!(world.rows.is_empty());
+    let wait = Wait::Threshold { owed: Nanoton(99_999_000), threshold: Some(Nanoton(100_000_000)) };
+    assert_eq!(world.core.shown().waits, Some(wait));
+    world.input(Input::TakeNow);
+    world.settle();
+    assert_eq!(world.chain.received, 99_999_000);
+    // Less than twice the fee: tried, and left alone.
+    world.sign(FIRST, 99_999 + 29_999);
+    world.input(Input::TakeNow);
+    world.settle();
+    assert_eq!(world.chain.received, 99_999_000);
+    let outcomes = world.outcomes();
+    assert!(
+        matches!(&outcomes[..], [Outcome::Done { .. }, Outcome::NotBegun { why }] if why.contains("fee")),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_wallet_that_cannot_pay_the_fee_is_named_and_nothing_is_begun() {
+    let mut world = World::new();
+    world.chain.balance = 249_999_999;
+    world.sign(FIRST, 1_000_000);
+    world.settle();
+    assert!(world.rows.is_empty());
+    let wait = Wait::Fees { balance: Nanoton(249_999_999), needed: Nanoton(250_000_000) };
+    assert_eq!(world.core.shown().waits, Some(wait));
+    world.terms.payer = None;
+    world.input(Input::TermsAre(world.terms.clone()));
+    world.settle();
+    assert!(world.rows.is_empty());
+}
+
+#[test]
+fn bytes_that_never_arrive_are_sent_again_unchanged_and_given_up_by_the_chains_clock_alone() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    let mut sends = 0;
+    for _ in 0..20 {
+        while let Some(effect) = world.effects.front() {
+            let fate = if matches!(effect, Effect::Send { .. }) { Fate::Lost } else { Fate::Good };
+            sends += u32::from(fate == Fate::Lost);
+            world.step(fate);
+        }
+        // This machine's clock runs on, the chain's stands still.
+        world.mono += Duration::from_hours(24);
+        world.input(Input::Tick);
+    }
+    assert!(sends > 10, "{sends}");
+    assert_eq!(world.sent.len(), 1, "always the same bytes");
+    world.settle();
+    assert_eq!(world.chain.received, 1_000_000_000);
+}
+
+#[test]
+fn a_contract_that_was_paid_by_somebody_else_meanwhile_is_seen_and_not_paid_again() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    // The proxy itself presents the same payment just before ours lands.
+    while !world.effects.iter().any(|effect| matches!(effect, Effect::Send { .. })) {
+        if !world.step(Fate::Good) {
+            world.pass(1);
+        }
+    }
+    world.chain.contracts.insert(FIRST, (Standing::Open, 1_000_000));
+    world.chain.received += 1_000_000_000;
+    world.settle();
+    world.check();
+    assert!(matches!(world.outcomes()[..], [Outcome::Failed { .. }]), "{:?}", world.rows);
+    assert_eq!(world.receipts(), 0);
+    assert_eq!(world.core.shown().unpaid, Some(Nanoton(0)));
+}
+
+#[test]
+fn a_ledger_from_an_old_copy_is_corrected_by_the_chain() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    world.settle();
+    let (rows, claims) = (BTreeMap::new(), world.claims.clone());
+    world.sign(FIRST, 2_000_000);
+    world.settle();
+    assert_eq!(world.chain.received, 2_000_000_000);
+    // The copy of before the first payout comes back.
+    (world.rows, world.claims) = (rows, claims);
+    world.kill();
+    world.settle();
+    assert!(world.rows.is_empty(), "{:?}", world.rows);
+    assert_eq!(world.core.shown().unpaid, Some(Nanoton(0)));
+    world.sign(FIRST, 2_500_000);
+    world.settle();
+    assert_eq!(world.chain.received, 2_500_000_000);
+    world.check();
+}
+
+#[test]
+fn another_message_of_the_wallet_takes_its_number_and_the_payout_is_made_with_the_next() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    while world.sent.is_empty() {
+        if !world.step(Fate::Lost) {
+            world.pass(1);
+        }
+    }
+    world.chain.pool.clear();
+    world.chain.seqno = Some(1);
+    world.settle();
+    assert_eq!(world.chain.received, 1_000_000_000);
+    assert!(matches!(world.outcomes()[..], [Outcome::Overtaken, Outcome::Done { .. }]), "{:?}", world.rows);
+}
+
+#[test]
+fn only_one_transfer_of_a_wallet_is_on_its_way_and_the_owners_comes_first() {
+    let mut world = World::new();
+    let outgoing = Outgoing { to: SECOND, value: Nanoton(5), bounce: false, body: None, state_init: None };
+    world.input(Input::Send(Box::new(outgoing.clone())));
+    world.sign(FIRST, 1_000_000);
+    world.input(Input::Send(Box::new(outgoing)));
+    assert!(world.effects.iter().any(|effect| matches!(effect, Effect::Refused { .. })));
+    world.settle();
+    let errands: Vec<bool> = world.rows.values().map(|row| row.errand == Errand::Send).collect();
+    assert_eq!(errands, [true, false]);
+    assert_eq!(world.chain.received, 1_000_000_000);
+    world.check();
+}
+
+#[test]
+fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
+    let transfer = Transfer {
+        id: TransferId(0),
+        errand: Errand::Payout {
+            worker_contract: FIRST,
+            proxy_contract: PROXY,
+            from_tokens: 0,
+            to_tokens: 1_000_000,
+            expected: Nanoton(1_000_000_000),
+        },
+        outgoing: Outgoing { to: FIRST, value: Nanoton(1), bounce: true, body: None, state_init: None },
+        forecast: None,
+        stage: Stage::Planned,
+        planned_unix_ms: 0,
+    };
+    let receipt = |from, to, value, is_payout| Receipt {
+        from,
+        to,
+        value: Nanoton(value),
+        is_payout,
+        lt: 1,
+        hash: [1; 32],
+        unix: 1,
+    };
+    let judge = |complete, failure: Option<&str>, receipts: &[Receipt]| {
+        let failure = failure.map(str::to_owned);
+        judge::judge(&transfer, &Trace { complete, failure, receipts: receipts.to_vec(), fees: None }, &OWNER)
+    };
+    let good = receipt(PROXY, OWNER, 999_000_000, true);
+    assert!(matches!(judge(true, None, &[good]), Verdict::Final(Outcome::Done { .. })));
+    assert_eq!(judge(false, None, &[good]), Verdict::NotYet);
+    for wrong in [
+        receipt(FIRST, OWNER, 999_000_000, true),
+        receipt(PROXY, PAYER, 999_000_000, true),
+        receipt(PROXY, OWNER, 999_000_000, false),
+        receipt(PROXY, OWNER, 989_000_000, true),
+        receipt(PROXY, OWNER, 1_000_000_001, true),
+    ] {
+        assert!(matches!(judge(true, None, &[wrong]), Verdict::Final(Outcome::Failed { .. })), "{wrong:?}");
+    }
+    assert!(matches!(judge(true, Some("exit code 1007"), &[good]), Verdict::Final(Outcome::Failed { .. })));
+    assert!(matches!(judge(true, None, &[]), Verdict::Final(Outcome::Failed { .. })));
+}
+
+fn fates() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Good),
+        1 => Just(Fate::Fails),
+        1 => Just(Fate::DoneButFails),
+        1 => Just(Fate::Lost),
+        1 => Just(Fate::Behind),
+        1 => Just(Fate::KilledBefore),
+        1 => Just(Fate::KilledAfter),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Step(Fate),
+    Pass(u32),
+    Signed { second: bool, more: u64 },
+    TakeNow,
+    FailsOnChain,
+    PaidByProxy,
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => fates().prop_map(Event::Step),
+        4 => (1_u32..40).prop_map(Event::Pass),
+        1 => (80_u32..400).prop_map(Event::Pass),
+        1 => (any::<bool>(), 1_u64..2_000_000).prop_map(|(second, more)| Event::Signed { second, more }),
+        1 => Just(Event::TakeNow),
+        1 => Just(Event::FailsOnChain),
+        1 => Just(Event::PaidByProxy),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_everything_is_paid_exactly_once_and_nothing_is_forgotten(
+        happenings in prop::collection::vec(events(), 1..160),
+    ) {
+        let mut world = World::new();
+        world.chain.balance = 1_000_000_000_000;
+        world.sign(FIRST, 500_000);
+        for event in happenings {
+            match event {
+                Event::Step(fate) => {
+                    world.step(fate);
+                }
+                Event::Pass(seconds) => world.pass(seconds),
+                Event::Signed { second, more } => {
+                    let contract = if second { SECOND } else { FIRST };
+                    let before = world.claims.get(&contract).map_or(0, |claim| claim.tokens);
+                    world.sign(contract, before + more);
+                }
+                Event::TakeNow => world.input(Input::TakeNow),
+                Event::FailsOnChain => world.chain.fails_next = true,
+                Event::PaidByProxy => {
+                    let entry = world.chain.contracts.entry(FIRST).or_default();
+                    let signed = world.claims[&FIRST].tokens;
+                    let brought = (signed - entry.1) * FEE.0;
+                    world.chain.received += brought;
+                    world.chain.by_proxy += brought;
+                    *entry = (Standing::Open, signed);
+                }
+            }
+            world.check();
+        }
+        world.chain.fails_next = false;
+        world.settle();
+        world.check();
+        // Nothing that is worth fetching is left, and every row has its end.
+        for (contract, claim) in &world.claims {
+            let paid = world.chain.contracts.get(contract).map_or(0, |entry| entry.1);
+            let owed = (claim.tokens - paid) * FEE.0;
+            prop_assert!(owed < 100_000_000, "{owed} of {contract} was forgotten");
+        }
+        world.outcomes();
+        prop_assert_eq!(world.receipts() + world.chain.by_proxy, world.chain.received, "the rows know all that came in");
+    }
+}

@@ -1,0 +1,343 @@
+//! Does what [`Payouts`] decides: one task that asks the chain, has the wallet sign, writes down and sends. It decides nothing itself.
+//!
+//! Walk-through: [`start`] opens the ledger and goes on with what it remembers. Questions to the chain and the wallet's signing run
+//! beside the task and come back as inputs; rows are written on a thread that may wait for the disk.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer};
+use chain::follow::{Followed, follow};
+use chain::{AccountState, AccountStatus, Chain, ChainError, MessageKind};
+use ledger::Ledger;
+use link::message::LogLevel;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use ton::cocoon::{Body, ContractState, WorkerData};
+use ton::{Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, boc};
+
+use super::StartError;
+use super::clock::Clock;
+use crate::core::payouts::{
+    Claim, ContractSight, Effect, Input, PayerSight, Payouts, Remembered, Shown, Sight, Standing, Terms, Trace,
+};
+
+/// Inputs that may wait; whoever makes more of them waits too.
+const WAITING: usize = 64;
+
+/// The wallet that pays: signs what it is given, or says in words for its owner why not.
+pub trait Signer: Send + Sync {
+    /// The signature over the hash of what [`WalletContract::body_to_sign`] makes of it.
+    fn sign(&self, unsigned: &Unsigned) -> Result<[u8; 64], String>;
+}
+
+/// What a cashier works with.
+pub struct Till {
+    /// Where the money is.
+    pub chain: Arc<dyn Chain>,
+    /// Who signs.
+    pub signer: Arc<dyn Signer>,
+    /// The paying wallet; [`Terms::payer`] is its address.
+    pub wallet: WalletContract,
+    /// The network.
+    pub root_contract: Address,
+    /// What the owner wants.
+    pub terms: Terms,
+    /// The ledger's file.
+    pub ledger: PathBuf,
+    /// What proxies had signed when it begins.
+    pub claims: Vec<Claim>,
+}
+
+/// A cashier at work.
+pub struct Cashier {
+    inputs: mpsc::Sender<Input>,
+    shown: watch::Receiver<Shown>,
+    running: JoinHandle<()>,
+}
+
+impl Cashier {
+    /// Tells it something.
+    pub async fn tell(&self, input: Input) {
+        // Fails only when it has ended.
+        let _ = self.inputs.send(input).await;
+    }
+
+    /// What there is to show, kept up to date.
+    pub fn shown(&self) -> watch::Receiver<Shown> {
+        self.shown.clone()
+    }
+
+    /// Ends. What is on its way is on the disk, and the next run goes on with it.
+    pub async fn stop(self) {
+        drop(self.inputs);
+        let _ = self.running.await;
+    }
+}
+
+/// Starts a cashier. Blocks for as long as it takes to open the ledger.
+pub fn start(till: Till) -> Result<Cashier, StartError> {
+    let clock = Clock::new();
+    let path = till.ledger.clone();
+    let failed = |source| StartError::Ledger { path: path.clone(), source };
+    let ledger = Ledger::open(&till.ledger, clock.now().unix_ms).map_err(failed)?;
+    let remembered = Remembered {
+        claims: till.claims.clone(),
+        open: ledger.open_transfers(&till.root_contract).map_err(failed)?,
+        last: ledger.last_transfer().map_err(failed)?,
+    };
+    let core = Payouts::new(till.terms.clone(), remembered);
+    let (publisher, shown) = watch::channel(core.shown());
+    let (inputs, outside) = mpsc::channel(WAITING);
+    let (rows, orders) = std::sync::mpsc::channel();
+    let root = till.root_contract;
+    std::thread::Builder::new()
+        .name("transfers".to_owned())
+        .spawn(move || write_all(ledger, root, &orders))
+        .map_err(|error| StartError::System(error.to_string()))?;
+    let (answers, own) = mpsc::channel(WAITING);
+    let turning = Loop { core, clock, till: Arc::new(till), publisher, rows, answers };
+    let running = tokio::spawn(turning.run(outside, own));
+    Ok(Cashier { inputs, shown, running })
+}
+
+type Row = (Box<Transfer>, oneshot::Sender<Result<(), String>>);
+
+fn write_all(mut ledger: Ledger, root: Address, orders: &std::sync::mpsc::Receiver<Row>) {
+    while let Ok((transfer, answer)) = orders.recv() {
+        let written = ledger.record_transfer(&root, &transfer);
+        let _ = answer.send(written.map(drop).map_err(|error| error.to_string()));
+    }
+}
+
+struct Loop {
+    core: Payouts,
+    clock: Clock,
+    till: Arc<Till>,
+    publisher: watch::Sender<Shown>,
+    rows: std::sync::mpsc::Sender<Row>,
+    answers: mpsc::Sender<Input>,
+}
+
+impl Loop {
+    async fn run(mut self, mut outside: mpsc::Receiver<Input>, mut own: mpsc::Receiver<Input>) {
+        self.take(Input::Tick);
+        loop {
+            let deadline = self.core.next_deadline();
+            let input = tokio::select! {
+                biased;
+                wish = outside.recv() => match wish {
+                    Some(wish) => wish,
+                    None => return,
+                },
+                Some(answer) = own.recv() => answer,
+                () = self.clock.sleep_until(deadline) => Input::Tick,
+            };
+            self.take(input);
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.core.handle(input, self.clock.now(), &mut effects);
+        for effect in effects {
+            self.execute(effect);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        let (till, answers) = (Arc::clone(&self.till), self.answers.clone());
+        match effect {
+            Effect::Look { payer, contracts } => answer(answers, async move {
+                match look(&*till.chain, &till.wallet, payer, contracts).await {
+                    Ok(sight) => Input::Seen(Box::new(sight)),
+                    Err(error) => Input::NotSeen { why: error.to_string() },
+                }
+            }),
+            Effect::Record(transfer) => {
+                let id = transfer.id;
+                let (sender, written) = oneshot::channel();
+                let sent = self.rows.send((transfer, sender)).is_ok();
+                answer(answers, async move {
+                    let gone = || Err("the thread that writes it has ended; start again".to_owned());
+                    let written = if sent { written.await.unwrap_or_else(|_| gone()) } else { gone() };
+                    match written {
+                        Ok(()) => Input::Recorded { id },
+                        Err(why) => Input::NotRecorded { id, why },
+                    }
+                });
+            }
+            Effect::Emulate { id, outgoing, seqno, valid_until, .. } => answer(answers, async move {
+                let forecast = forecast(&till, &outgoing, seqno, valid_until).await;
+                Input::Emulated { id, forecast }
+            }),
+            Effect::Sign { id, outgoing, seqno, valid_until } => answer(answers, async move {
+                // Deriving a key takes its time; the wallet may also have to ask its keychain.
+                let signing = tokio::task::spawn_blocking(move || sign(&till, &outgoing, seqno, valid_until));
+                let message = signing.await.unwrap_or_else(|_| Err("the wallet does not answer".to_owned()));
+                Input::MessageSigned { id, message }
+            }),
+            Effect::Send { id, boc } => answer(answers, async move {
+                let refused = match boc::decode(&boc) {
+                    Ok(message) => till.chain.send(&message).await.err().map(|error| error.to_string()),
+                    Err(error) => Some(error.to_string()),
+                };
+                Input::Sent { id, refused }
+            }),
+            Effect::Trace { id, payer, hash } => answer(answers, async move {
+                let followed = follow(&*till.chain, payer, hash).await;
+                let trace = followed.map(|found| found.map(|found| trace(&found))).map_err(|error| error.to_string());
+                Input::Traced { id, trace }
+            }),
+            Effect::Refused { why } => tracing::warn!("not sent: {why}"),
+            Effect::Log { level, message } => match level {
+                LogLevel::Error => tracing::error!("{message}"),
+                LogLevel::Warn => tracing::warn!("{message}"),
+                LogLevel::Info => tracing::info!("{message}"),
+                LogLevel::Debug => tracing::debug!("{message}"),
+            },
+            Effect::Publish => {
+                self.publisher.send_replace(self.core.shown());
+            }
+        }
+    }
+}
+
+fn answer(answers: mpsc::Sender<Input>, work: impl Future<Output = Input> + Send + 'static) {
+    tokio::spawn(async move {
+        // Fails only when the cashier has ended.
+        let _ = answers.send(work.await).await;
+    });
+}
+
+/// How things stand on the chain.
+async fn look(
+    chain: &dyn Chain,
+    wallet: &WalletContract,
+    payer: Address,
+    contracts: Vec<Address>,
+) -> Result<Sight, ChainError> {
+    let account = chain.agreed_account(payer).await?;
+    let mut unix = account.seen_at;
+    let seqno = match (account.status, &account.data) {
+        (AccountStatus::Active, Some(data)) => {
+            let data =
+                WalletData::read(wallet.version, data).map_err(|error| ChainError::Nonsense(error.to_string()))?;
+            Some(data.seqno)
+        }
+        _ => None,
+    };
+    let mut sight = Sight { unix, payer: PayerSight { balance: account.balance, seqno }, contracts: BTreeMap::new() };
+    for contract in contracts {
+        let account = chain.agreed_account(contract).await?;
+        unix = unix.min(account.seen_at);
+        sight.contracts.insert(contract, contract_sight(&account)?);
+    }
+    sight.unix = unix;
+    Ok(sight)
+}
+
+fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainError> {
+    let (AccountStatus::Active, Some(data)) = (account.status, &account.data) else {
+        return Ok(ContractSight::default());
+    };
+    let data = WorkerData::from_cell(data).map_err(|error| ChainError::Nonsense(error.to_string()))?;
+    let standing = match data.state {
+        ContractState::Normal => Standing::Open,
+        ContractState::Closing => Standing::Closing,
+        ContractState::Closed => Standing::Closed,
+    };
+    Ok(ContractSight { standing, tokens: data.tokens })
+}
+
+/// The transfer as the wallet's contract wants it.
+fn unsigned(outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Result<Unsigned, String> {
+    let bag =
+        |bytes: &Option<Vec<u8>>| bytes.as_deref().map(boc::decode).transpose().map_err(|error| error.to_string());
+    let body = bag(&outgoing.body)?.unwrap_or_else(Cell::empty);
+    let mut message = InternalMessage::new(outgoing.to, outgoing.bounce, outgoing.value, body);
+    if let Some(init) = bag(&outgoing.state_init)? {
+        message = message.with_init(StateInit::from_cell(&init).map_err(|error| error.to_string())?);
+    }
+    let messages = vec![ton::Outgoing { mode: SendMode::TRANSFER, message }];
+    Ok(Unsigned::Transfer(ton::Transfer { seqno, valid_until, messages }))
+}
+
+/// The whole message from outside, with this signature.
+fn external(
+    wallet: &WalletContract,
+    unsigned: &Unsigned,
+    signature: &[u8; 64],
+    seqno: u32,
+) -> Result<(Cell, [u8; 32]), String> {
+    let to_sign = wallet.body_to_sign(unsigned).map_err(|error| error.to_string())?;
+    let body = wallet.signed_body(&to_sign, signature).map_err(|error| error.to_string())?;
+    let message = wallet.external(body, seqno == 0);
+    let hash = message.normalized_hash().map_err(|error| error.to_string())?;
+    Ok((message.to_cell().map_err(|error| error.to_string())?, hash))
+}
+
+async fn forecast(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Result<Forecast, String> {
+    let unsigned = unsigned(outgoing, seqno, valid_until)?;
+    let (message, _) = external(&till.wallet, &unsigned, &[0; 64], seqno)?;
+    let tried = till.chain.emulate_unsigned(&message).await.map_err(|error| error.to_string())?;
+    let payer = till.wallet.address();
+    let failure = if let Some(unseen) = tried.unresolved.first() {
+        Some(format!("it is not known what {} would do", unseen.destination))
+    } else {
+        let failed = tried.hops.iter().find(|hop| !hop.transaction.succeeded());
+        failed.map(|hop| failure_of(&hop.transaction))
+    };
+    let income: u64 = tried
+        .hops
+        .iter()
+        .filter_map(|hop| receipt(&hop.transaction))
+        .filter(|receipt| receipt.is_payout && receipt.to == till.terms.owner)
+        .map(|receipt| receipt.value.0)
+        .fold(0, u64::saturating_add);
+    let fees = tried.all_fees().ok_or("its fees are no amount")?;
+    let balance_after = tried.balance_after(&payer).ok_or("the wallet would take no part in it")?;
+    Ok(Forecast { failure, fees, income: Nanoton(income), balance_after })
+}
+
+fn sign(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Result<SignedMessage, String> {
+    let unsigned = unsigned(outgoing, seqno, valid_until)?;
+    let signature = till.signer.sign(&unsigned)?;
+    let (message, hash) = external(&till.wallet, &unsigned, &signature, seqno)?;
+    let boc = boc::encode(&message).map_err(|error| error.to_string())?;
+    Ok(SignedMessage { boc, hash, seqno, valid_until })
+}
+
+fn trace(followed: &Followed) -> Trace {
+    Trace {
+        complete: followed.is_complete(),
+        failure: followed.failure().map(failure_of),
+        receipts: followed.transactions.iter().filter_map(receipt).collect(),
+        fees: followed.all_fees(),
+    }
+}
+
+fn failure_of(transaction: &chain::Transaction) -> String {
+    match transaction.exit_code() {
+        Some(code) => format!("{} ended with exit code {code}", transaction.account),
+        None => format!("{} did not do it", transaction.account),
+    }
+}
+
+/// Money that a transaction brought to its account.
+fn receipt(transaction: &chain::Transaction) -> Option<Receipt> {
+    let message = transaction.in_message.as_ref()?;
+    let MessageKind::Internal { source, value, bounced, .. } = message.kind else { return None };
+    let is_payout = !bounced && matches!(Body::from_cell(&message.body), Ok(Body::Payout { .. }));
+    Some(Receipt {
+        from: source,
+        to: transaction.account,
+        value,
+        is_payout,
+        lt: transaction.id.lt,
+        hash: transaction.id.hash,
+        unix: transaction.now,
+    })
+}
