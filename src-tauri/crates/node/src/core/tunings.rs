@@ -8,6 +8,8 @@ use super::Out;
 pub const MOST: usize = 8;
 /// Longest reason that is shown.
 const MOST_REASON: usize = 400;
+/// Why a card is tried out whose worker was given nothing on purpose. The worker itself cannot tell that from a first start.
+const ASKED_FOR: &str = "the owner asked for it";
 
 /// What an earlier start found out, as it is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl Tunings {
             return None;
         }
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect::<String>();
-        let reason = reason.map(|reason| plain(&reason));
+        let reason = reason.map(|reason| if self.anew { ASKED_FOR.to_owned() } else { plain(&reason) });
         let tuning =
             Tuning { card: plain(&tuning.card), driver: plain(&tuning.driver), way: plain(&tuning.way), ..tuning };
         let Some(why) = &reason else {

@@ -102,7 +102,14 @@ fn an_owner_who_wants_a_card_tried_out_anew_gets_that_once() {
     let (mut stage, first) = begun(vec![known("a", 1)], true);
     assert!(first.is_empty());
     stage.feed(hears(1, tuned(tuning("a", 2), Some("nothing was stored"))));
+    // Something was, and it was not given to the worker.
+    let reason = stage.core.snapshot().tuning.unwrap().reason;
+    assert_eq!(reason.as_deref(), Some("the owner asked for it"));
+    stage.assert_logged(LogLevel::Info, "because the owner asked for it");
     assert_eq!(again(&mut stage), [vec![2]]);
+    stage.feed(hears(2, hello()));
+    stage.feed(hears(2, tuned(tuning("a", 3), Some("the driver changed"))));
+    assert_eq!(stage.core.snapshot().tuning.unwrap().reason.as_deref(), Some("the driver changed"));
 }
 
 #[test]
