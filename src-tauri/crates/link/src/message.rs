@@ -236,6 +236,8 @@ pub struct Tuning {
     pub failed: u32,
     /// All of it as the engine wants it back at the next start, at most [`Self::MAX_CHOICE`] bytes. It depends on card, driver, kernels
     /// and model, and the worker refuses it when one of them has changed.
+    /// Ways that the card has. The rest of them is tried at the next start.
+    pub of: u32,
     pub choice: Vec<u8>,
 }
 
@@ -445,6 +447,7 @@ mod tests {
             failed: 0,
             choice: vec![0; choice],
         };
+            of: 0,
         assert!(tuning(256, 2048).is_bounded() && tuning(0, 1).is_bounded());
         assert!(!tuning(257, 1).is_bounded() && !tuning(0, 0).is_bounded() && !tuning(0, 2049).is_bounded());
     }
@@ -489,6 +492,7 @@ mod tests {
                     failed: 0,
                     choice: vec![7; Tuning::MAX_CHOICE],
                 }),
+                    of: 5,
                 reason: Some("the driver changed".to_owned()),
             },
             FromWorker::Failed(Failure::Device { kind: DeviceTrouble::Wrong, text: "it lies".to_owned() }),

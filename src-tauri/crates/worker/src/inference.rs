@@ -295,6 +295,7 @@ fn tuning(choice: &tune::Choice) -> Tuning {
         failed: choice.failed,
         choice: choice.to_bytes(),
     }
+        of: choice.of,
 }
 
 /// What to tell the app of a card that cannot go on.

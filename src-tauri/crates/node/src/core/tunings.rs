@@ -147,10 +147,12 @@ impl Tunings {
             choice: tuning.choice.clone(),
             found_unix_ms: out.now.unix_ms,
         };
-        let Tuning { card, way, tried, failed, .. } = &tuning;
+        let Tuning { card, way, tried, failed, of, .. } = &tuning;
+        let left = of.saturating_sub(tried.saturating_add(*failed));
+        let left = if left > 0 { format!(", {left} of {of} are left for the next start") } else { String::new() };
         out.log(
             LogLevel::Info,
-            format!("{card} was tried out: {way} is the best of {tried}, {failed} failed; because {why}"),
+            format!("{card} was tried out: {way} is the best of {tried}, {failed} failed{left}; because {why}"),
         );
         self.shown = Some(Box::new(ShownTuning { found_unix_ms: Some(out.now.unix_ms), tuning, reason }));
         // Another worker of this run need not do it again.

@@ -15,6 +15,7 @@ fn tuning(card: &str, choice: u8) -> Tuning {
         chunk_micros: 32_000,
         tried: 3,
         failed: 1,
+        of: 4,
         choice: vec![choice],
     }
 }
