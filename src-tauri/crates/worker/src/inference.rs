@@ -304,6 +304,8 @@ fn device_failure(fault: &DeviceFault) -> Failure {
         DeviceFault::Lost { .. } => DeviceTrouble::Lost,
         DeviceFault::OutOfMemory { .. } => DeviceTrouble::OutOfMemory,
         DeviceFault::Pipeline { .. } => DeviceTrouble::Pipeline,
+        // Known beforehand, out of what the card says of itself: asking again changes nothing.
+        DeviceFault::OutOfMemory { limit: Some(_), .. } => DeviceTrouble::NoRoom,
         DeviceFault::Hung { .. } => DeviceTrouble::Hung,
         DeviceFault::Wrong { .. } => DeviceTrouble::Wrong,
         _ => DeviceTrouble::Refused,

@@ -30,6 +30,7 @@ fn a_card_that_fails_ends_running_jobs_with_an_ordinary_answer_and_is_told_by_na
         let mut rig = Rig::connected_to_fail(7, fault);
         let long = json!({"model": MODEL, "prompt": "hello", "max_tokens": 500, "temperature": 0});
         let asked: Vec<_> = (0..6).map(|_| rig.ask(RAW, &long)).collect();
+        (DeviceFault::OutOfMemory { what: "a model", wanted: Some(9), limit: Some(8) }, DeviceTrouble::NoRoom),
         let failure = FromWorker::Failed(Failure::Device { kind, text });
         rig.until("the fault is told", |rig| rig.said.contains(&failure));
         // On a busy machine the last of them may come when nobody is there any more.
