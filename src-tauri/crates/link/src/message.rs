@@ -236,7 +236,7 @@ pub struct Tuning {
     pub tried: u32,
     /// Ways that gave wrong results or failed.
     pub failed: u32,
-    /// Ways that the card has. The rest of them is tried at the next start.
+    /// Ways that the card has. For the rest of them there was no time.
     pub of: u32,
     /// All of it as the engine wants it back at the next start, at most [`Self::MAX_CHOICE`] bytes. It depends on card, driver, kernels
     /// and model, and the worker refuses it when one of them has changed.

@@ -149,7 +149,7 @@ impl Tunings {
         };
         let Tuning { card, way, tried, failed, of, .. } = &tuning;
         let left = of.saturating_sub(tried.saturating_add(*failed));
-        let left = if left > 0 { format!(", {left} of {of} are left for the next start") } else { String::new() };
+        let left = if left > 0 { format!(", {left} of {of} were not reached in time") } else { String::new() };
         out.log(
             LogLevel::Info,
             format!("{card} was tried out: {way} is the best of {tried}, {failed} failed{left}; because {why}"),

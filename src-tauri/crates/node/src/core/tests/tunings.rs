@@ -165,8 +165,5 @@ fn check_given_up_at_once(kind: DeviceTrouble) {
 fn a_trial_that_is_not_at_its_end_says_what_is_left() {
     let (mut stage, _) = begun(Vec::new(), false);
     stage.feed(hears(1, tuned(Tuning { of: 6, ..tuning("a", 1) }, Some("because"))));
-    stage.assert_logged(
-        LogLevel::Info,
-        "is the best of 3, 1 failed, 2 of 6 are left for the next start; because because",
-    );
+    stage.assert_logged(LogLevel::Info, "is the best of 3, 1 failed, 2 of 6 were not reached in time; because because");
 }
