@@ -313,12 +313,12 @@ impl Engine {
             Device::Cpu => None,
             Device::Cuda { adapter } => {
                 crate::cuda::check(model.parameters())?;
-                let card = crate::cuda::open(adapter.as_deref(), &model, session.as_mut().map(|it| &mut **it))?;
+                let card = crate::cuda::open(adapter.as_deref(), &model, session.as_deref_mut())?;
                 let (backend, outcome) = card.start(model, &options, session)?;
                 return Ok((Self::with_backend(backend, tokenizer, options)?, outcome));
             }
             Device::Wgpu { adapter } => Some(adapter.as_deref()),
-            Device::Auto => match for_cuda(&model, &options, session.as_mut().map(|it| &mut **it)) {
+            Device::Auto => match for_cuda(&model, &options, session.as_deref_mut()) {
                 Ok(card) => {
                     // The model leaves main memory while it goes to the card. So a failure from here on is the end of this start: there is
                     // nothing left that could go anywhere else.

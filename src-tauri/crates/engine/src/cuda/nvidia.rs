@@ -289,8 +289,8 @@ impl Driver for Nvidia {
         let mut millis = 0.0_f32;
         let [begin, end] = self.moments;
         // The second version of this function is none of older drivers'.
-        // SAFETY: it writes one number, to where it is told; both events were made when the card was opened.
         self.order("the driver's own use", || {
+            // SAFETY: it writes one number, to where it is told; both events were made when the card was opened.
             unsafe { sys::cuEventElapsedTime(&raw mut millis, begin, end) }.result()
         })?;
         Duration::try_from_secs_f32(millis / 1000.0)
