@@ -100,7 +100,6 @@ fn all_kernels_are_part_of_what_a_choice_depends_on() {
     }
     files.push(crate_folder.join("src/tune/measure.rs"));
     assert!(files.len() > 30);
-    files.push(crate_folder.join("src/tune/measure.rs"));
     for file in &files {
         let text = std::fs::read_to_string(file).unwrap();
         assert!(SOURCES.contains(&text.as_str()), "{} is not in SOURCES", file.display());
