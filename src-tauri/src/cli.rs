@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use accounting::ModelName;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use node::{BackendKind, EvidenceKind, PeerPolicy};
 
 const EXIT_CODES: &str = "\
@@ -28,6 +29,22 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) app: AppArguments,
+}
+
+impl Cli {
+    /// Refuses words that would change nothing, because whoever said them wanted something.
+    pub(crate) fn checked(self) -> Result<Self, clap::Error> {
+        let device = match &self.command {
+            None => Some(&self.app.device),
+            Some(Command::Practice(arguments)) => Some(&arguments.device),
+            Some(Command::Headless(arguments)) => Some(&arguments.device),
+            Some(Command::Detect(_) | Command::Window { .. }) => None,
+        };
+        match device.and_then(DeviceArguments::contradiction) {
+            Some(text) => Err(Self::command().error(ErrorKind::ArgumentConflict, text)),
+            None => Ok(self),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -154,7 +171,7 @@ pub(crate) struct HeadlessArguments {
 #[derive(Args, Clone)]
 pub(crate) struct DeviceArguments {
     /// Where the model runs: cuda on an NVIDIA card through CUDA, wgpu on a graphics card (Vulkan, on Windows also DirectX 12), cpu on
-    /// the processor, auto on the best graphics card there is, CUDA first and software last, else on the processor
+    /// the processor, auto on the best graphics card there is, CUDA first, else on the processor (never on software that plays a card)
     #[arg(long, value_enum, default_value_t = BackendWord::Auto)]
     pub(crate) backend: BackendWord,
     /// The graphics card: a part of its name or its number, as `chrysalis-worker adapters` lists them
@@ -211,6 +228,20 @@ pub(crate) enum BackendWord {
 }
 
 impl DeviceArguments {
+    /// What cannot be done together.
+    fn contradiction(&self) -> Option<String> {
+        let of_cards = [("--adapter", self.adapter.is_some()), ("--retune", self.retune)];
+        let (word, _) = of_cards.into_iter().find(|(_, said)| *said && self.backend == BackendWord::Cpu)?;
+        Some(format!("{word} is about graphics cards, and --backend cpu uses none; leave one of them out"))
+    }
+
+    /// A sentence where fewer threads will compute than were asked for.
+    pub(crate) fn too_many_threads(&self) -> Option<String> {
+        let most = std::thread::available_parallelism().ok()?.get();
+        let wanted = self.threads?;
+        (wanted as usize > most).then(|| format!("--threads {wanted} is more than this processor has; {most} compute"))
+    }
+
     /// What the worker is told.
     pub(crate) fn backend(&self) -> BackendKind {
         match self.backend {
@@ -226,7 +257,6 @@ impl DeviceArguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound_and_its_help_names_the_exit_codes() {
@@ -269,5 +299,26 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{words}");
         }
+    }
+
+    #[test]
+    fn words_that_would_change_nothing_are_refused_or_told() {
+        let checked = |words: &str| Cli::try_parse_from(words.split_whitespace()).and_then(Cli::checked);
+        for (words, named) in [
+            ("x practice --backend cpu --adapter nosuch", "--adapter"),
+            ("x practice --backend cpu --retune", "--retune"),
+            ("x --backend cpu --retune", "--retune"),
+        ] {
+            let error = checked(words).map(drop).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(named), "{words}: {error}");
+        }
+        for words in ["x practice --backend cpu", "x --retune", "x practice --adapter 0", "x detect"] {
+            assert!(checked(words).is_ok(), "{words}");
+        }
+        let threads =
+            |wanted: u32| checked(&format!("x --threads {wanted}")).ok().unwrap().app.device.too_many_threads();
+        assert_eq!(threads(1), None);
+        assert!(threads(1_000_000).is_some_and(|said| said.contains("--threads 1000000 is more")));
     }
 }

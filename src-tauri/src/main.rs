@@ -37,7 +37,7 @@ use tracing_subscriber::EnvFilter;
 const LOG_VARIABLE: &str = "CHRYSALIS_LOG";
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::try_parse().and_then(cli::Cli::checked) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors.

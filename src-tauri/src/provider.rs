@@ -77,6 +77,9 @@ impl Service<'_> {
             );
         }
         self.model.admits(&self.served_as, self.test_claim, root.is_test)?;
+        if let Some(said) = self.device.too_many_threads() {
+            tracing::warn!("{said}");
+        }
         let owner = AddressText { bounceable: false, ..self.owner };
         let settings = Settings {
             configuration: Configuration {

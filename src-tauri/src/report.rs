@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use accounting::ModelName;
+use node::Trial;
+use node::core::Trying;
 use node::core::workers::WorkerState;
 use node::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -41,9 +43,13 @@ pub(crate) fn json(snapshot: &Snapshot, served_as: &ModelName, ledger: &Path) ->
 /// One line of the live report. Every amount says what kind it is.
 pub(crate) fn line(snapshot: &Snapshot, since: Duration) -> String {
     let seconds = since.as_secs();
+    let trying = snapshot.trying.map(|Trying { trial, number, of }| match trial {
+        Trial::Testing => format!("comparing the graphics card with the processor, way {number} of {of}"),
+        Trial::Measuring => format!("measuring the graphics card, way {number} of {of}"),
+    });
     let state = match &snapshot.worker {
         WorkerState::Gone => "no worker",
-        WorkerState::Starting => "reading the model",
+        WorkerState::Starting => trying.as_deref().unwrap_or("reading the model"),
         WorkerState::Serving { .. } if !snapshot.proxies.iter().any(|proxy| proxy.ready) => {
             "connecting to the practice proxy"
         }
@@ -102,6 +108,20 @@ pub(crate) mod tests {
             trying: None,
             tuning: None,
         }
+    }
+
+    #[test]
+    fn while_a_card_is_tried_out_the_line_says_how_far_that_is() {
+        let mut starting = snapshot(0, None);
+        starting.worker = WorkerState::Starting;
+        let said = |snapshot: &Snapshot| line(snapshot, Duration::ZERO);
+        assert!(said(&starting).contains("] reading the model;"), "{}", said(&starting));
+        starting.trying = Some(Trying { trial: Trial::Testing, number: 2, of: 9 });
+        let text = said(&starting);
+        assert!(text.contains("] comparing the graphics card with the processor, way 2 of 9;"), "{text}");
+        starting.trying = Some(Trying { trial: Trial::Measuring, number: 3, of: 4 });
+        let text = said(&starting);
+        assert!(text.contains("] measuring the graphics card, way 3 of 4;"), "{text}");
     }
 
     fn root() -> RootConfig {

@@ -17,15 +17,30 @@ fn every_answered_job_is_covered_by_a_signed_payment() {
 
 #[test]
 fn practice_runs_on_a_graphics_card_where_there_is_one_and_says_which() {
+    let found = program::run("chrysalis-worker", &["adapters", "--json"]);
+    let listed: Value = serde_json::from_str(&found.1).unwrap_or_default();
+    let adapters = listed["adapters"].as_array().cloned().unwrap_or_default();
+    let on_card = |report: &Value| {
+        assert!(["wgpu", "cuda"].contains(&report["backend"].as_str().unwrap_or_default()), "{report}");
+        assert!(report["adapter"].as_str().is_some_and(|name| !name.is_empty()), "{report}");
+    };
     let report = check(&tiny_model(), 3, "auto");
+    if adapters.iter().any(|it| it["kind"] != "software" && it["unusable"].is_null()) {
+        on_card(&report);
+        return;
+    }
+    // Software that plays a card is slower than the processor, so it is taken only by whoever asks for it.
     if report["backend"] == "cpu" {
-        assert!(std::env::var_os(GPU_REQUIRED).is_none(), "no graphics card was found: {report}");
         assert!(report["adapter"].is_null(), "{report}");
+    } else {
+        assert_eq!(report["backend"], "cuda", "{report}");
+    }
+    if adapters.is_empty() {
+        assert!(std::env::var_os(GPU_REQUIRED).is_none(), "no graphics card was found: {report}");
         println!("skipped: no Vulkan adapter; practice ran on the processor and said so");
         return;
     }
-    assert_eq!(report["backend"], "wgpu");
-    assert!(report["adapter"].as_str().is_some_and(|name| !name.is_empty()), "{report}");
+    on_card(&check(&tiny_model(), 3, "wgpu"));
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn executable(file: &Path) {
 pub(crate) fn stage(app: &Path) -> Stage {
     Setting {
         app: app.to_str().unwrap(),
-        app_words: &["--backend", "auto", "--stats", "127.0.0.1:0"],
+        // Left to choose, the app passes software over, and here the cards are software.
+        app_words: &["--backend", "wgpu", "--stats", "127.0.0.1:0"],
         ..Setting::default()
     }
     .start()

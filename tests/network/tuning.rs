@@ -18,12 +18,32 @@ fn tuning(stage: &Stage) -> Value {
     stats["tuning"].clone()
 }
 
-fn again(stage: &mut Stage, folder: &Path, variables: &str) -> Value {
+fn restarted(stage: &mut Stage, folder: &Path, variables: &str) {
     stage.app.terminate();
     stage.app.wait();
     arrange(folder, variables);
     stage.restart_app();
+}
+
+fn again(stage: &mut Stage, folder: &Path, variables: &str) -> Value {
+    restarted(stage, folder, variables);
     tuning(stage)
+}
+
+/// Starts it anew until there is nothing left to try: on a busy machine time ends before that, and every start tries one more way.
+fn finished(stage: &mut Stage, folder: &Path, variables: &str, mut found: Value) -> Value {
+    const MOST_WAYS: usize = 20;
+    for _ in 0..MOST_WAYS {
+        let next = again(stage, folder, variables);
+        let why = next["found_now_because"].as_str().map(str::to_owned);
+        let Some(why) = why else {
+            assert_eq!(next["found_unix_ms"], found["found_unix_ms"], "{next}");
+            return found;
+        };
+        assert!(why.contains("ways had been tried"), "{why}");
+        found = next;
+    }
+    panic!("a trial that comes to no end: {found}");
 }
 
 #[test]
@@ -40,6 +60,7 @@ fn a_card_is_tried_out_at_the_first_start_and_again_only_when_its_driver_or_what
     stage.app.until_it_says(BECAUSE);
 
     // Nothing changed: the same way, found when it was found.
+    let first = finished(&mut stage, folder.path(), FIRST, first);
     let second = again(&mut stage, folder.path(), FIRST);
     assert!(second["found_now_because"].is_null(), "{second}");
     for same in ["way", "driver", "found_unix_ms", "measured_tokens_per_second"] {
@@ -53,6 +74,8 @@ fn a_card_is_tried_out_at_the_first_start_and_again_only_when_its_driver_or_what
     let why = third["found_now_because"].as_str().unwrap_or_default();
     assert!(why.contains("\"1.0\"") && why.contains("\"2.0\""), "{third}");
     assert!(third["found_unix_ms"].as_i64() > first["found_unix_ms"].as_i64(), "{third}");
+
+    finished(&mut stage, folder.path(), "TROUBLE_DRIVER=2.0", third);
 
     // The old driver again: what was found out then is still there.
     let fourth = again(&mut stage, folder.path(), FIRST);
@@ -87,12 +110,50 @@ fn stage_model(stage: &Stage) -> String {
 fn a_driver_that_leaves_work_out_is_caught_and_the_processor_takes_over() {
     let Some((_folder, app)) = prepared("TROUBLE=wrong") else { return };
     let stage = stage(&app);
+    the_processor_took_over(&stage, "computes wrong results");
+}
+
+/// At the second start, and no later.
+fn the_processor_took_over(stage: &Stage, why: &str) {
     let stats = until("the processor", || {
         stage.stats().filter(|stats| stats["model"]["backend"] == "cpu" && stats["worker_starts"] == 2)
     });
-    assert!(stats["fallback"].as_str().is_some_and(|why| why.contains("computes wrong results")), "{stats}");
+    assert!(stats["fallback"].as_str().is_some_and(|told| told.contains(why)), "{stats}");
     assert!(stats["tuning"].is_null(), "{stats}");
+    let log = stage.app.errors();
+    let (reason, taken) = (log.find("the graphics card is not used: "), log.find("the processor takes over"));
+    assert!(reason.is_some() && reason < taken, "the reason comes first: {log}");
+    stage.wait_for_model();
     stage.answer("and now?", 4);
+}
+
+/// A driver that was right when the card was tried out, and is not any more.
+#[test]
+fn a_card_that_was_tried_out_and_computes_something_else_today_is_caught_at_its_next_start() {
+    let Some((folder, app)) = prepared("TROUBLE_DRIVER=1.0") else { return };
+    let mut stage = stage(&app);
+    let first = tuning(&stage);
+    finished(&mut stage, folder.path(), "TROUBLE_DRIVER=1.0", first);
+    stage.answer("hello", 4);
+    restarted(&mut stage, folder.path(), "TROUBLE_DRIVER=1.0 TROUBLE=wrong");
+    the_processor_took_over(&stage, "computes wrong results");
+}
+
+#[test]
+fn in_the_app_the_processor_takes_over_at_once_where_a_model_does_not_fit_on_the_card() {
+    let Some((_folder, app)) = prepared("TROUBLE_BUDGET=100000") else { return };
+    the_processor_took_over(&stage(&app), "not enough memory for the model, beside what the desktop is left: ");
+}
+
+/// What a graphics library writes at every start is no cause of an end long after.
+#[test]
+fn a_worker_that_was_killed_while_it_served_has_no_last_words_of_its_start() {
+    let Some((_folder, app)) = prepared("TROUBLE_DRIVER=1.0") else { return };
+    let stage = stage(&app);
+    let worker = stage.worker_now().expect("a worker");
+    assert!(std::process::Command::new("kill").args(["-9", &worker.to_string()]).status().unwrap().success());
+    let ended = until("its end", || stage.stats().filter(|stats| !stats["worker_last_end"].is_null()));
+    assert_eq!(ended["worker_last_end"], "it was killed (signal 9)", "{ended}");
 }
 
 #[test]

@@ -142,15 +142,13 @@ describe('the cards', () => {
   });
 
   it('say that a card is not used in its fastest way, and why, once it is known', async () => {
-    const { container, fake } = await show('open');
-    expect(words(container)).not.toContain('CUDA');
-    const told = { ...fake.home_, passed_over: 'the graphics card cannot be trusted: it adds wrongly' };
-    fake.say({ event: 'home', data: told });
-    await tick();
+    const { container: other } = await show('open');
+    expect(words(other)).not.toContain('CUDA');
+    const { container, fake } = await show('passed_over');
     expect(words(container)).toContain(
-      'Your NVIDIA card cannot be used in its fastest way (CUDA). The model runs all the same, in another way that may be slower. Reason: the graphics card cannot be trusted: it adds wrongly.',
+      'Your NVIDIA card cannot be used in its fastest way (CUDA). The model runs all the same, in another way that may be slower. Reason: the graphics card cannot be trusted: the kernel',
     );
-    fake.say({ event: 'home', data: { ...told, backend: 'cpu', adapter: null } });
+    fake.say({ event: 'home', data: { ...fake.home_, backend: 'cpu', adapter: null } });
     await tick();
     expect(words(container)).toContain('Your NVIDIA card cannot be used (through CUDA). The processor does its work, which is slower. Reason:');
     expect(words(container)).not.toContain('fastest way');
@@ -160,18 +158,34 @@ describe('the cards', () => {
     const { container, fake } = await show('open');
     const lines = () => [...container.querySelectorAll('.gpu')].map((panel) => words(panel)).filter((text) => text.includes('Set up'));
     expect(lines()).toHaveLength(1);
-    expect(lines()[0]).toContain('as w64-l64-r4-subgroups. Measured then: 151 tokens/s for one answer, 2,310 tokens/s of questions.');
+    expect(lines()[0]).toContain('. Measured then: 151 tokens/s for one answer, 2,310 tokens/s of questions.');
+    const details = container.querySelector('.gpu details');
+    expect(details?.hasAttribute('open')).toBe(false);
+    expect(words(details as HTMLElement)).toContain('w64-l64-r4-subgroups');
     fake.say({ event: 'home', data: { ...fake.home_, tuned: { way: 'w64-l16-r4', at: null, tokens_per_second: null, prompt_tokens_per_second: 8 } } });
     await tick();
-    expect(lines()[0]).toContain('Set up at an earlier start as w64-l16-r4.');
+    expect(lines()[0]).toContain('Set up at an earlier start.');
     expect(lines()[0]).not.toContain('0 tokens/s for one answer');
     fake.say({ event: 'home', data: { ...fake.home_, tuned: null } });
     await tick();
     expect(lines()).toHaveLength(0);
   });
 
+  it('say it also of a card that this PC does not list', async () => {
+    const { container, fake } = await show('unlisted');
+    const panel = () => [...container.querySelectorAll('.panel')].map((it) => words(it)).find((text) => text.includes('Set up'));
+    expect(panel()).toContain('RTX 4090');
+    expect(panel()).toContain('this PC does not list it');
+    expect(panel()).toContain('Measured then: 151 tokens/s for one answer');
+    fake.say({ event: 'home', data: { ...fake.home_, tuned: null } });
+    await tick();
+    expect(panel()).toBeUndefined();
+  });
+
   it('say that a card is being tried out, in plain words, and only while it is', async () => {
-    const { container, fake } = await show('restarting');
+    const { container, fake } = await show('loading');
+    expect(words(container)).toContain('Loading the model');
+    expect(words(container)).not.toContain('starts again');
     expect(words(container)).toContain("its results are compared with the processor's (way 1 of 6)");
     fake.say({ event: 'home', data: { ...fake.home_, trying: { measuring: true, number: 2, of: 3 } } });
     await tick();

@@ -22,7 +22,7 @@ const home = (scene) => ({ scene, page: 'home' });
 const jobs = (scene, pick = true) => ({ scene, page: 'jobs', pick });
 const PICTURES = [
   ...['practice', 'paused', 'failed', 'open'].map((scene) => ({ name: `home-${scene}`, ...home(scene) })),
-  ...['fallback', 'unknown', 'pausing', 'restarting', 'empty', 'gone', 'ledger'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
+  ...['fallback', 'unknown', 'pausing', 'restarting', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
   { name: 'home-menu', ...home('open'), menu: true, only: 'light-1120' },
   { name: 'jobs-open', ...jobs('open') },
   { name: 'jobs-practice', ...jobs('practice') },

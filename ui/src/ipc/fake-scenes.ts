@@ -1,7 +1,7 @@
 // The states the fake can be in. Numbers are samples that agree with each other; they were never measured.
 import type { Card, Home, Job, JobResult, RunningJob } from './view';
 
-export const SCENES = ['practice', 'paused', 'failed', 'open', 'fallback', 'pausing', 'restarting', 'unknown', 'empty', 'gone', 'ledger'] as const;
+export const SCENES = ['practice', 'paused', 'failed', 'open', 'fallback', 'pausing', 'restarting', 'unknown', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted'] as const;
 export type Scene = (typeof SCENES)[number];
 
 const GIB = 1024 ** 3;
@@ -19,6 +19,8 @@ function status(scene: Scene, now: number): Home['status'] {
       return { state: 'failed', why: 'the model file SmolLM2-135M-Instruct-Q8_0.gguf has another hash than the network serves' };
     case 'restarting':
       return { state: 'restarting', at: now + 8_000, starts: 2, why: 'the graphics device was lost' };
+    case 'loading':
+      return { state: 'loading' };
     case 'empty':
     case 'unknown':
       return { state: 'waiting', last_job: null };
@@ -31,7 +33,7 @@ export function fakeHome(scene: Scene, now: number): Home {
   const empty = scene === 'empty' || scene === 'unknown';
   const signed = (nanoton: string) => ({ nanoton, kind: 'signed' as const });
   const measured = (nanoton: string) => ({ nanoton, kind: 'measured' as const });
-  const resting = scene === 'paused' || scene === 'failed';
+  const resting = scene === 'paused' || scene === 'failed' || scene === 'loading';
   return {
     at: now,
     network: { kind: scene === 'open' ? 'open' : 'practice', pays_nothing: paysNothing(scene), model: scene === 'open' ? 'Qwen3-8B' : MODEL },
@@ -58,10 +60,10 @@ export function fakeHome(scene: Scene, now: number): Home {
     backend: resting || scene === 'unknown' ? null : scene === 'fallback' ? 'cpu' : 'wgpu',
     adapter: resting || scene === 'fallback' || scene === 'unknown' ? null : GAME_CARD,
     fallback: scene === 'fallback' ? 'no adapter offers the storage buffers this model needs (128 MB offered, 288 MB needed)' : null,
-    passed_over: null,
-    trying: scene === 'restarting' ? { measuring: false, number: 1, of: 6 } : null,
+    passed_over: scene === 'passed_over' ? 'the graphics card cannot be trusted: the kernel product of Q4_K computes something else than the processor' : null,
+    trying: scene === 'loading' ? { measuring: false, number: 1, of: 6 } : null,
     tuned:
-      scene === 'open'
+      scene === 'open' || scene === 'unlisted'
         ? { way: 'w64-l64-r4-subgroups', at: now - 26 * 60 * MINUTE, tokens_per_second: 151.4, prompt_tokens_per_second: 2310 }
         : null,
     refused_reports: scene === 'open' ? 1 : 0,
@@ -86,8 +88,8 @@ const nothingRead = {
 } satisfies Partial<Card>;
 
 export function fakeCards(scene: Scene): Card[] {
-  const busy = ['practice', 'open', 'pausing'].includes(scene);
-  if (scene === 'empty') return [];
+  const busy = ['practice', 'open', 'pausing', 'passed_over'].includes(scene);
+  if (scene === 'empty' || scene === 'unlisted') return [];
   if (scene === 'unknown') {
     return [
       { ...nothingRead, id: 'a', kind: 'graphics', name: 'Radeon RX 7900 XTX', ours: true },
@@ -125,7 +127,7 @@ export function fakeRunning(scene: Scene, now: number): RunningJob[] {
     { id: '5f0c19', started: now - 11_600, prompt_tokens: 1_022, completion_tokens: 588 },
     { id: '5f0c17', started: now - 18_500, prompt_tokens: null, completion_tokens: null },
   ];
-  return scene === 'open' ? all : scene === 'practice' || scene === 'fallback' || scene === 'pausing' ? all.slice(1, 2) : [];
+  return scene === 'open' ? all : scene === 'practice' || scene === 'fallback' || scene === 'pausing' || scene === 'passed_over' || scene === 'unlisted' ? all.slice(1, 2) : [];
 }
 
 /** A job as the ledger prices it: counted tokens times the fee, 18 nanotons each. */

@@ -78,8 +78,8 @@ pub enum Device {
         /// Part of its name, or its number among NVIDIA's cards; `None`: the first.
         adapter: Option<String>,
     },
-    /// On the best graphics card that can run the model: one of NVIDIA's by way of CUDA, else any other way, software included; if there
-    /// is none, on the processor.
+    /// On the best graphics card that can run the model: one of NVIDIA's by way of CUDA, else any other way; if there is none, on
+    /// the processor, which is faster than software that plays a card.
     Auto,
 }
 
@@ -266,6 +266,8 @@ pub struct Engine {
     fault: Option<DeviceFault>,
     /// Why a card was passed over that could have been had by way of CUDA.
     passed_over: Option<String>,
+    /// No card but software was found, and passed over.
+    only_software: bool,
     /// Set by tests.
     fails: Option<(u64, DeviceFault)>,
     /// Set by measurements.
@@ -305,7 +307,7 @@ impl Engine {
         }
         let tokenizer = model.tokenizer();
         let options = Options { context: options.context.min(model.context_length()), ..options };
-        let mut passed_over = None;
+        let (mut passed_over, mut only_software) = (None, false);
         // The number or a part of the name of a card for wgpu; `None` inside: the best one.
         let card = match device {
             Device::Cpu => None,
@@ -325,9 +327,10 @@ impl Engine {
                 }
                 Err(reason) => {
                     passed_over = worth_telling(&reason);
-                    let wish = adapter::Wish::default();
-                    let usable = crate::wgpu::check(model.parameters()).is_ok();
-                    (usable && adapter::choose(&adapter::adapters(), &wish).is_ok()).then_some(None)
+                    let wish = adapter::Wish { adapter: None, software: false };
+                    let chosen = adapter::choose(&adapter::adapters(), &wish);
+                    only_software = matches!(chosen, Err(NoAdapter::OnlySoftware { .. }));
+                    (crate::wgpu::check(model.parameters()).is_ok() && chosen.is_ok()).then_some(None)
                 }
             },
         };
@@ -341,6 +344,7 @@ impl Engine {
         };
         let mut engine = Self::with_backend(backend, tokenizer, options)?;
         engine.passed_over = passed_over;
+        engine.only_software = only_software;
         Ok((engine, outcome))
     }
 
@@ -368,6 +372,7 @@ impl Engine {
             next: 0,
             fault: None,
             passed_over: None,
+            only_software: false,
             fails: None,
             past_ends: false,
         })
@@ -386,6 +391,11 @@ impl Engine {
     /// Why [`Device::Auto`] passed over a card of NVIDIA's that is there; `None` where it did not.
     pub fn passed_over(&self) -> Option<&str> {
         self.passed_over.as_deref()
+    }
+
+    /// Whether [`Device::Auto`] found no card but software that plays one, and passed it over because the processor is faster by itself.
+    pub fn only_software(&self) -> bool {
+        self.only_software
     }
 
     /// Why the device cannot go on. Nothing runs then, and nothing is admitted any more.

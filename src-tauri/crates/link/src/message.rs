@@ -194,8 +194,10 @@ pub enum DeviceTrouble {
     NoAdapter,
     /// It was there and is gone: unplugged, reset, or its driver updated.
     Lost,
-    /// Its memory does not suffice.
+    /// Its memory did not suffice when it was asked for some.
     OutOfMemory,
+    /// It says that it has less memory than the model needs, before any was asked for.
+    NoRoom,
     /// Its driver does not accept a kernel.
     Pipeline,
     /// It did not finish its work in time.
@@ -234,6 +236,8 @@ pub struct Tuning {
     pub tried: u32,
     /// Ways that gave wrong results or failed.
     pub failed: u32,
+    /// Ways that the card has. For the rest of them there was no time.
+    pub of: u32,
     /// All of it as the engine wants it back at the next start, at most [`Self::MAX_CHOICE`] bytes. It depends on card, driver, kernels
     /// and model, and the worker refuses it when one of them has changed.
     pub choice: Vec<u8>,
@@ -443,6 +447,7 @@ mod tests {
             chunk_micros: 0,
             tried: 0,
             failed: 0,
+            of: 0,
             choice: vec![0; choice],
         };
         assert!(tuning(256, 2048).is_bounded() && tuning(0, 1).is_bounded());
@@ -487,6 +492,7 @@ mod tests {
                     chunk_micros: u64::MAX,
                     tried: 3,
                     failed: 0,
+                    of: 5,
                     choice: vec![7; Tuning::MAX_CHOICE],
                 }),
                 reason: Some("the driver changed".to_owned()),

@@ -95,4 +95,9 @@ impl Child {
     pub fn log(&self) -> String {
         self.log.text()
     }
+
+    /// Nothing of what it wrote so far is of interest any more.
+    pub fn forget_log(&self) {
+        self.log.forget();
+    }
 }

@@ -32,6 +32,11 @@ impl Log {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Lets go of everything so far.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn push(&self, bytes: &[u8]) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
@@ -53,5 +58,8 @@ mod tests {
         let text = log.text();
         assert_eq!(text.len(), KEPT);
         assert!(text.ends_with("athe end"));
+        log.forget();
+        log.fill(b"more".as_slice());
+        assert_eq!(log.text(), "more");
     }
 }

@@ -109,6 +109,8 @@ pub enum Report {
     },
     /// How kernels are cut for the card, and why that was found out now.
     Tuned(Box<Tuning>, Option<String>),
+    /// No card was found but software, and the processor computes.
+    OnlySoftware,
     /// The model is ready.
     Loaded(Box<ModelFacts>),
     /// The model can't be served, with the reason.
@@ -293,6 +295,7 @@ fn tuning(choice: &tune::Choice) -> Tuning {
         chunk_micros: choice.measured.chunk_micros,
         tried: choice.tried,
         failed: choice.failed,
+        of: choice.of,
         choice: choice.to_bytes(),
     }
 }
@@ -301,6 +304,8 @@ fn tuning(choice: &tune::Choice) -> Tuning {
 fn device_failure(fault: &DeviceFault) -> Failure {
     let kind = match fault {
         DeviceFault::Lost { .. } => DeviceTrouble::Lost,
+        // Known beforehand, out of what the card says of itself: asking again changes nothing.
+        DeviceFault::OutOfMemory { limit: Some(_), .. } => DeviceTrouble::NoRoom,
         DeviceFault::OutOfMemory { .. } => DeviceTrouble::OutOfMemory,
         DeviceFault::Pipeline { .. } => DeviceTrouble::Pipeline,
         DeviceFault::Hung { .. } => DeviceTrouble::Hung,
@@ -363,6 +368,9 @@ impl Loaded {
         let (mut engine, outcome) = started.map_err(|error| start_failure(&error))?;
         if let Some(tune::Outcome { choice, reason }) = outcome {
             report(Report::Tuned(Box::new(tuning(&choice)), reason.map(|reason| reason.to_string())));
+        }
+        if engine.only_software() {
+            report(Report::OnlySoftware);
         }
         if let Some((steps, fault)) = setup.fails {
             engine.fail_after(steps, fault);

@@ -31,6 +31,10 @@ use crate::pipe::{OnGone, Pipe};
 use crate::randomness::SystemRandomness;
 use crate::threads;
 
+/// What the app's log is told where a card was wanted and there is only a program that plays one.
+const ONLY_SOFTWARE: &str = "there is no graphics card, only software that plays one; the processor computes, which is faster \
+                             (--backend wgpu takes the software)";
+
 /// Everything the worker has of the outside world.
 pub struct World {
     /// What the app says.
@@ -278,6 +282,10 @@ impl Server {
             }
             Report::Tuned(tuning, reason) => {
                 self.pipe.say(&FromWorker::Tuned { tuning, reason });
+                Ok(())
+            }
+            Report::OnlySoftware => {
+                self.log(LogLevel::Info, ONLY_SOFTWARE);
                 Ok(())
             }
             Report::NotLoaded(failure) => Err(fail(&self.pipe, failure)),

@@ -161,7 +161,9 @@ impl Trial {
         let Candidate { name: candidate, setup } = passed.swap_remove(fastest.index);
         cuda.card = cuda.card.clone().cut(setup);
         let (measured, tried, failed) = (fastest.measured, fastest.tried, sound.failed + fastest.failed);
-        Ok(Outcome { choice: Choice { key: self.key, candidate, measured, tried, failed }, reason: Some(reason) })
+        let of = candidates().len() as u32;
+        let choice = Choice { key: self.key, candidate, measured, tried, failed, of };
+        Ok(Outcome { choice, reason: Some(reason) })
     }
 }
 

@@ -7,7 +7,7 @@ pub const MAX_BYTES: usize = 2048;
 /// Most bytes of a text in one.
 const MAX_TEXT: usize = 256;
 /// Grows when the meaning of a field changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything that a choice depends on. Another value of any of it, and the choice is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ pub struct Choice {
     pub tried: u32,
     /// Candidates that failed the comparison with the processor, or while they were measured.
     pub failed: u32,
+    /// Candidates that the card has. Where time ended before all of them were tried or failed, those were the first ones.
+    pub of: u32,
 }
 
 /// Why stored bytes are no choice.
@@ -123,6 +125,7 @@ struct Stored {
     measured: Measured,
     tried: u32,
     failed: u32,
+    of: u32,
 }
 
 /// Of any version.
@@ -134,8 +137,8 @@ struct Versioned {
 impl Choice {
     /// The bytes to keep, at most [`MAX_BYTES`] for texts of usual length.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Self { key, candidate, measured, tried, failed } = self.clone();
-        let stored = Stored { version: VERSION, key, candidate, measured, tried, failed };
+        let Self { key, candidate, measured, tried, failed, of } = self.clone();
+        let stored = Stored { version: VERSION, key, candidate, measured, tried, failed, of };
         // Nothing in it can fail to become JSON.
         serde_json::to_vec(&stored).unwrap_or_default()
     }
@@ -149,7 +152,7 @@ impl Choice {
         if version != u64::from(VERSION) {
             return Err(Unreadable::Version { found: version });
         }
-        let Stored { key, candidate, measured, tried, failed, .. } =
+        let Stored { key, candidate, measured, tried, failed, of, .. } =
             serde_json::from_slice(bytes).map_err(|_| Unreadable::Form)?;
         let texts =
             [("card", &key.adapter), ("driver", &key.driver), ("interface", &key.api), ("candidate", &candidate)];
@@ -161,7 +164,20 @@ impl Choice {
         if measured.step_micros == 0 || measured.chunk_micros == 0 || measured.chunk_tokens == 0 || tried == 0 {
             return Err(Unreadable::Value { field: "measurement" });
         }
-        Ok(Self { key, candidate, measured, tried, failed })
+        if tried.checked_add(failed).is_none_or(|seen| seen > of) {
+            return Err(Unreadable::Value { field: "number of ways" });
+        }
+        Ok(Self { key, candidate, measured, tried, failed, of })
+    }
+
+    /// How many of the card's candidates, from the first one on, were tried or failed.
+    pub(crate) fn seen(&self) -> u32 {
+        self.tried.saturating_add(self.failed)
+    }
+
+    /// Whether there is nothing left to try.
+    pub fn is_finished(&self) -> bool {
+        self.seen() >= self.of
     }
 }
 
@@ -222,6 +238,7 @@ pub(super) mod tests {
             measured: Measured { step_micros: 9_000, chunk_tokens: 64, chunk_micros: 30_000 },
             tried: 5,
             failed: 1,
+            of: 7,
         }
     }
 
@@ -236,10 +253,10 @@ pub(super) mod tests {
     #[test]
     fn the_bytes_of_a_choice_are_those_of_earlier_builds() {
         let golden = concat!(
-            r#"{"version":1,"key":{"adapter":"GeForce RTX 3060","vendor":4318,"device":9475,"api":"Vulkan","#,
+            r#"{"version":2,"key":{"adapter":"GeForce RTX 3060","vendor":4318,"device":9475,"api":"Vulkan","#,
             r#""driver":"NVIDIA 550.1","kernels":"0101010101010101010101010101010101010101010101010101010101010101","#,
             r#""model":"abababababababababababababababababababababababababababababababab"},"candidate":"w64-l64-r4","#,
-            r#""measured":{"step_micros":9000,"chunk_tokens":64,"chunk_micros":30000},"tried":5,"failed":1}"#
+            r#""measured":{"step_micros":9000,"chunk_tokens":64,"chunk_micros":30000},"tried":5,"failed":1,"of":7}"#
         );
         assert_eq!(String::from_utf8(choice().to_bytes()).unwrap(), golden);
     }
@@ -268,11 +285,13 @@ pub(super) mod tests {
             assert!(text.contains(from), "{from}");
             Choice::from_bytes(text.replace(from, to).as_bytes()).unwrap_err()
         };
-        assert_eq!(change("\"version\":1", "\"version\":2"), Unreadable::Version { found: 2 });
-        assert_eq!(change("\"version\":1", "\"version\":-1"), Unreadable::Form);
+        assert_eq!(change("\"version\":2", "\"version\":1"), Unreadable::Version { found: 1 });
+        assert_eq!(change("\"version\":2", "\"version\":-1"), Unreadable::Form);
         assert_eq!(change("step_micros", "steps"), Unreadable::Form);
         assert_eq!(change("\"tried\":5", "\"tried\":5,\"more\":1"), Unreadable::Form);
         assert_eq!(change("9000", "0"), Unreadable::Value { field: "measurement" });
+        assert_eq!(change("\"of\":7", "\"of\":5"), Unreadable::Value { field: "number of ways" });
+        assert_eq!(change("\"tried\":5", "\"tried\":4294967295"), Unreadable::Value { field: "number of ways" });
         assert_eq!(change("NVIDIA 550.1", "a\\u0007b"), Unreadable::Value { field: "driver" });
         assert_eq!(change("w64-l64-r4", &"w".repeat(257)), Unreadable::Value { field: "candidate" });
         assert_eq!(change("0101", "01x1"), Unreadable::Form);

@@ -59,6 +59,14 @@ pub enum Reason {
         /// Which.
         name: String,
     },
+    /// Time ended before every way that this card has was tried: it goes on where it ended.
+    #[error("only {seen} of {of} ways had been tried")]
+    Unfinished {
+        /// Ways that were tried or failed.
+        seen: u32,
+        /// Ways that there are.
+        of: u32,
+    },
     /// What is stored cannot be read.
     #[error("the stored choice cannot be used: {0}")]
     Unreadable(#[from] Unreadable),

@@ -128,11 +128,20 @@ struct Tuning {
     deadline: Duration,
     /// Text before every kernel.
     preamble: &'static str,
+    /// How long trying out may take; `None`: as suits the card's kind.
+    limits: Option<crate::tune::search::Limits>,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { binding_bytes: None, memory_bytes: None, shape: None, deadline: Duration::from_secs(30), preamble: "" }
+        Self {
+            binding_bytes: None,
+            memory_bytes: None,
+            shape: None,
+            deadline: Duration::from_secs(30),
+            preamble: "",
+            limits: None,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Whether a card computes what the processor computes: a small model with the heads, the family and the tensor types of the one that
-//! is to run, so that the same kernels are tried, for a second or two.
+//! is to run, so that the same kernels are tried, for a second or two. Whoever was tried out before is compared again at every start.
 //!
 //! Products come first and by themselves: with activations that are whole numbers nothing is rounded but the sums, so a row that a
 //! driver leaves out or reads from the wrong place is seen at once, in a model it would drown in everything else.

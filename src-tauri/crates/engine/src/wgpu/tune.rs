@@ -11,7 +11,7 @@ use crate::fault::DeviceFault;
 use crate::model::Model;
 use crate::scheduler::{Options, StartError};
 use crate::tune::search::{self, Candidate, Limits};
-use crate::tune::{self, Choice, Key, Measured, Outcome, Progress, Session, measure};
+use crate::tune::{self, Choice, Key, Measured, Outcome, Progress, Reason, Session, measure};
 
 use super::gpu::{self, Gpu};
 use super::kernels::Kernels;
@@ -148,7 +148,8 @@ fn on(gpu: &Arc<Gpu>, kernels: Kernels) -> Kernels {
     anew
 }
 
-/// Brings a model to a card as was chosen for both before, or tries out how.
+/// Brings a model to a card as was chosen for both before, or tries out how. Whatever was stored, the card shows at every start that it
+/// computes what the processor does: a driver may have been right yesterday.
 pub(super) fn start(
     model: Model,
     options: &Options,
@@ -160,68 +161,188 @@ pub(super) fn start(
     let key = key(&about, model.sha256());
     let mut candidates = candidates(&about);
     let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
-    let reason = match tune::stored(session.stored, &key, &names) {
+    let of = candidates.len() as u32;
+    let (known, reason) = match tune::stored(session.stored, &key, &names) {
         Ok(choice) => {
-            candidates.retain(|candidate| candidate.name == choice.candidate);
-            let shape = candidates.pop().map(|candidate| candidate.setup);
-            super::admit(gpu::room(&adapter, &about), &model, options, shape.as_ref(), tuning)?;
-            let gpu = Gpu::open_for(options.context, &adapter, about, tuning.deadline)?;
-            let kernels = kernels(&gpu, shape, tuning);
-            let mut card = Wgpu::load(kernels, model, options, tuning)?;
-            card.warm_up()?;
-            return Ok((card, Outcome { choice, reason: None }));
+            let reason = (!choice.is_finished()).then(|| Reason::Unfinished { seen: choice.seen(), of });
+            (Some(choice), reason)
         }
-        Err(reason) => reason,
+        Err(reason) => (None, Some(reason)),
     };
-    let limits = limits(about.kind);
-    let count = candidates.len() as u32;
+    let chosen =
+        known.as_ref().map_or(0, |choice| names.iter().position(|name| *name == choice.candidate).unwrap_or(0));
     // Whoever has no room for the model need not be tried out, and opening a card takes memory too.
-    let shape = candidates.first().map(|candidate| &candidate.setup);
-    super::admit(gpu::room(&adapter, &about), &model, options, shape, tuning)?;
-    let mut gpu = Gpu::open_for(options.context, &adapter, about.clone(), tuning.deadline)?;
-    let likeness = Likeness::of(&model);
-    let started = Instant::now();
-    let sound = search::test(candidates, limits.test, &mut || started.elapsed(), &mut |number, candidate| {
-        (session.progress)(Progress::Testing { number, of: count });
-        if gpu.is_lost() {
-            // The one before it was too much for the driver.
-            gpu = Gpu::open_for(options.context, &adapter, about.clone(), tuning.deadline)?;
+    let shape = candidates.get(chosen).map(|candidate| candidate.setup.clone());
+    super::admit(gpu::room(&adapter, &about), &model, options, shape.as_ref(), tuning)?;
+    let mut trial = Trial {
+        gpu: Gpu::open_for(options.context, &adapter, about.clone(), tuning.deadline)?,
+        likeness: Likeness::of(&model),
+        limits: tuning.limits.unwrap_or_else(|| limits(about.kind)),
+        adapter,
+        about,
+        options,
+        tuning,
+    };
+    let Some(choice) = known else {
+        let sound = trial.test(candidates, 1, of, session)?;
+        let (card, found) = trial.measure(model, sound, None, session)?;
+        return Ok((card, Outcome { choice: found.choice(key, of), reason }));
+    };
+    let shape = shape.unwrap_or_else(|| Shape::of(&trial.about));
+    let before = trial.likeness.test(kernels(&trial.gpu, Some(shape), tuning), tuning)?;
+    if reason.is_none() {
+        let mut card = Wgpu::load(before, model, options, tuning)?;
+        card.warm_up()?;
+        return Ok((card, Outcome { choice, reason: None }));
+    }
+    let left = candidates.split_off((choice.seen() as usize).min(candidates.len()));
+    let count = left.len() as u32;
+    let sound = match trial.test(left, choice.seen() + 1, of, session) {
+        Err(DeviceFault::Hung { seconds }) => return Err(DeviceFault::Hung { seconds }.into()),
+        // None of the others can be used.
+        Err(_) => Tested { passed: Vec::new(), failed: (0..count).collect() },
+        Ok(sound) => sound,
+    };
+    let (card, found) = trial.measure(model, sound, Some((choice.candidate.clone(), before)), session)?;
+    let found = Found { tried: choice.tried + found.tried, failed: choice.failed + found.failed, ..found };
+    Ok((card, Outcome { choice: found.choice(key, of), reason }))
+}
+
+/// A card that is being tried out.
+struct Trial<'a> {
+    gpu: Arc<Gpu>,
+    adapter: wgpu::Adapter,
+    about: Adapter,
+    likeness: Likeness,
+    limits: Limits,
+    options: &'a Options,
+    tuning: &'a Tuning,
+}
+
+/// Candidates by their places among those that were to be tested.
+struct Tested {
+    passed: Vec<(u32, String, Kernels)>,
+    failed: Vec<u32>,
+}
+
+/// What came of measuring: the best, and how many of the first candidates were measured or failed.
+struct Found {
+    candidate: String,
+    measured: Measured,
+    tried: u32,
+    failed: u32,
+}
+
+impl Found {
+    fn choice(self, key: Key, of: u32) -> Choice {
+        let Self { candidate, measured, tried, failed } = self;
+        Choice { key, candidate, measured, tried, failed, of }
+    }
+}
+
+impl Trial<'_> {
+    /// Opens the card anew if what was tried last was too much for its driver.
+    fn reopen(&mut self) -> Result<(), DeviceFault> {
+        if self.gpu.is_lost() {
+            let (options, deadline) = (self.options, self.tuning.deadline);
+            self.gpu = Gpu::open_for(options.context, &self.adapter, self.about.clone(), deadline)?;
         }
-        let kernels = kernels(&gpu, Some(candidate.setup), tuning);
-        Ok((candidate.name, likeness.test(kernels, tuning)?))
-    })?;
-    let of = sound.passed.len() as u32;
-    // Compiled kernels of a card that was lost meanwhile are of no use.
-    if gpu.is_lost() {
-        gpu = Gpu::open_for(options.context, &adapter, about, tuning.deadline)?;
+        Ok(())
     }
-    let mut names = Vec::new();
-    let mut ready = Vec::new();
-    for (name, kernels) in sound.passed {
-        names.push(name);
-        ready.push(Some(on(&gpu, kernels)));
+
+    /// Compares candidates with the processor; the first of them is this one of so many.
+    fn test(
+        &mut self,
+        candidates: Vec<Candidate<Shape>>,
+        first: u32,
+        of: u32,
+        session: &mut Session<'_>,
+    ) -> Result<Tested, DeviceFault> {
+        let started = Instant::now();
+        let mut failed = Vec::new();
+        let sound = search::test(candidates, self.limits.test, &mut || started.elapsed(), &mut |number, candidate| {
+            (session.progress)(Progress::Testing { number: first + number - 1, of });
+            self.reopen()?;
+            let kernels = kernels(&self.gpu, Some(candidate.setup), self.tuning);
+            match self.likeness.test(kernels, self.tuning) {
+                Ok(kernels) => Ok((number - 1, candidate.name, kernels)),
+                Err(fault) => {
+                    failed.push(number - 1);
+                    Err(fault)
+                }
+            }
+        })?;
+        Ok(Tested { passed: sound.passed, failed })
     }
-    let none = || DeviceFault::Refused { reason: "there is no way to run kernels on it".to_owned() };
-    let first = ready.first_mut().and_then(Option::take).ok_or_else(none)?;
-    let mut card = Wgpu::load(first, model, options, tuning)?;
-    let mut current = 0;
-    let started = Instant::now();
-    let fastest = search::fastest(ready.len(), limits.measure, &mut || started.elapsed(), &mut |index| {
-        (session.progress)(Progress::Measuring { number: index as u32 + 1, of });
-        if let Some(kernels) = ready[index].take() {
-            ready[current] = Some(card.reshape(kernels, options)?);
-            current = index;
+
+    /// Brings the model to the card and measures it there with what passed, and first with the best of an earlier start. Leaves it with
+    /// the fastest.
+    fn measure(
+        mut self,
+        model: Model,
+        tested: Tested,
+        before: Option<(String, Kernels)>,
+        session: &mut Session<'_>,
+    ) -> Result<(Wgpu, Found), DeviceFault> {
+        // Compiled kernels of a card that was lost meanwhile are of no use.
+        self.reopen()?;
+        let of = (tested.passed.len() + usize::from(before.is_some())) as u32;
+        let mut names = Vec::new();
+        let mut places = Vec::new();
+        let mut ready = Vec::new();
+        let known = before.is_some();
+        let passed = tested.passed.into_iter().map(|(place, name, kernels)| (Some(place), name, kernels));
+        for (place, name, kernels) in before.map(|(name, kernels)| (None, name, kernels)).into_iter().chain(passed) {
+            places.extend(place);
+            names.push(name);
+            ready.push(Some(on(&self.gpu, kernels)));
         }
-        card.measure(options)
-    })?;
-    if let Some(kernels) = ready.get_mut(fastest.index).and_then(Option::take) {
-        drop(card.reshape(kernels, options)?);
+        let none = || DeviceFault::Refused { reason: "there is no way to run kernels on it".to_owned() };
+        let first = ready.first_mut().and_then(Option::take).ok_or_else(none)?;
+        let options = self.options;
+        let mut card = Wgpu::load(first, model, options, self.tuning)?;
+        let mut current = 0;
+        let mut time = |index: usize| {
+            (session.progress)(Progress::Measuring { number: index as u32 + 1, of });
+            if let Some(kernels) = ready.get_mut(index).and_then(Option::take) {
+                let others = card.reshape(kernels, options)?;
+                if let Some(place) = ready.get_mut(current) {
+                    *place = Some(others);
+                }
+                current = index;
+            }
+            card.measure(options)
+        };
+        // That of an earlier start is measured again, because it was another hour, and takes no time from the others.
+        let mut best = if known { Some((0, time(0)?)) } else { None };
+        let started = Instant::now();
+        let mut measured = Vec::new();
+        let mut failed = tested.failed;
+        let fastest = search::fastest(places.len(), self.limits.measure, &mut || started.elapsed(), &mut |index| {
+            let found = time(index + usize::from(known));
+            if found.is_ok() { &mut measured } else { &mut failed }.extend(places.get(index));
+            found
+        });
+        match fastest {
+            Ok(found) if best.is_none_or(|(_, best): (_, Measured)| found.measured.cost() < best.cost()) => {
+                best = Some((found.index + usize::from(known), found.measured));
+            }
+            Err(fault) if best.is_none() || matches!(fault, DeviceFault::Hung { .. } | DeviceFault::Lost { .. }) => {
+                return Err(fault);
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let (index, micros) = best.ok_or_else(none)?;
+        if let Some(kernels) = ready.get_mut(index).and_then(Option::take) {
+            drop(card.reshape(kernels, options)?);
+        }
+        card.warm_up()?;
+        // The next start goes on with the first for which there was no time, and with what failed behind it.
+        let seen = (0..).take_while(|place| measured.contains(place) || failed.contains(place)).count() as u32;
+        let before = |places: &[u32]| places.iter().filter(|&&place| place < seen).count() as u32;
+        let (tried, failed) = (before(&measured), before(&failed));
+        Ok((card, Found { candidate: names.swap_remove(index), measured: micros, tried, failed }))
     }
-    card.warm_up()?;
-    let candidate = names.swap_remove(fastest.index);
-    let failed = sound.failed + fastest.failed;
-    let choice = Choice { key, candidate, measured: fastest.measured, tried: fastest.tried, failed };
-    Ok((card, Outcome { choice, reason: Some(reason) }))
 }
 
 impl Wgpu {

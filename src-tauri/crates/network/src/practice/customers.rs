@@ -104,7 +104,12 @@ impl Customer {
             let model = self.wait_for_model().await;
             if let Err(error) = self.talk(&model, question).await {
                 self.diary.failed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, "practice: a question got no answer");
+                // Whoever served was free to leave, as it does at the end of each practice.
+                if matches!(self.served_model().await, Ok(None)) {
+                    tracing::info!(%error, "practice: nobody serves the model any more, so a question is put off");
+                } else {
+                    tracing::warn!(%error, "practice: a question got no answer");
+                }
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
@@ -141,6 +146,7 @@ impl Customer {
         for turn in &question.turns {
             if !before.is_empty() {
                 self.think().await;
+                self.wait_for_model().await;
             }
             let (path, body) = questions::request(model, question, turn, &before, &manner);
             self.diary.asked.fetch_add(1, Ordering::Relaxed);

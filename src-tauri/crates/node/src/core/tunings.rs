@@ -8,6 +8,8 @@ use super::Out;
 pub const MOST: usize = 8;
 /// Longest reason that is shown.
 const MOST_REASON: usize = 400;
+/// Why a card is tried out whose worker was given nothing on purpose. The worker itself cannot tell that from a first start.
+const ASKED_FOR: &str = "the owner asked for it";
 
 /// What an earlier start found out, as it is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl Tunings {
             return None;
         }
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect::<String>();
-        let reason = reason.map(|reason| plain(&reason));
+        let reason = reason.map(|reason| if self.anew { ASKED_FOR.to_owned() } else { plain(&reason) });
         let tuning =
             Tuning { card: plain(&tuning.card), driver: plain(&tuning.driver), way: plain(&tuning.way), ..tuning };
         let Some(why) = &reason else {
@@ -145,10 +147,12 @@ impl Tunings {
             choice: tuning.choice.clone(),
             found_unix_ms: out.now.unix_ms,
         };
-        let Tuning { card, way, tried, failed, .. } = &tuning;
+        let Tuning { card, way, tried, failed, of, .. } = &tuning;
+        let left = of.saturating_sub(tried.saturating_add(*failed));
+        let left = if left > 0 { format!(", {left} of {of} were not reached in time") } else { String::new() };
         out.log(
             LogLevel::Info,
-            format!("{card} was tried out: {way} is the best of {tried}, {failed} failed; because {why}"),
+            format!("{card} was tried out: {way} is the best of {tried}, {failed} failed{left}; because {why}"),
         );
         self.shown = Some(Box::new(ShownTuning { found_unix_ms: Some(out.now.unix_ms), tuning, reason }));
         // Another worker of this run need not do it again.

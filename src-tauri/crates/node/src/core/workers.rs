@@ -78,6 +78,8 @@ pub(super) struct Workers {
     device_failures: u32,
     /// Why the processor is used although the card was wanted.
     fallback: Option<String>,
+    /// The next start is no second try of the same, so it need not wait.
+    at_once: bool,
     /// The owner lets a graphics card be used.
     wants_card: bool,
 }
@@ -100,6 +102,7 @@ impl Workers {
             restart_unix_ms: None,
             device_failures: 0,
             fallback: None,
+            at_once: false,
             wants_card: settings.configuration.backend != BackendKind::Cpu,
         }
     }
@@ -328,11 +331,7 @@ impl Workers {
             FromWorker::Failed(Failure::Device { kind, text })
                 if self.is_running() && kind != DeviceTrouble::NoAdapter =>
             {
-                if kind == DeviceTrouble::Wrong {
-                    // What computes wrongly computes wrongly again.
-                    self.device_failures = self.device_failures.max(DEVICE_TRIES - 1);
-                }
-                self.device_failed(text, out);
+                self.device_failed(kind, text, out);
             }
             FromWorker::Failed(failure) if self.is_running() => self.give_up(sentence(&failure), out),
             FromWorker::Enabled(enabled) => {
@@ -378,10 +377,18 @@ impl Workers {
         }
     }
 
-    /// The card failed. It is tried again after a pause; after the third time in a row the processor takes over.
-    fn device_failed(&mut self, text: String, out: &mut Out<'_>) {
-        self.count_device_failure(&text, out);
-        out.log(LogLevel::Error, format!("the graphics card failed ({} in a row): {text}", self.device_failures));
+    /// The card failed. It is tried again after a pause; after the third time in a row the processor takes over. Where another start
+    /// would end in the same way, that is at once.
+    fn device_failed(&mut self, kind: DeviceTrouble, text: String, out: &mut Out<'_>) {
+        if matches!(kind, DeviceTrouble::Wrong | DeviceTrouble::NoRoom) {
+            out.log(LogLevel::Error, format!("the graphics card is not used: {text}"));
+            self.take_over(&text, out);
+            self.at_once = true;
+        } else {
+            self.device_failures = self.device_failures.saturating_add(1);
+            out.log(LogLevel::Error, format!("the graphics card failed ({} in a row): {text}", self.device_failures));
+            self.judge_device(&text, out);
+        }
         self.last_end = Some(text);
         self.kill_now(out);
     }
@@ -390,13 +397,20 @@ impl Workers {
     fn suspect_device(&mut self, how: &str, out: &mut Out<'_>) {
         let used_card = self.model.as_ref().is_none_or(|model| model.backend != "cpu");
         if self.wants_card && used_card {
-            self.count_device_failure(how, out);
+            self.device_failures = self.device_failures.saturating_add(1);
+            self.judge_device(how, out);
         }
     }
 
-    fn count_device_failure(&mut self, why: &str, out: &mut Out<'_>) {
-        self.device_failures = self.device_failures.saturating_add(1);
-        if self.device_failures >= DEVICE_TRIES && self.fallback.is_none() {
+    fn judge_device(&mut self, why: &str, out: &mut Out<'_>) {
+        if self.device_failures >= DEVICE_TRIES {
+            self.take_over(why, out);
+        }
+    }
+
+    /// From now on the model runs on the processor.
+    fn take_over(&mut self, why: &str, out: &mut Out<'_>) {
+        if self.fallback.is_none() {
             out.log(LogLevel::Error, "the processor takes over until this is started anew");
             self.fallback = Some(why.to_owned());
         }
@@ -419,6 +433,7 @@ impl Workers {
             self.device_failures = 0;
         }
         let asked = self.asked_to_yield.take();
+        let at_once = std::mem::take(&mut self.at_once);
         if let Some(asked) = asked {
             let took = departure.gone_at.saturating_sub(asked);
             self.freed = Some(Freed { took, departure });
@@ -428,7 +443,8 @@ impl Workers {
             (Some(why), _) => WorkerState::Failed(why),
             (None, Some(_)) => WorkerState::Gone,
             (None, None) => {
-                let pause = self.backoff.pause();
+                // The processor has failed at nothing.
+                let pause = if at_once { Duration::ZERO } else { self.backoff.pause() };
                 let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
                 self.restart_unix_ms = Some(out.now.unix_ms.saturating_add(pause_ms));
                 WorkerState::Waiting { until: now.saturating_add(pause) }

@@ -52,6 +52,9 @@ impl Pipe {
     }
 }
 
+/// Mesa's drivers write a line of this beginning at every start, because the worker has no such folder.
+const OF_EVERY_START: &str = "error: XDG_RUNTIME_DIR ";
+
 /// A process that was started, until it is gone.
 pub(super) struct Process {
     child: Child,
@@ -84,7 +87,7 @@ impl Process {
             let pid = child.pid();
             spawn("worker-read", move || {
                 let _ = hearing.blocking_send(Input::WorkerStarted { generation, pid });
-                if let Err(why) = read_all(channel.reader, generation, &hearing, &lanes) {
+                if let Err(why) = read_all(channel.reader, generation, &killing, &hearing, &lanes) {
                     let _ = hearing.blocking_send(Input::WorkerGarbled { generation, why });
                 }
                 // Whoever closed the pipe can't serve.
@@ -148,6 +151,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()>
 fn read_all(
     mut reader: Reader,
     generation: Generation,
+    child: &Child,
     inputs: &mpsc::Sender<Input>,
     lanes: &Lanes,
 ) -> Result<(), String> {
@@ -167,6 +171,10 @@ fn read_all(
                     // Said here and not by the core, because the bytes that end the job are next in this pipe.
                     if let Some(lane) = message.ends_a_paid_job() {
                         relay::order(lanes, lane, Order::Hold);
+                    }
+                    if matches!(message, FromWorker::Ready(_)) {
+                        // What was written while it started did it no harm.
+                        child.forget_log();
                     }
                     let message = Box::new(message);
                     if inputs.blocking_send(Input::Worker { generation, message }).is_err() {
@@ -195,7 +203,8 @@ fn write_all(mut writer: Writer, orders: &Receiver<Vec<u8>>) {
 }
 
 fn last_line(log: &str) -> String {
-    let line = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let line =
+        log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with(OF_EVERY_START)).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
@@ -207,5 +216,8 @@ mod tests {
     fn the_last_words_are_one_line_without_control_characters() {
         assert_eq!(last_line("one\ntwo\x1b[31m!\n\n"), "two[31m!");
         assert_eq!(last_line(""), "");
+        let always = "error: XDG_RUNTIME_DIR is invalid or not set in the environment.\n";
+        assert_eq!(last_line(always), "", "that is no cause of anything");
+        assert_eq!(last_line(&format!("free(): invalid pointer\n{always}")), "free(): invalid pointer");
     }
 }

@@ -1,12 +1,18 @@
 use engine::DeviceFault;
+use engine::adapter::AdapterKind;
 use link::FromWorker;
-use link::message::{BackendKind, DeviceTrouble, Failure, Tuning};
+use link::message::{BackendKind, DeviceTrouble, Failure, LogLevel, ModelFacts, Tuning};
 use serde_json::json;
 use worker::serve::Stopped;
 
 use crate::app::{MODEL, Rig, tiny_model};
 
 const RAW: &str = "/v1/completions";
+
+/// Whether this machine has a graphics card that is none of software's.
+pub(crate) fn has_card() -> bool {
+    engine::adapter::adapters().iter().any(|it| it.kind != AdapterKind::Software && it.unusable.is_none())
+}
 
 /// Whether this machine has a graphics card that can be used, software ones included.
 pub(crate) fn has_adapter() -> bool {
@@ -24,6 +30,7 @@ fn a_card_that_fails_ends_running_jobs_with_an_ordinary_answer_and_is_told_by_na
         (DeviceFault::Hung { seconds: 20 }, DeviceTrouble::Hung),
         (DeviceFault::Lost { reason: "unplugged".to_owned() }, DeviceTrouble::Lost),
         (DeviceFault::OutOfMemory { what: "a game", wanted: Some(9), limit: None }, DeviceTrouble::OutOfMemory),
+        (DeviceFault::OutOfMemory { what: "a model", wanted: Some(9), limit: Some(8) }, DeviceTrouble::NoRoom),
         (DeviceFault::Pipeline { kernel: "product".to_owned(), reason: "no".to_owned() }, DeviceTrouble::Pipeline),
     ] {
         let text = fault.to_string();
@@ -90,28 +97,57 @@ fn a_card_serves_and_ready_names_it_and_it_is_tried_out_once() {
     if !has_adapter() {
         return;
     }
-    let mut known = Vec::new();
-    for backend in [BackendKind::Auto, BackendKind::Wgpu { adapter: None }] {
+    let mut known: Vec<Vec<u8>> = Vec::new();
+    // Where time ends the first trial, later starts bring it to its end.
+    let mut is_finished = false;
+    for start in 0.. {
         let tunings = known.clone();
         let mut rig = Rig::connected(|configuration| {
-            configuration.backend = backend;
+            configuration.backend = BackendKind::Wgpu { adapter: None };
             configuration.tunings = tunings;
         });
-        let facts = rig.said.iter().find_map(|said| match said {
-            FromWorker::Ready(facts) => Some(facts.clone()),
-            _ => None,
-        });
-        let facts = facts.unwrap();
+        let facts = ready(&rig);
         assert_eq!(facts.backend, "wgpu");
         assert_eq!(facts.passed_over, None);
         assert!(facts.adapter.is_some_and(|adapter| !adapter.is_empty()));
         let (tries, tuning, reason) = of_the_card(&rig);
         assert!(tuning.is_bounded() && tuning.step_micros > 0 && tuning.chunk_micros > 0);
-        assert_eq!((tries > 0, reason.is_some()), (known.is_empty(), known.is_empty()), "{reason:?}");
+        assert_eq!((tries > 0, reason.is_some()), (!is_finished, !is_finished), "{reason:?}");
+        assert!((1..=tuning.of).contains(&(tuning.tried + tuning.failed)), "{tuning:?}");
+        if is_finished {
+            break;
+        }
+        assert_eq!(reason.unwrap().contains("nothing was stored"), start == 0);
+        is_finished = tuning.tried + tuning.failed == tuning.of;
+        assert!(start < tuning.of, "every start tries at least one");
         // The second time among what means nothing and what is another's.
         known = vec![vec![0xff; 9], b"{\"version\":1}".to_vec(), tuning.choice];
         let answer = rig.answer(RAW, &json!({"model": MODEL, "prompt": "hello", "max_tokens": 4, "temperature": 0}));
         assert_eq!(answer.json()["usage"]["completion_tokens"], 4);
+    }
+}
+
+fn ready(rig: &Rig) -> ModelFacts {
+    let found = rig.said.iter().find_map(|said| match said {
+        FromWorker::Ready(facts) => Some(facts.clone()),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+#[test]
+fn left_to_choose_the_processor_computes_where_only_software_plays_a_card_and_that_is_said_once() {
+    let rig = Rig::connected(|configuration| configuration.backend = BackendKind::Auto);
+    let facts = ready(&rig);
+    let told = rig.said.iter().filter(
+        |said| matches!(said, FromWorker::Log { level: LogLevel::Info, message } if message.contains("only software")),
+    );
+    let told = told.count();
+    if has_card() {
+        assert_eq!((facts.backend != "cpu", told), (true, 0), "{facts:?}");
+    } else {
+        let said = usize::from(has_adapter());
+        assert_eq!((facts.backend.as_str(), facts.adapter.as_deref(), told), ("cpu", None, said), "{facts:?}");
     }
 }
 

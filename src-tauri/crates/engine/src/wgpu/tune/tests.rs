@@ -149,18 +149,24 @@ fn begin(
 fn a_card_is_tried_out_once_and_again_when_something_changed() {
     let Some(adapter) = adapter() else { return };
     let file = synthetic::tiny();
-    let (started, said) = begin(adapter, &file, &[], &Tuning::default());
+    let hour = Duration::from_hours(1);
+    let generous = Tuning { limits: Some(Limits { test: hour, measure: hour }), ..Tuning::default() };
+    let (started, said) = begin(adapter, &file, &[], &generous);
     let (card, Outcome { choice, reason }) = started.unwrap();
     assert_eq!(reason, Some(Reason::First));
     assert!(matches!(said[0], Progress::Testing { number: 1, .. }), "{said:?}");
     assert!(matches!(said.last(), Some(Progress::Measuring { .. })), "{said:?}");
     assert!(choice.measured.generated_per_second().is_some() && choice.tried >= 1);
     assert_eq!(name(&card.kernels.shape), choice.candidate);
+    let ways = candidates(&card.gpu.about).len() as u32;
+    assert_eq!((choice.tried, choice.failed, choice.of), (ways, 0, ways), "with enough time every way is tried");
     println!("{choice:?}");
     drop(card);
 
     let stored = [choice.to_bytes()];
+    let begun = Instant::now();
     let (started, said) = begin(adapter, &file, &stored, &Tuning::default());
+    println!("a start with a stored choice, compared with the processor again: {:?}", begun.elapsed());
     let (card, outcome) = started.unwrap();
     assert_eq!(outcome, Outcome { choice: choice.clone(), reason: None });
     assert_eq!(said, []);
@@ -174,6 +180,52 @@ fn a_card_is_tried_out_once_and_again_when_something_changed() {
     assert!(!said.is_empty());
     assert_eq!(outcome.reason, Some(Reason::Driver { was: "Driver 0.9".to_owned(), is: choice.key.driver.clone() }));
     assert_eq!(outcome.choice.key, choice.key);
+}
+
+#[test]
+fn a_trial_that_time_ended_goes_on_at_the_next_start_until_every_way_was_tried() {
+    let Some(adapter) = adapter() else { return };
+    let file = synthetic::tiny();
+    let hurried =
+        Tuning { limits: Some(Limits { test: Duration::ZERO, measure: Duration::ZERO }), ..Tuning::default() };
+    let (started, _) = begin(adapter, &file, &[], &hurried);
+    let (card, Outcome { mut choice, .. }) = started.unwrap();
+    let ways = candidates(&card.gpu.about);
+    drop(card);
+    let of = ways.len() as u32;
+    assert_eq!((choice.tried, choice.failed, choice.of), (1, 0, of));
+    assert_eq!(choice.candidate, ways[0].name);
+    for seen in 1..of {
+        let (started, said) = begin(adapter, &file, &[choice.to_bytes()], &hurried);
+        let (card, outcome) = started.unwrap();
+        assert_eq!(outcome.reason, Some(Reason::Unfinished { seen, of }));
+        assert_eq!(said[0], Progress::Testing { number: seen + 1, of }, "it goes on, and does not begin again");
+        assert_eq!((outcome.choice.tried, outcome.choice.failed, outcome.choice.of), (seen + 1, 0, of));
+        assert_eq!(name(&card.kernels.shape), outcome.choice.candidate);
+        let new = &ways[seen as usize].name;
+        assert!([&choice.candidate, new].contains(&&outcome.choice.candidate), "{:?}", outcome.choice);
+        choice = outcome.choice;
+    }
+    let (started, said) = begin(adapter, &file, &[choice.to_bytes()], &hurried);
+    let (_, outcome) = started.unwrap();
+    assert_eq!((outcome, said), (Outcome { choice, reason: None }, Vec::new()));
+}
+
+/// What was right when it was tried out need not be so today.
+#[test]
+fn a_card_with_a_stored_choice_that_computes_something_else_now_is_noticed() {
+    let Some(adapter) = adapter() else { return };
+    let file = synthetic::tiny();
+    let (started, _) = begin(adapter, &file, &[], &Tuning::default());
+    let (_, Outcome { choice, .. }) = started.unwrap();
+    let lies = Tuning { preamble: "fn exp(x: f32) -> f32 { return 1.0 + x; }\n", ..Tuning::default() };
+    let of = choice.of;
+    for stored in [Choice { tried: of, failed: 0, ..choice.clone() }, Choice { tried: 1, failed: 0, ..choice }] {
+        let (started, said) = begin(adapter, &file, &[stored.to_bytes()], &lies);
+        let error = started.map(drop).unwrap_err();
+        assert!(matches!(error, StartError::Device(DeviceFault::Wrong { .. })), "{error}");
+        assert_eq!(said, []);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn tuning(card: &str, choice: u8) -> Tuning {
         chunk_micros: 32_000,
         tried: 3,
         failed: 1,
+        of: 4,
         choice: vec![choice],
     }
 }
@@ -102,7 +103,14 @@ fn an_owner_who_wants_a_card_tried_out_anew_gets_that_once() {
     let (mut stage, first) = begun(vec![known("a", 1)], true);
     assert!(first.is_empty());
     stage.feed(hears(1, tuned(tuning("a", 2), Some("nothing was stored"))));
+    // Something was, and it was not given to the worker.
+    let reason = stage.core.snapshot().tuning.unwrap().reason;
+    assert_eq!(reason.as_deref(), Some("the owner asked for it"));
+    stage.assert_logged(LogLevel::Info, "because the owner asked for it");
     assert_eq!(again(&mut stage), [vec![2]]);
+    stage.feed(hears(2, hello()));
+    stage.feed(hears(2, tuned(tuning("a", 3), Some("the driver changed"))));
+    assert_eq!(stage.core.snapshot().tuning.unwrap().reason.as_deref(), Some("the driver changed"));
 }
 
 #[test]
@@ -122,13 +130,40 @@ fn what_cannot_be_kept_or_comes_late_or_twice_is_left_alone() {
 
 #[test]
 fn a_card_that_computes_something_else_is_not_tried_three_times() {
+    check_given_up_at_once(DeviceTrouble::Wrong);
+}
+
+#[test]
+fn a_model_that_does_not_fit_on_the_card_is_not_tried_three_times() {
+    check_given_up_at_once(DeviceTrouble::NoRoom);
+}
+
+/// The processor takes over after the first time, without a pause, and the reason is told before that.
+#[track_caller]
+fn check_given_up_at_once(kind: DeviceTrouble) {
     let mut settings = settings(1, 1);
     settings.configuration.backend = BackendKind::Auto;
     let mut stage = Stage::with(settings, Remembered::default(), 0);
     stage.feed(Input::Tick);
     stage.feed(started(1));
     stage.feed(hears(1, hello()));
-    let failure = Failure::Device { kind: DeviceTrouble::Wrong, text: "wrong results".to_owned() };
+    let failure = Failure::Device { kind, text: "in its own words".to_owned() };
     stage.check(hears(1, FromWorker::Failed(failure)), [kill(1)]);
-    assert_eq!(stage.core.snapshot().fallback.as_deref(), Some("wrong results"));
+    assert_eq!(stage.core.snapshot().fallback.as_deref(), Some("in its own words"));
+    let errors = stage.log.iter().filter(|(level, _)| *level == LogLevel::Error).map(|(_, line)| line.as_str());
+    let expected =
+        ["the graphics card is not used: in its own words", "the processor takes over until this is started anew"];
+    assert_eq!(errors.collect::<Vec<_>>(), expected);
+    stage.check(exited(1), [start(2)]);
+    let told = stage.feed(started(2));
+    let on_processor =
+        |effect: &Effect| matches!(effect, Effect::Send(ToWorker::Configure(it)) if it.backend == BackendKind::Cpu);
+    assert!(told.iter().any(on_processor));
+}
+
+#[test]
+fn a_trial_that_is_not_at_its_end_says_what_is_left() {
+    let (mut stage, _) = begun(Vec::new(), false);
+    stage.feed(hears(1, tuned(Tuning { of: 6, ..tuning("a", 1) }, Some("because"))));
+    stage.assert_logged(LogLevel::Info, "is the best of 3, 1 failed, 2 of 6 were not reached in time; because because");
 }
