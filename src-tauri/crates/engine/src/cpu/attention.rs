@@ -97,15 +97,10 @@ impl Attention<'_> {
             math::softmax(self.level, scores, scale);
         }
         // Sums run in lanes by position, as if values were stored position after position. Lanes without any are zero.
-        room(lanes, queries * LANES * head_size);
         let all = pages_of(first, count)
             .map(|(index, _)| self.cache.page(pages, index, self.layer, List::Value, heads.kv_head));
-        Values { pages: all.collect(), head_size, positions: first..count, weights: scores }.sum(self.level, lanes);
-        for (lanes, out) in lanes.chunks_exact_mut(LANES * head_size).zip(heads.out.chunks_exact_mut(head_size)) {
-            // With a window, positions may begin at any lane.
-            math::fold_lanes(self.level, lanes, head_size, if first == 0 { count } else { LANES });
-            out.copy_from_slice(&lanes[..head_size]);
-        }
+        Values { pages: all.collect(), head_size, positions: first..count, weights: scores }
+            .sum(self.level, lanes, heads.out);
     }
 }
 
@@ -172,12 +167,13 @@ pub(super) struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// Adds the values of each lane up, times their weights, for each query.
-    fn sum(&self, level: Level, lanes: &mut [f32]) {
+    /// Adds the values of each lane up, times their weights, and the lanes in halves, for each query.
+    fn sum(&self, level: Level, lanes: &mut Vec<f32>, out: &mut [f32]) {
         match level {
             Level::Portable => {
-                lanes.fill(0.0);
-                for (lanes, weights) in lanes.chunks_exact_mut(LANES * self.head_size).zip(self.weights) {
+                room(lanes, LANES * self.head_size);
+                for (weights, out) in self.weights.iter().zip(out.chunks_exact_mut(self.head_size)) {
+                    lanes.fill(0.0);
                     for (position, &weight) in self.positions.clone().zip(weights) {
                         let values = self.of(position);
                         let lane = &mut lanes[position % LANES * self.head_size..][..self.head_size];
@@ -185,11 +181,26 @@ impl Values<'_> {
                             *sum = math::widen_f16(value).mul_add(weight, *sum);
                         }
                     }
+                    math::fold_lanes(level, lanes, self.head_size, self.used());
+                    out.copy_from_slice(&lanes[..self.head_size]);
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => x86::attention::sum(level, self, lanes),
+            Level::Avx2(_) | Level::AvxVnni(_) | Level::Avx512(_) => {
+                room(lanes, x86::attention::SPACE);
+                x86::attention::sum(level, self, lanes, out);
+            }
         }
+    }
+
+    /// How many lanes may have anything. With a window, positions may begin at any lane.
+    pub(super) fn used(&self) -> usize {
+        if self.positions.start == 0 { self.positions.end } else { LANES }
+    }
+
+    /// The first position of a lane.
+    pub(super) fn first_of(&self, lane: usize) -> usize {
+        self.positions.start + (lane + LANES - self.positions.start % LANES) % LANES
     }
 
     /// The values of a position; none if there is no such page.

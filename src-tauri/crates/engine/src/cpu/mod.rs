@@ -131,11 +131,16 @@ impl Backend for Cpu {
     fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Found>, DeviceFault> {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.pass(batch, &mut scratch);
-        let mut logits = Zeroizing::new(vec![0.0; self.parameters.vocabulary]);
         let mut found = batch.room_for_found();
-        for (index, row) in batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing) {
-            scratch.logits(found.len(), &mut logits);
-            if let Some(cap) = self.parameters.logit_cap {
+        let (vocabulary, cap) = (self.parameters.vocabulary, self.parameters.logit_cap);
+        let wanting = batch.rows.iter().enumerate().filter(|(_, row)| row.wanted != Wanted::Nothing);
+        let wanting: Vec<(usize, Wanted)> = wanting.map(|(index, row)| (index, row.wanted)).collect();
+        found.resize_with(wanting.len(), || Found::Likeliest(0));
+        let mut items: Vec<_> = wanting.into_iter().zip(found.iter_mut()).enumerate().collect();
+        let own = || Zeroizing::new(vec![0.0; vocabulary]);
+        self.pool.each(&mut items, own, |logits, &mut (nth, ((index, wanted), ref mut found))| {
+            scratch.logits(nth, logits);
+            if let Some(cap) = cap {
                 for logit in logits.iter_mut() {
                     *logit = math::capped(*logit, cap);
                 }
@@ -149,8 +154,8 @@ impl Backend for Cpu {
                 let others = (0..).zip(logits.iter_mut()).filter(|(token, _)| !masked.mask.admits(*token));
                 others.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
             }
-            found.push(find(row.wanted, &logits));
-        }
+            **found = find(wanted, logits);
+        });
         self.scratch = scratch;
         Ok(std::mem::take(&mut found))
     }

@@ -204,7 +204,7 @@ impl Cpu {
         let groups = gated.gate.groups();
         gates.shape(groups, tokens);
         ups.shape(groups, tokens);
-        let size = share(&self.pool, groups);
+        let size = share(&self.pool, groups, tokens);
         let (gate, up) = (gates.values.chunks_mut(size * tokens), ups.values.chunks_mut(size * tokens));
         let mut items: Vec<_> = gate.zip(up).enumerate().collect();
         let activation = self.parameters.activation;
@@ -295,9 +295,11 @@ impl FeedForward {
     }
 }
 
-/// Groups of rows that a thread takes at a time.
-fn share(pool: &Pool, groups: usize) -> usize {
-    groups.div_ceil(if pool.threads() == 1 { 1 } else { pool.threads() * 4 }).max(1)
+/// Groups of rows that a thread takes at a time: fewer where several tokens make more of each, so that no thread waits long for the
+/// last ones of another.
+fn share(pool: &Pool, groups: usize, tokens: usize) -> usize {
+    let of_each = if tokens < 16 { 4 } else { 16 };
+    groups.div_ceil(if pool.threads() == 1 { 1 } else { pool.threads() * of_each }).max(1)
 }
 
 /// Products of several matrices with the same activations.
@@ -307,7 +309,7 @@ fn multiply(pool: &Pool, level: Level, jobs: &mut [(&Matrix, &mut Made)], with: 
         return;
     }
     let groups: usize = jobs.iter().map(|(matrix, _)| matrix.groups()).sum();
-    let size = share(pool, groups);
+    let size = share(pool, groups, tokens);
     let mut items = Vec::with_capacity(groups / size + jobs.len());
     for (matrix, made) in jobs.iter_mut() {
         made.shape(matrix.groups(), tokens);

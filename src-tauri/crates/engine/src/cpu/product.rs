@@ -3,6 +3,9 @@
 //! Within a block everything is whole numbers and exact: eight sums of four products each. Between blocks the eight sums are scaled
 //! and added in 32-bit floats, fused, in the order of the blocks; in the end the eight are folded. A machine without wide
 //! registers computes the same bits, only slower.
+//!
+//! Matrix units of servers' processors (AMX) add up whole blocks, or give the eight sums more slowly than registers do: see
+//! `docs/benchmarks.md`.
 
 use super::activations::{Activations, Quantised};
 use super::math::{Level, fold};

@@ -18,15 +18,21 @@ pub(in crate::cpu) fn scores(level: Level, keys: &[u16], queries: &[f32], wide: 
 }
 
 /// As the portable sums of values, at a level above that one, which does nothing here.
-pub(in crate::cpu) fn sum(level: Level, values: &Values<'_>, lanes: &mut [f32]) {
+/// `space` has room for at least [`SPACE`] numbers.
+pub(in crate::cpu) fn sum(level: Level, values: &Values<'_>, space: &mut [f32], out: &mut [f32]) {
     match level {
         Level::Portable => {}
         // SAFETY: as above.
-        Level::Avx2(_) | Level::AvxVnni(_) => unsafe { avx2::sum(values, lanes) },
+        Level::Avx2(_) | Level::AvxVnni(_) => unsafe { avx2::sum(values, space, out) },
         // SAFETY: as above.
-        Level::Avx512(_) => unsafe { avx512::sum(values, lanes) },
+        Level::Avx512(_) => unsafe { avx512::sum(values, space, out) },
     }
 }
+
+/// Lanes that are folded in registers before anything is kept.
+const FOLDED: usize = 4;
+/// Numbers that [`sum`] keeps between: of four queries, two registers for each lane that is left.
+pub(in crate::cpu) const SPACE: usize = LANES / FOLDED * 4 * 2 * 16;
 
 /// Declares both for the registers of a module, which has named their intrinsics.
 macro_rules! attention {
@@ -83,67 +89,128 @@ macro_rules! attention {
         }
 
         #[target_feature(enable = $features)]
-        pub(super) fn sum(values: &Values<'_>, lanes: &mut [f32]) {
-            let of_query = LANES * values.head_size;
-            assert!(lanes.len() == values.weights.len() * of_query);
-            for (weights, lanes) in values.weights.chunks(4).zip(lanes.chunks_mut(4 * of_query)) {
+        pub(super) fn sum(values: &Values<'_>, space: &mut [f32], out: &mut [f32]) {
+            let size = values.head_size;
+            assert!(out.len() == values.weights.len() * size && space.len() >= SPACE);
+            for (weights, out) in values.weights.chunks(4).zip(out.chunks_mut(4 * size)) {
                 match weights {
-                    [a] => queries([a], values, lanes),
-                    [a, b] => queries([a, b], values, lanes),
-                    [a, b, c] => queries([a, b, c], values, lanes),
-                    [a, b, c, d] => queries([a, b, c, d], values, lanes),
+                    [a] => queries([a], values, space, out),
+                    [a, b] => queries([a, b], values, space, out),
+                    [a, b, c] => queries([a, b, c], values, space, out),
+                    [a, b, c, d] => queries([a, b, c, d], values, space, out),
                     _ => {}
                 }
             }
         }
 
-        /// The lanes of some queries.
+        /// Sums of some queries.
         #[target_feature(enable = $features)]
-        fn queries<const N: usize>(weights: [&Vec<f32>; N], values: &Values<'_>, lanes: &mut [f32]) {
+        fn queries<const N: usize>(weights: [&Vec<f32>; N], values: &Values<'_>, space: &mut [f32], out: &mut [f32]) {
             let Values { head_size, ref positions, .. } = *values;
-            let of_query = LANES * head_size;
-            assert!(lanes.len() == N * of_query && weights.iter().all(|weights| weights.len() >= positions.len()));
             let whole = head_size / WIDE * WIDE;
-            for lane in 0..LANES {
-                // The first position of this lane.
-                let begin = positions.start + (lane + LANES - positions.start % LANES) % LANES;
-                let mut at = 0;
-                while at + 4 * WIDE <= whole {
-                    columns::<N, 4>(weights, values, begin, at, &mut lanes[lane * head_size..]);
-                    at += 4 * WIDE;
-                }
-                while at < whole {
-                    columns::<N, 1>(weights, values, begin, at, &mut lanes[lane * head_size..]);
-                    at += WIDE;
-                }
-                for at in whole..head_size {
-                    for (query, weights) in weights.iter().enumerate() {
-                        let mut sum = 0.0_f32;
-                        for position in (begin..positions.end).step_by(LANES) {
+            let mut at = 0;
+            while at + COLUMNS * WIDE <= whole {
+                columns::<N, COLUMNS>(weights, values, at, space, out);
+                at += COLUMNS * WIDE;
+            }
+            while at < whole {
+                columns::<N, 1>(weights, values, at, space, out);
+                at += WIDE;
+            }
+            for at in whole..head_size {
+                for (query, weights) in weights.iter().enumerate() {
+                    let lanes = &mut space[..LANES];
+                    for (lane, sum) in lanes.iter_mut().enumerate() {
+                        *sum = 0.0;
+                        for position in (values.first_of(lane)..positions.end).step_by(LANES) {
                             let value =
                                 values.of(position).get(at).map_or(0.0, |&bits| half::f16::from_bits(bits).to_f32());
-                            sum = value.mul_add(weights[position - positions.start], sum);
+                            *sum = value.mul_add(weights[position - positions.start], *sum);
                         }
-                        lanes[query * of_query + lane * head_size + at] = sum;
                     }
+                    fold(lanes, LANES, 1, values.used());
+                    out[query * head_size + at] = lanes[0];
                 }
             }
         }
 
-        /// Some registers of one lane, from the column `at` on.
+        /// Adds so many lists of `size` values up in halves, where there is anything in the upper half.
         #[inline]
+        #[target_feature(enable = $features)]
+        fn fold(lanes: &mut [f32], count: usize, size: usize, used: usize) {
+            let mut half = count / 2;
+            while half > 0 {
+                if half < used {
+                    let (lower, upper) = lanes.split_at_mut(half * size);
+                    for (sum, value) in lower.iter_mut().zip(upper.iter()) {
+                        *sum += value;
+                    }
+                }
+                half /= 2;
+            }
+        }
+
+        /// Sums of some registers, from the column `at` on.
         #[target_feature(enable = $features)]
         fn columns<const N: usize, const C: usize>(
             weights: [&Vec<f32>; N],
             values: &Values<'_>,
-            begin: usize,
             at: usize,
-            lane: &mut [f32],
+            space: &mut [f32],
+            out: &mut [f32],
         ) {
+            let (head_size, used, left) = (values.head_size, values.used(), LANES / FOLDED);
+            let size = N * C * WIDE;
+            let space = &mut space[..left * size];
+            // A lane whose upper half is empty is not added to, as a zero would change the sign of another.
+            for (first, kept) in space.chunks_exact_mut(size).enumerate() {
+                let mut sums = lane::<N, C>(weights, values, at, first);
+                if 2 * left < used {
+                    sums = both(sums, lane::<N, C>(weights, values, at, first + 2 * left));
+                }
+                if left < used {
+                    let mut more = lane::<N, C>(weights, values, at, first + left);
+                    if 2 * left < used {
+                        more = both(more, lane::<N, C>(weights, values, at, first + 3 * left));
+                    }
+                    sums = both(sums, more);
+                }
+                for (kept, sum) in kept.chunks_exact_mut(WIDE).zip(sums.as_flattened()) {
+                    // SAFETY: it is as long as a register.
+                    unsafe { store(kept.as_mut_ptr(), *sum) };
+                }
+            }
+            fold(space, left, size, used);
+            for (query, sums) in space[..size].chunks_exact(C * WIDE).enumerate() {
+                out[query * head_size + at..][..C * WIDE].copy_from_slice(sums);
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn both<const N: usize, const C: usize>(a: [[Float; C]; N], b: [[Float; C]; N]) -> [[Float; C]; N] {
+            let mut sums = a;
+            for n in 0..N {
+                for column in 0..C {
+                    sums[n][column] = plus(a[n][column], b[n][column]);
+                }
+            }
+            sums
+        }
+
+        /// Some registers of one lane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn lane<const N: usize, const C: usize>(
+            weights: [&Vec<f32>; N],
+            values: &Values<'_>,
+            at: usize,
+            lane: usize,
+        ) -> [[Float; C]; N] {
             let Values { head_size, ref positions, .. } = *values;
-            let of_query = LANES * head_size;
-            assert!(at + C * WIDE <= head_size && (N - 1) * of_query + at + C * WIDE <= lane.len());
-            assert!(positions.start <= begin && weights.iter().all(|weights| weights.len() >= positions.len()));
+            let begin = values.first_of(lane);
+            assert!(at + C * WIDE <= head_size && positions.start <= begin);
+            assert!(weights.iter().all(|weights| weights.len() >= positions.len()));
             let mut sums = [[zero(); C]; N];
             for position in (begin..positions.end).step_by(LANES) {
                 let value = values.of(position);
@@ -161,12 +228,7 @@ macro_rules! attention {
                     }
                 }
             }
-            for (query, sums) in sums.into_iter().enumerate() {
-                for (column, sum) in sums.into_iter().enumerate() {
-                    // SAFETY: so many numbers of each query are there, as asserted.
-                    unsafe { store(lane.as_mut_ptr().add(query * of_query + at + column * WIDE), sum) };
-                }
-            }
+            sums
         }
     };
 }
@@ -174,15 +236,17 @@ macro_rules! attention {
 /// AVX-512.
 mod avx512 {
     use std::arch::x86_64::{
-        __m256i as HalfRegister, _mm256_loadu_si256 as load_halves, _mm512_add_ps as plus, _mm512_cvtph_ps as widen,
-        _mm512_fmadd_ps as fused, _mm512_loadu_ps as load, _mm512_mul_ps as multiply, _mm512_set1_ps as set1,
-        _mm512_setzero_ps as zero, _mm512_storeu_ps as store,
+        __m256i as HalfRegister, __m512 as Float, _mm256_loadu_si256 as load_halves, _mm512_add_ps as plus,
+        _mm512_cvtph_ps as widen, _mm512_fmadd_ps as fused, _mm512_loadu_ps as load, _mm512_mul_ps as multiply,
+        _mm512_set1_ps as set1, _mm512_setzero_ps as zero, _mm512_storeu_ps as store,
     };
 
-    use super::{LANES, PAGE_TOKENS, Values, finish_scores};
+    use super::{FOLDED, LANES, PAGE_TOKENS, SPACE, Values, finish_scores};
 
     /// Floats in a register.
     const WIDE: usize = 16;
+    /// Registers of values side by side.
+    const COLUMNS: usize = 2;
 
     attention!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");
 }
@@ -190,15 +254,17 @@ mod avx512 {
 /// AVX2 and 16-bit floats.
 mod avx2 {
     use std::arch::x86_64::{
-        __m128i as HalfRegister, _mm_loadu_si128 as load_halves, _mm256_add_ps as plus, _mm256_cvtph_ps as widen,
-        _mm256_fmadd_ps as fused, _mm256_loadu_ps as load, _mm256_mul_ps as multiply, _mm256_set1_ps as set1,
-        _mm256_setzero_ps as zero, _mm256_storeu_ps as store,
+        __m128i as HalfRegister, __m256 as Float, _mm_loadu_si128 as load_halves, _mm256_add_ps as plus,
+        _mm256_cvtph_ps as widen, _mm256_fmadd_ps as fused, _mm256_loadu_ps as load, _mm256_mul_ps as multiply,
+        _mm256_set1_ps as set1, _mm256_setzero_ps as zero, _mm256_storeu_ps as store,
     };
 
-    use super::{LANES, PAGE_TOKENS, Values, finish_scores};
+    use super::{FOLDED, LANES, PAGE_TOKENS, SPACE, Values, finish_scores};
 
     /// Floats in a register.
     const WIDE: usize = 8;
+    /// Registers of values side by side.
+    const COLUMNS: usize = 1;
 
     attention!("avx2,fma,f16c");
 }

@@ -93,7 +93,8 @@ impl<'a> Pointers<'a> {
 }
 
 /// Declares the products for the registers of a module, which has named their intrinsics: [`GROUP`] rows are `PARTS` registers, and
-/// `MANY` activations are computed at a time as long as there are so many.
+/// `MANY` activations are computed at a time as long as there are so many. Up to `FEW` of them keep all eight sums in registers; more do
+/// one half after the other, as a sum that is kept in memory costs more than to read the weights again.
 macro_rules! products {
     ($features:literal) => {
         #[target_feature(enable = $features)]
@@ -121,12 +122,17 @@ macro_rules! products {
         ) {
             let with = |token: usize| Pointers::new(activations.quantised(token, matrix.sums), rows.blocks);
             let (many, rest) = out.as_chunks_mut::<MANY>();
-            let (pairs, single) = rest.as_chunks_mut::<2>();
             let mut token = 0;
             for out in many {
                 tiles::<MANY, KIND, HALF>(rows, std::array::from_fn(|n| with(token + n)), out);
                 token += MANY;
             }
+            let (threes, rest) = rest.as_chunks_mut::<3>();
+            for out in threes {
+                tiles::<3, KIND, HALF>(rows, std::array::from_fn(|n| with(token + n)), out);
+                token += 3;
+            }
+            let (pairs, single) = rest.as_chunks_mut::<2>();
             for out in pairs {
                 tiles::<2, KIND, HALF>(rows, std::array::from_fn(|n| with(token + n)), out);
                 token += 2;
@@ -175,62 +181,100 @@ macro_rules! products {
             with: [Pointers<'_>; N],
             out: &mut [[f32; GROUP]; N],
         ) {
-            let mut lanes = [[zero(); 8]; N];
-            let mut more = [zero(); N];
-            let low = set1_8(15);
-            for block in 0..rows.blocks {
-                // SAFETY: `block` is below the length of all lists, as `Rows::new` and `Pointers::new` have made sure.
-                unsafe {
-                    let halves = if KIND == HALVES { 2 } else { 1 };
-                    let first = scale::<HALF>(rows.scales, block * halves, part);
-                    // Upper nibbles may be left where they are in their bytes, and be so many times as much.
-                    let second = match KIND {
-                        HALVES => scale::<HALF>(rows.scales, block * 2 + 1, part),
-                        NIBBLES => multiply(first, set1(1.0 / UPPER)),
-                        _ => first,
-                    };
-                    let mut scales = [[first; 2]; N];
-                    for n in 0..N {
-                        let with_scale = set1(*with[n].scales.add(block));
-                        scales[n] = [multiply(first, with_scale), multiply(second, with_scale)];
-                    }
-                    if KIND == NIBBLES || KIND == UNSIGNED {
-                        let offset = scale::<HALF>(rows.offsets, block, part);
-                        for n in 0..N {
-                            more[n] = fused(offset, set1(*with[n].sums.add(block)), more[n]);
-                        }
-                    }
-                    for line in 0..4 {
-                        let lines = if KIND == NIBBLES { 4 } else { 8 };
-                        let at = rows.quants.add((block * lines + line) * 64 + part * WIDE * 4);
-                        let weights = if KIND == NIBBLES {
-                            let packed = load(at.cast());
-                            [and(packed, low), upper(packed)]
-                        } else {
-                            [load(at.cast()), load(at.add(4 * 64).cast())]
-                        };
-                        for (side, weight) in weights.into_iter().enumerate() {
-                            let lane = line + side * 4;
-                            for n in 0..N {
-                                let four = set1_32(with[n].quants.add(block * 8 + lane).read_unaligned());
-                                let sums = if KIND == NIBBLES || KIND == UNSIGNED {
-                                    sum_unsigned(zero_whole(), weight, four)
-                                } else {
-                                    sum_signed(with[n].fours.add(block * 8 + lane), weight, four)
-                                };
-                                lanes[n][lane] = fused(convert(sums), scales[n][side], lanes[n][lane]);
-                            }
-                        }
-                    }
-                }
+            let (mut halves, mut more) = ([[[zero(); 4]; 2]; N], [zero(); N]);
+            if N <= FEW {
+                sums::<N, KIND, HALF, 0, 2>(rows, part, with, &mut halves);
+            } else {
+                let (mut lower, mut upper) = ([[[zero(); 4]]; N], [[[zero(); 4]]; N]);
+                sums::<N, KIND, HALF, 0, 1>(rows, part, with, &mut lower);
+                sums::<N, KIND, HALF, 1, 1>(rows, part, with, &mut upper);
+                halves = std::array::from_fn(|n| [lower[n][0], upper[n][0]]);
+            }
+            if KIND == NIBBLES || KIND == UNSIGNED {
+                offsets::<N, HALF>(rows, part, with, &mut more);
             }
             for n in 0..N {
-                let [a, b, c, d, e, f, g, h] = lanes[n];
+                let [[a, b, c, d], [e, f, g, h]] = halves[n];
                 let folded = add(add(add(a, e), add(c, g)), add(add(b, f), add(d, h)));
                 let sum = if KIND == NIBBLES || KIND == UNSIGNED { add(folded, more[n]) } else { folded };
                 // SAFETY: there are so many floats from `part * WIDE` on.
                 unsafe { store(out[n].as_mut_ptr().add(part * WIDE), sum) };
             }
+        }
+
+        /// The eight sums, or four of them: of each block those of so many halves, from one on.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn sums<const N: usize, const KIND: u8, const HALF: bool, const FIRST: usize, const COUNT: usize>(
+            rows: Rows<'_>,
+            part: usize,
+            with: [Pointers<'_>; N],
+            into: &mut [[[Float; 4]; COUNT]; N],
+        ) {
+            let mut lanes = [[[zero(); 4]; COUNT]; N];
+            let low = set1_8(15);
+            for block in 0..rows.blocks {
+                // SAFETY: `block` is below the length of all lists, as `Rows::new` and `Pointers::new` have made sure.
+                unsafe {
+                    let mut scales = [[zero(); COUNT]; N];
+                    for half in 0..COUNT {
+                        let scale = match (KIND, FIRST + half) {
+                            (HALVES, side) => scale::<HALF>(rows.scales, block * 2 + side, part),
+                            // Upper nibbles may be left where they are in their bytes, and be so many times as much.
+                            (NIBBLES, 1) => multiply(scale::<HALF>(rows.scales, block, part), set1(1.0 / UPPER)),
+                            _ => scale::<HALF>(rows.scales, block, part),
+                        };
+                        for n in 0..N {
+                            scales[n][half] = multiply(scale, set1(*with[n].scales.add(block)));
+                        }
+                    }
+                    for line in 0..4 {
+                        for half in 0..COUNT {
+                            let side = FIRST + half;
+                            let first = if KIND == NIBBLES { block * 4 } else { block * 8 + side * 4 };
+                            let weight = load(rows.quants.add((first + line) * 64 + part * WIDE * 4).cast());
+                            let weight = match (KIND, side) {
+                                (NIBBLES, 0) => and(weight, low),
+                                (NIBBLES, _) => upper(weight),
+                                _ => weight,
+                            };
+                            let at = block * 8 + side * 4 + line;
+                            for n in 0..N {
+                                let four = set1_32(with[n].quants.add(at).read_unaligned());
+                                let whole = if KIND == NIBBLES || KIND == UNSIGNED {
+                                    sum_unsigned(zero_whole(), weight, four)
+                                } else {
+                                    sum_signed(with[n].fours.add(at), weight, four)
+                                };
+                                lanes[n][half][line] = fused(convert(whole), scales[n][half], lanes[n][half][line]);
+                            }
+                        }
+                    }
+                }
+            }
+            *into = lanes;
+        }
+
+        /// The sums of offsets.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn offsets<const N: usize, const HALF: bool>(
+            rows: Rows<'_>,
+            part: usize,
+            with: [Pointers<'_>; N],
+            into: &mut [Float; N],
+        ) {
+            let mut sums = [zero(); N];
+            for block in 0..rows.blocks {
+                // SAFETY: as above; rows have offsets where this is called.
+                unsafe {
+                    let offset = scale::<HALF>(rows.offsets, block, part);
+                    for n in 0..N {
+                        sums[n] = fused(offset, set1(*with[n].sums.add(block)), sums[n]);
+                    }
+                }
+            }
+            *into = sums;
         }
     };
 }
@@ -248,7 +292,9 @@ mod avx512 {
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
 
     const PARTS: usize = 1;
-    const MANY: usize = 3;
+    const MANY: usize = 4;
+    /// As many have room for all of their sums in registers at once; more have for half of them.
+    const FEW: usize = 2;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
 
@@ -293,7 +339,9 @@ mod vnni256 {
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
 
     const PARTS: usize = 2;
-    const MANY: usize = 1;
+    const MANY: usize = 2;
+    /// As many have room for all of their sums in registers at once; more have for half of them.
+    const FEW: usize = 1;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
 
@@ -340,7 +388,9 @@ mod avx2 {
     use super::{Activations, GROUP, HALVES, Layout, NIBBLES, Packed, Pointers, Rows, SIGNED, Scales, UNSIGNED};
 
     const PARTS: usize = 2;
-    const MANY: usize = 1;
+    const MANY: usize = 2;
+    /// As many have room for all of their sums in registers at once; more have for half of them.
+    const FEW: usize = 1;
     /// Floats in a register.
     const WIDE: usize = GROUP / PARTS;
 
