@@ -169,6 +169,8 @@ pub struct Setup {
     pub threads: Option<usize>,
     /// Most answers computed at once: as many as requests are admitted, never more than [`MAX_SEQUENCES`].
     pub max_sequences: usize,
+    /// Bytes of main memory that may be taken; `None`: nobody knows.
+    pub memory: Option<u64>,
 }
 
 /// Where the event loop puts tasks.
@@ -213,7 +215,8 @@ fn serve(
     events: &SyncSender<Event>,
 ) -> Result<(), Gone> {
     let send = |report| events.send(Event::Report(report)).map_err(|_| Gone);
-    let loaded = Model::read(&mut *model, Limits::default())
+    let limits = Limits { memory: setup.memory, ..Limits::default() };
+    let loaded = Model::read(&mut *model, limits)
         .map_err(|error| Failure::Model(error.to_string()))
         .and_then(|model| Loaded::new(model, setup, &mut |report| drop(send(report))));
     // The descriptor is closed: weights stay in memory, the file is not needed again.

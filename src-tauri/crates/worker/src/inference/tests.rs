@@ -7,7 +7,7 @@ use super::*;
 use crate::completions;
 
 fn setup(max_sequences: usize) -> Setup {
-    Setup { backend: BackendKind::Cpu, tunings: Vec::new(), fails: None, threads: Some(1), max_sequences }
+    Setup { backend: BackendKind::Cpu, tunings: Vec::new(), fails: None, threads: Some(1), max_sequences, memory: None }
 }
 
 /// An engine as it serves, and so many requests with prompts of their own in it.
@@ -52,4 +52,28 @@ fn as_many_requests_as_are_admitted_get_their_tokens_in_the_same_step() {
         let all = all.unwrap_or_else(|| panic!("{allowed} allowed, {asked} asked: never so many in one step"));
         assert_eq!(all, (0..most).map(JobKey).collect(), "{allowed} allowed, {asked} asked");
     }
+}
+
+#[test]
+fn a_model_takes_no_more_main_memory_than_was_granted() {
+    let started = |memory| {
+        let (events, said) = std::sync::mpsc::sync_channel(100);
+        let model = Box::new(std::io::Cursor::new(synthetic::tiny()));
+        let setup = Setup { memory: Some(memory), ..setup(8) };
+        let _running = Inference::start(model, setup, events).unwrap();
+        match said.recv() {
+            Ok(Event::Report(Report::Loaded(facts))) => Ok(facts.context),
+            Ok(Event::Report(Report::NotLoaded(Failure::Model(why)))) => Err(why),
+            _ => panic!("neither loaded nor refused"),
+        }
+    };
+    // Not even its weights, which are never read then; its weights alone; both, but for short sequences only; everything.
+    let bytes = synthetic::tiny().len() as u64;
+    for memory in [1000, bytes] {
+        let why = started(memory).err().expect("refused");
+        assert!(why.contains(&format!("there are {memory}")) && why.contains("bytes of main memory"), "{why}");
+    }
+    let (some, all) = (started(bytes * 2), started(1 << 30));
+    assert!(some.as_ref().is_ok_and(|context| (1024..4096).contains(context)), "{some:?}");
+    assert_eq!(all, Ok(4096));
 }
