@@ -25,7 +25,8 @@ pub(crate) const PRACTICE_OWNER: Address = Address { workchain: 0, hash: *b"chry
 const PRACTICE_MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 /// Names the folder in which models are kept, instead of the user's cache folder.
 const MODELS_VARIABLE: &str = "MODELS";
-pub(crate) const MAX_ACTIVE: u32 = 4;
+/// As many as `headless` admits where its owner says nothing else.
+pub(crate) const MAX_ACTIVE: u32 = 8;
 /// The practice proxy is on this machine; nobody is spared by waiting longer.
 pub(crate) const REDIAL: Duration = Duration::from_secs(1);
 /// How long running answers and the last signed payment may take at the end.

@@ -60,6 +60,7 @@ console.log(
     peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
     prompt_tokens_per_second: median(done.map((round) => round.prompt)),
     tokens_per_second: median(done.map((round) => round.decode)),
+    rounds: done.map((round) => ({ prompt_tokens_per_second: round.prompt, tokens_per_second: round.decode })),
     first_token_seconds: { min: Math.min(...firsts), median: median(firsts), max: Math.max(...firsts) },
   }),
 );

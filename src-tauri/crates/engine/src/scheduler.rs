@@ -55,6 +55,16 @@ pub enum StartError {
         #[source]
         fault: SelfTestFault,
     },
+    /// Main memory does not suffice for the processor to run the model.
+    #[error(
+        "the model and its attention cache want {wanted} bytes of main memory; beside what the desktop is left there are {room}"
+    )]
+    NoRoom {
+        /// Bytes that are wanted.
+        wanted: u64,
+        /// Bytes that there are.
+        room: u64,
+    },
     /// The model has a shape that only the processor can compute.
     #[error("graphics cards cannot run this model: {what}; --backend cpu can")]
     Unsupported {
@@ -306,7 +316,7 @@ impl Engine {
             return Err(StartError::NothingToDo);
         }
         let tokenizer = model.tokenizer();
-        let options = Options { context: options.context.min(model.context_length()), ..options };
+        let mut options = Options { context: options.context.min(model.context_length()), ..options };
         let (mut passed_over, mut only_software) = (None, false);
         // The number or a part of the name of a card for wgpu; `None` inside: the best one.
         let card = match device {
@@ -335,7 +345,7 @@ impl Engine {
             },
         };
         let (backend, outcome) = match (card, session) {
-            (None, _) => (cpu(model, &options), None),
+            (None, _) => (cpu(model, &mut options)?, None),
             (Some(adapter), None) => (crate::wgpu::start(model, &options, adapter)?, None),
             (Some(adapter), Some(session)) => {
                 let (backend, outcome) = crate::wgpu::start_tuned(model, &options, adapter, session)?;
@@ -767,9 +777,18 @@ impl Drop for Engine {
     }
 }
 
-fn cpu(model: Model, options: &Options) -> Box<dyn Backend> {
+/// Tokens that there must be memory for where the processor computes, if a sequence may have so many.
+const LEAST_TOKENS: usize = 1024;
+
+/// The processor, with an attention cache that grows to what main memory has room for. Where that is less than one sequence could have,
+/// sequences are shorter.
+fn cpu(model: Model, options: &mut Options) -> Result<Box<dyn Backend>, StartError> {
+    let all = cache_tokens(options);
+    model.admit_on_processor(all.min(LEAST_TOKENS))?;
+    let tokens = crate::cpu::tokens_in_room(&model).map_or(all, |room| room.min(all));
+    options.context = options.context.min(u32::try_from(tokens).unwrap_or(u32::MAX));
     let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Box::new(Cpu::new(model, options.threads.clamp(1, most), cache_tokens(options)))
+    Ok(Box::new(Cpu::new(model, options.threads.clamp(1, most), tokens)))
 }
 
 /// Tokens that all sequences together can have at most.

@@ -9,6 +9,7 @@ use std::io::{BufReader, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use engine::backend::PAGE_TOKENS;
 use engine::gguf::Limits;
 use engine::{Device, Engine, Model, Options, Request, Sampling};
 use serde_json::json;
@@ -85,7 +86,8 @@ pub fn generate(wanted: &Generate<'_>, out: &mut dyn Write) -> anyhow::Result<()
 
 fn read(path: &Path) -> anyhow::Result<Model> {
     let file = File::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
-    Model::read(&mut BufReader::with_capacity(1024 * 1024, file), Limits::default())
+    let limits = Limits { memory: crate::memory::room_now(), ..Limits::default() };
+    Model::read(&mut BufReader::with_capacity(1024 * 1024, file), limits)
         .with_context(|| format!("cannot use the model {}", path.display()))
 }
 
@@ -108,6 +110,11 @@ fn start(
     let most = model.context_length();
     if needed > most {
         bail!("{prompt} tokens of prompt and {answer} to generate exceed the model's context of {most}");
+    }
+    if *device == Device::Cpu {
+        // All of them at once, and before any of it is taken. Of a card its driver is asked.
+        let pages = (needed as usize).div_ceil(PAGE_TOKENS).saturating_mul(sequences);
+        model.admit_on_processor(pages.saturating_mul(PAGE_TOKENS)).context("cannot start the engine")?;
     }
     let options = Options { threads: computing_threads(threads), context: needed.max(1), max_sequences: sequences };
     Engine::on(device, model, options).context("cannot start the engine")

@@ -27,10 +27,11 @@ use crate::threads;
 use self::batch::Batch;
 use self::prepare::{Prepared, Preparer};
 
-/// Sequences that run at once; further ones wait. Attention memory is set aside for each, and a CPU gains nothing from more.
-pub const MAX_SEQUENCES: usize = 4;
+/// Most answers that are computed at once, however many requests are admitted; further ones wait. What a step brings home of a card
+/// has room for so many, and each has a copy of its prompt. Memory for what they attend to is taken as they are admitted.
+pub const MAX_SEQUENCES: usize = 64;
 
-/// Longest context served; memory is set aside for all of it.
+/// Longest context served.
 const MAX_CONTEXT: u32 = 8192;
 
 /// Names one job inside this process.
@@ -168,8 +169,10 @@ pub struct Setup {
     pub fails: Option<(u64, DeviceFault)>,
     /// Threads that compute; `None`: [`THREADS`], as far as the processor has them. See [`computing_threads`].
     pub threads: Option<usize>,
-    /// Most sequences at once; never more than [`MAX_SEQUENCES`].
+    /// Most answers computed at once: as many as requests are admitted, never more than [`MAX_SEQUENCES`].
     pub max_sequences: usize,
+    /// Bytes of main memory that may be taken; `None`: nobody knows.
+    pub memory: Option<u64>,
 }
 
 /// Where the event loop puts tasks.
@@ -214,7 +217,8 @@ fn serve(
     events: &SyncSender<Event>,
 ) -> Result<(), Gone> {
     let send = |report| events.send(Event::Report(report)).map_err(|_| Gone);
-    let loaded = Model::read(&mut *model, Limits::default())
+    let limits = Limits { memory: setup.memory, ..Limits::default() };
+    let loaded = Model::read(&mut *model, limits)
         .map_err(|error| Failure::Model(error.to_string()))
         .and_then(|model| Loaded::new(model, setup, &mut |report| drop(send(report))));
     // The descriptor is closed: weights stay in memory, the file is not needed again.
@@ -383,3 +387,6 @@ impl Loaded {
         Ok(Self { facts, engine, preparer })
     }
 }
+
+#[cfg(test)]
+mod tests;

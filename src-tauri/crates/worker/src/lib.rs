@@ -19,6 +19,7 @@ pub mod event;
 pub mod inference;
 pub mod job;
 pub mod lane;
+pub mod memory;
 pub mod pipe;
 pub mod randomness;
 pub mod serve;

@@ -34,7 +34,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure how fast this machine reads prompts and generates, one request alone or several at once.
+    /// Measure how fast this machine reads prompts and generates, one request alone or several at once. On a graphics card the kernels are
+    /// cut as suits its kind: what the app found out and stored is not used, nothing is tried out, and the card is not tested.
     Bench {
         /// The model, a GGUF file.
         #[arg(long, value_name = "FILE")]
@@ -89,7 +90,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Continue a text. The text is taken as it is, without the model's chat template.
+    /// Continue a text. The text is taken as it is, without the model's chat template. On a graphics card the kernels are cut as suits its
+    /// kind: what the app found out and stored is not used, nothing is tried out, and the card is not tested.
     Generate {
         /// The model, a GGUF file.
         #[arg(long, value_name = "FILE")]
@@ -139,7 +141,7 @@ impl Backend {
 }
 
 fn main() -> ExitCode {
-    // No argument at all: nothing may be read but the two descriptors.
+    // No argument at all: nothing may be read but the two descriptors, and before them how much memory there is.
     if std::env::args_os().len() == 1 {
         return boxed();
     }
@@ -208,6 +210,8 @@ fn boxed() -> ExitCode {
         }
         std::process::exit(i32::from(FAILED));
     }));
+    // Before the box closes: from then on the system is asked for nothing.
+    let memory = worker::memory::room_now();
     let (channel, model) = match sandbox::inherited() {
         Ok(inherited) => inherited,
         Err(error) => {
@@ -225,6 +229,7 @@ fn boxed() -> ExitCode {
         // Whatever runs then runs for nobody.
         on_gone: Arc::new(|| std::process::exit(0)),
         fails: None,
+        memory,
     });
     match stopped {
         Stopped::AppGone => ExitCode::SUCCESS,

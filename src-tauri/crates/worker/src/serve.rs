@@ -49,6 +49,8 @@ pub struct World {
     pub on_gone: OnGone,
     /// The graphics card, or what stands in for it, fails in this way after so many steps: for tests.
     pub fails: Option<(u64, DeviceFault)>,
+    /// Bytes of main memory that may be taken for the model, measured before it is read; `None`: nobody knows.
+    pub memory: Option<u64>,
 }
 
 /// Why the worker stopped.
@@ -86,7 +88,7 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
         Ok(server) => server,
         Err((pipe, failure)) => return Err(fail(&pipe, failure)),
     };
-    let setup = server.setup(world.fails);
+    let setup = server.setup(world.fails, world.memory);
     server.inference = Some(Inference::start(world.model, setup, server.events.clone())?);
     loop {
         let event = match server.next_deadline() {
@@ -195,13 +197,14 @@ impl Server {
         })
     }
 
-    fn setup(&self, fails: Option<(u64, DeviceFault)>) -> Setup {
+    fn setup(&self, fails: Option<(u64, DeviceFault)>, memory: Option<u64>) -> Setup {
         Setup {
             backend: self.configuration.backend.clone(),
             tunings: self.configuration.tunings.clone(),
             fails,
             threads: self.configuration.threads.map(|threads| threads as usize),
             max_sequences: self.configuration.max_active_requests as usize,
+            memory,
         }
     }
 

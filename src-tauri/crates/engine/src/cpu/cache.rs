@@ -27,6 +27,11 @@ impl Cache {
         Self { pages: std::iter::repeat_with(|| None).take(pages).collect(), layers, kv_heads, head_size }
     }
 
+    /// Values of a page.
+    pub(super) fn page_size(parameters: &Parameters) -> usize {
+        parameters.layers * 2 * parameters.kv_heads * parameters.head_size * PAGE_TOKENS
+    }
+
     pub(super) fn reserve(&mut self, count: usize) -> Option<Pages> {
         let free = self.pages.iter_mut().enumerate().filter(|(_, page)| page.is_none());
         let mut taken = Vec::with_capacity(count);
@@ -51,10 +56,15 @@ impl Cache {
 
     pub(super) fn release(&mut self, pages: Pages) {
         for index in pages.0 {
-            if let Some(mut page) = self.pages.get_mut(index as usize).and_then(Option::take) {
-                page.zeroize();
-            }
+            drop(self.wiped(index));
         }
+    }
+
+    /// Takes a page's memory, overwritten, out of use.
+    pub(super) fn wiped(&mut self, index: u32) -> Option<Box<[u16]>> {
+        let mut page = self.pages.get_mut(index as usize)?.take()?;
+        page.zeroize();
+        Some(page)
     }
 
     /// Where one head's keys or values begin.

@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::backend::{Backend, Batch, Found, PAGE_TOKENS, Pages, Wanted};
 use crate::fault::DeviceFault;
+use crate::gguf::Tensor;
 use crate::model::{Model, Parameters, Ropes};
 use crate::sampling::{self, Candidates};
 use cache::Cache;
@@ -74,6 +75,28 @@ pub(crate) struct Cpu {
     output: Option<Matrix>,
     cache: Cache,
     scratch: Scratch,
+}
+
+/// Bytes that a model's weights take when they are arranged.
+pub(crate) fn weight_bytes(model: &Model) -> u64 {
+    let of = |tensor: &Tensor| {
+        let size = |at: usize| tensor.shape.get(at).copied().unwrap_or(1);
+        let blocks = packed::bytes(tensor.kind, size(1), size(0)).map(|bytes| bytes.saturating_mul(size(2)));
+        blocks.unwrap_or(tensor.bytes.len() as u64)
+    };
+    model.tensors().map(of).fold(0, u64::saturating_add)
+}
+
+/// Bytes that the attention cache of so many tokens takes, in whole pages.
+pub(crate) fn cache_bytes(parameters: &Parameters, tokens: usize) -> u64 {
+    (Cache::page_size(parameters) as u64 * 2).saturating_mul(tokens.div_ceil(PAGE_TOKENS) as u64)
+}
+
+/// Tokens, in whole pages, that main memory has room for beside the weights; `None` where nobody knows.
+pub(crate) fn tokens_in_room(model: &Model) -> Option<usize> {
+    let rest = model.memory()?.saturating_sub(weight_bytes(model));
+    let pages = rest / cache_bytes(model.parameters(), PAGE_TOKENS).max(1);
+    Some(usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE_TOKENS))
 }
 
 impl Cpu {

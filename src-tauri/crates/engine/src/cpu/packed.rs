@@ -69,6 +69,29 @@ pub(super) enum Sums {
     Exact,
 }
 
+/// How the blocks of a type lie; `None` for types without blocks.
+fn arrangement(kind: TensorType) -> Option<(Layout, Sums)> {
+    match kind {
+        TensorType::F32 | TensorType::F16 | TensorType::BF16 => None,
+        TensorType::Q4_1 => Some((Layout::Nibbles, Sums::Rounded)),
+        TensorType::Q4_0 | TensorType::Q4_K => Some((Layout::Nibbles, Sums::Exact)),
+        TensorType::Q5_1 => Some((Layout::Unsigned, Sums::Rounded)),
+        TensorType::Q5_K => Some((Layout::Unsigned, Sums::Exact)),
+        TensorType::Q5_0 | TensorType::Q8_0 => Some((Layout::Signed, Sums::Exact)),
+        TensorType::Q6_K => Some((Layout::Halves, Sums::Exact)),
+    }
+}
+
+/// Bytes that a matrix of blocks takes at most; `None` for types without blocks, whose numbers take what they take in the file.
+pub(super) fn bytes(kind: TensorType, rows: u64, columns: u64) -> Option<u64> {
+    let (layout, _) = arrangement(kind)?;
+    // Blocks of 256 have scales and offsets that are products and need 32 bits.
+    let width = if kind.block_values() == 32 { 2 } else { 4 };
+    let scales = if layout == Layout::Halves { 2 } else { 1 } + u64::from(layout.has_offsets());
+    let of_block = layout.lines() as u64 * 64 + scales * GROUP as u64 * width;
+    Some((columns / 32).saturating_mul(rows.div_ceil(GROUP as u64)).saturating_mul(of_block))
+}
+
 /// A matrix of blocks.
 pub(super) struct Packed {
     pub(super) layout: Layout,
@@ -86,15 +109,7 @@ pub(super) struct Packed {
 impl Packed {
     /// Arranges a tensor's bytes, which must be as long as the type and the sizes say; `None` for types without blocks.
     pub(super) fn new(kind: TensorType, rows: usize, columns: usize, bytes: &[u8]) -> Option<Self> {
-        let (layout, sums) = match kind {
-            TensorType::F32 | TensorType::F16 | TensorType::BF16 => return None,
-            TensorType::Q4_1 => (Layout::Nibbles, Sums::Rounded),
-            TensorType::Q4_0 | TensorType::Q4_K => (Layout::Nibbles, Sums::Exact),
-            TensorType::Q5_1 => (Layout::Unsigned, Sums::Rounded),
-            TensorType::Q5_K => (Layout::Unsigned, Sums::Exact),
-            TensorType::Q5_0 | TensorType::Q8_0 => (Layout::Signed, Sums::Exact),
-            TensorType::Q6_K => (Layout::Halves, Sums::Exact),
-        };
+        let (layout, sums) = arrangement(kind)?;
         let (blocks, groups) = (columns / 32, rows.div_ceil(GROUP));
         let places = groups * blocks;
         let (lines, halves) = (layout.lines(), if layout == Layout::Halves { 2 } else { 1 });
@@ -129,6 +144,16 @@ impl Packed {
         });
         let (scales, offsets) = (Scales::of(scales, half), Scales::of(offsets, half));
         Some(Self { layout, blocks, quants, scales, offsets, sums })
+    }
+
+    /// Bytes that it takes.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        let of = |scales: &Scales| match scales {
+            Scales::Half(list) => size_of_val(list.as_slice()),
+            Scales::Single(list) => size_of_val(list.as_slice()),
+        };
+        size_of_val(self.quants.as_slice()) + of(&self.scales) + of(&self.offsets)
     }
 
     /// A value's quant.

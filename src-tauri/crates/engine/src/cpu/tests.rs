@@ -354,12 +354,52 @@ fn pages_run_out_are_wiped_and_come_back() {
     assert!(cpu.reserve(PAGE_TOKENS + 1).is_none(), "one page is left");
     let second = cpu.reserve(PAGE_TOKENS).unwrap();
     assert!(cpu.reserve(1).is_none());
+    let rows: Vec<Row> = (0..40)
+        .map(|position| Row { token: 9, position, sequence: 0, prompt: true, wanted: Wanted::Nothing })
+        .collect();
+    cpu.forward(&Batch { rows: &rows, sequences: &[&first], penalties: &[], masks: &[] }).unwrap();
+    let written = |page: &[u16]| page.iter().any(|&bits| bits != 0);
+    for &index in &first.0 {
+        assert!(written(cpu.cache.pages[index as usize].as_deref().unwrap()), "both pages hold something");
+        // What releasing a page does, with its memory still in hand.
+        let memory = cpu.cache.wiped(index).unwrap();
+        assert!(!written(&memory), "overwritten before it is given back");
+        cpu.cache.pages[index as usize] = Some(memory);
+    }
+    cpu.forward(&Batch { rows: &rows, sequences: &[&first], penalties: &[], masks: &[] }).unwrap();
     cpu.release(first);
     let third = cpu.reserve(2 * PAGE_TOKENS).unwrap();
-    assert!(cpu.cache.page(&third, 0, 0, List::Key, 0).iter().all(|&bits| bits == 0));
+    for layer in 0..cpu.cache.layers {
+        for list in [List::Key, List::Value] {
+            assert!(
+                !written(cpu.cache.page(&third, 0, layer, list, 0))
+                    && !written(cpu.cache.page(&third, 1, layer, list, 0))
+            );
+        }
+    }
     cpu.release(second);
     cpu.release(third);
     assert!(cpu.cache.pages.iter().all(Option::is_none), "memory is given back");
+}
+
+#[test]
+fn what_weights_and_pages_take_is_known_before_they_are_there() {
+    for kind in TensorType::ALL {
+        for (rows, columns) in [(1, 256), (16, 512), (37, 768)] {
+            let blocks = synthetic::blocks(kind, &values(1, rows * columns, 0.3));
+            let Some(packed) = super::packed::Packed::new(kind, rows, columns, &blocks) else {
+                assert_eq!(super::packed::bytes(kind, rows as u64, columns as u64), None);
+                continue;
+            };
+            let wanted = super::packed::bytes(kind, rows as u64, columns as u64).unwrap();
+            assert_eq!(packed.taken() as u64, wanted, "{kind:?} {rows}x{columns}");
+        }
+    }
+    let mut cpu = Cpu::new(tiny(), 1, 100);
+    let pages = cpu.reserve(100).unwrap();
+    let taken: usize = cpu.cache.pages.iter().flatten().map(|page| size_of_val(&**page)).sum();
+    assert_eq!(cache_bytes(&cpu.parameters, 100), taken as u64);
+    cpu.release(pages);
 }
 
 /// What llama.cpp computes, recorded by `tests/record/families.mjs`: logarithms of all probabilities behind each token.

@@ -26,11 +26,14 @@ pub struct Limits {
     pub pairs: u64,
     /// Tensors.
     pub tensors: u64,
+    /// Bytes of main memory that there is for the weights, and for what is computed with them where the processor does; `None`: nobody
+    /// knows, and it is tried.
+    pub memory: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 64 << 30, header_bytes: 64 << 20, pairs: 4096, tensors: 16_384 }
+        Self { file_bytes: 64 << 30, header_bytes: 64 << 20, pairs: 4096, tensors: 16_384, memory: None }
     }
 }
 
@@ -268,6 +271,11 @@ impl File {
         entries.sort_by_key(|entry| entry.offset);
         let start = source.position().next_multiple_of(alignment);
         check_layout(&entries, start, limits.file_bytes)?;
+        // A system that promises more memory than it has refuses nothing: it ends programs later.
+        let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes));
+        if let Some(room) = limits.memory.filter(|&room| bytes > room) {
+            return Err(Error::NoRoom { bytes, room });
+        }
         let mut tensors = Vec::new();
         for entry in entries {
             source.skip_to(start + entry.offset)?;

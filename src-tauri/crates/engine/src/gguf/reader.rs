@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::Limits;
+use super::{Limits, TensorType};
 
 /// Why bytes are not an acceptable GGUF file.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ use super::Limits;
 pub enum Error {
     /// The reader failed.
     #[error("reading the model file failed: {0}")]
-    Io(#[source] std::io::Error),
+    Io(std::io::Error),
     /// The file ends too early.
     #[error("the model file is cut short in its {section}")]
     CutShort {
@@ -89,7 +89,7 @@ pub enum Error {
         alignment: u64,
     },
     /// A tensor whose numbers are stored in a way that is not supported.
-    #[error("tensor type {name} (number {id}) is not supported; F32, F16, Q4_1 and Q8_0 are")]
+    #[error("tensor type {name} (number {id}) is not supported; {} are", supported())]
     UnsupportedTensorType {
         /// ggml's name of it.
         name: &'static str,
@@ -122,12 +122,29 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
+    /// The weights take more main memory than there is for them.
+    #[error("the model's weights take {bytes} bytes of main memory; beside what the desktop is left there are {room}")]
+    NoRoom {
+        /// Bytes of all tensors.
+        bytes: u64,
+        /// Bytes that may be taken.
+        room: u64,
+    },
     /// No memory for what the file holds.
     #[error("{bytes} bytes of memory for the model are not to be had")]
     OutOfMemory {
         /// Bytes that were asked for.
         bytes: u64,
     },
+}
+
+/// The tensor types that are supported, as a sentence lists them.
+fn supported() -> String {
+    let names = TensorType::ALL.map(TensorType::name);
+    match names.split_last() {
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// Memory for data grows in steps of at most this until the data are there.

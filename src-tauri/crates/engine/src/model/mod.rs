@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use crate::cpu;
 use crate::gguf::{self, File, Limits, Tensor, TensorType, Value};
+use crate::scheduler::StartError;
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
@@ -83,6 +85,7 @@ pub struct Model {
     tokenizer: Arc<Tokenizer>,
     template: Option<Arc<ChatTemplate>>,
     tensors: BTreeMap<String, Tensor>,
+    memory: Option<u64>,
 }
 
 impl Model {
@@ -119,6 +122,7 @@ impl Model {
             tokenizer: Arc::new(tokenizer),
             template,
             tensors,
+            memory: limits.memory,
         })
     }
 
@@ -176,8 +180,22 @@ impl Model {
         read.sum()
     }
 
+    /// What it was read with as [`Limits::memory`].
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// Whether there is room in main memory for the weights as the processor arranges them and for an attention cache of so many tokens.
+    /// Where nobody knows how much there is, there is.
+    pub fn admit_on_processor(&self, tokens: usize) -> Result<(), StartError> {
+        let wanted = cpu::weight_bytes(self).saturating_add(cpu::cache_bytes(&self.parameters, tokens));
+        match self.memory.filter(|&room| wanted > room) {
+            Some(room) => Err(StartError::NoRoom { wanted, room }),
+            None => Ok(()),
+        }
+    }
+
     /// The weights.
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.values()
     }

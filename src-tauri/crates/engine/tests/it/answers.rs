@@ -320,6 +320,47 @@ fn an_engine_without_room_does_not_start() {
 }
 
 #[test]
+fn main_memory_is_asked_for_before_the_processor_starts_and_the_cache_grows_to_what_there_is() {
+    let with = |memory| {
+        let limits = engine::gguf::Limits { memory, ..engine::gguf::Limits::default() };
+        engine::Model::read(&mut engine::synthetic::tiny().as_slice(), limits).unwrap()
+    };
+    let options = Options { threads: 1, context: 4096, max_sequences: 256 };
+    // What weights take alone, and a page more.
+    let wanted = |model: engine::Model, tokens| match model.admit_on_processor(tokens) {
+        Err(engine::StartError::NoRoom { wanted, .. }) => wanted,
+        _ => panic!("there is no room"),
+    };
+    let little = 2_000_000;
+    let (weights, page) = (wanted(with(Some(little)), 1 << 40), wanted(with(Some(little)), (1 << 40) + 32));
+    let page = page - weights;
+    let weights = weights - (page << 35);
+    assert!(weights > 500_000 && page > 1000);
+    // A thousand tokens have 32 pages.
+    let least = weights + 32 * page;
+    let error = Engine::new(with(Some(least - 1)), options).err().expect("refused");
+    let text = error.to_string();
+    assert!(text.contains(&least.to_string()) && text.contains(&(least - 1).to_string()), "{text}");
+    // Sequences are as long as there is room for, and no further one is admitted beside a whole one.
+    let mut engine = Engine::new(with(Some(least)), options).unwrap();
+    assert_eq!(engine.context(), 1024);
+    let mut request = request(&engine, "a", 1);
+    request.max_tokens = 1024 - request.prompt.len() as u32;
+    engine.add(request.clone()).unwrap();
+    request.max_tokens = 1;
+    assert_eq!(engine.add(request.clone()).err(), Some(Refused::Full));
+    let mut engine = Engine::new(with(Some(least + page)), options).unwrap();
+    request.max_tokens = 1024 - request.prompt.len() as u32;
+    engine.add(request.clone()).unwrap();
+    request.max_tokens = 1;
+    engine.add(request.clone()).unwrap();
+    assert_eq!(engine.add(request).err(), Some(Refused::Full));
+    // Bench asks for all at once, before anything runs.
+    assert!(with(Some(least)).admit_on_processor(1024).is_ok() && with(None).admit_on_processor(1 << 40).is_ok());
+    assert!(with(Some(least)).admit_on_processor(1025).is_err());
+}
+
+#[test]
 fn the_models_own_template_makes_the_prompt() {
     let template = tiny().chat_template().unwrap();
     let message = |role: &str, content: &str| engine::Message { role: role.to_owned(), content: content.to_owned() };

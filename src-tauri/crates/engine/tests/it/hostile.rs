@@ -1,6 +1,6 @@
 use std::io::{ErrorKind, Read};
 
-use engine::gguf::{Error, File, Limits};
+use engine::gguf::{Error, File, Limits, TensorType};
 use engine::{Model, ModelError, synthetic};
 
 fn read(bytes: &[u8]) -> Result<File, Error> {
@@ -111,6 +111,18 @@ fn a_file_longer_than_admitted_is_refused_even_if_its_end_means_nothing() {
 }
 
 #[test]
+fn weights_that_main_memory_has_no_room_for_are_refused_with_both_numbers_before_they_are_read() {
+    let limits = |memory| Limits { memory, ..Limits::default() };
+    // Two tensors of 256 bytes, of which the file has none.
+    let cut = tensors(&[info("a", &[64], 0, 0), info("b", &[64], 0, 256)], 0);
+    let read = |memory| File::read(&mut cut.as_slice(), &limits(memory)).err().unwrap();
+    let error = read(Some(511));
+    assert!(matches!(error, Error::NoRoom { bytes: 512, room: 511 }), "{error}");
+    assert!(error.to_string().contains("512") && error.to_string().contains("511"));
+    assert!(matches!(read(Some(512)), Error::CutShort { .. }) && matches!(read(None), Error::CutShort { .. }));
+}
+
+#[test]
 fn impossible_values_are_refused() {
     assert!(matches!(refused(&pair(13, &[])), Error::ValueType { id: 13 }));
     assert!(matches!(refused(&pair(7, &[2])), Error::NotBool { value: 2 }));
@@ -174,7 +186,10 @@ fn tensor_types_that_are_not_supported_are_refused_by_name() {
     for (id, name) in [(10, "Q2_K"), (20, "IQ4_NL"), (39, "MXFP4"), (1000, "unknown")] {
         let error = refused(&tensors(&[info("a", &[256], id, 0)], 1024));
         assert!(matches!(&error, Error::UnsupportedTensorType { name: found, .. } if *found == name), "{error}");
-        assert!(error.to_string().contains(name));
+        let list = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K";
+        assert_eq!(error.to_string(), format!("tensor type {name} (number {id}) is not supported; {list} are"));
+        let listed: Vec<&str> = list.split([',', ' ']).filter(|word| !["", "and"].contains(word)).collect();
+        assert_eq!(listed, TensorType::ALL.map(TensorType::name));
     }
 }
 

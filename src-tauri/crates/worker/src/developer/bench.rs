@@ -177,6 +177,11 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// Threads that computed; a card computes without them.
+    fn threads(&self) -> Option<usize> {
+        (self.engine.backend() == "cpu").then(|| computing_threads(self.wanted.threads))
+    }
+
     fn prompt_tokens(&self) -> u64 {
         u64::from(self.wanted.prompt) * self.wanted.parallel as u64
     }
@@ -236,8 +241,7 @@ impl Report<'_> {
         json!({
             "backend": self.engine.backend(),
             "adapter": self.engine.adapter(),
-            // A card computes without them.
-            "threads": (self.engine.backend() == "cpu").then(|| computing_threads(self.wanted.threads)),
+            "threads": self.threads(),
             "parallel": self.wanted.parallel,
             "ready_seconds": self.ready_seconds,
             "peak_memory_bytes": self.peak_memory,
@@ -265,7 +269,8 @@ impl Report<'_> {
     fn write(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let Bench { prompt, generate, parallel, .. } = *self.wanted;
         let adapter = self.engine.adapter().map_or_else(String::new, |adapter| format!(" on {adapter}"));
-        writeln!(out, "backend {}{adapter}", self.engine.backend())?;
+        let threads = self.threads().map_or_else(String::new, |threads| format!(", threads: {threads}"));
+        writeln!(out, "backend {}{adapter}{threads}", self.engine.backend())?;
         let memory = self.peak_memory.map_or_else(String::new, |bytes| format!(", {} MB at most", bytes / 1_000_000));
         writeln!(out, "ready after {:.2} s{memory}", self.ready_seconds)?;
         writeln!(

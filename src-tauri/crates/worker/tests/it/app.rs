@@ -165,6 +165,7 @@ impl Rig {
                 ticks,
                 on_gone: Arc::new(|| {}),
                 fails,
+                memory: None,
             })
         });
         let root = Arc::new(root());

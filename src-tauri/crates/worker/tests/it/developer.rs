@@ -110,6 +110,8 @@ fn bench_says_how_many_threads_it_took_two_by_default_and_never_more_than_there_
         for (asked, took) in [(&[][..], most.min(2)), (&["--threads", "60000"], most)] {
             let short = ["bench", "--model", model, "--prompt", "8", "--generate", "2", "--backend", "cpu", "--json"];
             assert_eq!(json(&worker(&[short.as_slice(), asked].concat()))["threads"], took);
+            let said = String::from_utf8(worker(&[&short[..9], asked].concat()).stdout).unwrap();
+            assert!(said.contains(&format!("backend cpu, threads: {took}\n")), "{said}");
         }
     });
 }
@@ -152,7 +154,12 @@ fn help_is_for_strangers_and_names_the_exit_codes() {
     for command in ["bench", "generate"] {
         let output = worker(&[command, "--help"]);
         assert!(output.status.success());
-        assert!(String::from_utf8(output.stdout).unwrap().contains("--model"));
+        let words: Vec<String> =
+            String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect();
+        let text = words.join(" ");
+        for part in ["--model", "stored is not used", "the card is not tested"] {
+            assert!(text.contains(part), "{command}: {text}");
+        }
     }
 }
 
@@ -162,6 +169,10 @@ fn wrong_usage_and_failures_have_codes_of_their_own() {
     check_fails(&["generate", "--prompt", "x"], 2, "--model");
     check_fails(&["bench", "--model", "x", "--backend", "abacus"], 2, "abacus");
     check_fails(&["generate", "--model", "/nowhere.gguf", "--prompt", "x"], 1, "/nowhere.gguf");
+    let folder = tempfile::tempdir().unwrap();
+    let complaint = worker(&["bench", "--model", folder.path().to_str().unwrap()]).stderr;
+    let complaint = String::from_utf8(complaint).unwrap();
+    assert_eq!(complaint.matches("os error").count(), 1, "{complaint}");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     check_fails(&["generate", "--model", manifest.to_str().unwrap(), "--prompt", "x"], 1, "cannot use the model");
     with_model(|model| {

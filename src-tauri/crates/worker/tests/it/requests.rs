@@ -59,6 +59,21 @@ fn check_row(urls: &[&str], name: &str, pass: &[Value], refuse: &[Value]) {
 const BOTH: &[&str] = &[CHAT, RAW];
 
 #[test]
+fn a_body_with_broken_utf_8_is_refused() {
+    for broken in [&b"\xff"[..], b"\xc3", b"\xe2\x82", b"\xf0\x9f\xa6", b"\xed\xa0\x80", b"\xc0\x80", b"\x80"] {
+        for url in BOTH {
+            let body = |inside: &[u8]| {
+                let text = base(url).to_string();
+                let (before, after) = text.split_once("hello").unwrap();
+                [before.as_bytes(), inside, after.as_bytes()].concat()
+            };
+            admitted(parse("POST", url, &body("naïve 🦊".as_bytes()), MODEL));
+            assert_eq!(refused(parse("POST", url, &body(broken), MODEL)).status(), 400, "{broken:02x?}");
+        }
+    }
+}
+
+#[test]
 fn every_number_of_the_table_is_judged_by_type_and_range() {
     check_row(
         BOTH,

@@ -145,9 +145,20 @@ fn median(runs: &[(Peer, u32, Value)], peer: Peer, parallel: u32, figure: &str) 
     Some(f64::midpoint(*all.get(last / 2)?, *all.get(all.len() / 2)?))
 }
 
+/// The least and the most of a figure, over all rounds of all runs of a peer.
+fn spread(runs: &[(Peer, u32, Value)], peer: Peer, parallel: u32, figure: &str) -> Option<(f64, f64)> {
+    let of = runs.iter().filter(|(by, at, _)| by.name() == peer.name() && *at == parallel);
+    let rounds = of.flat_map(|(_, _, figures)| figures["rounds"].as_array().into_iter().flatten());
+    let all = rounds.filter_map(|round| round.pointer(figure).and_then(Value::as_f64));
+    all.fold(None, |ends, rate| {
+        let (least, most) = ends.unwrap_or((rate, rate));
+        Some((f64::min(least, rate), f64::max(most, rate)))
+    })
+}
+
 fn table(runs: &[(Peer, u32, Value)]) -> String {
     let mut text = String::from(
-        "| at once | engine | prompt tokens/s | tokens/s | ours / theirs: prompt, generating | first token, median and last | share of memory | peak memory | ready |\n|---|---|---|---|---|---|---|---|---|\n",
+        "| at once | engine | prompt tokens/s (least to most) | tokens/s (least to most) | ours / theirs: prompt, generating | first token, median and last | share of memory | peak memory | ready |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for parallel in PARALLEL {
         let rate = |peer, figure: &str| median(runs, peer, parallel, figure);
@@ -160,6 +171,10 @@ fn table(runs: &[(Peer, u32, Value)]) -> String {
             let figure = |name: &str, digits: usize| {
                 rate(peer, name).map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
             };
+            let between = |name: &str, digits: usize| {
+                spread(runs, peer, parallel, name)
+                    .map_or_else(String::new, |(least, most)| format!(" ({least:.digits$} to {most:.digits$})"))
+            };
             let ratio = |name: &str| {
                 let pair = rate(Peer::Ours, name).zip(rate(peer, name));
                 pair.map_or_else(|| "–".to_owned(), |(ours, theirs)| format!("{:.2}", ours / theirs))
@@ -169,10 +184,12 @@ fn table(runs: &[(Peer, u32, Value)]) -> String {
             let unknown = || "–".to_owned();
             let _ = writeln!(
                 text,
-                "| {parallel} | {} | {} | {} | {}, {} | {} s, {} s | {} | {} | {} s |",
+                "| {parallel} | {} | {}{} | {}{} | {}, {} | {} s, {} s | {} | {} | {} s |",
                 peer.name(),
                 figure(prompt, 0),
+                between(prompt, 0),
                 figure(generating, 1),
+                between(generating, 1),
                 ratio(prompt),
                 ratio(generating),
                 figure("/first_token_seconds/median", 2),
@@ -196,7 +213,10 @@ mod tests {
     use super::*;
 
     fn run(peer: Peer, parallel: u32, rate: f64) -> (Peer, u32, Value) {
-        (peer, parallel, json!({"tokens_per_second": rate, "prompt_tokens_per_second": rate * 10.0}))
+        let round = |rate: f64| json!({"tokens_per_second": rate, "prompt_tokens_per_second": rate * 10.0});
+        let mut figures = round(rate);
+        figures["rounds"] = json!([round(rate + 2.0), round(rate - 1.0)]);
+        (peer, parallel, figures)
     }
 
     #[test]
@@ -208,7 +228,10 @@ mod tests {
         assert_eq!(median(&runs, Peer::Ours, 1, "/tokens_per_second"), Some(60.0));
         assert_eq!(median(&runs, Peer::Packaged, 1, "/tokens_per_second"), None);
         let text = table(&runs);
-        assert!(text.contains("| 1 | llama.cpp without AMX | 300 | 30.0 | 2.00, 2.00 |"), "{text}");
+        assert!(
+            text.contains("| 1 | llama.cpp without AMX | 300 (190 to 470) | 30.0 (19.0 to 47.0) | 2.00, 2.00 |"),
+            "{text}"
+        );
         assert!(text.contains("Eight at once give 3.00 times"), "{text}");
         assert!(text.contains("| 4 | ours | – | – |"), "{text}");
     }

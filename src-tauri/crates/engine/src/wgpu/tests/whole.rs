@@ -185,10 +185,12 @@ fn steps_that_only_repeat_make_nothing_on_the_card_and_leave_nothing_in_memory()
     let kept = [64..128, 236..300].map(|positions| {
         let information = allocation_counter::measure(|| after = decode(positions));
         println!("{information:?}");
-        information.bytes_current
+        (information.bytes_current, information.count_total)
     });
     assert_eq!(before, after, "buffers, bindings and kernels");
-    assert!(kept.iter().all(|&bytes| bytes <= 4096), "bytes kept after 64 steps: {kept:?}");
+    assert!(kept.iter().all(|&(bytes, _)| bytes <= 4096), "bytes kept after 64 steps: {kept:?}");
+    // Measured: 136 before and 138 behind the end of the slice, those of wgpu's orders included.
+    assert!(kept.iter().all(|&(_, count)| count <= 64 * 150), "allocations of 64 steps: {kept:?}");
     card.release(pages);
 }
 
