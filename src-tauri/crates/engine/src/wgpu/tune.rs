@@ -338,7 +338,8 @@ impl Trial<'_> {
         }
         card.warm_up()?;
         // The next start goes on with the first for which there was no time, and with what failed behind it.
-        let seen = (0..).take_while(|place| measured.contains(place) || failed.contains(place)).count() as u32;
+        let most = (measured.len() + failed.len()) as u32;
+        let seen = (0..most).take_while(|place| measured.contains(place) || failed.contains(place)).count() as u32;
         let before = |places: &[u32]| places.iter().filter(|&&place| place < seen).count() as u32;
         let (tried, failed) = (before(&measured), before(&failed));
         Ok((card, Found { candidate: names.swap_remove(index), measured: micros, tried, failed }))
