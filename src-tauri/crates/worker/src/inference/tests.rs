@@ -70,7 +70,7 @@ fn a_model_takes_no_more_main_memory_than_was_granted() {
     // Not even its weights, which are never read then; its weights alone; both, but for short sequences only; everything.
     let bytes = synthetic::tiny().len() as u64;
     for memory in [1000, bytes] {
-        let why = started(memory).err().expect("refused");
+        let Err(why) = started(memory) else { panic!("not refused") };
         assert!(why.contains(&format!("there are {memory}")) && why.contains("bytes of main memory"), "{why}");
     }
     let (some, all) = (started(bytes * 2), started(1 << 30));
