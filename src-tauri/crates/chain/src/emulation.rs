@@ -196,7 +196,7 @@ impl Emulation {
         let Some(Place::Known(before)) = self.places.get(&next.destination) else { return Ok(()) };
         self.lt = self.lt.saturating_add(LT_STEP);
         let address = StdAddr::new(next.destination.workchain, HashBytes(next.destination.hash));
-        let moment = Moment { now: self.now, lt: self.lt, seed: [0; 32] };
+        let moment = Moment { now: self.now, lt: self.lt, seed: [0; 32], ignore_signatures: false };
         let executed = machine::execute(self.config.parsed(), &address, next.external, next.cell, before, moment)
             .map_err(|error| if next.external { ChainError::Refused(error) } else { ChainError::Nonsense(error) })?;
         let nonsense = |error: TransactionError| ChainError::Nonsense(error.to_string());
