@@ -26,7 +26,7 @@ use crate::config::{ChainConfig, PARAMETERS};
 use crate::error::ChainError;
 use crate::transaction::Transaction;
 use crate::{Answer, Chain, MOST_TRANSACTIONS};
-use policy::{Bucket, Failure, Patience, agreed, verdict_of_message, verdict_of_question};
+use policy::{Bucket, Failure, Health, Patience, agreed, verdict_of_message, verdict_of_question};
 
 /// How long fetched parameters are used.
 const CONFIG_LASTS: Duration = Duration::from_mins(10);
@@ -123,8 +123,7 @@ pub struct Settings {
 struct Place {
     endpoint: Endpoint,
     bucket: Bucket,
-    failures_in_a_row: u32,
-    resting_until: Duration,
+    health: Health,
 }
 
 #[derive(Default)]
@@ -160,7 +159,7 @@ impl Toncenter {
         let place = |endpoint: Endpoint| {
             let (size, refill) = endpoint.rate;
             let bucket = Bucket::new(size, refill, Duration::ZERO);
-            Mutex::new(Place { endpoint, bucket, failures_in_a_row: 0, resting_until: Duration::ZERO })
+            Mutex::new(Place { endpoint, bucket, health: Health::default() })
         };
         Ok(Self {
             connection: http::connection().map_err(EndpointError::Tls)?,
@@ -181,7 +180,7 @@ impl Toncenter {
         let (endpoint, wait) = {
             let now = self.begun.elapsed();
             let mut place = locked(place);
-            let rest = place.resting_until.saturating_sub(now);
+            let rest = place.health.wish(now);
             if rest > self.patience.longest_wish {
                 return Err(Failure::Busy(Some(rest)));
             }
@@ -197,13 +196,20 @@ impl Toncenter {
         let now = self.begun.elapsed();
         let mut place = locked(place);
         match failure {
-            None => place.failures_in_a_row = 0,
+            None => place.health.answered(),
             Some(failure) => {
-                place.failures_in_a_row = place.failures_in_a_row.saturating_add(1);
-                place.resting_until = now.saturating_add(failure.rest(place.failures_in_a_row));
+                place.health.failed(failure, now);
                 tracing::debug!(endpoint = place.endpoint.host(), ?failure, "an endpoint gave no answer");
             }
         }
+    }
+
+    /// All endpoints, those that failed of late last.
+    fn order(&self) -> Vec<usize> {
+        let now = self.begun.elapsed();
+        let mut order: Vec<usize> = (0..self.places.len()).collect();
+        order.sort_by_key(|at| self.places.get(*at).is_some_and(|place| locked(place).health.avoided(now)));
+        order
     }
 
     /// Asks until somebody gives an answer that can be read.
@@ -217,7 +223,7 @@ impl Toncenter {
         for round in 0..self.patience.rounds.max(1) {
             tokio::time::sleep(self.patience.pause(round, (self.jitter)())).await;
             failures.clear();
-            for at in 0..self.places.len() {
+            for at in self.order() {
                 match self.ask_one(at, method, &params).await.and_then(|value| read(&value)) {
                     Ok(answer) => {
                         self.note(at, None);
@@ -257,7 +263,7 @@ impl Toncenter {
         for round in 0..self.patience.rounds.max(1) {
             tokio::time::sleep(self.patience.pause(round, (self.jitter)())).await;
             let mut answers = Vec::new();
-            for at in 0..self.places.len() {
+            for at in self.order() {
                 let asked = self.ask_one(at, "getAddressInformation", &params).await;
                 match asked.and_then(|value| answer::account(&value, address)) {
                     Ok(account) => {
@@ -285,7 +291,7 @@ impl Toncenter {
         let bytes = boc::encode(message).map_err(|error| ChainError::Question(error.to_string()))?;
         let params = json!({ "boc": STANDARD.encode(bytes) });
         let mut failures = Vec::new();
-        for at in 0..self.places.len() {
+        for at in self.order() {
             match self.ask_one(at, "sendBoc", &params).await {
                 Ok(_) => {
                     self.note(at, None);

@@ -68,20 +68,47 @@ pub enum Failure {
     },
 }
 
-impl Failure {
-    /// How long to leave the endpoint alone after the so-many-th failure in a row.
-    pub fn rest(&self, in_a_row: u32) -> Duration {
-        match self {
-            Self::Busy(Some(wish)) => *wish,
-            Self::Busy(None) => Duration::from_secs(1),
-            Self::NotReached(_) | Self::NoAnswer(_) | Self::Nonsense(_) if in_a_row >= 3 => Duration::from_secs(30),
-            Self::NotReached(_)
-            | Self::NoAnswer(_)
-            | Self::Nonsense(_)
-            | Self::Refused(_)
-            | Self::Denied(_)
-            | Self::Behind { .. } => Duration::ZERO,
+/// How an endpoint did of late.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    in_a_row: u32,
+    /// Others are asked first until then.
+    avoided_until: Duration,
+    /// It does not want to be asked until then.
+    wish_until: Duration,
+}
+
+impl Health {
+    /// It answered.
+    pub fn answered(&mut self) {
+        self.in_a_row = 0;
+        self.avoided_until = Duration::ZERO;
+    }
+
+    /// It did not, at this time of the caller's clock.
+    pub fn failed(&mut self, failure: &Failure, now: Duration) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        match failure {
+            Failure::Busy(wish) => {
+                self.wish_until = now.saturating_add(wish.unwrap_or(Duration::from_secs(1)));
+            }
+            Failure::NotReached(_) | Failure::NoAnswer(_) | Failure::Nonsense(_) | Failure::Behind { .. } => {
+                if self.in_a_row >= 3 {
+                    self.avoided_until = now.saturating_add(Duration::from_secs(30));
+                }
+            }
+            Failure::Refused(_) | Failure::Denied(_) => {}
         }
+    }
+
+    /// Whether others should be asked first.
+    pub fn avoided(&self, now: Duration) -> bool {
+        now < self.avoided_until
+    }
+
+    /// How long it wants to be left alone.
+    pub fn wish(&self, now: Duration) -> Duration {
+        self.wish_until.saturating_sub(now)
     }
 }
 
@@ -171,6 +198,21 @@ mod tests {
         assert_eq!(rested.take(MS(100_000)), MS(0));
         assert_eq!(rested.take(MS(100_000)), MS(0));
         assert_eq!(rested.take(MS(100_000)), MS(1000), "it never holds more than its size");
+    }
+
+    #[test]
+    fn an_endpoint_that_fails_is_asked_last_and_one_that_wants_a_pause_gets_it() {
+        let mut health = Health::default();
+        for _ in 0..3 {
+            assert!(!health.avoided(MS(10)));
+            health.failed(&Failure::NoAnswer(String::new()), MS(10));
+        }
+        assert!(health.avoided(MS(29_000)) && !health.avoided(MS(31_000)));
+        assert_eq!(health.wish(MS(10)), MS(0), "nobody asked for a pause");
+        health.failed(&Failure::Busy(Some(MS(500))), MS(10));
+        assert_eq!(health.wish(MS(110)), MS(400));
+        health.answered();
+        assert!(!health.avoided(MS(10)));
     }
 
     #[test]

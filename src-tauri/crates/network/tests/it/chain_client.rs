@@ -103,6 +103,11 @@ async fn balance_is(client: &Toncenter, address: Address, wanted: impl Fn(u64) -
     .await
 }
 
+/// Up to some nanotons of storage for the seconds between two blocks.
+fn about(balance: u64, wanted: u64) -> bool {
+    balance <= wanted && wanted - balance < 1000
+}
+
 async fn seqno(client: &Toncenter, address: Address) -> Option<u64> {
     let answer = client.get_method(address, "seqno", &[]).await.ok()?;
     answer.stack.first().and_then(StackValue::as_u64)
@@ -175,12 +180,12 @@ async fn questions_survive_an_endpoint_that_does_wrong() {
     let owner = Address { workchain: 0, hash: [4; 32] };
     chain.give(owner, Nanoton(COIN)).await.unwrap();
     chain.give(owner, Nanoton(COIN)).await.unwrap();
-    balance_is(&client, owner, |balance| balance == 2 * COIN).await;
+    let balance = balance_is(&client, owner, |balance| about(balance, 2 * COIN)).await;
     for fault in ["drop:*:2", "lost_answer:*:2", "garbage:*:2", "late_answer=60000:*:1", "busy=0:*:2", "delay=200:*:1"]
     {
         chain.set_faults(&[fault]).await.unwrap();
         let account = client.account(owner).await;
-        assert_eq!(account.map(|account| account.balance.0), Ok(2 * COIN), "{fault}");
+        assert_eq!(account.map(|account| account.balance.0), Ok(balance), "{fault}");
         chain.set_faults(&[]).await.unwrap();
     }
     chain.set_faults(&["duplicate:getTransactions"]).await.unwrap();
@@ -212,7 +217,7 @@ async fn a_message_whose_answer_is_lost_is_uncertain_and_happens_once() {
         assert_eq!(sent.is_ok(), certain, "{fault}: {sent:?}");
         assert!(sent.is_ok() || matches!(sent, Err(ChainError::Uncertain(_))), "{sent:?}");
         paid += COIN;
-        balance_is(&client, receiver, |balance| balance == paid).await;
+        balance_is(&client, receiver, |balance| about(balance, paid)).await;
         // The same bytes again do nothing, and are told to do nothing.
         assert!(matches!(client.send(&message).await, Err(ChainError::Refused(_))));
     }
@@ -220,7 +225,7 @@ async fn a_message_whose_answer_is_lost_is_uncertain_and_happens_once() {
     let message = payer.transfer(3, &receiver, COIN, false);
     assert!(matches!(client.send(&message).await, Err(ChainError::Uncertain(_))));
     client.send(&message).await.unwrap();
-    balance_is(&client, receiver, |balance| balance == paid + COIN).await;
+    balance_is(&client, receiver, |balance| about(balance, paid + COIN)).await;
     assert_eq!(client.transactions(receiver, None, 100).await.unwrap().len(), 4);
     chain.stop().await;
 }
@@ -249,12 +254,12 @@ async fn two_endpoints_must_agree_and_one_that_lies_or_is_behind_is_found_out() 
     // Behind: what was seen before is not there any more.
     chain.set_faults(&["behind:getAddressState"]).await.unwrap();
     chain.give(owner, Nanoton(COIN)).await.unwrap();
-    balance_is(&two, owner, |balance| balance == 2 * COIN).await;
+    let balance = balance_is(&two, owner, |balance| about(balance, 2 * COIN)).await;
     chain.set_faults(&["behind:getAddressInformation"]).await.unwrap();
     assert!(matches!(two.account(owner).await, Err(ChainError::Behind { .. })));
     assert!(matches!(two.agreed_account(owner).await, Err(ChainError::Behind { .. })));
     chain.set_faults(&["behind:getAddressInformation:1"]).await.unwrap();
-    assert_eq!(two.account(owner).await.unwrap().balance.0, 2 * COIN, "the other endpoint is not behind");
+    assert_eq!(two.account(owner).await.unwrap().balance.0, balance, "the other endpoint is not behind");
     chain.stop().await;
     other.stop().await;
 }
