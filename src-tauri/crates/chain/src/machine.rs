@@ -49,8 +49,10 @@ pub fn execute(
     moment: Moment,
 ) -> Result<Executed, String> {
     // As TON's own nodes have it since version 11.
-    let mut vm_modifiers = tycho_vm::BehaviourModifiers::default();
-    vm_modifiers.chksig_always_succeed = moment.ignore_signatures;
+    let vm_modifiers = tycho_vm::BehaviourModifiers {
+        chksig_always_succeed: moment.ignore_signatures,
+        ..tycho_vm::BehaviourModifiers::default()
+    };
     let params = ExecutorParams {
         vm_modifiers,
         block_unixtime: moment.now,

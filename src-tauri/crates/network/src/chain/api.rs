@@ -84,7 +84,7 @@ pub fn call(chain: &mut Embedded, method: &str, params: &Value, wall_ms: i64) ->
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(40).filter(|letter| letter.is_ascii_graphic()).collect()
+    text.chars().take(40).filter(char::is_ascii_graphic).collect()
 }
 
 fn address(params: &Value) -> Result<Address, Refusal> {
@@ -203,7 +203,7 @@ fn transactions(chain: &Embedded, params: &Value) -> Result<Value, Refusal> {
 fn transaction(row: &TransactionRow) -> Result<Value, Refusal> {
     let damaged = |error: &dyn std::fmt::Display| Refusal { status: 500, words: error.to_string() };
     let read = Transaction::from_boc(&row.cells, row.address, Some(row.hash)).map_err(|error| damaged(&error))?;
-    let out = read.out_messages.iter().map(described).collect::<Result<Vec<_>, _>>()?;
+    let out: Vec<Value> = read.out_messages.iter().map(described).collect();
     let other = read.total_fees.0.saturating_sub(read.storage_fees.0);
     let mut value = json!({
         "@type": "raw.transaction",
@@ -217,7 +217,7 @@ fn transaction(row: &TransactionRow) -> Result<Value, Refusal> {
         "out_msgs": out,
     });
     if let (Some(message), Some(fields)) = (&read.in_message, value.as_object_mut()) {
-        fields.insert("in_msg".to_owned(), described(message)?);
+        fields.insert("in_msg".to_owned(), described(message));
     }
     Ok(value)
 }
@@ -226,13 +226,13 @@ fn friendly(address: &Address) -> String {
     AddressText { address: *address, bounceable: true, testnet: false }.to_text()
 }
 
-fn described(message: &Message) -> Result<Value, Refusal> {
+fn described(message: &Message) -> Value {
     let forward_fee = match message.kind {
         MessageKind::Internal { forward_fee, .. } => forward_fee,
         MessageKind::ExternalIn { .. } | MessageKind::ExternalOut { .. } => Nanoton(0),
     };
     let body = boc::encode(&message.body).map(|bytes| STANDARD.encode(bytes)).unwrap_or_default();
-    Ok(json!({
+    json!({
         "@type": "raw.message",
         "hash": STANDARD.encode(message.hash),
         "source": message.source().as_ref().map(friendly).unwrap_or_default(),
@@ -244,7 +244,7 @@ fn described(message: &Message) -> Result<Value, Refusal> {
         "created_lt": message.created_lt.to_string(),
         "body_hash": STANDARD.encode(message.body.hash()),
         "msg_data": { "@type": "msg.dataRaw", "body": body, "init_state": "" },
-    }))
+    })
 }
 
 fn run_get_method(chain: &Embedded, params: &Value, wall_ms: i64) -> Result<Value, Refusal> {

@@ -23,7 +23,7 @@ use crate::web::{self, Body, BrokenOff, Patience};
 /// Largest request: a message of half a megabyte as base64.
 const BODY_LIMIT: usize = 1 << 20;
 /// Without anything to do, the thread looks at its clock this often.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// After a failed write the next block is tried after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Furthest that time can be moved at once: a hundred years, in seconds.
@@ -132,9 +132,9 @@ fn administer(
             let wanted = params.get("faults").unwrap_or(&Value::Null);
             *faults = Faults::from_json(wanted).map_err(|error| Refusal::question(error.to_string()))?;
             if faults.look_back() {
-                chain.fall_behind(wall_ms)
+                chain.fall_behind(wall_ms);
             } else {
-                chain.catch_up()
+                chain.catch_up();
             }
             Ok(json!({}))
         }

@@ -240,7 +240,7 @@ impl Embedded {
         let cell = CellBuilder::build_from(message).map_err(damaged)?;
         let standing = Standing { minted, lt: self.standing.lt + 1, ..self.standing };
         let departed = vec![Passage { cells: Boc::encode(&cell), carries: amount }];
-        self.write(Block { standing, accounts: vec![], transactions: vec![], arrived: vec![], departed })?;
+        self.write(&Block { standing, accounts: vec![], transactions: vec![], arrived: vec![], departed })?;
         self.on_the_way = true;
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Embedded {
     pub fn travel(&mut self, by_ms: i64) -> Result<(), EmbeddedError> {
         let ahead_ms = self.standing.ahead_ms.saturating_add(by_ms.max(0));
         let standing = Standing { ahead_ms, ..self.standing };
-        self.write(Block { standing, accounts: vec![], transactions: vec![], arrived: vec![], departed: vec![] })
+        self.write(&Block { standing, accounts: vec![], transactions: vec![], arrived: vec![], departed: vec![] })
     }
 
     /// From now on remembers how everything was, for [`Self::look_back`]; a second time changes nothing.
@@ -308,7 +308,7 @@ impl Embedded {
             .map(|(address, state)| account_row(*address, state))
             .collect::<Result<Vec<_>, EmbeddedError>>()?;
         self.shade(&work.changed)?;
-        self.write(Block {
+        self.write(&Block {
             standing,
             accounts,
             transactions: work.transactions,
@@ -346,7 +346,7 @@ impl Embedded {
         };
         match self.execute(destination, false, cell, head, work)? {
             // What is left of the forward fee is for whoever carried the message.
-            Ok(_) => work.take(forward_fee),
+            Ok(()) => work.take(forward_fee),
             Err(why) => {
                 tracing::error!(%destination, why, "a message between accounts cannot be executed; its money is lost");
                 work.take(passage.carries)
@@ -411,8 +411,8 @@ impl Embedded {
         Moment { now: head.time, lt, seed: hasher.finalize().into(), ignore_signatures: false }
     }
 
-    fn write(&mut self, block: Block) -> Result<(), EmbeddedError> {
-        self.store.write(&block)?;
+    fn write(&mut self, block: &Block) -> Result<(), EmbeddedError> {
+        self.store.write(block)?;
         self.standing = block.standing;
         Ok(())
     }

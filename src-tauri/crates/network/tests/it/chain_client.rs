@@ -161,7 +161,7 @@ async fn what_was_emulated_is_what_happens() {
     let mut cursor: Option<TransactionId> = None;
     for one in &all {
         let page = client.transactions(payer.address, cursor, 1).await.unwrap();
-        assert_eq!(page, [one.clone()]);
+        assert_eq!(page, std::slice::from_ref(one));
         cursor = one.previous;
     }
     let foreign = TransactionId { lt: all[0].id.lt, hash: [9; 32] };
