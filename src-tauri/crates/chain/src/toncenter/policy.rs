@@ -152,22 +152,21 @@ pub fn verdict_of_message(failures: &[Failure]) -> ChainError {
 pub struct Bucket {
     size: u32,
     refill: Duration,
-    /// When the bucket was empty, as if it had been filling ever since. `now` minus this, over `refill`, are the questions in it.
-    empty_at: Duration,
+    /// When the bucket will be full again.
+    full_at: Duration,
 }
 
 impl Bucket {
     /// A full bucket at a time of the caller's clock.
     pub fn new(size: u32, refill: Duration, now: Duration) -> Self {
-        let size = size.max(1);
-        Self { size, refill, empty_at: now.saturating_sub(refill.saturating_mul(size)) }
+        Self { size: size.max(1), refill, full_at: now }
     }
 
     /// Takes a question out. The time to wait before it may be asked.
     pub fn take(&mut self, now: Duration) -> Duration {
-        let full_since = now.saturating_sub(self.refill.saturating_mul(self.size));
-        self.empty_at = self.empty_at.max(full_since) + self.refill;
-        self.empty_at.saturating_sub(now)
+        let full_at = self.full_at.max(now);
+        self.full_at = full_at.saturating_add(self.refill);
+        (full_at - now).saturating_sub(self.refill.saturating_mul(self.size - 1))
     }
 }
 
