@@ -166,7 +166,7 @@ impl Bucket {
     pub fn take(&mut self, now: Duration) -> Duration {
         let full_at = self.full_at.max(now);
         self.full_at = full_at.saturating_add(self.refill);
-        (full_at - now).saturating_sub(self.refill.saturating_mul(self.size - 1))
+        full_at.saturating_sub(now).saturating_sub(self.refill.saturating_mul(self.size - 1))
     }
 }
 
