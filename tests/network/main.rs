@@ -7,6 +7,7 @@
 //! - [`tuning`]: a graphics card is tried out, and lies.
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
+//! - [`money`]: payouts on the embedded chain.
 //! - [`commands`]: wrong input at the command line.
 //! - [`streams`]: what an OpenAI client sees.
 //! - [`open`]: a network of two programs, for the tests that practice is too simple for.
@@ -21,6 +22,7 @@
 mod commands;
 mod faults;
 mod flags;
+mod money;
 mod open;
 mod practice;
 mod processes;

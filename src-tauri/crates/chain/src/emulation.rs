@@ -18,7 +18,7 @@ use crate::account::{AccountState, AccountStatus};
 use crate::cells::{self, CellsError};
 use crate::config::ChainConfig;
 use crate::error::ChainError;
-use crate::machine::{self, Executed, Moment, Signatures};
+use crate::machine::{self, Executed, Moment};
 use crate::transaction::{Message, MessageKind, Transaction, TransactionError, amount};
 
 /// Most transactions that are followed; what goes on longer is shown as unresolved.
@@ -132,7 +132,7 @@ pub struct Emulation {
     waiting: VecDeque<Waiting>,
     places: BTreeMap<Address, Place>,
     trace: Trace,
-    signatures: Signatures,
+    unsigned: bool,
 }
 
 impl Emulation {
@@ -151,14 +151,14 @@ impl Emulation {
             waiting: VecDeque::from([first]),
             places: BTreeMap::new(),
             trace: Trace { hops: Vec::new(), unresolved: Vec::new() },
-            signatures: Signatures::Checked,
+            unsigned: false,
         })
     }
 
     /// Of the first message only: what a wallet is asked to sign is tried out before it is signed.
     #[must_use]
     pub fn unsigned(mut self) -> Self {
-        self.signatures = Signatures::TakenForGood;
+        self.unsigned = true;
         self
     }
 
@@ -205,11 +205,10 @@ impl Emulation {
         let Some(Place::Known(before)) = self.places.get(&next.destination) else { return Ok(()) };
         self.lt = self.lt.saturating_add(LT_STEP);
         let address = StdAddr::new(next.destination.workchain, HashBytes(next.destination.hash));
-        let moment = Moment { now: self.now, lt: self.lt, seed: [0; 32] };
         // Contracts that the message causes to run check what they are shown as they do on the chain.
-        let signatures = if next.external { self.signatures } else { Signatures::Checked };
-        let config = self.config.parsed();
-        let executed = machine::execute_with(config, &address, next.external, next.cell, before, moment, signatures)
+        let ignore_signatures = next.external && self.unsigned;
+        let moment = Moment { now: self.now, lt: self.lt, seed: [0; 32], ignore_signatures };
+        let executed = machine::execute(self.config.parsed(), &address, next.external, next.cell, before, moment)
             .map_err(|error| if next.external { ChainError::Refused(error) } else { ChainError::Nonsense(error) })?;
         let nonsense = |error: TransactionError| ChainError::Nonsense(error.to_string());
         match executed {

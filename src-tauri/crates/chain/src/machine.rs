@@ -3,7 +3,6 @@
 use tycho_executor::{Executor, ExecutorInspector, ExecutorParams, ParsedConfig, TxError};
 use tycho_types::cell::{Cell as TychoCell, HashBytes};
 use tycho_types::models::{ShardAccount, StdAddr};
-use tycho_vm::BehaviourModifiers;
 
 /// Where in the chain's time a transaction happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +13,8 @@ pub struct Moment {
     pub lt: u64,
     /// What the machine's chance is drawn from.
     pub seed: [u8; 32],
+    /// Whether every signature passes: only to find out what something would cost.
+    pub ignore_signatures: bool,
 }
 
 /// What came of it.
@@ -38,15 +39,6 @@ pub enum Executed {
     },
 }
 
-/// What the machine makes of signatures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signatures {
-    /// It checks them.
-    Checked,
-    /// It takes every signature for good: to try out what is not signed yet.
-    TakenForGood,
-}
-
 /// Executes one message on one account. The error is a sentence: the message or the state is not what the chain has.
 pub fn execute(
     config: &ParsedConfig,
@@ -56,21 +48,13 @@ pub fn execute(
     state: &ShardAccount,
     moment: Moment,
 ) -> Result<Executed, String> {
-    execute_with(config, address, external, message, state, moment, Signatures::Checked)
-}
-
-/// [`execute`], with a choice about signatures.
-pub(crate) fn execute_with(
-    config: &ParsedConfig,
-    address: &StdAddr,
-    external: bool,
-    message: TychoCell,
-    state: &ShardAccount,
-    moment: Moment,
-    signatures: Signatures,
-) -> Result<Executed, String> {
     // As TON's own nodes have it since version 11.
+    let vm_modifiers = tycho_vm::BehaviourModifiers {
+        chksig_always_succeed: moment.ignore_signatures,
+        ..tycho_vm::BehaviourModifiers::default()
+    };
     let params = ExecutorParams {
+        vm_modifiers,
         block_unixtime: moment.now,
         block_lt: moment.lt,
         rand_seed: HashBytes(moment.seed),
@@ -78,10 +62,6 @@ pub(crate) fn execute_with(
         charge_action_fees_on_fail: true,
         full_body_in_bounced: false,
         strict_extra_currency: true,
-        vm_modifiers: BehaviourModifiers {
-            chksig_always_succeed: signatures == Signatures::TakenForGood,
-            ..BehaviourModifiers::default()
-        },
         ..ExecutorParams::default()
     };
     let mut inspector = ExecutorInspector::default();

@@ -94,7 +94,8 @@ impl Message {
         Self::from_tycho(&cells::to_tycho(cell)?)
     }
 
-    pub(crate) fn from_tycho(cell: &TychoCell) -> Result<Self, TransactionError> {
+    /// Reads a message from a cell of the virtual machine's.
+    pub fn from_tycho(cell: &TychoCell) -> Result<Self, TransactionError> {
         let message = cell.parse::<tycho::OwnedMessage>()?;
         let hash = cell.repr_hash().0;
         let mut body = TychoBuilder::new();
@@ -263,7 +264,8 @@ impl Transaction {
         Ok(read)
     }
 
-    pub(crate) fn from_tycho(cell: &TychoCell, workchain: i8) -> Result<Self, TransactionError> {
+    /// Reads a transaction of an account in this workchain from a cell of the virtual machine's.
+    pub fn from_tycho(cell: &TychoCell, workchain: i8) -> Result<Self, TransactionError> {
         let read = cell.parse::<tycho::Transaction>()?;
         let in_message = read.in_msg.as_ref().map(Message::from_tycho).transpose()?;
         let mut out_messages = Vec::new();

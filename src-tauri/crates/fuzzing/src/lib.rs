@@ -13,6 +13,7 @@
 pub mod mutate;
 pub mod tiny;
 
+mod chains;
 mod files;
 mod money;
 mod objects;
@@ -22,6 +23,7 @@ mod script;
 mod sessions;
 mod trust;
 
+pub use chains::{chain_answer, chain_request, chain_transaction};
 pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
@@ -57,6 +59,9 @@ pub const TARGETS: &[Target] = &[
     target("ton_address", ton_address, 16 * 1024, 0),
     target("root_config", root_config, 64 * 1024, 512),
     target("signed_payment", signed_payment, 64 * 1024, 1024),
+    target("chain_answer", chain_answer, 4 << 20, 1024),
+    target("chain_transaction", chain_transaction, 1 << 20, 1024),
+    target("chain_request", chain_request, 16 << 20, 1024),
     target("link_frames", link_frames, 1024 * 1024, 64),
     target("protocol_worker", protocol_worker, 1024 * 1024, 256),
     target("protocol_client", protocol_client, 1024 * 1024, 256),

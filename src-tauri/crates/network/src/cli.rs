@@ -10,12 +10,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ratls::{Evidence, Policy};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use ton::Nanoton;
 use tracing_subscriber::EnvFilter;
 
+use crate::chain::Fault;
 use crate::config::{self, GatewayConfig, Network, ProxyConfig};
 use crate::keys::{SigningKey, wallet_address};
 use crate::misbehaviour::Misbehaviour;
-use crate::{gateway, practice, proxy};
+use crate::{chain, gateway, practice, proxy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -49,6 +51,9 @@ enum Role {
     /// Run a whole network on this machine, with simulated customers and practice money
     #[command(after_help = EXIT_CODES)]
     Practice(PracticeArgs),
+    /// Run a chain of one's own on 127.0.0.1, behind toncenter's API: real wallets and contracts, money that is worth nothing
+    #[command(after_help = EXIT_CODES)]
+    Chain(ChainArgs),
 }
 
 #[derive(Args)]
@@ -125,6 +130,29 @@ struct PracticeArgs {
     misbehave: Option<Misbehaviour>,
 }
 
+#[derive(Args)]
+struct ChainArgs {
+    /// Folder for the chain's file (chain.sqlite); made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Port of toncenter's API; 0: any free one. The line that says it is ready names it, and the token that requests must show as
+    /// X-API-Key
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+    /// Decides all chance on a new chain
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Milliseconds from block to block
+    #[arg(long, value_name = "MS", default_value_t = chain::BLOCK_TIME.as_millis() as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    block_time: u32,
+    /// Nanotons that the faucet gives to whoever names no amount
+    #[arg(long, value_name = "N", default_value_t = chain::FAUCET.0)]
+    faucet: u64,
+    /// For tests: do wrong in this way; KIND[=NUMBER][:METHOD[:TIMES]], may be given several times
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<Fault>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum PolicyWord {
@@ -180,6 +208,7 @@ pub fn main() -> ExitCode {
             Role::Proxy(args) => run_proxy(args).await,
             Role::Gateway(args) => run_gateway(args).await,
             Role::Practice(args) => run_practice(args).await,
+            Role::Chain(args) => run_chain(args).await,
         }
     });
     // Somebody solving a proof of work need not finish it.
@@ -297,6 +326,26 @@ async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn run_chain(args: ChainArgs) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
+    let mut settings = chain::Settings::new(args.data);
+    settings.port = args.port;
+    settings.seed = args.seed;
+    settings.block_time = std::time::Duration::from_millis(u64::from(args.block_time));
+    settings.faucet = Nanoton(args.faucet);
+    settings.faults = args.fault;
+    let running = chain::start(settings).await?;
+    say_ready(&json!({
+        "role": "chain",
+        "http_port": running.address().port(),
+        "endpoint": running.endpoint(),
+        "token": running.token(),
+    }))?;
+    asked.wait().await;
+    running.stop().await;
+    Ok(())
+}
+
 /// Hears when the program is asked to end. Made before the ready line, so that nobody's request comes too early.
 #[cfg(unix)]
 struct Asked {
@@ -375,7 +424,7 @@ mod tests {
         let mut command = Cli::command();
         command.clone().debug_assert();
         assert!(command.render_help().to_string().contains("Exit codes:"));
-        for role in ["proxy", "gateway", "practice"] {
+        for role in ["proxy", "gateway", "practice", "chain"] {
             let help = command.find_subcommand_mut(role).unwrap().render_help().to_string();
             assert!(help.contains("--data") && help.contains("Exit codes:"), "{help}");
         }

@@ -9,11 +9,13 @@
 //! All plaintext meets in one task that owns the `protocol::proxy::Core`: no lock, one owner. Accounts reach the disk ([`store`])
 //! before anything is signed for them. [`gateway::start`] keeps one task per proxy, each the owner of a `protocol::client::Session`,
 //! and an HTTP server whose requests meet those tasks through channels. [`practice::start`] puts both into one process and lets
-//! simulated customers ask questions over real HTTP.
+//! simulated customers ask questions over real HTTP. [`chain::start`] is a chain on this machine for those who want real wallets and contracts
+//! without real money.
 //!
 //! Prompts and answers pass through here in clear, because proxy and gateway must see them; none is ever logged or stored.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
+pub mod chain;
 pub mod cli;
 mod clock;
 pub mod config;

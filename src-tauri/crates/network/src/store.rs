@@ -3,6 +3,8 @@
 //! A total is on the disk before a payment for it is signed ([`Writer`] reports a write only after it is synced), so a proxy that loses
 //! power has never signed for more than it remembers. Totals only ever go up. The file belongs to one proxy contract.
 
+pub mod chain;
+
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;

@@ -8,8 +8,13 @@
 //! - [`wrongdoing`]: each misbehaviour that the practice proxy can be asked for.
 //! - [`practice`]: simulated customers.
 //! - [`programs`]: the program itself: its ready line, its exit codes, its end.
+//! - [`chain`]: the embedded chain: fees, money, its file, requests that make no sense.
+//! - [`chain_client`]: the client of crate `chain` against it, with an endpoint that does wrong.
+//! - [`ton_client`]: an unmodified TonClient and the reference sandbox against it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
+mod chain;
+mod chain_client;
 mod faults;
 mod hostile_http;
 mod hostile_peers;
@@ -17,4 +22,5 @@ mod jobs;
 mod practice;
 mod programs;
 mod stage;
+mod ton_client;
 mod wrongdoing;

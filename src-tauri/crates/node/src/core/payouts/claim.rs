@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use accounting::{Errand, Outgoing};
-use ton::{Address, Nanoton};
+use ton::cocoon::{BodyError, SignedBody, SignedOperation};
+use ton::{Address, CellError, Nanoton, boc};
 
 use super::Terms;
 
@@ -125,7 +126,45 @@ impl fmt::Display for Wait {
     }
 }
 
+/// Why a payment can't be cashed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// The bag of cells is wrong.
+    #[error(transparent)]
+    Bag(#[from] boc::BocError),
+    /// It holds no payment.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// It can't be written again.
+    #[error(transparent)]
+    Cell(#[from] CellError),
+    /// It is for a client, or closes something.
+    #[error("it is no payment to a worker")]
+    Kind,
+}
+
 impl Claim {
+    /// The claim of a signed payment that was checked before: what is left of the fee goes to the paying wallet. `state_init` is the
+    /// worker contract's first state, a bag of cells.
+    pub fn of_payment(
+        payment: &[u8],
+        proxy_contract: Address,
+        fee_per_token: Nanoton,
+        payer: Address,
+        state_init: Vec<u8>,
+    ) -> Result<Self, ClaimError> {
+        let signed = SignedBody::from_cell(&boc::decode(payment)?)?;
+        let SignedOperation::WorkerPayout(tokens) = signed.payload.operation else { return Err(ClaimError::Kind) };
+        Ok(Self {
+            worker_contract: signed.payload.target,
+            proxy_contract,
+            fee_per_token,
+            tokens,
+            body: boc::encode(&signed.repack(payer).to_cell()?)?,
+            state_init,
+        })
+    }
+
     /// What is owed, as the chain was seen.
     pub fn unpaid(&self, sight: &Sight) -> Unpaid {
         let seen = sight.contracts.get(&self.worker_contract);

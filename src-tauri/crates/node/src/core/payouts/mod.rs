@@ -29,7 +29,7 @@ use ton::{Address, Nanoton};
 
 use super::Now;
 use super::backoff::Backoff;
-pub use claim::{Claim, ContractSight, PayerSight, Sight, Standing, Wait, choose};
+pub use claim::{Claim, ClaimError, ContractSight, PayerSight, Sight, Standing, Wait, choose};
 pub use judge::{Trace, Verdict};
 
 /// Between two looks at the chain while nothing is under way.

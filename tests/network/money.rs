@@ -1,0 +1,300 @@
+//! Payouts on the embedded chain, with the real contracts, the real client of its API and a real wallet.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounting::signed_payment::{PaymentKind, UnsignedPayment};
+use accounting::{Errand, Outcome, Stage, Transfer};
+use chain::toncenter::policy::Patience;
+use chain::toncenter::{Endpoint, Settings, Toncenter};
+use chain::{AccountStatus, Chain};
+use ed25519_dalek::{Signer as _, SigningKey};
+use ledger::Ledger;
+use network::chain::Running;
+use network::contracts::Codes;
+use node::core::payouts::{Claim, Input, Shown, Terms};
+use node::run::cashier::{self, Cashier, Signer, Till};
+use ton::cocoon::{Body, ClientData, ProxyData, WorkerData};
+use ton::{
+    Address, Cell, InternalMessage, Nanoton, Network, Outgoing, Params, SendMode, StateInit, Transfer as Sending,
+    Unsigned, WalletContract, WalletData, WalletVersion, boc,
+};
+
+const COIN: u64 = 1_000_000_000;
+const FEE: u64 = 19;
+const ROOT: Address = Address { workchain: 0, hash: [9; 32] };
+
+/// A wallet and its key.
+struct Purse {
+    key: SigningKey,
+    wallet: WalletContract,
+}
+
+impl Purse {
+    fn new(seed: u8) -> Self {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let wallet = WalletContract::new(WalletVersion::V5R1, Network::Main, key.verifying_key().to_bytes());
+        Self { key, wallet }
+    }
+
+    fn address(&self) -> Address {
+        self.wallet.address()
+    }
+}
+
+impl Signer for Purse {
+    fn sign(&self, unsigned: &Unsigned) -> Result<[u8; 64], String> {
+        let to_sign = self.wallet.body_to_sign(unsigned).map_err(|error| error.to_string())?;
+        Ok(self.key.sign(&to_sign.hash()).to_bytes())
+    }
+}
+
+struct Scene {
+    chain: Running,
+    client: Arc<Toncenter>,
+    proxy_key: SigningKey,
+    proxy: Address,
+    owner: Purse,
+    worker: Address,
+    worker_init: StateInit,
+}
+
+fn params(codes: &Codes) -> Params {
+    Params {
+        struct_version: 3,
+        params_version: 1,
+        unique_id: 13,
+        is_test: true,
+        price_per_token: Nanoton(20),
+        worker_fee_per_token: Nanoton(FEE),
+        prompt_tokens_price_multiplier: 10_000,
+        cached_tokens_price_multiplier: 10_000,
+        completion_tokens_price_multiplier: 10_000,
+        reasoning_tokens_price_multiplier: 10_000,
+        proxy_delay_before_close: 600,
+        client_delay_before_close: 300,
+        min_proxy_stake: Nanoton(COIN),
+        min_client_stake: Nanoton(COIN),
+        proxy_code: Some(codes.proxy.clone()),
+        worker_code: Some(codes.worker.clone()),
+        client_code: Some(codes.client.clone()),
+    }
+}
+
+/// A network with a proxy that has money of a client, and a worker's owner with some of his own.
+async fn stage(folder: &Path) -> Scene {
+    let mut settings = network::chain::Settings::new(folder.join("chain"));
+    settings.block_time = Duration::from_millis(20);
+    let chain = network::chain::start(settings).await.unwrap();
+    let endpoint =
+        Endpoint::new(&chain.endpoint(), Some(chain.token())).unwrap().with_rate(1_000, Duration::from_millis(1));
+    let patience =
+        Patience { answer: Duration::from_secs(5), first_pause: Duration::from_millis(10), ..Patience::default() };
+    let settings = Settings { endpoints: vec![endpoint], agreement: 1, patience, jitter: Arc::new(|| 500) };
+    let client = Arc::new(Toncenter::new(settings).unwrap());
+    let codes = Codes::load().unwrap();
+    let params = params(&codes);
+    let (operator, customer, owner) = (Purse::new(1), Purse::new(2), Purse::new(3));
+    let proxy_key = SigningKey::from_bytes(&[4; 32]);
+    let key = proxy_key.verifying_key().to_bytes();
+    let proxy_init =
+        ProxyData::initial(operator.address(), key, ROOT, &params.for_proxy()).state_init(codes.proxy.clone()).unwrap();
+    let proxy = proxy_init.address().unwrap();
+    let inner = params.without_codes();
+    let client_init =
+        ClientData::initial(customer.address(), proxy, key, &inner).state_init(codes.client.clone()).unwrap();
+    let worker_init =
+        WorkerData::initial(owner.address(), proxy, key, &inner).state_init(codes.worker.clone()).unwrap();
+    let worker = worker_init.address().unwrap();
+    for (purse, coins) in [(&operator, 10), (&customer, 100), (&owner, 2)] {
+        chain.give(purse.address(), Nanoton(coins * COIN)).await.unwrap();
+    }
+    for purse in [&operator, &customer, &owner] {
+        balance_reaches(&client, purse.address(), COIN).await;
+    }
+    let nothing = Cell::empty();
+    send(&client, &operator, proxy, 2 * COIN, nothing.clone(), Some(proxy_init)).await;
+    let contract = client_init.address().unwrap();
+    send(&client, &customer, contract, 2 * COIN, nothing, Some(client_init)).await;
+    let top_up = Body::ClientTopUp { query_id: 1, amount: Nanoton(50 * COIN), excess: customer.address() };
+    send(&client, &customer, contract, 51 * COIN, top_up.to_cell().unwrap(), None).await;
+    balance_reaches(&client, proxy, 50 * COIN).await;
+    Scene { chain, client, proxy_key, proxy, owner, worker, worker_init }
+}
+
+async fn send(client: &Toncenter, purse: &Purse, to: Address, value: u64, body: Cell, init: Option<StateInit>) {
+    let account = client.account(purse.address()).await.unwrap();
+    let seqno = match (account.status, &account.data) {
+        (AccountStatus::Active, Some(data)) => WalletData::read(WalletVersion::V5R1, data).unwrap().seqno,
+        _ => 0,
+    };
+    let mut message = InternalMessage::new(to, true, Nanoton(value), body);
+    if let Some(init) = init {
+        message = message.with_init(init);
+    }
+    let valid_until = account.seen_at + 600;
+    let messages = vec![Outgoing { mode: SendMode::TRANSFER, message }];
+    let unsigned = Unsigned::Transfer(Sending { seqno, valid_until, messages });
+    let body =
+        purse.wallet.signed_body(&purse.wallet.body_to_sign(&unsigned).unwrap(), &purse.sign(&unsigned).unwrap());
+    let message = purse.wallet.external(body.unwrap(), seqno == 0).to_cell().unwrap();
+    client.send(&message).await.unwrap();
+    soon("the wallet's next number", || async {
+        let account = client.account(purse.address()).await.unwrap();
+        let data = account.data.as_ref().and_then(|data| WalletData::read(WalletVersion::V5R1, data).ok());
+        data.is_some_and(|data| data.seqno > seqno).then_some(())
+    })
+    .await;
+}
+
+async fn balance_reaches(client: &Toncenter, address: Address, wanted: u64) {
+    soon("a balance", || async {
+        let account = client.account(address).await.unwrap();
+        (account.balance.0 >= wanted).then_some(())
+    })
+    .await;
+}
+
+async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    for _ in 0..600 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what} did not come");
+}
+
+impl Scene {
+    fn claim(&self, tokens: u64) -> Claim {
+        let unsigned = UnsignedPayment {
+            kind: PaymentKind::Worker,
+            query_id: tokens,
+            tokens,
+            target: self.worker,
+            excess: Address { workchain: 0, hash: [5; 32] },
+        };
+        let payment = unsigned.sign(&self.proxy_key).to_boc();
+        let init = boc::encode(&self.worker_init.to_cell().unwrap()).unwrap();
+        Claim::of_payment(&payment, self.proxy, Nanoton(FEE), self.owner.address(), init).unwrap()
+    }
+
+    fn cashier(&self, folder: &Path, claims: Vec<Claim>) -> Cashier {
+        let owner = self.owner.address();
+        cashier::start(Till {
+            chain: Arc::clone(&self.client) as Arc<dyn Chain>,
+            signer: Arc::new(Purse::new(3)),
+            wallet: self.owner.wallet,
+            root_contract: ROOT,
+            terms: Terms { owner, payer: Some(owner), threshold: Some(Nanoton(COIN)), reserve: Nanoton(50_000_000) },
+            ledger: folder.join("ledger.sqlite"),
+            claims,
+        })
+        .unwrap()
+    }
+
+    async fn balance(&self) -> u64 {
+        self.client.account(self.owner.address()).await.unwrap().balance.0
+    }
+}
+
+fn rows(folder: &Path) -> Vec<Transfer> {
+    let ledger = Ledger::open(&folder.join("ledger.sqlite"), 0).unwrap();
+    ledger.transfers(&ROOT, None, 100).unwrap().transfers
+}
+
+async fn settled(cashier: &Cashier) -> Shown {
+    let mut shown = cashier.shown();
+    let seen = shown.wait_for(|shown| shown.in_flight.is_none() && shown.unpaid == Some(Nanoton(0)));
+    tokio::time::timeout(Duration::from_secs(120), seen).await.expect("the payout settles").unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_signed_comes_into_the_owners_wallet_to_the_nanoton() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path()).await;
+    let before = stage.balance().await;
+    let (first, second) = (300_000_000, 400_000_000);
+    let cashier = stage.cashier(folder.path(), vec![stage.claim(first)]);
+    settled(&cashier).await;
+    cashier.tell(Input::Signed(Box::new(stage.claim(second)))).await;
+    soon("the second payout", || async { (rows(folder.path()).len() == 2).then_some(()) }).await;
+    settled(&cashier).await;
+    cashier.stop().await;
+    let rows = rows(folder.path());
+    let mut income = 0;
+    let mut fees = 0;
+    for (row, tokens) in rows.iter().rev().zip([first, second - first]) {
+        let Errand::Payout { expected, .. } = row.errand else { panic!("{row:?}") };
+        assert_eq!(expected.0, tokens * FEE);
+        let Stage::Ended(Outcome::Done { receipts, fees: Some(cost) }) = &row.stage else { panic!("{row:?}") };
+        assert_eq!(receipts.len(), 1, "{receipts:?}");
+        assert_eq!(receipts[0].value, expected, "signed is what came in");
+        assert_eq!(row.forecast.as_ref().map(|forecast| forecast.income), Some(expected), "as it was tried before");
+        income += receipts[0].value.0;
+        fees += cost.0;
+    }
+    assert_eq!(income, second * FEE);
+    // What the contract keeps as its reserve is not spent: it comes back with the last payout.
+    let kept = stage.client.account(stage.worker).await.unwrap().balance.0;
+    let after = stage.balance().await;
+    let explained = before + income - fees - kept;
+    assert!(after.abs_diff(explained) <= STORAGE, "{after} instead of {explained}");
+    println!("income {income}, fees {fees}, reserve {kept}, unexplained {}", after.abs_diff(explained));
+    stage.chain.stop().await;
+}
+
+/// Nanotons of rent that accounts pay for the seconds between: no part of what a transfer costs.
+const STORAGE: u64 = 1_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cashier_that_is_stopped_at_any_moment_pays_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path()).await;
+    let claim = stage.claim(200_000_000);
+    // Ever a little later: before the look, after the plan, after the signature, after the sending, after the landing.
+    for pause in [0, 5, 10, 20, 30, 40, 60, 80, 120, 200, 400, 800] {
+        let cashier = stage.cashier(folder.path(), vec![claim.clone()]);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        cashier.stop().await;
+    }
+    let cashier = stage.cashier(folder.path(), vec![claim]);
+    settled(&cashier).await;
+    cashier.stop().await;
+    let history = stage.client.transactions(stage.owner.address(), None, 100).await.unwrap();
+    let payouts: Vec<u64> = history
+        .iter()
+        .filter_map(|transaction| transaction.in_message.as_ref())
+        .filter(|message| matches!(Body::from_cell(&message.body), Ok(Body::Payout { .. })))
+        .map(|message| message.value().0)
+        .collect();
+    assert_eq!(payouts, [200_000_000 * FEE]);
+    let rows = rows(folder.path());
+    let done = |row: &&Transfer| matches!(row.stage, Stage::Ended(Outcome::Done { .. }));
+    assert_eq!(rows.iter().filter(done).count(), 1, "{rows:?}");
+    assert!(rows.iter().all(|row| matches!(row.stage, Stage::Ended(_))), "{rows:?}");
+    stage.chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_loses_doubles_and_delays_leads_to_one_payout() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path()).await;
+    stage
+        .chain
+        .set_faults(&["lost_answer:sendBoc:1", "duplicate:sendBoc:2", "behind=2:getAddressInformation:6"])
+        .await
+        .unwrap();
+    let cashier = stage.cashier(folder.path(), vec![stage.claim(100_000_000)]);
+    settled(&cashier).await;
+    cashier.stop().await;
+    let rows = rows(folder.path());
+    assert!(rows.iter().any(|row| matches!(row.stage, Stage::Ended(Outcome::Done { .. }))), "{rows:?}");
+    let paid = rows.iter().map(|row| match &row.stage {
+        Stage::Ended(Outcome::Done { receipts, .. } | Outcome::Failed { receipts, .. }) => receipts.len(),
+        _ => 0,
+    });
+    assert_eq!(paid.sum::<usize>(), 1);
+    stage.chain.stop().await;
+}
