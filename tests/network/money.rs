@@ -207,7 +207,7 @@ fn rows(folder: &Path) -> Vec<Transfer> {
 async fn settled(cashier: &Cashier) -> Shown {
     let mut shown = cashier.shown();
     let seen = shown.wait_for(|shown| shown.in_flight.is_none() && shown.unpaid == Some(Nanoton(0)));
-    tokio::time::timeout(Duration::from_secs(120), seen).await.expect("the payout settles").unwrap().clone()
+    tokio::time::timeout(Duration::from_mins(2), seen).await.expect("the payout settles").unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
