@@ -4,7 +4,7 @@ use crate::{read, root, tracked};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every numbered item, fault and figure of the parts begun so far. A row of the map may not be missing.
-const PARTS: [(&str, &[&str]); 2] = [
+const PARTS: [(&str, &[&str]); 3] = [
     (
         "1",
         &[
@@ -56,6 +56,7 @@ const PARTS: [(&str, &[&str]); 2] = [
             "figure page change",
         ],
     ),
+    ("3", &["1", "2", "3", "4", "5", "6", "7", "figures", "goal generation", "goal prompt", "goal eight"]),
 ];
 
 #[test]
