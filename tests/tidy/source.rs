@@ -176,6 +176,12 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     ("worker/src/serve.rs", &["Server"]),
     ("worker/src/developer.rs", &["Generate"]),
     ("worker/src/main.rs", &["Arguments", "Command"]),
+    // The owner's words, keys and password.
+    ("wallet/src/words.rs", &["Words"]),
+    ("wallet/src/key.rs", &["Key", "Wallet"]),
+    ("wallet/src/keychain.rs", &["WrappingKey"]),
+    ("wallet/src/password.rs", &["Password"]),
+    ("wallet/src/vault.rs", &["Save"]),
     // An endpoint's key.
     ("chain/src/toncenter/mod.rs", &["Endpoint", "Settings", "Place", "Toncenter"]),
     // Proxy, gateway and chain.
