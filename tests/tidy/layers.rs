@@ -23,7 +23,7 @@ fn no_half_links_what_it_must_not_have() {
     for sealed in ["ratls", "protocol", "engine", "tl", "worker", "network"] {
         assert!(!desktop.contains(sealed), "the desktop half links {sealed}");
     }
-    for sealed in ["ledger", "node", "desktop", "network"] {
+    for sealed in ["chain", "ledger", "node", "desktop", "network"] {
         assert!(!worker.contains(sealed), "the worker half links {sealed}");
     }
     for sealed in ["engine", "worker", "node", "ledger", "desktop"] {
