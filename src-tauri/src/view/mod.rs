@@ -5,13 +5,16 @@
 //!
 //! - here: Home, Jobs, and what the app says by itself.
 //! - [`earnings`], [`wallet`]: the pages of the same name.
+//! - [`qr`]: a text as a picture.
 //! - [`secret`]: words and passwords.
 
 mod earnings;
+mod qr;
 mod secret;
 mod wallet;
 
 pub(crate) use earnings::*;
+pub(crate) use qr::Qr;
 pub(crate) use secret::Secret;
 pub(crate) use wallet::*;
 

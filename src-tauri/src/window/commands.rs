@@ -86,6 +86,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
         wallet::dismiss_reminder,
         wallet::take_rest_back,
         wallet::show_on_explorer,
+        wallet::qr,
         earnings::earnings,
         earnings::earned_chart,
         earnings::payouts,

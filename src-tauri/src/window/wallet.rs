@@ -5,7 +5,7 @@ use tauri::State;
 use super::App;
 use super::commands::mixed_up;
 use crate::view::{
-    ApiError, Destination, Done, ExplorerTarget, PageQuery, PayoutSet, Prepared, Protect, ReadWords, Revealed, Secret,
+    ApiError, Destination, Done, ExplorerTarget, PageQuery, PayoutSet, Prepared, Protect, Qr, ReadWords, Revealed, Secret,
     SendOrder, Sent, SetAside, Wallet, WalletHistory, WalletRules,
 };
 use crate::wire::{Answer, Question, WalletAnswer, WalletQuestion};
@@ -234,4 +234,12 @@ pub(crate) async fn show_on_explorer(app: State<'_, App>, target: ExplorerTarget
         WalletAnswer::Done(it) => Ok(it),
         _ => Err(mixed_up()),
     }
+}
+
+/// A text as a picture that a phone can read. Made here: it says nothing that the page does not know.
+#[tauri::command]
+#[specta::specta]
+#[expect(clippy::needless_pass_by_value, reason = "a command owns what the page sends")]
+pub(crate) fn qr(text: String) -> Result<Qr, ApiError> {
+    Qr::of(&text)
 }

@@ -57,6 +57,8 @@ export const commands = {
 	takeRestBack: () => typedError<Sent, ApiError>(__TAURI_INVOKE("take_rest_back")),
 	/**  Opens the site that shows the chain in the owner's browser. */
 	showOnExplorer: (target: ExplorerTarget) => typedError<Done, ApiError>(__TAURI_INVOKE("show_on_explorer", { target })),
+	/**  A text as a picture that a phone can read. Made here: it says nothing that the page does not know. */
+	qr: (text: string) => typedError<Qr, ApiError>(__TAURI_INVOKE("qr", { text })),
 	/**  The page Earnings, apart from its chart and its list. */
 	earnings: () => typedError<Earnings_Serialize, ApiError>(__TAURI_INVOKE("earnings")),
 	/**  What was earned over a length of time, bar by bar. */
@@ -1278,6 +1280,12 @@ export type Proved = {
 	of: number | null,
 	/**  When. */
 	at: number | null,
+};
+
+/**  Squares, dark and light, without the quiet zone that must be around them. */
+export type Qr = {
+	/**  Rows from top to bottom; in each a letter for a square, `1` dark and `0` light. As many rows as letters. */
+	rows: string[],
 };
 
 /**  A length of time that ends now. */
