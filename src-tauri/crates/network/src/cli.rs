@@ -317,13 +317,15 @@ async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
         "clients_port": running.clients().port(),
         "http_port": running.http().port(),
         "network_file": running.network_file(),
+        "chain": { "endpoint": running.chain().base(), "token": running.chain().token() },
     }))?;
-    tokio::select! {
-        () = asked.wait() => {}
-        () = parent_gone() => {}
-    }
+    let trouble = tokio::select! {
+        () = asked.wait() => None,
+        () = parent_gone() => None,
+        words = running.proxy().trouble() => Some(words),
+    };
     running.stop().await;
-    Ok(())
+    trouble.map_or(Ok(()), |words| Err(words.into()))
 }
 
 async fn run_chain(args: ChainArgs) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ mod cost;
 mod jobs;
 mod worker_side;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -358,6 +358,16 @@ impl Core {
     /// An account as it stands.
     pub fn account(&self, side: Side, owner: &Address) -> Option<Account> {
         self.books.account(side, owner)
+    }
+
+    /// All accounts as they stand.
+    pub fn accounts(&self) -> impl Iterator<Item = (Side, Address, Account)> {
+        self.books.accounts()
+    }
+
+    /// Whose connections are open, as far as they have said.
+    pub fn connected(&self) -> BTreeSet<(Side, Address)> {
+        self.peers.values().filter_map(Peer::owner).collect()
     }
 
     /// How many jobs run or wait for another worker.
