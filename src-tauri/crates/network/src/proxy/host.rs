@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::Now;
-use protocol::proxy::{Account, Action, Core, Side};
+use protocol::proxy::{Account, Action, Core, Side, Sight};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use ton::Address;
@@ -33,6 +33,10 @@ pub(super) enum Event {
     Persisted { seq: u64, writes: u64 },
     /// The chain has the note of this write.
     Committed { seq: u64 },
+    /// A client's contract was looked at.
+    Seen { client: Address, sight: Sight },
+    /// A client's contract has said this number.
+    Registered { client: Address, nonce: u64 },
     /// Somebody wants to see all accounts.
     Books(oneshot::Sender<Vec<BookEntry>>),
     /// The proxy must not go on.
@@ -166,6 +170,8 @@ impl Host {
                 self.core.persisted(seq, now);
             }
             Event::Committed { seq } => self.confirm(seq, out),
+            Event::Seen { client, sight } => self.core.client_seen(&client, sight, now, out),
+            Event::Registered { client, nonce } => self.core.client_registered(&client, nonce, out),
             Event::Books(reply) => {
                 let _ = reply.send(self.books());
             }
@@ -196,6 +202,7 @@ impl Host {
                     }
                     Action::Commit { seq } => self.commit(seq, out),
                     Action::JobFinished(job) => self.stats.finished(&job),
+                    Action::LookAt { client } => self.look_at(client, out),
                 }
             }
         }
@@ -211,6 +218,14 @@ impl Host {
         let _ = committing.asks.try_send(Ask::Commit { seq, writes: self.writes });
         if is_on_disk {
             self.confirm(seq, out);
+        }
+    }
+
+    fn look_at(&mut self, client: Address, out: &mut Vec<Action>) {
+        let asked = self.committing.as_ref().is_some_and(|side| side.asks.try_send(Ask::LookAt { client }).is_ok());
+        if !asked {
+            // Too many at once: this one has to come again.
+            self.core.client_seen(&client, Sight::Unknown, self.clock.now(), out);
         }
     }
 

@@ -244,6 +244,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
         others.push(tokio::spawn(stats::serve(listener, settings.access_hash, events.clone())));
     }
     let stats = stats::Stats::new(facts, &accounts, turned_away);
+    let core = if treasurer.is_some() { core.asking_a_chain() } else { core };
     let (troubled, trouble) = watch::channel(None);
     let host = Host::new(core, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
     let host = tokio::spawn(host.run(inbox));

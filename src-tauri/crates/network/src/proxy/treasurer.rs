@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::{AccountState, AccountStatus, Chain, ChainError};
-use protocol::proxy::{AccountChange, Side};
+use protocol::proxy::{AccountChange, ClientStanding, Side, Sight};
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
-use ton::cocoon::{Body, ClientData, Note, ProxyData, SignedBody, SignedOperation, SignedPayload, WorkerData};
+use ton::cocoon::{
+    Body, ClientData, ClientPayload, ContractState, Note, ProxyData, SignedBody, SignedOperation, SignedPayload,
+    WorkerData,
+};
 use ton::{Address, Cell, Nanoton, ParamsError, RootConfig};
 use zeroize::Zeroizing;
 
@@ -30,6 +33,8 @@ const AT_THE_BEGINNING: usize = 200;
 /// Transactions of the proxy's contract that are searched for its last note, by pages.
 const NOTE_PAGES: u32 = 4;
 const NOTE_PAGE: u32 = 100;
+/// Transactions of a page that is read for what clients' contracts say.
+const HEARD: u32 = 20;
 
 /// When payments may be signed for what is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +125,11 @@ pub(super) enum Ask {
         /// The file's number, which goes on from run to run.
         writes: u64,
     },
+    /// Look at a client's contract.
+    LookAt {
+        /// The client's owner.
+        client: Address,
+    },
 }
 
 /// Where the books are.
@@ -163,6 +173,8 @@ pub(super) struct Treasurer {
     /// Where the next round begins.
     round: usize,
     closing: bool,
+    /// Logical time up to which our contract's history was read for what clients' contracts said.
+    heard_until: Option<u64>,
     page: watch::Sender<Value>,
 }
 
@@ -194,6 +206,7 @@ impl Treasurer {
             noted_at: None,
             round: 0,
             closing: false,
+            heard_until: None,
             page,
         })
     }
@@ -251,15 +264,16 @@ impl Treasurer {
 
     /// Runs until the proxy has ended.
     pub(super) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
-        let mut pause = Duration::ZERO;
+        let mut due = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {
                     None => return,
                     Some(Ask::Commit { seq, writes }) => self.save = Some(Save { seq, writes }),
+                    Some(Ask::LookAt { client }) => self.show(client).await,
                 },
-                () = tokio::time::sleep(pause) => {
-                    pause = match self.turn().await {
+                () = tokio::time::sleep_until(due) => {
+                    let pause = match self.turn().await {
                         Ok(turn) => self.pause(turn),
                         Err(ChainTrouble::Gone) => return,
                         Err(trouble @ ChainTrouble::OldAccounts(_)) => {
@@ -271,9 +285,63 @@ impl Treasurer {
                             self.look
                         }
                     };
+                    due = tokio::time::Instant::now() + pause;
                 }
             }
         }
+    }
+
+    /// Tells the deciding task what a client's contract holds.
+    async fn show(&self, client: Address) {
+        let facts = &self.facts;
+        let contract = facts.root.client_contract(&client, &facts.contract, &self.public_key);
+        let sight = match self.standing(contract, ClientData::from_cell).await {
+            Ok(standing) => sight(&standing),
+            Err(error) => {
+                tracing::warn!(%error, "a client's contract cannot be looked at");
+                Sight::Unknown
+            }
+        };
+        self.tell(Event::Seen { client, sight }).await;
+    }
+
+    /// Clients whose contracts have told ours a number since the last look.
+    async fn hear(&mut self) -> Result<(), ChainTrouble> {
+        let mut from = None;
+        let (mut newest, mut heard) = (None, Vec::new());
+        'pages: for _ in 0..NOTE_PAGES {
+            let page = self.chain.transactions(self.facts.contract, from, HEARD).await?;
+            let Some(oldest) = page.last() else { break };
+            from = oldest.previous;
+            for transaction in &page {
+                newest = newest.max(Some(transaction.id.lt));
+                if Some(transaction.id.lt) <= self.heard_until {
+                    break 'pages;
+                }
+                let Some(message) = &transaction.in_message else { continue };
+                if let Ok(Body::ClientProxyRequest {
+                    owner,
+                    payload: Some(ClientPayload::Register { nonce: Some(nonce) }),
+                    ..
+                }) = Body::from_cell(&message.body)
+                {
+                    let facts = &self.facts;
+                    let contract = facts.root.client_contract(&owner, &facts.contract, &self.public_key);
+                    // The contract is made for its owner, and takes the number from nobody else.
+                    if message.source() == Some(contract) {
+                        heard.push((owner, nonce));
+                    }
+                }
+            }
+            if from.is_none() || self.heard_until.is_none() {
+                break;
+            }
+        }
+        self.heard_until = self.heard_until.max(newest);
+        for (client, nonce) in heard {
+            self.tell(Event::Registered { client, nonce }).await;
+        }
+        Ok(())
     }
 
     async fn tell(&self, event: Event) {
@@ -318,6 +386,9 @@ impl Treasurer {
             }
             self.page.send_replace(self.describe(&view, free.balance));
         }
+        if !self.closing && view.proxy.data.is_some() {
+            self.hear().await?;
+        }
         let closed = operator::is_closed(&view);
         Ok(Turn { busy, closed })
     }
@@ -359,6 +430,7 @@ impl Treasurer {
                 Side::Client => {
                     let (contract, standing) = self.client(owner, known).await?;
                     let is_idle = entry.account.reserved <= 0 && known == committed;
+                    self.tell(Event::Seen { client: *owner, sight: sight(&standing) }).await;
                     clients.push(Client { contract, standing, committed, is_idle });
                 }
                 Side::Worker => {
@@ -432,6 +504,19 @@ impl Treasurer {
         not_behind("worker", owner, known, paid)?;
         Ok((contract, standing))
     }
+}
+
+/// What the deciding task must know of a client's contract.
+fn sight(standing: &Standing<ClientData>) -> Sight {
+    standing.data.as_ref().map_or(Sight::Absent, |data| {
+        Sight::Contract(ClientStanding {
+            balance: data.balance,
+            stake: data.stake,
+            charged: data.tokens_used,
+            is_open: data.state == ContractState::Normal,
+            secret_hash: data.secret_hash,
+        })
+    })
 }
 
 /// Nobody but we can have signed for what the chain has.
