@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DECIMALS, isNothing, minus, most, perMillion, share, ton, tonExact, tonSigned, tonText } from './money';
+import { DECIMALS, isNothing, minus, most, perMillion, rough, share, ton, tonExact, tonSigned, tonText } from './money';
 
 describe('money', () => {
   it.each([
@@ -57,6 +57,11 @@ describe('money', () => {
   it('writes every digit where the owner is to agree to an amount', () => {
     expect(['5000000000', '6000000', '1234000000001', '0', '-1', '1'].map(tonExact)).toEqual(['5', '0.006', '1,234.000000001', '0', '−0.000000001', '0.000000001']);
     expect(tonExact('5 TON')).toBeNull();
+  });
+
+  it('writes an estimate with two digits, never below it', () => {
+    expect(['6214000', '11402000', '9990000', '5', '0', '1234567890123'].map(rough)).toEqual(['0.0063', '0.012', '0.01', '0.000000005', '0', '1,300']);
+    expect(rough('x')).toBeNull();
   });
 
   it('says which way money went', () => {

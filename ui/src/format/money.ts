@@ -52,7 +52,18 @@ export function tonExact(nanoton: string): string | null {
   return trimmed(tonText(nanoton, NANO));
 }
 
+/** How many decimals an amount has that say something. */
+export const decimalsOf = (nanoton: string): number => tonExact(nanoton)?.split('.')[1]?.length ?? 0;
+
 const trimmed = (text: string | null) => text && text.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+
+/** Two digits that say something, rounded up: an estimate must not look like more than it is. 6,214,000 nanotons are 0.0063. */
+export function rough(nanoton: string): string | null {
+  const value = parse(nanoton);
+  if (value === null || value < 0n) return tonExact(nanoton);
+  const step = 10n ** BigInt(Math.max(0, value.toString().length - 2));
+  return tonExact((((value + step - 1n) / step) * step).toString());
+}
 
 /** With its sign, as a list of what came and went shows it: +3.612, −10.000. */
 export function tonSigned(nanoton: string, decimals: number): string | null {

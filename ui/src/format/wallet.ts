@@ -1,9 +1,9 @@
 // The wallet in words: refusals, what was found about an address, why money moved.
 import type {
-  ApiError, ChainKind, Draft, Finding, Flight, FlightOutcome, KeychainTrouble, KeyPlace, MoneyReason, Refusal, Wallet, WalletCandidate,
+  ApiError, ChainKind, Draft, Finding, Flight, FlightOutcome, KeychainTrouble, KeyPlace, Landed, MoneyReason, Refusal, Wallet, WalletCandidate,
 } from '../ipc/view';
 import { m } from '../paraglide/messages.js';
-import { tonExact } from './money';
+import { DECIMALS, rough, tonExact, tonText } from './money';
 import { count } from './number';
 import { plainError } from './status';
 import { duration, moment } from './time';
@@ -20,6 +20,12 @@ export function unitWhere(paysNothing: boolean, practice: boolean): string {
 
 /** An amount with every digit and its unit; a dash for what is no amount. */
 export const exact = (nanoton: string, unit: string) => `${tonExact(nanoton) ?? m.no_reading()} ${unit}`;
+
+/** An amount as it stands in a sentence, with the decimals of a balance. */
+export const plain = (nanoton: string, unit: string) => `${tonText(nanoton, DECIMALS.day) ?? m.no_reading()} ${unit}`;
+
+/** "about 0.0063 TON". */
+export const aboutWords = (nanoton: string, unit: string) => m.about({ amount: `${rough(nanoton) ?? m.no_reading()} ${unit}` });
 
 const ended = (why: string) => why.replace(/[.\s]+$/, '');
 
@@ -172,6 +178,12 @@ export function reasonWords(reason: MoneyReason): { word: string; more: string |
     case 'other':
       return { word: m.why_other(), more: null };
   }
+}
+
+/** How the last transfer ended, as a notice says it. */
+export function landedWords(landed: Landed): string {
+  const what = { payout: m.landed_payout, send: m.landed_send, take_back: m.landed_take_back }[landed.errand]();
+  return `${what} ${outcomeOf(landed.outcome)}`;
 }
 
 export function outcomeOf(outcome: FlightOutcome): string {
