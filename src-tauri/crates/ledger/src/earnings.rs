@@ -242,25 +242,28 @@ impl Ledger {
         Ok(bars)
     }
 
-    /// When something was first earned or paid in a network, Unix time in milliseconds.
-    pub fn first_earned(&self, root_contract: &Address) -> Result<Option<i64>, LedgerError> {
+    /// From when to when something was earned or paid in a network, Unix time in milliseconds; the second is behind the last of it.
+    pub fn earned_span(&self, root_contract: &Address) -> Result<Option<(i64, i64)>, LedgerError> {
         let root = address_bytes(root_contract);
-        let quarter: Option<i64> = self
-            .connection
-            .query_row(
+        let reading = self.connection.unchecked_transaction()?;
+        let end = |order: &str| {
+            let sql = format!(
                 "SELECT at FROM quarter JOIN session ON session.id = quarter.session WHERE root_contract = ?
-                 ORDER BY at LIMIT 1",
-                [root],
-                |row| row.get(0),
-            )
-            .optional()?;
-        let paid: Option<i64> = self.connection.query_row(
-            "SELECT min(unix) FROM receipt WHERE is_payout AND root_contract = ?",
+                 ORDER BY at {order} LIMIT 1"
+            );
+            reading.query_row(&sql, [root], |row| row.get::<_, i64>(0)).optional()
+        };
+        let earned = end("ASC")?.zip(end("DESC")?);
+        let earned = earned
+            .map(|(first, last)| (first.saturating_mul(QUARTER_MS), last.saturating_add(1).saturating_mul(QUARTER_MS)));
+        let paid: (Option<i64>, Option<i64>) = reading.query_row(
+            "SELECT min(unix), max(unix) FROM receipt WHERE is_payout AND root_contract = ?",
             [root],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let quarter = quarter.map(|at| at.saturating_mul(QUARTER_MS));
-        Ok([quarter, paid.map(|unix| unix.saturating_mul(1_000))].into_iter().flatten().min())
+        let paid = paid.0.zip(paid.1);
+        let paid = paid.map(|(first, last)| (first.saturating_mul(1_000), last.saturating_add(1).saturating_mul(1_000)));
+        Ok([earned, paid].into_iter().flatten().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1))))
     }
 
     /// Payouts in a network from the newest to the oldest by the chain's time; `before` is where the page before ended. At most 1,000

@@ -38,8 +38,9 @@ fn what_was_earned_before_charts_were_kept_stands_in_them() {
     assert!(matches!(Ledger::open_for_reading(&path), Err(ledger::LedgerError::OlderVersion { found: 1, .. })));
     let ledger = Ledger::open(&path, 0).unwrap();
     let all = FEE.checked_mul(402).unwrap();
-    let first = ledger.first_earned(&address(1)).unwrap().unwrap();
-    let edges = [first, first + (1 << 20) * ledger::QUARTER_MS];
+    let (first, end) = ledger.earned_span(&address(1)).unwrap().unwrap();
+    assert_eq!(ledger.earned_span(&address(9)).unwrap(), None);
+    let edges = [first, end];
     let bars = ledger.earned(&address(1), &edges).unwrap();
     assert_eq!((bars[0].counted, bars[0].signed), (all, all));
     let pipeline = ledger.pipeline(&address(1), &std::collections::BTreeMap::new(), None).unwrap();
