@@ -10,10 +10,10 @@ use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
 use chain::{AccountStatus, Chain};
 use ed25519_dalek::{Signer as _, SigningKey};
-use ledger::Ledger;
+use ledger::{Ledger, Multipliers, NewSession, Payment, ProxyEntry};
 use network::chain::Running;
 use network::contracts::Codes;
-use node::core::payouts::{Claim, Input, Shown, Terms};
+use node::core::payouts::{Shown, Terms};
 use node::run::cashier::{self, Cashier, Signer, Till};
 use ton::cocoon::{Body, ClientData, ProxyData, WorkerData};
 use ton::{
@@ -21,24 +21,24 @@ use ton::{
     Unsigned, WalletContract, WalletData, WalletVersion, boc,
 };
 
-const COIN: u64 = 1_000_000_000;
-const FEE: u64 = 19;
-const ROOT: Address = Address { workchain: 0, hash: [9; 32] };
+pub(crate) const COIN: u64 = 1_000_000_000;
+pub(crate) const FEE: u64 = 19;
+pub(crate) const ROOT: Address = Address { workchain: 0, hash: [9; 32] };
 
 /// A wallet and its key.
-struct Purse {
+pub(crate) struct Purse {
     key: SigningKey,
     wallet: WalletContract,
 }
 
 impl Purse {
-    fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let wallet = WalletContract::new(WalletVersion::V5R1, Network::Main, key.verifying_key().to_bytes());
         Self { key, wallet }
     }
 
-    fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         self.wallet.address()
     }
 }
@@ -50,17 +50,17 @@ impl Signer for Purse {
     }
 }
 
-struct Scene {
-    chain: Running,
-    client: Arc<Toncenter>,
-    proxy_key: SigningKey,
-    proxy: Address,
-    owner: Purse,
-    worker: Address,
+pub(crate) struct Scene {
+    pub(crate) chain: Running,
+    pub(crate) client: Arc<Toncenter>,
+    pub(crate) proxy_key: SigningKey,
+    pub(crate) proxy: Address,
+    pub(crate) owner: Purse,
+    pub(crate) worker: Address,
     worker_init: StateInit,
 }
 
-fn params(codes: &Codes) -> Params {
+pub(crate) fn params(codes: &Codes) -> Params {
     Params {
         struct_version: 3,
         params_version: 1,
@@ -83,7 +83,7 @@ fn params(codes: &Codes) -> Params {
 }
 
 /// A network with a proxy that has money of a client, and a worker's owner with some of his own.
-async fn stage(folder: &Path) -> Scene {
+pub(crate) async fn stage(folder: &Path) -> Scene {
     let mut settings = network::chain::Settings::new(folder.join("chain"));
     settings.block_time = Duration::from_millis(20);
     let chain = network::chain::start(settings).await.unwrap();
@@ -123,7 +123,7 @@ async fn stage(folder: &Path) -> Scene {
     Scene { chain, client, proxy_key, proxy, owner, worker, worker_init }
 }
 
-async fn send(client: &Toncenter, purse: &Purse, to: Address, value: u64, body: Cell, init: Option<StateInit>) {
+pub(crate) async fn send(client: &Toncenter, purse: &Purse, to: Address, value: u64, body: Cell, init: Option<StateInit>) {
     let account = client.account(purse.address()).await.unwrap();
     let seqno = match (account.status, &account.data) {
         (AccountStatus::Active, Some(data)) => WalletData::read(WalletVersion::V5R1, data).unwrap().seqno,
@@ -156,7 +156,7 @@ async fn balance_reaches(client: &Toncenter, address: Address, wanted: u64) {
     .await;
 }
 
-async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     for _ in 0..600 {
         if let Some(found) = look().await {
             return found;
@@ -167,7 +167,8 @@ async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut
 }
 
 impl Scene {
-    fn claim(&self, tokens: u64) -> Claim {
+    /// What the app does when a proxy has signed: the proxy and its payment are in the ledger.
+    pub(crate) fn signs(&self, folder: &Path, tokens: u64) {
         let unsigned = UnsignedPayment {
             kind: PaymentKind::Worker,
             query_id: tokens,
@@ -175,12 +176,42 @@ impl Scene {
             target: self.worker,
             excess: Address { workchain: 0, hash: [5; 32] },
         };
-        let payment = unsigned.sign(&self.proxy_key).to_boc();
-        let init = boc::encode(&self.worker_init.to_cell().unwrap()).unwrap();
-        Claim::of_payment(&payment, self.proxy, Nanoton(FEE), self.owner.address(), init).unwrap()
+        let mut ledger = Ledger::open(&folder.join("ledger.sqlite"), 0).unwrap();
+        let session = NewSession {
+            started_unix_ms: 0,
+            root_contract: ROOT,
+            params_version: 1,
+            fee_per_token: Nanoton(FEE),
+            served_as: "a/model@commit:hash",
+            multipliers: Multipliers { prompt: 10_000, cached: 10_000, completion: 10_000, reasoning: 10_000 },
+            pays_nothing: false,
+        };
+        let session = ledger.begin_session(&session).unwrap();
+        let public_key = self.proxy_key.verifying_key().to_bytes();
+        ledger
+            .record_proxy(&ProxyEntry {
+                endpoint: "127.0.0.1:1".parse().unwrap(),
+                root_contract: ROOT,
+                params_version: 1,
+                public_key,
+                proxy_contract: self.proxy,
+                worker_contract: self.worker,
+                fee_per_token: Nanoton(FEE),
+                state_init: Some(boc::encode(&self.worker_init.to_cell().unwrap()).unwrap()),
+                seen_unix_ms: 0,
+            })
+            .unwrap();
+        let payment = Payment {
+            worker_contract: self.worker,
+            proxy_key: public_key,
+            tokens,
+            received_unix_ms: 0,
+            boc: unsigned.sign(&self.proxy_key).to_boc(),
+        };
+        ledger.record_payment(session, &payment).unwrap();
     }
 
-    fn cashier(&self, folder: &Path, claims: Vec<Claim>) -> Cashier {
+    pub(crate) fn cashier(&self, folder: &Path) -> Cashier {
         let owner = self.owner.address();
         cashier::start(Till {
             chain: Arc::clone(&self.client) as Arc<dyn Chain>,
@@ -189,22 +220,21 @@ impl Scene {
             root_contract: ROOT,
             terms: Terms { owner, payer: Some(owner), threshold: Some(Nanoton(COIN)), reserve: Nanoton(50_000_000) },
             ledger: folder.join("ledger.sqlite"),
-            claims,
         })
         .unwrap()
     }
 
-    async fn balance(&self) -> u64 {
+    pub(crate) async fn balance(&self) -> u64 {
         self.client.account(self.owner.address()).await.unwrap().balance.0
     }
 }
 
-fn rows(folder: &Path) -> Vec<Transfer> {
+pub(crate) fn rows(folder: &Path) -> Vec<Transfer> {
     let ledger = Ledger::open(&folder.join("ledger.sqlite"), 0).unwrap();
     ledger.transfers(&ROOT, None, 100).unwrap().transfers
 }
 
-async fn settled(cashier: &Cashier) -> Shown {
+pub(crate) async fn settled(cashier: &Cashier) -> Shown {
     let mut shown = cashier.shown();
     let seen = shown.wait_for(|shown| shown.in_flight.is_none() && shown.unpaid == Some(Nanoton(0)));
     tokio::time::timeout(Duration::from_mins(2), seen).await.expect("the payout settles").unwrap().clone()
@@ -216,9 +246,11 @@ async fn what_a_proxy_signed_comes_into_the_owners_wallet_to_the_nanoton() {
     let stage = stage(folder.path()).await;
     let before = stage.balance().await;
     let (first, second) = (300_000_000, 400_000_000);
-    let cashier = stage.cashier(folder.path(), vec![stage.claim(first)]);
+    stage.signs(folder.path(), first);
+    let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
-    cashier.tell(Input::Signed(Box::new(stage.claim(second)))).await;
+    stage.signs(folder.path(), second);
+    cashier.payments_came().await;
     soon("the second payout", || async { (rows(folder.path()).len() == 2).then_some(()) }).await;
     settled(&cashier).await;
     cashier.stop().await;
@@ -252,14 +284,14 @@ const STORAGE: u64 = 1_000;
 async fn a_cashier_that_is_stopped_at_any_moment_pays_once() {
     let folder = tempfile::tempdir().unwrap();
     let stage = stage(folder.path()).await;
-    let claim = stage.claim(200_000_000);
+    stage.signs(folder.path(), 200_000_000);
     // Ever a little later: before the look, after the plan, after the signature, after the sending, after the landing.
     for pause in [0, 5, 10, 20, 30, 40, 60, 80, 120, 200, 400, 800] {
-        let cashier = stage.cashier(folder.path(), vec![claim.clone()]);
+        let cashier = stage.cashier(folder.path());
         tokio::time::sleep(Duration::from_millis(pause)).await;
         cashier.stop().await;
     }
-    let cashier = stage.cashier(folder.path(), vec![claim]);
+    let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
     cashier.stop().await;
     let history = stage.client.transactions(stage.owner.address(), None, 100).await.unwrap();
@@ -286,7 +318,8 @@ async fn an_endpoint_that_loses_doubles_and_delays_leads_to_one_payout() {
         .set_faults(&["lost_answer:sendBoc:1", "duplicate:sendBoc:2", "behind=2:getAddressInformation:6"])
         .await
         .unwrap();
-    let cashier = stage.cashier(folder.path(), vec![stage.claim(100_000_000)]);
+    stage.signs(folder.path(), 100_000_000);
+    let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
     cashier.stop().await;
     let rows = rows(folder.path());

@@ -4,6 +4,8 @@ CREATE TABLE quarter (
     -- its number since 1970
     at      INTEGER NOT NULL,
     session INTEGER NOT NULL REFERENCES session (id),
+    -- jobs that ended in it with an answer
+    answered INTEGER NOT NULL CHECK (answered >= 0),
     -- what jobs that ended in it were charged with
     tokens  INTEGER NOT NULL CHECK (tokens >= 0),
     -- by how much signed running totals rose in it, nanotons
@@ -43,11 +45,12 @@ CREATE TABLE search (
 -- A quarter's number is rounded down, also before 1970. Amounts are held within what no honest network reaches, because a sum that is
 -- too large would keep the file from being opened.
 INSERT INTO quarter
-SELECT at, session, sum(tokens), sum(signed) FROM (
-    SELECT finished_unix_ms / 900000 - (finished_unix_ms % 900000 < 0) AS at, session, max(adjusted_total, 0) AS tokens, 0 AS signed
+SELECT at, session, sum(answered), sum(tokens), sum(signed) FROM (
+    SELECT finished_unix_ms / 900000 - (finished_unix_ms % 900000 < 0) AS at, session, outcome IN (0, 2) AS answered,
+        max(adjusted_total, 0) AS tokens, 0 AS signed
     FROM job
     UNION ALL
-    SELECT received_unix_ms / 900000 - (received_unix_ms % 900000 < 0), session, 0,
+    SELECT received_unix_ms / 900000 - (received_unix_ms % 900000 < 0), session, 0, 0,
         min(max(nanoton - lag(nanoton, 1, 0) OVER (PARTITION BY worker_contract ORDER BY tokens), 0), 9007199254740992)
     FROM payment)
 GROUP BY at, session;

@@ -40,6 +40,8 @@ pub struct Pipeline {
     pub signed: Nanoton,
     /// In transfers that are out and have not ended.
     pub on_the_way: Nanoton,
+    /// How many transfers that is.
+    pub flights: u64,
     /// What contracts have paid to the owner.
     pub paid: Nanoton,
     /// How often.
@@ -53,6 +55,8 @@ pub struct Pipeline {
 /// What was earned in one bar of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Earned {
+    /// Jobs that ended in it with an answer.
+    pub answered: u64,
     /// Worth of jobs that ended in it.
     pub counted: Nanoton,
     /// By how much signed running totals rose in it.
@@ -182,6 +186,7 @@ impl Ledger {
         )?;
         for row in away.query_map([root], |row| row.get::<_, u64>(0))? {
             pipeline.on_the_way = sum(pipeline.on_the_way, Nanoton(row?))?;
+            pipeline.flights = pipeline.flights.saturating_add(1);
         }
         let since = since_unix.unwrap_or(0);
         let mut paid = reading
@@ -216,16 +221,18 @@ impl Ledger {
         let reading = self.connection.unchecked_transaction()?;
         let root = address_bytes(root_contract);
         let mut quarters = reading.prepare_cached(
-            "SELECT at, tokens, signed, fee_nanoton FROM quarter JOIN session ON session.id = quarter.session
+            "SELECT at, tokens, signed, fee_nanoton, answered FROM quarter JOIN session ON session.id = quarter.session
              WHERE at >= ? AND at < ? AND root_contract = ?",
         )?;
         let range = (first.div_euclid(QUARTER_MS), last.div_euclid(QUARTER_MS), root);
         let rows = quarters.query_map(range, |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?, row.get::<_, u64>(2)?, row.get::<_, u64>(3)?))
+            let worth: (u64, u64, u64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok((row.get::<_, i64>(0)?, worth, row.get::<_, u64>(4)?))
         })?;
         for row in rows {
-            let (at, tokens, signed, fee) = row?;
+            let (at, (tokens, signed, fee), answered) = row?;
             let Some(bar) = bar_of(&mut bars, edges, at.saturating_mul(QUARTER_MS)) else { continue };
+            bar.answered = bar.answered.saturating_add(answered);
             bar.counted = sum(bar.counted, Nanoton(fee).checked_mul(tokens).ok_or(too_much())?)?;
             bar.signed = sum(bar.signed, Nanoton(signed))?;
         }
@@ -304,6 +311,20 @@ impl Ledger {
         )?;
         let parameters = (address_bytes(root_contract), whole(lt, "a logical time")?, hash);
         Ok(query.query_row(parameters, payout).optional()?)
+    }
+
+    /// How many tokens jobs of this file were charged with that a proxy had been served until it signed this running total for a worker
+    /// contract, under the same terms; `None`: the signature is not here.
+    pub fn counted_until(&self, worker_contract: &Address, tokens: u64) -> Result<Option<u64>, LedgerError> {
+        let found = self.connection.query_row(
+            "SELECT (SELECT coalesce(sum(max(adjusted_total, 0)), 0) FROM job JOIN session AS own ON own.id = job.session
+                     WHERE job.proxy_key = payment.proxy_key AND own.root_contract = session.root_contract
+                         AND own.params_version = session.params_version AND finished_unix_ms <= received_unix_ms)
+             FROM payment JOIN session ON session.id = payment.session WHERE worker_contract = ? AND tokens = ?",
+            (address_bytes(worker_contract), whole(tokens, "a running total")?),
+            |row| row.get(0),
+        );
+        Ok(found.optional()?)
     }
 
     /// What landed in a network without bringing a payout and so stands in no list of payouts: transfers that failed, and the owner's.
@@ -418,26 +439,36 @@ pub(crate) fn capped(amount: Nanoton) -> i64 {
     i64::try_from(amount.0).unwrap_or(i64::MAX)
 }
 
+/// What happened in a quarter of an hour.
+pub(crate) struct Quarter {
+    /// Jobs that ended with an answer.
+    pub(crate) answered: i64,
+    /// What jobs were charged with.
+    pub(crate) tokens: i64,
+    /// By how many nanotons signed running totals rose.
+    pub(crate) signed: i64,
+}
+
 /// Adds to what was earned in the quarter of an hour of that time, which stops at what can be held.
 pub(crate) fn add_to_quarter(
     writing: &Connection,
     session: SessionId,
     unix_ms: i64,
-    tokens: i64,
-    signed: i64,
+    what: &Quarter,
 ) -> Result<(), LedgerError> {
-    if tokens == 0 && signed == 0 {
+    if (what.answered, what.tokens, what.signed) == (0, 0, 0) {
         return Ok(());
     }
     // Too large a sum is no integer any more; the lesser of both is.
     writing
         .prepare_cached(
-            "INSERT INTO quarter (at, session, tokens, signed) VALUES (?, ?, ?, ?)
+            "INSERT INTO quarter (at, session, answered, tokens, signed) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (at, session) DO UPDATE SET
+                 answered = answered + excluded.answered,
                  tokens = min(tokens + excluded.tokens, 9223372036854775807),
                  signed = min(signed + excluded.signed, 9223372036854775807)",
         )?
-        .execute((unix_ms.div_euclid(QUARTER_MS), session.0, tokens, signed))?;
+        .execute((unix_ms.div_euclid(QUARTER_MS), session.0, what.answered, what.tokens, what.signed))?;
     Ok(())
 }
 

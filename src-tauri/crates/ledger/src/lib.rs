@@ -16,6 +16,7 @@
 //! | `job` | a job that is over: counts, never text | session, job id |
 //! | `working` | how much was done for a proxy in a session | proxy key, session |
 //! | `payment` | a new high of the running total signed for one worker contract | worker contract, tokens |
+//! | `contract` | our contract at a proxy, and what it takes to bring it onto the chain | worker contract |
 //! | `quarter` | what was earned in a quarter of an hour of a session | quarter, session |
 //! | `unsigned` | what was done for a proxy and is not signed yet | root contract, proxy key |
 //! | `cashed` | how much of its running total a worker contract had paid when it was last looked at | worker contract |
@@ -78,7 +79,7 @@ pub use earnings::{
 pub use error::LedgerError;
 pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
-pub use read::{JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
+pub use read::{Cashable, JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
 pub use search::{FoundPayout, KnownProxy, KnownTotals, Searched, Sweep};
 pub use transfer::{MoneyCursor, Paid, ReceiptEntry, ReceiptPage, TransferPage};
 pub use tuning::Tuning;

@@ -42,8 +42,6 @@ pub struct FoundPayout {
 /// A proxy that was met, with our contract there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownProxy {
-    /// Its payment key.
-    pub public_key: [u8; 32],
     /// Its contract.
     pub proxy_contract: Address,
     /// Our contract there.
@@ -167,11 +165,11 @@ impl Ledger {
     /// Every proxy that was met in a network, under whatever version of its parameters.
     pub fn known_proxies(&self, root_contract: &Address) -> Result<Vec<KnownProxy>, LedgerError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT DISTINCT public_key, proxy_contract, worker_contract FROM proxy WHERE root_contract = ? ORDER BY id",
+            "SELECT proxy_contract, worker_contract FROM proxy WHERE root_contract = ?1
+             UNION SELECT proxy_contract, worker_contract FROM contract WHERE root_contract = ?1",
         )?;
         let rows = query.query_map([address_bytes(root_contract)], |row| {
             Ok(KnownProxy {
-                public_key: row.get("public_key")?,
                 proxy_contract: row::address(row, "proxy_contract")?,
                 worker_contract: row::address(row, "worker_contract")?,
             })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use accounting::statement::{Entry, EntryKind};
+use accounting::statement::{Date, Entry, EntryKind};
 use ledger::{Ledger, LedgerError, QUARTER_MS};
 use ton::{Address, Nanoton};
 
@@ -16,8 +16,10 @@ pub use ledger::{Earned, KnownNetwork, PayoutCursor, PayoutEntry, PayoutPage, Pi
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// Most bars of a chart over all time.
-const MOST_BARS: i64 = 120;
+/// Most days, or weeks, of a chart over all time that are a bar each.
+const MOST_BARS: i64 = 92;
+/// Most months.
+const MOST_MONTHS: i64 = 400;
 /// Payouts that are read at once.
 const PAGE: u32 = 1_000;
 
@@ -32,6 +34,18 @@ pub enum Stage {
     OnTheWay,
     /// Paid to the owner by a proxy's contract, in a transaction that the chain has.
     Paid,
+}
+
+impl Stage {
+    /// Its name, and what is in it.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Counted => ("counted", "done, and not signed yet"),
+            Self::Signed => ("signed", "a proxy owes it, and it was not fetched"),
+            Self::OnTheWay => ("on the way", "being fetched"),
+            Self::Paid => ("paid", "came to the owner's address"),
+        }
+    }
 }
 
 /// The amount of each stage, from the first to the last.
@@ -53,8 +67,21 @@ pub enum Range {
     Week,
     /// The last 30 days, a bar for each.
     Month,
-    /// All that is known, at most 120 bars of the same number of days.
+    /// All that is known, a bar for each day, week or month, so that there are not too many.
     All,
+}
+
+/// How long a bar is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BarLength {
+    /// An hour.
+    Hour,
+    /// A day of the owner's calendar.
+    Day,
+    /// Seven of them, the last one with today.
+    Week,
+    /// A month of the owner's calendar.
+    Month,
 }
 
 /// One bar of a chart.
@@ -71,6 +98,8 @@ pub struct Bar {
 /// A chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chart {
+    /// How long a bar is.
+    pub length: BarLength,
     /// Its bars, the oldest first.
     pub bars: Vec<Bar>,
     /// All of them together.
@@ -79,7 +108,12 @@ pub struct Chart {
 
 /// Where the bars of a chart begin, and where the last one ends. `span` is from when to when something was earned; `offset` says how
 /// many milliseconds the owner's clock is ahead of UTC at a time.
-pub fn edges(range: Range, span: Option<(i64, i64)>, now_unix_ms: i64, offset: impl Fn(i64) -> i64) -> Vec<i64> {
+pub fn edges(
+    range: Range,
+    span: Option<(i64, i64)>,
+    now_unix_ms: i64,
+    offset: impl Fn(i64) -> i64,
+) -> (BarLength, Vec<i64>) {
     let now = now_unix_ms;
     // No time zone is so far off, and no bar begins between two quarters.
     let offset = |at: i64| offset(at).clamp(-DAY_MS, DAY_MS);
@@ -90,31 +124,60 @@ pub fn edges(range: Range, span: Option<(i64, i64)>, now_unix_ms: i64, offset: i
     };
     let local = |at: i64| at.saturating_add(offset(at));
     let day = |at: i64| local(at).div_euclid(DAY_MS);
-    let mut edges: Vec<i64> = Vec::new();
-    let mut push = |edge: i64| {
-        if edges.last().is_none_or(|last| *last < edge) {
-            edges.push(edge);
-        }
+    let midnight = |day: i64| moment(day.saturating_mul(DAY_MS));
+    let today = day(now);
+    let days = |first: i64, last: i64, width: i64| -> Vec<i64> {
+        let bars = last.saturating_sub(first).div_euclid(width).saturating_add(1);
+        // The last bar is a whole one.
+        let first = last.saturating_add(1).saturating_sub(bars.saturating_mul(width));
+        (0..=bars).map(|bar| midnight(first.saturating_add(bar * width))).collect()
     };
-    match range {
+    let (length, edges) = match range {
         Range::Day => {
             let hour = local(now).div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
             let begin = moment(hour).saturating_sub(23 * HOUR_MS);
-            (0..=24).for_each(|bar| push(begin.saturating_add(bar * HOUR_MS)));
+            (BarLength::Hour, (0..=24).map(|bar| begin.saturating_add(bar * HOUR_MS)).collect())
         }
-        Range::Week | Range::Month | Range::All => {
-            let today = day(now);
-            let (first, last) = match (range, span) {
-                (Range::Week, _) => (today.saturating_sub(6), today),
-                (Range::Month, _) => (today.saturating_sub(29), today),
-                (_, Some((first, end))) => (day(first).min(today), day(end.saturating_sub(1)).max(today)),
-                (_, None) => (today, today),
+        Range::Week => (BarLength::Day, days(today.saturating_sub(6), today, 1)),
+        Range::Month => (BarLength::Day, days(today.saturating_sub(29), today, 1)),
+        Range::All => {
+            let (first, last) = match span {
+                Some((first, end)) => (day(first).min(today), day(end.saturating_sub(1)).max(today)),
+                None => (today, today),
             };
-            let days = last.saturating_sub(first).saturating_add(1);
-            let width = if range == Range::All { (days + MOST_BARS - 1) / MOST_BARS } else { 1 };
-            let bars = (days + width - 1) / width;
-            (0..=bars).for_each(|bar| push(moment(first.saturating_add(bar * width).saturating_mul(DAY_MS))));
+            match last.saturating_sub(first).saturating_add(1) {
+                count if count <= MOST_BARS => (BarLength::Day, days(first, last, 1)),
+                count if count <= 7 * MOST_BARS => (BarLength::Week, days(first, last, 7)),
+                _ => (BarLength::Month, months(first, last).into_iter().map(midnight).collect()),
+            }
         }
+    };
+    // A clock that is set so that a bar would have no length has it left out.
+    let mut rising: Vec<i64> = Vec::with_capacity(edges.len());
+    for edge in edges {
+        if rising.last().is_none_or(|last| *last < edge) {
+            rising.push(edge);
+        }
+    }
+    (length, rising)
+}
+
+/// The days since 1970 with which months begin, from the month of the first day to the one after the last day's. Where there are too
+/// many, the first bar has all that is before the others.
+fn months(first: i64, last: i64) -> Vec<i64> {
+    let month = |day: i64| {
+        let Date { year, month, .. } = Date::of_unix(day.saturating_mul(DAY_MS / 1_000));
+        year.saturating_mul(12).saturating_add(i64::from(month)).saturating_sub(1)
+    };
+    let begins = |month: i64| {
+        let date = Date { year: month.div_euclid(12), month: month.rem_euclid(12) as u32 + 1, day: 1 };
+        date.begins_unix().div_euclid(DAY_MS / 1_000)
+    };
+    let (begin, end) = (month(first), month(last).saturating_add(1));
+    let kept = begin.max(end.saturating_sub(MOST_MONTHS));
+    let mut edges: Vec<i64> = (kept..=end).map(begins).collect();
+    if let Some(edge) = edges.first_mut() {
+        *edge = (*edge).min(begins(begin));
     }
     edges
 }
@@ -164,7 +227,7 @@ impl Earnings {
     ) -> Result<Chart, LedgerError> {
         let ledger = self.ledger();
         let span = if range == Range::All { ledger.earned_span(root_contract)? } else { None };
-        let edges = edges(range, span, now_unix_ms, offset);
+        let (length, edges) = edges(range, span, now_unix_ms, offset);
         let mut total = Earned::default();
         let mut bars = Vec::with_capacity(edges.len());
         for (earned, pair) in ledger.earned(root_contract, &edges)?.into_iter().zip(edges.windows(2)) {
@@ -173,13 +236,14 @@ impl Earnings {
                 sum.checked_add(one).ok_or(LedgerError::OutOfRange { what: "a sum of money" })
             };
             total = Earned {
+                answered: total.answered.saturating_add(earned.answered),
                 counted: add(total.counted, earned.counted)?,
                 signed: add(total.signed, earned.signed)?,
                 paid: add(total.paid, earned.paid)?,
             };
             bars.push(Bar { from_unix_ms, until_unix_ms, earned });
         }
-        Ok(Chart { bars, total })
+        Ok(Chart { length, bars, total })
     }
 
     /// Payouts from the newest to the oldest, see [`Ledger::payouts`].
@@ -206,14 +270,18 @@ impl Earnings {
             from_tokens: transfer.from_tokens,
             to_tokens: transfer.to_tokens,
         });
-        let payment = match &cashed {
-            Some(cashed) => ledger.payment_of(&cashed.worker_contract, cashed.to_tokens)?,
-            None => None,
+        let (payment, counted) = match &cashed {
+            Some(Cashed { worker_contract, to_tokens, .. }) => (
+                ledger.payment_of(worker_contract, *to_tokens)?,
+                ledger.counted_until(worker_contract, *to_tokens)?,
+            ),
+            None => (None, None),
         };
         Ok(Some(Claimed {
             receipt: payout.receipt,
             root_contract: *root_contract,
             cashed,
+            counted,
             proxy_key: payment.as_ref().map(|entry| entry.payment.proxy_key),
             payment: payment.map(|entry| entry.payment.boc),
         }))
@@ -298,47 +366,47 @@ mod tests {
     #[test]
     fn a_day_has_24_hours_and_a_week_7_days_that_begin_at_the_owners_midnight() {
         let berlin = |_| HOUR_MS;
-        let day = edges(Range::Day, None, NOW + 5, berlin);
-        assert_eq!((widths(&day), day.last()), (vec![1; 24], Some(&(NOW + HOUR_MS))));
-        let week = edges(Range::Week, None, NOW, berlin);
-        assert_eq!(widths(&week), [24; 7]);
+        let (length, day) = edges(Range::Day, None, NOW + 5, berlin);
+        assert_eq!((length, widths(&day), day.last()), (BarLength::Hour, vec![1; 24], Some(&(NOW + HOUR_MS))));
+        let (length, week) = edges(Range::Week, None, NOW, berlin);
+        assert_eq!((length, widths(&week)), (BarLength::Day, vec![24; 7]));
         assert!(week.iter().all(|edge| (edge + HOUR_MS) % DAY_MS == 0));
         assert!(week[6] <= NOW && NOW < week[7]);
-        assert_eq!(widths(&edges(Range::Month, None, NOW, berlin)), [24; 30]);
+        assert_eq!(widths(&edges(Range::Month, None, NOW, berlin).1), [24; 30]);
         // India is half an hour off, Nepal three quarters.
         for minutes in [330, 345, -570] {
             let offset = |_| minutes * 60_000;
-            for edge in edges(Range::Week, None, NOW, offset) {
+            for edge in edges(Range::Week, None, NOW, offset).1 {
                 assert_eq!((edge + minutes * 60_000) % DAY_MS, 0);
             }
-            let day = edges(Range::Day, None, NOW, offset);
+            let (_, day) = edges(Range::Day, None, NOW, offset);
             assert!(day[23] <= NOW && NOW < day[24]);
         }
     }
 
     #[test]
     fn a_day_on_which_the_clock_is_set_has_23_or_25_hours() {
-        // Summer time ends within the week before.
         let change = NOW - 3 * DAY_MS + 3 * HOUR_MS;
-        let ends = |at: i64| if at < change { 2 * HOUR_MS } else { HOUR_MS };
-        let mut hours = widths(&edges(Range::Week, None, NOW, ends));
-        hours.sort_unstable();
-        assert_eq!(hours, [24, 24, 24, 24, 24, 24, 25]);
-        let begins = |at: i64| if at < change { HOUR_MS } else { 2 * HOUR_MS };
-        let mut hours = widths(&edges(Range::Week, None, NOW, begins));
-        hours.sort_unstable();
-        assert_eq!(hours, [23, 24, 24, 24, 24, 24, 24]);
+        for (before, after, odd) in [(2, 1, 25), (1, 2, 23)] {
+            let offset = |at: i64| if at < change { before * HOUR_MS } else { after * HOUR_MS };
+            let hours = widths(&edges(Range::Week, None, NOW, offset).1);
+            assert_eq!(hours.iter().filter(|hours| **hours == odd).count(), 1, "{hours:?}");
+            assert_eq!(hours.iter().filter(|hours| **hours == 24).count(), 6, "{hours:?}");
+        }
     }
 
     #[test]
-    fn all_time_is_few_bars_and_covers_everything_even_if_the_clock_was_wrong() {
-        let utc = |_| 0;
-        assert_eq!(widths(&edges(Range::All, None, NOW, utc)), [24]);
-        let span = Some((NOW - 1_000 * DAY_MS, NOW + 3 * DAY_MS));
-        let all = edges(Range::All, span, NOW, utc);
-        assert!(all.len() <= 121 && all[0] <= NOW - 1_000 * DAY_MS && *all.last().unwrap() >= NOW + 3 * DAY_MS);
-        let wild = edges(Range::All, Some((0, NOW)), NOW, utc);
-        assert!(wild.len() <= 121 && wild[0] == 0);
+    fn all_time_is_days_weeks_or_months_and_covers_everything_even_if_the_clock_was_wrong() {
+        let all = |span| edges(Range::All, span, NOW, |_| 0);
+        assert_eq!(widths(&all(None).1), [24]);
+        let (length, weeks) = all(Some((NOW - 200 * DAY_MS, NOW + 3 * DAY_MS)));
+        assert_eq!((length, widths(&weeks)), (BarLength::Week, vec![7 * 24; 30]));
+        assert!(weeks[0] <= NOW - 200 * DAY_MS && *weeks.last().unwrap() >= NOW + 3 * DAY_MS);
+        let (length, months) = all(Some((NOW - 1_000 * DAY_MS, NOW)));
+        assert_eq!((length, months.len()), (BarLength::Month, 34));
+        assert!(widths(&months).iter().all(|hours| (28 * 24..=31 * 24).contains(hours)));
+        let (_, wild) = all(Some((0, NOW)));
+        assert!(wild.len() <= 401 && wild[0] == 0, "{}", wild.len());
     }
 
     proptest! {
@@ -348,8 +416,8 @@ mod tests {
         ) {
             let range = [Range::Day, Range::Week, Range::Month, Range::All][usize::from(range)];
             let span = Some((first, first + length));
-            let edges = edges(range, span, NOW, |_| ahead * QUARTER_MS);
-            prop_assert!(edges.windows(2).all(|pair| pair[0] < pair[1]) && edges.len() >= 2 && edges.len() <= 121);
+            let (_, edges) = edges(range, span, NOW, |_| ahead * QUARTER_MS);
+            prop_assert!(edges.windows(2).all(|pair| pair[0] < pair[1]) && edges.len() >= 2 && edges.len() <= 401);
             prop_assert!(edges.iter().all(|edge| edge % QUARTER_MS == 0));
             prop_assert!(edges[0] <= NOW && NOW < *edges.last().unwrap());
             if range == Range::All {

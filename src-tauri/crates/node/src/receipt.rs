@@ -5,7 +5,7 @@
 //! follows by hashes and signatures: where a contract lives says what it began with, and so whose it is, what it pays and whose key
 //! signs for it. Endpoints give no proof of blocks; whoever does not trust one asks another.
 //!
-//! Walk-through: [`fetch`] asks a chain for the [`Facts`] about a [`Claimed`] payout, [`verify`] judges them; it is pure.
+//! Walk-through: [`prove`] does it all: [`fetch`] asks a chain for the [`Facts`] about a [`Claimed`] payout, [`verify`] judges them and is pure.
 
 use accounting::Receipt;
 use accounting::signed_payment::is_signed_by;
@@ -38,6 +38,8 @@ pub struct Claimed {
     pub root_contract: Address,
     /// What was cashed by it; `None`: the ledger does not know, as after it was lost.
     pub cashed: Option<Cashed>,
+    /// How many tokens this machine's own jobs for that proxy were charged with until it signed; `None`: the ledger does not know.
+    pub counted: Option<u64>,
     /// Key that the proxy was known by.
     pub proxy_key: Option<[u8; 32]>,
     /// The signed payment, a bag of cells.
@@ -117,11 +119,13 @@ pub enum Check {
     Signature,
     /// The worker contract's own total covers it.
     Total,
+    /// This machine counted as many tokens itself.
+    Counted,
 }
 
 impl Check {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Transaction,
         Self::Message,
         Self::Amount,
@@ -130,6 +134,7 @@ impl Check {
         Self::Worker,
         Self::Signature,
         Self::Total,
+        Self::Counted,
     ];
 }
 
@@ -253,6 +258,7 @@ pub fn verify(claimed: &Claimed, terms: Option<&RootConfig>, facts: &Facts) -> V
         workers(claimed, &worker, facts),
         signature(claimed, &proxy, &worker, facts),
         total(claimed, &proxy, &worker, facts),
+        counted(claimed),
     ];
     Verdict { findings }
 }
@@ -526,6 +532,29 @@ fn total(
         Some(Err(error)) => failed(check, expected, None, &error.to_string()),
         None => failed(check, expected, None, "there is no contract at this address"),
     }
+}
+
+/// A proxy signs what it counted; whoever computed the answers counted too. A ledger that was lost can't tell.
+fn counted(claimed: &Claimed) -> Finding {
+    let check = Check::Counted;
+    let Some(cashed) = &claimed.cashed else { return unknown(check, None, "the running totals are not known") };
+    let expected = Some(cashed.to_tokens.to_string());
+    match claimed.counted {
+        None => unknown(check, expected, "the ledger does not have the signature"),
+        Some(tokens) => {
+            let found = Some(tokens.to_string());
+            if tokens >= cashed.to_tokens {
+                finding(check, Proof::Passed, expected, found, None)
+            } else {
+                finding(check, Proof::Unknown, expected, found, Some("the ledger does not have all of the jobs".to_owned()))
+            }
+        }
+    }
+}
+
+/// Asks a chain about a payout and judges it.
+pub async fn prove(chain: &dyn Chain, claimed: &Claimed, terms: Option<&RootConfig>) -> Verdict {
+    verify(claimed, terms, &fetch(chain, claimed).await)
 }
 
 /// Asks a chain for everything that [`verify`] judges.

@@ -26,6 +26,7 @@ fn sign(ledger: &mut Ledger, session: SessionId, contract: u8, key: [u8; 32], to
 fn transfer(id: u64, contract: u8, tokens: (u64, u64), fee: Nanoton, stage: Stage) -> Transfer {
     Transfer {
         id: TransferId(id),
+        payer: address(4),
         errand: Errand::Payout {
             worker_contract: address(contract),
             proxy_contract: address(3),
@@ -74,7 +75,7 @@ fn what_was_earned_goes_from_one_stage_to_the_next_and_is_in_one_only() {
     ledger.record_transfer(&root, &transfer(1, 2, (0, 200), FEE, Stage::Planned)).unwrap();
     assert_eq!(pipeline(&ledger), signed, "what is planned may never begin");
     ledger.record_transfer(&root, &transfer(1, 2, (0, 200), FEE, message())).unwrap();
-    let away = Pipeline { counted: worth(100), on_the_way: worth(200), ..Pipeline::default() };
+    let away = Pipeline { counted: worth(100), on_the_way: worth(200), flights: 1, ..Pipeline::default() };
     assert_eq!(pipeline(&ledger), away);
     // The contract has paid it already, and the owner's account was not looked at yet.
     let chain = BTreeMap::from([(address(2), 200)]);
@@ -138,6 +139,8 @@ fn a_signature_for_work_that_this_file_does_not_know_takes_nothing_off_what_come
     assert_eq!(pipeline(&ledger).counted, FEE.checked_mul(100).unwrap());
     sign(&mut ledger, session, 2, KEY, 5_060, 30);
     assert_eq!(pipeline(&ledger).counted, FEE.checked_mul(40).unwrap());
+    assert_eq!(ledger.counted_until(&address(2), 5_060).unwrap(), Some(100));
+    assert_eq!(ledger.counted_until(&address(2), 5_061).unwrap(), None);
     // Work for another proxy is not covered by it.
     ledger.record_job(session, &[8; 32], &of_tokens(2, 40, 10)).unwrap();
     sign(&mut ledger, session, 2, KEY, 6_000, 50);
@@ -338,6 +341,8 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
         prop_assert_eq!(total(|bar| bar.counted), all(model.done));
         prop_assert_eq!(total(|bar| bar.signed), all(model.signed));
         prop_assert_eq!(total(|bar| bar.paid), all(model.cashed));
+        let answered = steps.iter().filter(|step| step.0 % 5 < 2).count() as u64;
+        prop_assert_eq!(bars.iter().map(|bar| bar.answered).sum::<u64>(), answered);
     }
     Ok(())
 }

@@ -377,7 +377,12 @@ impl Payouts {
             Some(hand) => matches!(hand.step, Step::Away { .. }),
             None => !self.claims.is_empty() || self.sending.is_some() || !self.queue.is_empty(),
         };
-        busy && self.terms.payer.is_some()
+        busy && self.payer().is_some()
+    }
+
+    /// The wallet that is looked at: what is out is followed on the one it left, whatever the owner has chosen since.
+    fn payer(&self) -> Option<Address> {
+        self.hand.as_ref().map_or(self.terms.payer, |hand| Some(hand.transfer.payer))
     }
 
     fn signed(&mut self, claim: Claim, now: Now) {
@@ -420,7 +425,8 @@ impl Payouts {
 
     /// Whether the message that is out has landed or can't any more.
     fn follow(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let (Some(hand), Some(sight), Some(payer)) = (&mut self.hand, &self.sight, self.terms.payer) else { return };
+        let (Some(hand), Some(sight)) = (&mut self.hand, &self.sight) else { return };
+        let payer = hand.transfer.payer;
         let Step::Away { send_at, misses } = hand.step else { return };
         let Stage::Signed(message) = &hand.transfer.stage else { return };
         if sight.payer.next_seqno() > message.seqno {
@@ -476,11 +482,11 @@ impl Payouts {
         self.record_pause.reset();
         match after {
             After::Emulate => {
-                let (Some(sight), Some(payer)) = (&self.sight, self.terms.payer) else { return };
+                let Some(sight) = &self.sight else { return };
                 hand.step = Step::Emulating;
                 effects.push(Effect::Emulate {
                     id,
-                    payer,
+                    payer: hand.transfer.payer,
                     outgoing: Box::new(hand.transfer.outgoing.clone()),
                     seqno: sight.payer.next_seqno(),
                     valid_until: sight.unix.saturating_add(VALID_SECONDS),
@@ -583,7 +589,7 @@ impl Payouts {
         if !self.looking
             && self.wants_to_look()
             && now.mono >= self.look_at
-            && let Some(payer) = self.terms.payer
+            && let Some(payer) = self.payer()
         {
             self.looking = true;
             effects.push(Effect::Look { payer, contracts: self.claims.keys().copied().collect() });
@@ -612,7 +618,7 @@ impl Payouts {
     }
 
     fn begin(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(sight) = &self.sight else { return };
+        let (Some(sight), Some(payer)) = (&self.sight, self.terms.payer) else { return };
         let (errand, outgoing) = if let Some(outgoing) = self.sending.take() {
             (Errand::Send, *outgoing)
         } else {
@@ -630,6 +636,7 @@ impl Payouts {
         self.waits = None;
         let transfer = Transfer {
             id: TransferId(self.next),
+            payer,
             errand,
             outgoing,
             forecast: None,
