@@ -296,6 +296,8 @@ fn proxy_with(data: &[u8]) -> Reached {
                     core.persisted(seq, now);
                 }
                 proxy::Action::Commit { seq } => core.committed(seq, now, &mut out),
+                // No chain is asked here.
+                proxy::Action::LookAt { .. } => {}
                 proxy::Action::JobFinished(job) => {
                     assert!(job.tokens >= 0, "a job of {} tokens", job.tokens);
                     reached.ready = true;

@@ -2,21 +2,26 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use ::chain::Chain;
 use accounting::ModelName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ratls::{Evidence, Policy};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
-use ton::Nanoton;
+use ton::{AddressText, Nanoton};
 use tracing_subscriber::EnvFilter;
 
 use crate::chain::Fault;
+use crate::config::chain::read_root;
 use crate::config::{self, GatewayConfig, Network, ProxyConfig};
 use crate::keys::{SigningKey, wallet_address};
 use crate::misbehaviour::Misbehaviour;
+use crate::proxy::ChainTrouble;
 use crate::{chain, gateway, practice, proxy};
 
 const EXIT_CODES: &str = "\
@@ -24,6 +29,7 @@ Exit codes:
   0  ended because it was asked to (SIGTERM, Ctrl-C, or the end of standard input in practice)
   1  could not start or go on; the last line on standard error says why and what to do
   2  wrong command line
+  3  the proxy's accounts are older than the chain: nothing is signed with them
 
 One line of JSON on standard output says when it is ready and on which ports:
   {\"ready\":{\"role\":\"gateway\",\"http_port\":10000}}
@@ -62,12 +68,17 @@ struct ProxyArgs {
     /// owner_address, root_contract_address, machine_specific_private_key, is_test, …
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The network's root configuration (JSON)
+    /// The network's root configuration (JSON). Not needed where the configuration names a chain and root_contract_address: then the
+    /// root contract is read
     #[arg(long, value_name = "FILE")]
-    network: PathBuf,
-    /// Folder for the accounts (proxy.sqlite); made if it is not there
+    network: Option<PathBuf>,
+    /// Folder for the accounts (proxy.sqlite) and what the proxy's wallet sent (wallet.sqlite); made if it is not there
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Close the proxy's contract instead: refund all clients, pay all workers for the last time, wait for the delay, give the rest to the
+    /// owner. Nobody may have the data folder open. May be stopped and started again
+    #[arg(long)]
+    close: bool,
     /// Bits of proof of work that every dialler must do
     #[arg(long, value_name = "N", default_value_t = ratls::pow::DEFAULT_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
     pow_difficulty: i32,
@@ -88,12 +99,16 @@ struct GatewayArgs {
     /// proxy_connections, secret_string, is_test, …
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The network's root configuration (JSON); its registered_proxies are dialled
+    /// The network's root configuration (JSON); its registered_proxies are dialled. Not needed where the configuration names a chain and
+    /// root_contract_address: then the root contract is read
     #[arg(long, value_name = "FILE")]
-    network: PathBuf,
-    /// Folder for what the gateway keeps; made if it is not there. Nothing is kept yet
+    network: Option<PathBuf>,
+    /// Folder for what the gateway keeps: with a chain, what its wallet sent (wallet.sqlite); made if it is not there
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Take back what was put in at proxies instead of serving; ends when all of it is back in the gateway's wallet
+    #[arg(long)]
+    refund: bool,
     /// Most bits of proof of work to do for a proxy
     #[arg(long, value_name = "N", default_value_t = ratls::pow::MAX_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
     pow_difficulty: i32,
@@ -122,6 +137,9 @@ struct PracticeArgs {
     /// Port of the gateway; 0: any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     http_port: u16,
+    /// Whose worker will serve here: this wallet is given coins for the fees of its first payout
+    #[arg(long, value_name = "ADDRESS")]
+    owner: Option<String>,
     /// Bits of proof of work
     #[arg(long, value_name = "N", default_value_t = practice::POW_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
     pow_difficulty: i32,
@@ -221,7 +239,38 @@ pub fn main() -> ExitCode {
 
 fn fail(error: &Failure) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "chrysalis-network: {error}");
-    ExitCode::from(1)
+    let at_start = error.downcast_ref::<proxy::StartError>();
+    let is_old = error.is::<OldAccounts>()
+        || at_start.is_some_and(|error| matches!(error, proxy::StartError::Chain(ChainTrouble::OldAccounts(_))));
+    ExitCode::from(if is_old { 3 } else { 1 })
+}
+
+/// A proxy that runs has found out that its accounts are old.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct OldAccounts(String);
+
+/// The network, from its chain if there is one, else from its file.
+async fn network_of(
+    file: Option<&Path>,
+    configured: &str,
+    chain: Option<&Arc<dyn Chain>>,
+    config: &Path,
+    is_test: bool,
+) -> Result<Network, Failure> {
+    let Some(chain) = chain else {
+        let file = file.ok_or("give the network's file with --network, or name a chain in the configuration")?;
+        return Ok(Network::read(file, configured)?.agreeing(file, is_test)?);
+    };
+    let root = match (configured.trim(), file) {
+        ("", Some(file)) => Network::read(file, "")?.root_contract,
+        _ => config::address(config, "root_contract_address", configured)?,
+    };
+    Ok(read_root(&**chain, root).await?.agreeing(config, is_test)?)
+}
+
+const fn wallet_network(is_testnet: bool) -> ton::Network {
+    if is_testnet { ton::Network::Test } else { ton::Network::Main }
 }
 
 fn say_ready(ready: &Value) -> Result<(), Failure> {
@@ -234,8 +283,9 @@ fn say_ready(ready: &Value) -> Result<(), Failure> {
 async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     let mut asked = Asked::listen()?;
     let config = ProxyConfig::read(&args.config)?;
-    let network =
-        Network::read(&args.network, &config.root_contract_address)?.agreeing(&args.network, config.is_test)?;
+    let chain = config.chain.as_ref().map(|chain| chain.connect(&args.config)).transpose()?;
+    let root = &config.root_contract_address;
+    let network = network_of(args.network.as_deref(), root, chain.as_ref(), &args.config, config.is_test).await?;
     let key = config.machine_specific_private_key.bytes().map(SigningKey::from_seed).ok_or("no signing key")?;
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     let check_worker_hashes = config.check_worker_hashes || !config.is_test;
@@ -255,7 +305,24 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     settings.pow_difficulty = args.pow_difficulty;
     settings.policy = policy(args.policy, image_hashes);
     settings.evidence = args.evidence.into();
+    if let (Some(chain), Some(of_chain), Some(seed)) = (chain, &config.chain, config.node_wallet_key.bytes()) {
+        let network = wallet_network(config.is_testnet);
+        let mut on = proxy::OnChain::new(chain, seed.clone(), network, args.data.join("wallet.sqlite"));
+        (on.look, on.rules) = (of_chain.look(), of_chain.operator());
+        tracing::info!(wallet = %on.address(), "the proxy's wallet");
+        settings.on_chain = Some(on);
+    }
     drop(config);
+    if args.close {
+        if settings.on_chain.is_none() {
+            return Err("without a chain in the configuration there is no contract to close".into());
+        }
+        tokio::select! {
+            ended = proxy::close(settings) => ended?,
+            () = asked.wait() => {}
+        }
+        return Ok(());
+    }
     let running = proxy::start(settings).await?;
     say_ready(&json!({
         "role": "proxy",
@@ -263,16 +330,20 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
         "clients_port": running.clients().port(),
         "http_port": running.http().map(|address| address.port()),
     }))?;
-    asked.wait().await;
+    let trouble = tokio::select! {
+        () = asked.wait() => None,
+        words = running.trouble() => Some(words),
+    };
     running.stop().await;
-    Ok(())
+    trouble.map_or(Ok(()), |words| Err(OldAccounts(words).into()))
 }
 
 async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
     let mut asked = Asked::listen()?;
     let config = GatewayConfig::read(&args.config)?;
-    let network =
-        Network::read(&args.network, &config.root_contract_address)?.agreeing(&args.network, config.is_test)?;
+    let chain = config.chain.as_ref().map(|chain| chain.connect(&args.config)).transpose()?;
+    let root = &config.root_contract_address;
+    let network = network_of(args.network.as_deref(), root, chain.as_ref(), &args.config, config.is_test).await?;
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the folder {}: {error}", args.data.display()))?;
@@ -293,9 +364,33 @@ async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
     settings.policy = policy(args.policy, image_hashes);
     settings.evidence = args.evidence.into();
     settings.max_pow_difficulty = args.pow_difficulty;
+    if let (Some(chain), Some(of_chain), Some(seed)) = (chain, &config.chain, config.node_wallet_key.bytes()) {
+        let secret_hash = Sha256::digest(config.secret_string.as_bytes()).into();
+        let on = gateway::OnChain {
+            chain,
+            wallet: seed.clone(),
+            network: wallet_network(config.is_testnet),
+            file: args.data.join("wallet.sqlite"),
+            look: of_chain.look(),
+            rules: of_chain.customer(&args.config, &settings.network.root, secret_hash)?,
+            refund: args.refund,
+        };
+        tracing::info!(wallet = %on.address(), most = %on.rules.most, "the gateway's wallet");
+        settings.on_chain = Some(on);
+    } else if args.refund {
+        return Err("without a chain in the configuration there is nothing to take back".into());
+    }
     let running = gateway::start(settings).await?;
     say_ready(&json!({ "role": "gateway", "http_port": running.http().port() }))?;
-    asked.wait().await;
+    tokio::select! {
+        () = asked.wait() => {}
+        money = running.refunded() => {
+            tracing::info!("everything that was put in is back");
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{}", json!({ "refunded": money }))?;
+            out.flush()?;
+        }
+    }
     running.stop().await;
     Ok(())
 }
@@ -309,6 +404,10 @@ async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
     settings.http_port = args.http_port;
     settings.pow_difficulty = args.pow_difficulty;
     settings.misbehaviour = args.misbehave;
+    settings.owner = match &args.owner {
+        Some(text) => Some(AddressText::parse(text).map_err(|error| format!("--owner {text}: {error}"))?.address),
+        None => None,
+    };
     let running = practice::start(settings).await?;
     tracing::info!(file = %running.network_file().display(), "practice network: simulated customers, practice prices, money that is worth nothing");
     say_ready(&json!({
@@ -317,13 +416,15 @@ async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
         "clients_port": running.clients().port(),
         "http_port": running.http().port(),
         "network_file": running.network_file(),
+        "chain": { "endpoint": running.chain().base(), "token": running.chain().token() },
     }))?;
-    tokio::select! {
-        () = asked.wait() => {}
-        () = parent_gone() => {}
-    }
+    let trouble = tokio::select! {
+        () = asked.wait() => None,
+        () = parent_gone() => None,
+        words = running.proxy().trouble() => Some(words),
+    };
     running.stop().await;
-    Ok(())
+    trouble.map_or(Ok(()), |words| Err(OldAccounts(words).into()))
 }
 
 async fn run_chain(args: ChainArgs) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 //! The genuine parser is lenient, and people share such files: numbers may be strings, booleans may be `true`, `1` or `"1"`, missing
 //! fields are zero, false or empty, fields nobody knows are ignored. Keys are base64 of 32 bytes.
 
+pub mod chain;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,9 @@ use thiserror::Error;
 use ton::{Address, AddressText, RootConfig};
 use zeroize::Zeroizing;
 
+use chain::ChainConfig;
+
+const NO_WALLET: &str = "with a chain a wallet is needed: write the base64 of its 32-byte seed";
 /// Larger files are not configuration.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
@@ -104,6 +109,8 @@ pub struct ProxyConfig {
     pub check_worker_hashes: bool,
     /// If not empty, the stats page wants it as `access_hash=`.
     pub http_access_hash: String,
+    /// The chain that its contract is on; without one, payments are signed and nobody's money is looked at. Ours only.
+    pub chain: Option<ChainConfig>,
 }
 
 /// A gateway's configuration, `clientRunner.config`. Has no `Debug`: keys are in it.
@@ -136,6 +143,8 @@ pub struct GatewayConfig {
     pub secret_string: String,
     /// If not empty, the stats page wants it as `access_hash=`.
     pub http_access_hash: String,
+    /// The chain that its money is on. Ours only.
+    pub chain: Option<ChainConfig>,
 }
 
 impl Default for GatewayConfig {
@@ -151,6 +160,7 @@ impl Default for GatewayConfig {
             check_proxy_hashes: false,
             secret_string: String::new(),
             http_access_hash: String::new(),
+            chain: None,
         }
     }
 }
@@ -165,6 +175,9 @@ impl ProxyConfig {
                 "is_testnet",
                 "a network that is no test network has no testnet addresses; set is_test to true",
             );
+        }
+        if config.chain.is_some() && config.node_wallet_key.bytes().is_none() {
+            return field("node_wallet_key", NO_WALLET);
         }
         if config.machine_specific_private_key.bytes().is_none() {
             return field("machine_specific_private_key", "write the base64 of the 32-byte seed that signs payments");
@@ -184,6 +197,9 @@ impl GatewayConfig {
                 "is_testnet",
                 "a network that is no test network has no testnet addresses; set is_test to true",
             );
+        }
+        if config.chain.is_some() && config.node_wallet_key.bytes().is_none() {
+            return field("node_wallet_key", NO_WALLET);
         }
         address(path, "owner_address", &config.owner_address)?;
         Ok(config)

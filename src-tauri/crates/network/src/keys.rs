@@ -34,6 +34,17 @@ impl SigningKey {
     pub fn public_key(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
     }
+
+    /// The same key once more, for another task.
+    pub(crate) fn twin(&self) -> Self {
+        Self { key: self.key.clone() }
+    }
+
+    /// Signs the hash of a cell.
+    pub(crate) fn sign_hash(&self, hash: &[u8; 32]) -> [u8; 64] {
+        use ed25519_dalek::Signer as _;
+        self.key.sign(hash).to_bytes()
+    }
 }
 
 /// Address of the Cocoon wallet that belongs to a key (`node_wallet_key`) and an owner. It is what proxies know a client by, and

@@ -26,5 +26,6 @@ pub mod misbehaviour;
 pub mod practice;
 pub mod proxy;
 pub mod store;
+pub mod treasury;
 mod web;
 pub mod wire;

@@ -4,6 +4,7 @@
 //! power has never signed for more than it remembers. Totals only ever go up. The file belongs to one proxy contract.
 
 pub mod chain;
+pub mod treasury;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -16,7 +17,7 @@ use thiserror::Error;
 use ton::Address;
 
 /// Version of the tables, in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Pause before a failed write is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -53,6 +54,14 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// The contract in it.
+        found: String,
+    },
+    /// It belongs to another wallet.
+    #[error("{} holds the transfers of another wallet ({found}); use another --data folder, or the key it was made with", path.display())]
+    OtherWallet {
+        /// The file.
+        path: PathBuf,
+        /// The wallet in it.
         found: String,
     },
     /// A row cannot be what this program wrote.
@@ -102,13 +111,26 @@ impl Store {
             connection
                 .execute_batch(&format!(
                     "BEGIN;
-                     CREATE TABLE proxy (contract BLOB NOT NULL) STRICT;
+                     CREATE TABLE proxy (
+                         contract BLOB NOT NULL,
+                         writes INTEGER NOT NULL DEFAULT 0 -- how often accounts were written down: what the chain is told
+                     ) STRICT;
                      CREATE TABLE accounts (
                          side INTEGER NOT NULL,   -- 0 worker, 1 client
                          owner BLOB NOT NULL,     -- workchain byte and 32 bytes of hash
                          tokens INTEGER NOT NULL, -- adjusted tokens, ever
                          PRIMARY KEY (side, owner)
                      ) STRICT, WITHOUT ROWID;
+                     PRAGMA user_version = {VERSION};
+                     COMMIT;"
+                ))
+                .map_err(failed)?;
+        }
+        if found == 1 {
+            connection
+                .execute_batch(&format!(
+                    "BEGIN;
+                     ALTER TABLE proxy ADD COLUMN writes INTEGER NOT NULL DEFAULT 0;
                      PRAGMA user_version = {VERSION};
                      COMMIT;"
                 ))
@@ -123,10 +145,7 @@ impl Store {
                 Ok(())
             }
             Some(theirs) if theirs == ours => Ok(()),
-            Some(theirs) => {
-                let found = theirs.get(1..).map(hex::encode).unwrap_or_default();
-                Err(StoreError::OtherProxy { path: self.path.clone(), found })
-            }
+            Some(theirs) => Err(StoreError::OtherProxy { path: self.path.clone(), found: hex_of(&theirs) }),
         }
     }
 
@@ -153,13 +172,23 @@ impl Store {
         Ok(Accounts { accounts })
     }
 
-    /// Writes changed accounts down in one transaction. When this returns, they are on the disk.
-    pub fn write(&mut self, changes: &[AccountChange]) -> Result<(), StoreError> {
+    /// Writes changed accounts down in one transaction. When this returns, they are on the disk. Gives the write's number, which goes
+    /// on from run to run.
+    pub fn write(&mut self, changes: &[AccountChange]) -> Result<u64, StoreError> {
         write(&mut self.connection, changes).map_err(|source| self.failed(source))
+    }
+
+    /// Number of the last write.
+    pub fn writes(&self) -> Result<u64, StoreError> {
+        let number: i64 = self
+            .connection
+            .query_row("SELECT writes FROM proxy", [], |row| row.get(0))
+            .map_err(|source| self.failed(source))?;
+        Ok(u64::try_from(number).unwrap_or(0))
     }
 }
 
-fn write(connection: &mut Connection, changes: &[AccountChange]) -> rusqlite::Result<()> {
+fn write(connection: &mut Connection, changes: &[AccountChange]) -> rusqlite::Result<u64> {
     let transaction = connection.transaction()?;
     {
         let mut statement = transaction.prepare_cached(
@@ -174,7 +203,10 @@ fn write(connection: &mut Connection, changes: &[AccountChange]) -> rusqlite::Re
             statement.execute(params![side, blob(&change.owner), change.tokens])?;
         }
     }
-    transaction.commit()
+    let number: i64 =
+        transaction.query_row("UPDATE proxy SET writes = writes + 1 RETURNING writes", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(u64::try_from(number).unwrap_or(0))
 }
 
 /// A thread that writes one set of changes after another and reports each when it is on the disk. A disk that is full or gone stops
@@ -185,21 +217,26 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `done` is called on it with the number of each write that reached the disk; it returns whether anybody
-    /// still listens.
-    pub fn start(mut store: Store, done: impl Fn(u64) -> bool + Send + 'static) -> Self {
+    /// Starts the thread. `done` is called on it with the number of each write that reached the disk, and its number in the file; it
+    /// returns whether anybody still listens.
+    pub fn start(mut store: Store, done: impl Fn(u64, u64) -> bool + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel::<(u64, Vec<AccountChange>)>();
         let thread = std::thread::spawn(move || {
             while let Ok((seq, changes)) = receiver.recv() {
-                while let Err(error) = store.write(&changes) {
-                    tracing::error!(%error, "accounts cannot be written down; no payment is signed until they can");
+                let number = loop {
+                    match store.write(&changes) {
+                        Ok(number) => break number,
+                        Err(error) => {
+                            tracing::error!(%error, "accounts cannot be written down; no payment is signed until they can");
+                        }
+                    }
                     match receiver.recv_timeout(AGAIN_AFTER) {
                         Err(mpsc::RecvTimeoutError::Disconnected) => return,
                         // One write is under way at a time, so nothing else is sent meanwhile.
                         Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                     }
-                }
-                if !done(seq) {
+                };
+                if !done(seq, number) {
                     return;
                 }
             }
@@ -218,6 +255,11 @@ impl Writer {
         drop(self.sender);
         let _ = self.thread.join();
     }
+}
+
+/// An address out of a file, for people.
+fn hex_of(blob: &[u8]) -> String {
+    blob.get(1..).map(hex::encode).unwrap_or_default()
 }
 
 fn blob(address: &Address) -> Vec<u8> {
@@ -300,7 +342,7 @@ mod tests {
         let blocker = Connection::open(&path).unwrap();
         blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (sender, receiver) = mpsc::channel();
-        let writer = Writer::start(store, move |seq| sender.send(seq).is_ok());
+        let writer = Writer::start(store, move |seq, _| sender.send(seq).is_ok());
         writer.write(1, vec![change(Side::Worker, 1, 5)]);
         assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err(), "reported before it was written");
         blocker.execute_batch("COMMIT").unwrap();

@@ -18,6 +18,7 @@ pub mod history;
 pub mod model_file;
 pub mod movements;
 pub mod owner;
+pub mod proceeds;
 pub mod receipt;
 pub mod run;
 pub mod snapshot;

@@ -125,6 +125,11 @@ impl Running {
         format!("http://{}/api/v2/jsonRPC", self.address)
     }
 
+    /// Where toncenter's API is: the same without the name of its door, which takes JSON-RPC too.
+    pub fn base(&self) -> String {
+        format!("http://{}/api/v2", self.address)
+    }
+
     /// What requests must show as their API key.
     pub fn token(&self) -> &str {
         &self.token

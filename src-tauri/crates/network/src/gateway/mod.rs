@@ -4,6 +4,7 @@ mod answer;
 mod pages;
 mod proxies;
 mod request;
+mod till;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,14 +14,19 @@ use ratls::{Evidence, Policy};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use ton::Address;
 
 use crate::config::Network;
+use crate::store::StoreError;
 use crate::web;
 pub use crate::web::Patience;
 use pages::{Counters, Desk};
 use proxies::Proxies;
+use till::{Shown, Till};
+
+pub use till::OnChain;
 
 /// What a gateway is and where it listens. Has no `Debug`: a secret is in it.
 pub struct Settings {
@@ -50,6 +56,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Is this practice? Then the stats page says so, with what this yields.
     pub practice: Option<PracticePage>,
+    /// Its place on a chain; its wallet is then what proxies know it by.
+    pub on_chain: Option<OnChain>,
 }
 
 /// Yields what the stats page shows under `practice`.
@@ -72,6 +80,7 @@ impl Settings {
             max_pow_difficulty: ratls::pow::MAX_DIFFICULTY,
             patience: Patience::default(),
             practice: None,
+            on_chain: None,
         }
     }
 }
@@ -92,6 +101,9 @@ pub enum StartError {
         "the network file lists no proxy (registered_proxies is empty); add one with its \"workers clients\" addresses"
     )]
     NoProxy,
+    /// The wallet's file cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
 }
 
 /// A gateway that runs. Dropping it does not stop it; [`Running::stop`] does.
@@ -102,10 +114,11 @@ pub struct Running {
     practice: Option<PracticePage>,
     server: JoinHandle<()>,
     dialling: JoinSet<()>,
+    shown: watch::Receiver<Shown>,
 }
 
 /// Starts a gateway on the current tokio runtime. It dials at once and for ever.
-pub async fn start(settings: Settings) -> Result<Running, StartError> {
+pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     if settings.network.root.registered_proxies.is_empty() {
         return Err(StartError::NoProxy);
     }
@@ -113,16 +126,27 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let listener = TcpListener::bind(address).await.map_err(|source| StartError::Port { address, source })?;
     let http = listener.local_addr().unwrap_or(address);
     let counters = Arc::new(Counters::default());
+    let on_chain = settings.on_chain.take();
+    if let Some(on) = &on_chain {
+        settings.wallet = on.address();
+    }
+    let (root, is_testnet) = (Arc::clone(&settings.network.root), settings.is_testnet);
+    let (shows, shown) = watch::channel(Shown::default());
     let practice = settings.practice.clone();
     let desk = Arc::new(Desk {
         access_hash: settings.access_hash.clone(),
         patience: settings.patience,
         practice: practice.clone(),
         counters: Arc::clone(&counters),
+        shown: shown.clone(),
     });
-    let (proxies, dialling) = Proxies::dial(settings);
+    let (proxies, mut dialling) = Proxies::dial(settings);
+    if let Some(on) = on_chain {
+        let till = Till::open(on, root, is_testnet, Arc::clone(&proxies), shows)?;
+        dialling.spawn(till.run(proxies.meetings()));
+    }
     let server = tokio::spawn(pages::serve(listener, Arc::clone(&proxies), desk));
-    Ok(Running { http, proxies, counters, practice, server, dialling })
+    Ok(Running { http, proxies, counters, practice, server, dialling, shown })
 }
 
 impl Running {
@@ -138,7 +162,24 @@ impl Running {
 
     /// The stats page's content.
     pub fn stats(&self) -> Value {
-        pages::stats(&self.proxies, &self.counters, self.practice.as_ref())
+        pages::stats(&self.proxies, &self.counters, self.practice.as_ref(), &self.shown)
+    }
+
+    /// Waits until at least so much may be used up at some proxy. For ever, if there is no chain.
+    pub async fn funded(&self, nanotons: u64) {
+        let has = |row: &Value| row["left"].as_u64().is_some_and(|left| left >= nanotons);
+        let enough = |shown: &Shown| shown.page["proxies"].as_array().is_some_and(|rows| rows.iter().any(has));
+        if self.shown.clone().wait_for(enough).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until everything that was put in is back, where that is wanted. For ever, where it is not.
+    pub async fn refunded(&self) -> Value {
+        match self.shown.clone().wait_for(|shown| shown.is_refunded).await {
+            Ok(shown) => shown.page.clone(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Closes everything and waits for the end.

@@ -15,11 +15,13 @@ use protocol::client::{ClientRequest, WorkerType};
 use protocol::http::{ResponseHead, is_hop_header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::PracticePage;
 use super::answer::{Answer, AnswerBody, Outcome, Piece, Timings};
 use super::proxies::Proxies;
 use super::request;
+use super::till::Shown;
 use crate::clock::unix_seconds;
 use crate::web::{self, Body, BodyError, Patience};
 
@@ -99,6 +101,7 @@ pub(super) struct Desk {
     pub(super) access_hash: String,
     pub(super) patience: Patience,
     pub(super) practice: Option<PracticePage>,
+    pub(super) shown: watch::Receiver<Shown>,
 }
 
 /// Serves for ever.
@@ -111,7 +114,12 @@ pub(super) async fn serve(listener: TcpListener, proxies: Arc<Proxies>, desk: Ar
 }
 
 /// The stats page.
-pub(super) fn stats(proxies: &Proxies, counters: &Counters, practice: Option<&PracticePage>) -> Value {
+pub(super) fn stats(
+    proxies: &Proxies,
+    counters: &Counters,
+    practice: Option<&PracticePage>,
+    shown: &watch::Receiver<Shown>,
+) -> Value {
     let count = |value: &AtomicU64| value.load(Ordering::Relaxed);
     json!({
         "practice": practice.map_or(Value::Bool(false), |page| page()),
@@ -125,6 +133,7 @@ pub(super) fn stats(proxies: &Proxies, counters: &Counters, practice: Option<&Pr
             "total_adjusted_tokens_used": counters.tokens.load(Ordering::Relaxed),
         },
         "proxies": proxies.stats(),
+        "money": shown.borrow().page.clone(),
     })
 }
 
@@ -156,7 +165,7 @@ impl Desk {
                 web::failure(StatusCode::FORBIDDEN, CODE_PROTOCOL, "the access_hash is missing or wrong")
             }
             (&Method::GET, "/jsonstats") => {
-                web::json(StatusCode::OK, &stats(proxies, &self.counters, self.practice.as_ref()))
+                web::json(StatusCode::OK, &stats(proxies, &self.counters, self.practice.as_ref(), &self.shown))
             }
             (&Method::POST, "/v1/chat/completions" | "/v1/completions") => {
                 let url = path.to_owned();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use ton::AddressText;
+use ton::{Address, AddressText};
 
 use super::Settings;
 use super::answer::{Answer, Piece, Sink, channel};
@@ -53,12 +53,27 @@ struct TargetState {
     /// Adjusted tokens: signed for, and known, as the proxy said and we verified.
     signed: u64,
     known: i64,
+    /// What the proxy wants to read on the chain.
+    nonce: Option<u64>,
+}
+
+/// A proxy that has introduced itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Met {
+    pub(super) contract: Address,
+    pub(super) owner: Address,
+    pub(super) key: [u8; 32],
+    /// Adjusted tokens that we have used, as it said.
+    pub(super) used: u64,
+    /// What it wants to read on the chain.
+    pub(super) nonce: Option<u64>,
 }
 
 /// All proxies.
 pub(super) struct Proxies {
     targets: Vec<Arc<Target>>,
     ready: Arc<Notify>,
+    meetings: Arc<Notify>,
     is_testnet: bool,
 }
 
@@ -80,7 +95,8 @@ impl Proxies {
                 })
             })
             .collect();
-        let proxies = Arc::new(Self { targets, ready: Arc::new(Notify::new()), is_testnet: settings.is_testnet });
+        let (ready, meetings) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let proxies = Arc::new(Self { targets, ready, meetings, is_testnet: settings.is_testnet });
         let dialler = Arc::new(Dialler {
             session: Config {
                 owner: settings.wallet,
@@ -96,6 +112,7 @@ impl Proxies {
             max_pow_difficulty: settings.max_pow_difficulty,
             clock: Clock::new(),
             ready: Arc::clone(&proxies.ready),
+            meetings: Arc::clone(&proxies.meetings),
         });
         let mut tasks = JoinSet::new();
         for target in &proxies.targets {
@@ -113,6 +130,35 @@ impl Proxies {
             }
             changed.await;
         }
+    }
+
+    /// Proxies that have introduced themselves.
+    pub(super) fn met(&self) -> Vec<Met> {
+        let seen = self.targets.iter().filter_map(|target| {
+            let state = target.state();
+            let facts = state.facts.as_ref()?;
+            Some(Met {
+                contract: facts.proxy_contract,
+                owner: facts.owner,
+                key: facts.public_key,
+                used: u64::try_from(state.known).unwrap_or(0).max(state.signed),
+                nonce: state.nonce,
+            })
+        });
+        seen.collect()
+    }
+
+    /// What proxies wanted to read on the chain is there.
+    pub(super) fn registered(&self, nonces: &[u64]) {
+        for target in &self.targets {
+            let mut state = target.state();
+            state.nonce = state.nonce.filter(|nonce| !nonces.contains(nonce));
+        }
+    }
+
+    /// Told whenever a proxy introduces itself or wants something on the chain.
+    pub(super) fn meetings(&self) -> Arc<Notify> {
+        Arc::clone(&self.meetings)
     }
 
     fn first_ready(&self) -> Option<mpsc::Sender<Command>> {
@@ -170,6 +216,7 @@ struct Dialler {
     max_pow_difficulty: i32,
     clock: Clock,
     ready: Arc<Notify>,
+    meetings: Arc<Notify>,
 }
 
 impl Dialler {
@@ -220,6 +267,7 @@ impl Dialler {
             answers: BTreeMap::new(),
             curious: VecDeque::new(),
             ready: &self.ready,
+            meetings: &self.meetings,
         };
         talk.perform(&mut out);
         let mut sweep = tokio::time::interval(SWEEP);
@@ -272,6 +320,7 @@ struct Talk<'a> {
     answers: BTreeMap<[u8; 32], Sink>,
     curious: VecDeque<oneshot::Sender<Vec<WorkerType>>>,
     ready: &'a Notify,
+    meetings: &'a Notify,
 }
 
 impl Talk<'_> {
@@ -314,12 +363,19 @@ impl Talk<'_> {
                     let mut state = self.target.state();
                     state.facts = Some(facts);
                     state.commands = self.commands.take();
+                    state.nonce = None;
                     drop(state);
                     self.ready.notify_waiters();
+                    self.meetings.notify_one();
                     tracing::info!(proxy = %self.target.address, "connected to the proxy");
                 }
-                Action::Register { .. } => {
-                    tracing::warn!("the proxy wants a registration on the chain, which this program cannot do yet");
+                Action::Register { nonce } => {
+                    let mut state = self.target.state();
+                    state.facts = self.session.proxy().cloned();
+                    state.nonce = Some(nonce.cast_unsigned());
+                    drop(state);
+                    self.meetings.notify_one();
+                    tracing::info!(proxy = %self.target.address, "the proxy wants to read on the chain who this is");
                 }
                 Action::Head { id, head } => self.pass(id, Piece::Head(head)),
                 Action::Part { id, bytes } => self.pass(id, Piece::Part(bytes)),

@@ -1,10 +1,12 @@
-//! A whole practice network in one process: a proxy, a gateway that reaches it over loopback TCP with proof of work and TLS, and
+//! A whole practice network in one process: a chain, a proxy, a gateway that reaches it over loopback TCP with proof of work and TLS, and
 //! simulated customers. The worker is not here: it is the owner's own app.
 //!
-//! Prices are practice prices, nothing here is worth anything; who is who stays the same from run to run (`identity`).
+//! Contracts, wallets and fees are real, prices are practice prices, and nothing here is worth anything. Who is who and who has what
+//! stays the same from run to run (`identity`, `money`).
 
 mod customers;
 mod identity;
+mod money;
 mod questions;
 
 use std::net::SocketAddr;
@@ -18,13 +20,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::task::JoinSet;
-use ton::{Address, AddressText, RootConfig};
+use ton::{Address, AddressText, Code, RootConfig, StateInit};
 
 use crate::config::Network;
+use crate::contracts::Codes;
 use crate::misbehaviour::Misbehaviour;
-use crate::{gateway, proxy};
+use crate::{chain, gateway, proxy};
 use customers::Diary;
 use identity::Identity;
+use money::Bank;
 
 /// Bits of proof of work: about 65,000 hashes, a twentieth of a second. Enough to be real, little enough that an app which is
 /// restarted again and again in tests spends its time on something else. Open networks ask for 20.
@@ -52,6 +56,10 @@ pub struct Settings {
     pub pow_difficulty: i32,
     /// Only for tests: let the proxy do wrong to workers.
     pub misbehaviour: Option<Misbehaviour>,
+    /// From block to block of the chain.
+    pub block_time: Duration,
+    /// Who is paid for a worker here and gets money for the fees of the first payout.
+    pub owner: Option<Address>,
 }
 
 impl Settings {
@@ -65,6 +73,8 @@ impl Settings {
             http_port: 0,
             pow_difficulty: POW_DIFFICULTY,
             misbehaviour: None,
+            block_time: money::BLOCK_TIME,
+            owner: None,
         }
     }
 }
@@ -89,6 +99,15 @@ pub enum StartError {
     /// The gateway did not start.
     #[error("practice gateway: {0}")]
     Gateway(#[from] gateway::StartError),
+    /// The chain did not start.
+    #[error("practice chain: {0}")]
+    Chain(#[from] chain::StartError),
+    /// The chain does not do what it is asked.
+    #[error("practice chain: {0}")]
+    Money(String),
+    /// The contracts' codes are damaged.
+    #[error("the contracts' code: {0}")]
+    Codes(#[from] ton::boc::BocError),
     /// They did not find each other.
     #[error("the gateway did not reach the proxy beside it within {} s", MEETING_PATIENCE.as_secs())]
     NoMeeting,
@@ -96,6 +115,7 @@ pub enum StartError {
 
 /// A practice network that runs.
 pub struct Running {
+    bank: Bank,
     proxy: proxy::Running,
     gateway: gateway::Running,
     customers: JoinSet<()>,
@@ -110,48 +130,119 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         move |source| StartError::File { path, source }
     };
     std::fs::create_dir_all(&settings.data).map_err(failed(&settings.data))?;
+    let codes = Codes::load()?;
     let mut identity = Identity::take(&settings.data).map_err(failed(&settings.data))?;
-    let proxy = match start_proxy(&settings, &identity).await {
-        // Made by another version of this program, or damaged. It holds nothing of worth.
-        Err(StartError::Proxy(proxy::StartError::Store(error))) => {
-            tracing::warn!(%error, "practice begins with new accounts");
+    let bank = match Bank::open(&settings.data, settings.block_time).await {
+        // Damaged, or made by another version of this program. It holds nothing of worth.
+        Err(StartError::Chain(chain::StartError::Chain(error))) => {
+            tracing::warn!(%error, "practice begins with a new chain");
+            Bank::clear(&settings.data).map_err(failed(&settings.data))?;
             identity = Identity::renew(&settings.data).map_err(failed(&settings.data))?;
-            start_proxy(&settings, &identity).await?
+            Bank::open(&settings.data, settings.block_time).await?
         }
         other => other?,
     };
-    let model = settings.model.as_ref();
-    let Identity { owner, root_contract, client, .. } = identity;
-
-    let text = network_json(model, &owner, &root_contract, Some((proxy.workers(), proxy.clients())));
+    let mut scene = Scene::of(&settings, &codes, identity)?;
+    let started = start_proxy(&settings, &scene, &bank).await;
+    let proxy = match started {
+        // Made by another version of this program, damaged, or older than the chain. It holds nothing of worth.
+        Err(StartError::Proxy(
+            error @ (proxy::StartError::Store(_) | proxy::StartError::Chain(proxy::ChainTrouble::OldAccounts(_))),
+        )) => {
+            tracing::warn!(%error, "practice begins with new accounts");
+            scene = Scene::of(&settings, &codes, Identity::renew(&settings.data).map_err(failed(&settings.data))?)?;
+            start_proxy(&settings, &scene, &bank).await?
+        }
+        other => other?,
+    };
+    let text = scene.json(Some((proxy.workers(), proxy.clients())));
     let network_file = settings.data.join("network.json");
     std::fs::write(&network_file, format!("{text:#}\n")).map_err(failed(&network_file))?;
 
     let diary = Arc::new(Diary::default());
-    let mut of_gateway = gateway::Settings::new(network(&text, root_contract)?, client);
+    let on_chain = bank.of_client(&settings.data, &scene.identity.client);
+    let mut of_gateway = gateway::Settings::new(scene.network(&text)?, on_chain.address());
     of_gateway.http_port = settings.http_port;
+    of_gateway.on_chain = Some(on_chain);
     let page = Arc::clone(&diary);
     of_gateway.practice = Some(Arc::new(move || practice_page(&page)));
-    let gateway = gateway::start(of_gateway).await?;
-    if !gateway.connected(MEETING_PATIENCE).await {
-        return Err(StartError::NoMeeting);
-    }
-    let base = model.map(|model| model.base.as_str());
+    let meeting = async {
+        // No money for a contract that is not there yet.
+        proxy.deployed().await;
+        let gateway = gateway::start(of_gateway).await?;
+        gateway.connected(MEETING_PATIENCE).await;
+        gateway.funded(1).await;
+        Ok::<_, StartError>(gateway)
+    };
+    let lending = async {
+        match settings.owner {
+            Some(owner) => bank.give_first_money(owner).await,
+            None => Ok(()),
+        }
+    };
+    let both = async { tokio::try_join!(meeting, lending) };
+    let (gateway, ()) = tokio::time::timeout(MEETING_PATIENCE, both).await.map_err(|_| StartError::NoMeeting)??;
+    let base = settings.model.as_ref().map(|model| model.base.as_str());
     let customers = customers::start(settings.customers, settings.seed, gateway.http(), base, &diary);
-    Ok(Running { proxy, gateway, customers, diary, network_file })
+    Ok(Running { bank, proxy, gateway, customers, diary, network_file })
 }
 
-async fn start_proxy(settings: &Settings, identity: &Identity) -> Result<proxy::Running, StartError> {
-    let (owner, root_contract) = (identity.owner, identity.root_contract);
+async fn start_proxy(settings: &Settings, scene: &Scene, bank: &Bank) -> Result<proxy::Running, StartError> {
+    let identity = &scene.identity;
+    bank.fill(&[&identity.proxy_wallet, &identity.client]).await?;
     // Addresses of contracts do not depend on ports, so the proxy can find its ports first.
-    let before = network(&network_json(settings.model.as_ref(), &owner, &root_contract, None), root_contract)?;
+    let before = scene.network(&scene.json(None))?;
+    let owner = money::address(&identity.owner);
     let mut of_proxy = proxy::Settings::new(before, owner, identity.key(), identity::accounts(&settings.data));
     of_proxy.pow_difficulty = settings.pow_difficulty;
     of_proxy.commit_pause = COMMIT_PAUSE;
     of_proxy.retry = true;
     of_proxy.practice = true;
     of_proxy.misbehaviour = settings.misbehaviour;
+    of_proxy.on_chain = Some(bank.of_proxy(&settings.data, &identity.proxy_wallet));
     Ok(proxy::start(of_proxy).await?)
+}
+
+/// Who plays with what terms.
+struct Scene {
+    identity: Identity,
+    model: Option<ModelName>,
+    codes: Codes,
+    /// What the root contract begins as, which is where it lives.
+    root: StateInit,
+    root_contract: Address,
+}
+
+impl Scene {
+    fn of(settings: &Settings, codes: &Codes, identity: Identity) -> Result<Self, StartError> {
+        let wrong = |error: ton::CellError| StartError::Network(error.to_string());
+        let empty = StateInit { code: codes.root.clone(), data: ton::Cell::empty() };
+        let nowhere = empty.address().map_err(wrong)?;
+        let (model, codes) = (settings.model.clone(), codes.clone());
+        let mut scene = Self { identity, model: None, codes, root: empty, root_contract: nowhere };
+        // It begins without proxies and models, so that it lives at the same place whatever is served where.
+        let terms = scene.network(&scene.json(None))?.root;
+        scene.root.data = terms.to_cell().map_err(wrong)?;
+        scene.root_contract = scene.root.address().map_err(wrong)?;
+        scene.model = model;
+        Ok(scene)
+    }
+
+    /// The root configuration in the JSON form.
+    fn json(&self, ports: Option<(SocketAddr, SocketAddr)>) -> Value {
+        network_json(
+            self.model.as_ref(),
+            &money::address(&self.identity.owner),
+            &self.root_contract,
+            &self.codes,
+            ports,
+        )
+    }
+
+    fn network(&self, json: &Value) -> Result<Network, StartError> {
+        let root = RootConfig::from_json(&json.to_string()).map_err(|error| StartError::Network(error.to_string()))?;
+        Ok(Network { root: Arc::new(root), root_contract: self.root_contract })
+    }
 }
 
 fn practice_page(diary: &Diary) -> Value {
@@ -163,16 +254,12 @@ fn practice_page(diary: &Diary) -> Value {
     })
 }
 
-fn network(json: &Value, root_contract: Address) -> Result<Network, StartError> {
-    let root = RootConfig::from_json(&json.to_string()).map_err(|error| StartError::Network(error.to_string()))?;
-    Ok(Network { root: Arc::new(root), root_contract })
-}
-
-/// The root configuration in the JSON form of networks without a chain.
+/// The root configuration in the JSON form of networks.
 fn network_json(
     model: Option<&ModelName>,
     owner: &Address,
     root_contract: &Address,
+    codes: &Codes,
     ports: Option<(SocketAddr, SocketAddr)>,
 ) -> Value {
     let text = |address: &Address| AddressText { address: *address, bounceable: false, testnet: false }.to_text();
@@ -187,8 +274,9 @@ fn network_json(
             base64::engine::general_purpose::STANDARD.encode(Sha256::digest(name.to_string()))
         })
         .collect();
+    let code = |cell: &ton::Cell| Code::new(cell.clone()).map(|code| code.to_text()).unwrap_or_default();
     json!({
-        "note": "practice: practice prices, no chain, money that is worth nothing",
+        "note": "practice: practice prices, a chain on this machine, money that is worth nothing",
         "proxy_hashes": [],
         "worker_hashes": [],
         "model_hashes": models,
@@ -199,10 +287,11 @@ fn network_json(
         "last_proxy_seqno": 1,
         "version": 1,
         "params_version": 1,
-        // No chain, so the codes are empty cells.
-        "proxy_sc_code": "",
-        "worker_sc_code": "",
-        "client_sc_code": "",
+        "struct_version": ton::NEWEST_STRUCT,
+        "is_test": true,
+        "proxy_sc_code": code(&codes.proxy),
+        "worker_sc_code": code(&codes.worker),
+        "client_sc_code": code(&codes.client),
         "root_owner_address": text(owner),
         "root_contract_address": text(root_contract),
     })
@@ -234,6 +323,16 @@ impl Running {
         self.diary.page()
     }
 
+    /// The chain.
+    pub fn chain(&self) -> &chain::Running {
+        self.bank.chain()
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &gateway::Running {
+        &self.gateway
+    }
+
     /// The proxy.
     pub fn proxy(&self) -> &proxy::Running {
         &self.proxy
@@ -244,5 +343,6 @@ impl Running {
         self.customers.shutdown().await;
         self.gateway.stop().await;
         self.proxy.stop().await;
+        self.bank.close().await;
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::Now;
-use protocol::proxy::{Action, Core, Side};
-use tokio::sync::{mpsc, oneshot};
+use protocol::proxy::{Account, Action, Core, Side, Sight};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use ton::Address;
 
 use super::stats::Stats;
+use super::treasurer::{Ask, Confirm};
 use crate::clock::Clock;
 use crate::misbehaviour::{Deed, Misbehaviour, is_query};
 use crate::store::{Store, Writer};
@@ -27,12 +29,37 @@ pub(super) enum Event {
     Data { conn: u64, bytes: Vec<u8> },
     /// A connection is gone.
     Gone { conn: u64 },
-    /// A write has reached the disk.
-    Persisted { seq: u64 },
+    /// A write has reached the disk; `writes` is its number in the file.
+    Persisted { seq: u64, writes: u64 },
+    /// The chain has the note of this write.
+    Committed { seq: u64 },
+    /// A client's contract was looked at.
+    Seen { client: Address, sight: Sight },
+    /// A client's contract has said this number.
+    Registered { client: Address, nonce: u64 },
+    /// Somebody wants to see all accounts.
+    Books(oneshot::Sender<Vec<BookEntry>>),
+    /// The proxy must not go on.
+    Trouble(String),
     /// Somebody wants to see the stats.
     Stats(oneshot::Sender<serde_json::Value>),
     /// Write everything down and end.
     Stop(oneshot::Sender<()>),
+}
+
+/// An account as the chain's side of the proxy sees it.
+#[derive(Debug, Clone)]
+pub(super) struct BookEntry {
+    pub(super) side: Side,
+    pub(super) owner: Address,
+    pub(super) account: Account,
+    pub(super) is_connected: bool,
+}
+
+/// Where commits go when there is a chain.
+pub(super) struct Committing {
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) confirm: Confirm,
 }
 
 /// One connection as this task sees it.
@@ -51,9 +78,14 @@ pub(super) struct Host {
     guests: BTreeMap<u64, Guest>,
     stats: Stats,
     misbehaviour: Option<Misbehaviour>,
+    committing: Option<Committing>,
+    /// The file's number of the last write.
+    writes: u64,
+    trouble: watch::Sender<Option<String>>,
 }
 
 impl Host {
+    #[expect(clippy::too_many_arguments, reason = "it is called once")]
     pub(super) fn new(
         core: Core,
         clock: Clock,
@@ -61,10 +93,24 @@ impl Host {
         stats: Stats,
         misbehaviour: Option<Misbehaviour>,
         events: &mpsc::Sender<Event>,
+        committing: Option<Committing>,
+        trouble: watch::Sender<Option<String>>,
     ) -> Self {
         let done = events.clone();
-        let writer = Writer::start(store, move |seq| done.blocking_send(Event::Persisted { seq }).is_ok());
-        Self { core, clock, writer, writes_under_way: 0, guests: BTreeMap::new(), stats, misbehaviour }
+        let persisted = move |seq, writes| done.blocking_send(Event::Persisted { seq, writes }).is_ok();
+        let writer = Writer::start(store, persisted);
+        Self {
+            core,
+            clock,
+            writer,
+            writes_under_way: 0,
+            guests: BTreeMap::new(),
+            stats,
+            misbehaviour,
+            committing,
+            writes: 0,
+            trouble,
+        }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
@@ -75,6 +121,12 @@ impl Host {
                 event = inbox.recv() => match event {
                     None => break None,
                     Some(Event::Stop(done)) => break Some(done),
+                    Some(Event::Trouble(words)) => {
+                        tracing::error!("{words}");
+                        // Whatever the core would sign now rests on accounts that are wrong.
+                        self.trouble.send_replace(Some(words));
+                        break None;
+                    }
                     Some(event) => self.handle(event, &mut out),
                 },
                 () = tokio::time::sleep_until(due) => self.core.tick(self.clock.now(), &mut out),
@@ -112,14 +164,21 @@ impl Host {
                     self.core.closed(conn, now, out);
                 }
             }
-            Event::Persisted { seq } => {
+            Event::Persisted { seq, writes } => {
                 self.writes_under_way = self.writes_under_way.saturating_sub(1);
+                self.writes = writes;
                 self.core.persisted(seq, now);
+            }
+            Event::Committed { seq } => self.confirm(seq, out),
+            Event::Seen { client, sight } => self.core.client_seen(&client, sight, now, out),
+            Event::Registered { client, nonce } => self.core.client_registered(&client, nonce, out),
+            Event::Books(reply) => {
+                let _ = reply.send(self.books());
             }
             Event::Stats(reply) => {
                 let _ = reply.send(self.stats.page(&self.core, now));
             }
-            Event::Stop(_) => {}
+            Event::Stop(_) | Event::Trouble(_) => {}
         }
     }
 
@@ -141,15 +200,51 @@ impl Host {
                         self.writes_under_way += 1;
                         self.writer.write(seq, accounts);
                     }
-                    // Without a chain a commit is confirmed as soon as it is written down.
-                    Action::Commit { seq } => {
-                        self.core.committed(seq, now, out);
-                        self.stats.committed(seq);
-                    }
+                    Action::Commit { seq } => self.commit(seq, out),
                     Action::JobFinished(job) => self.stats.finished(&job),
+                    Action::LookAt { client } => self.look_at(client, out),
                 }
             }
         }
+    }
+
+    fn commit(&mut self, seq: u64, out: &mut Vec<Action>) {
+        let Some(committing) = &self.committing else {
+            // Without a chain a commit is confirmed as soon as it is written down.
+            return self.confirm(seq, out);
+        };
+        let is_on_disk = committing.confirm != Confirm::OnChain;
+        // A newer commit covers one that finds no room.
+        let _ = committing.asks.try_send(Ask::Commit { seq, writes: self.writes });
+        if is_on_disk {
+            self.confirm(seq, out);
+        }
+    }
+
+    fn look_at(&mut self, client: Address, out: &mut Vec<Action>) {
+        let asked = self.committing.as_ref().is_some_and(|side| side.asks.try_send(Ask::LookAt { client }).is_ok());
+        if !asked {
+            // Too many at once: this one has to come again.
+            self.core.client_seen(&client, Sight::Unknown, self.clock.now(), out);
+        }
+    }
+
+    fn confirm(&mut self, seq: u64, out: &mut Vec<Action>) {
+        self.core.committed(seq, self.clock.now(), out);
+        self.stats.committed(seq);
+    }
+
+    fn books(&self) -> Vec<BookEntry> {
+        let here = self.core.connected();
+        let accounts = self.core.accounts();
+        accounts
+            .map(|(side, owner, account)| BookEntry {
+                side,
+                owner,
+                account,
+                is_connected: here.contains(&(side, owner)),
+            })
+            .collect()
     }
 
     fn send(&mut self, conn: u64, bytes: Vec<u8>, now: Now, out: &mut Vec<Action>) {
@@ -212,7 +307,7 @@ impl Host {
                 }
             }
             match tokio::time::timeout_at(deadline, inbox.recv()).await {
-                Ok(Some(Event::Persisted { seq })) => self.handle(Event::Persisted { seq }, out),
+                Ok(Some(event @ Event::Persisted { .. })) => self.handle(event, out),
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(_) => {

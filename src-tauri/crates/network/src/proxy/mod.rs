@@ -3,6 +3,7 @@
 mod doors;
 mod host;
 mod stats;
+mod treasurer;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use protocol::proxy::{ClientFunds, Core, Side, Signer};
 use ratls::{Evidence, Policy};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use ton::{Address, Nanoton};
 
@@ -25,9 +27,11 @@ use crate::misbehaviour::{Misbehaviour, Spoiler};
 use crate::store::{Store, StoreError};
 use crate::web::{self, PageError};
 use doors::Tls;
-use host::{Event, Host};
+use host::{BookEntry, Committing, Event, Host};
+use treasurer::{Books, Treasurer};
 
 pub use doors::Limits;
+pub use treasurer::{ChainTrouble, Confirm, OnChain};
 
 /// Pause between two commits of a proxy on an open network, as genuine proxies keep it.
 pub const COMMIT_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(1));
@@ -84,6 +88,8 @@ pub struct Settings {
     pub misbehaviour: Option<Misbehaviour>,
     /// Is this practice? Then everything about money says so.
     pub practice: bool,
+    /// Its place on a chain; without one, nobody's money is looked at.
+    pub on_chain: Option<OnChain>,
 }
 
 impl Settings {
@@ -111,6 +117,7 @@ impl Settings {
             limits: Limits::default(),
             misbehaviour: None,
             practice: false,
+            on_chain: None,
         }
     }
 }
@@ -131,6 +138,9 @@ pub enum StartError {
     /// The accounts file cannot be used.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The chain was not asked, or knows better than the accounts.
+    #[error("{0}")]
+    Chain(#[from] ChainTrouble),
     /// No certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(String),
@@ -146,14 +156,33 @@ pub struct Running {
     events: mpsc::Sender<Event>,
     host: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
+    trouble: watch::Receiver<Option<String>>,
+    on_chain: watch::Receiver<Value>,
 }
 
+/// Asks of the deciding task that may wait for the chain's side.
+const ASKS: usize = 64;
+
 /// Starts a proxy on the current tokio runtime.
-pub async fn start(settings: Settings) -> Result<Running, StartError> {
+pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let public_key = settings.key.public_key();
     let root = Arc::clone(&settings.network.root);
     let proxy_contract = root.proxy_contract(&settings.owner, &public_key, &settings.network.root_contract);
     let (store, accounts) = Store::open(&settings.accounts, &proxy_contract)?;
+    let (events, inbox) = mpsc::channel(EVENTS);
+    let (asks, asked) = mpsc::channel(ASKS);
+    let (page_of_chain, on_chain) = watch::channel(Value::Null);
+    let mut committing = None;
+    let mut treasurer = None;
+    if let Some(on) = settings.on_chain.take() {
+        committing = Some(Committing { asks, confirm: on.confirm });
+        settings.wallet = on.address();
+        let books = Books::Running(events.clone());
+        let keeper = Treasurer::new(on, facts_of(&settings, proxy_contract), books, page_of_chain)?;
+        // Before anybody is let in.
+        keeper.compare(&accounts.accounts, store.writes()?).await?;
+        treasurer = Some(keeper);
+    }
     let clock = Clock::new();
     let workers_tls = Arc::new(Tls::new(settings.evidence, settings.policy.clone())?);
     let clients_tls = Arc::new(Tls::new(settings.evidence, Policy::Any)?);
@@ -192,7 +221,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         Box::new(OsRandom),
     );
 
-    let (events, inbox) = mpsc::channel(EVENTS);
     let facts = stats::Facts {
         owner: settings.owner,
         wallet: settings.wallet,
@@ -216,8 +244,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         others.push(tokio::spawn(stats::serve(listener, settings.access_hash, events.clone())));
     }
     let stats = stats::Stats::new(facts, &accounts, turned_away);
-    let host = Host::new(core, clock, store, stats, settings.misbehaviour, &events);
+    let core = if treasurer.is_some() { core.asking_a_chain() } else { core };
+    let (troubled, trouble) = watch::channel(None);
+    let host = Host::new(core, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
     let host = tokio::spawn(host.run(inbox));
+    others.extend(treasurer.map(|treasurer| tokio::spawn(treasurer.run(asked))));
     Ok(Running {
         workers: running_addresses.0,
         clients: running_addresses.1,
@@ -227,7 +258,51 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         events,
         host,
         others,
+        trouble,
+        on_chain,
     })
+}
+
+fn facts_of(settings: &Settings, contract: Address) -> treasurer::Facts {
+    treasurer::Facts {
+        root: Arc::clone(&settings.network.root),
+        root_contract: settings.network.root_contract,
+        owner: settings.owner,
+        contract,
+        key: settings.key.twin(),
+    }
+}
+
+/// Closes a proxy's contract for good: refunds all clients, pays all workers for the last time, and waits for the delay that the
+/// network's terms ask for. May be stopped at any moment and started again.
+pub async fn close(mut settings: Settings) -> Result<(), StartError> {
+    let Some(on) = settings.on_chain.take() else { return Ok(()) };
+    let public_key = settings.key.public_key();
+    let network = &settings.network;
+    let contract = network.root.proxy_contract(&settings.owner, &public_key, &network.root_contract);
+    let (store, accounts) = Store::open(&settings.accounts, &contract)?;
+    let entries = accounts.accounts.iter().map(|account| BookEntry {
+        side: account.side,
+        owner: account.owner,
+        account: protocol::proxy::Account {
+            known: account.tokens,
+            stored: account.tokens,
+            committed: account.tokens,
+            reserved: 0,
+        },
+        is_connected: false,
+    });
+    let books = Books::Resting(entries.collect());
+    let (page, _) = watch::channel(Value::Null);
+    let mut keeper = Treasurer::new(on, facts_of(&settings, contract), books, page)?.closing();
+    keeper.compare(&accounts.accounts, store.writes()?).await?;
+    loop {
+        let turn = keeper.turn().await?;
+        if turn.closed && !turn.busy {
+            return Ok(());
+        }
+        tokio::time::sleep(keeper.pause(turn)).await;
+    }
 }
 
 fn signer(key: SigningKey, misbehaviour: Option<Misbehaviour>) -> Box<dyn Signer> {
@@ -266,6 +341,28 @@ impl Running {
     /// The proxy's contract.
     pub fn proxy_contract(&self) -> Address {
         self.proxy_contract
+    }
+
+    /// What the chain's side shows: whether the contract is there, its money and stake. `null` without a chain, or before a look.
+    pub fn on_chain(&self) -> Value {
+        self.on_chain.borrow().clone()
+    }
+
+    /// Waits until the proxy's contract is on the chain. For ever, if there is no chain.
+    pub async fn deployed(&self) {
+        let mut page = self.on_chain.clone();
+        if page.wait_for(|page| page["deployed"] == true).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until the proxy must not go on, and says why. It has ended then.
+    pub async fn trouble(&self) -> String {
+        let mut trouble = self.trouble.clone();
+        match trouble.wait_for(Option::is_some).await.map(|words| words.clone()) {
+            Ok(Some(words)) => words,
+            _ => std::future::pending().await,
+        }
     }
 
     /// The stats page's content.

@@ -264,6 +264,11 @@ impl Session {
         self.ready = false;
     }
 
+    /// The proxy, once it has introduced itself.
+    pub fn proxy(&self) -> Option<&ProxyFacts> {
+        self.proxy.as_ref()
+    }
+
     /// Whether requests may be run.
     pub fn is_ready(&self) -> bool {
         self.ready

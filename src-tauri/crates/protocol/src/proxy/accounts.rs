@@ -106,6 +106,10 @@ impl Books {
         self.entries.get(&(side, *owner)).map(|entry| entry.account)
     }
 
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (Side, Address, Account)> {
+        self.entries.iter().map(|((side, owner), entry)| (*side, *owner, entry.account))
+    }
+
     /// Credits a worker or charges a client. `tokens` is not negative.
     pub(super) fn add(&mut self, side: Side, owner: &Address, tokens: i64) {
         if let Some(entry) = self.entries.get_mut(&(side, *owner)) {

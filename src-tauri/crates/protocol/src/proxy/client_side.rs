@@ -8,7 +8,7 @@ use ton::{Address, AddressText};
 
 use super::jobs::Wanted;
 use super::worker_side::common_version;
-use super::{Action, Core, Refusal, Role, Side, code, refusal};
+use super::{Action, ClientStanding, Core, Refusal, Role, Side, Sight, code, refusal};
 use crate::handshake::{FLAG_TEST_MODE, text};
 use crate::{Error, Now};
 
@@ -19,6 +19,8 @@ const CONFIG_VERSION: Refusal = refusal(code::ERROR, "active config version is t
 const VERSION: Refusal = refusal(code::PROTOCOL, "cannot choose common protocol version");
 const SECRET: Refusal = refusal(code::NONE, "sha256 mismatch");
 const MALFORMED: Refusal = refusal(code::NONE, "cannot parse the query");
+const NO_CHAIN: Refusal = refusal(code::NOT_READY, "the chain does not say who this is; try again");
+const CLOSING: Refusal = refusal(code::NOT_READY, "client is closing");
 const OUT_OF_TURN: Refusal = refusal(code::PROTOCOL, "query out of turn");
 const ALREADY_READY: &str = "connection is already ready";
 
@@ -30,7 +32,15 @@ const PADDING: i32 = i32::MAX;
 enum Stage {
     #[default]
     Connect,
+    /// Its contract is looked at; this query waits for the answer.
+    Look {
+        id: i64,
+    },
     Authorise,
+    /// What its contract says is waited for; this query waits for the answer.
+    Register {
+        id: i64,
+    },
     Ready,
 }
 
@@ -39,6 +49,11 @@ enum Stage {
 pub(super) struct ClientPeer {
     stage: Stage,
     facts: Option<ClientFacts>,
+    /// What its secret must hash to; `None` if only its contract can say who it is.
+    secret_hash: Option<[u8; 32]>,
+    /// What its contract must say, and whether it has. Only where a chain is asked.
+    nonce: u64,
+    is_registered: bool,
 }
 
 impl ClientPeer {
@@ -93,10 +108,20 @@ impl Core {
             (Stage::Connect, Ok(Query::Connect(query))) => self.client_connects(conn, id, &query, out),
             (Stage::Authorise, Ok(Query::Short(secret))) => {
                 let hash: [u8; 32] = Sha256::digest(&secret).into();
-                if hash == self.config.funds.secret_hash { self.client_authorised(conn, id, out) } else { Err(SECRET) }
+                let wanted = self.client_mut(conn).and_then(|client| client.secret_hash);
+                if wanted == Some(hash) { self.client_authorised(conn, id, out) } else { Err(SECRET) }
             }
-            // Without a chain there is nothing to wait for.
-            (Stage::Authorise, Ok(Query::Long)) => self.client_authorised(conn, id, out),
+            (Stage::Authorise, Ok(Query::Long)) => {
+                // Without a chain there is nothing to wait for.
+                let waits = self.standings.is_some();
+                match self.client_mut(conn) {
+                    Some(client) if waits && !client.is_registered => {
+                        client.stage = Stage::Register { id };
+                        Ok(())
+                    }
+                    _ => self.client_authorised(conn, id, out),
+                }
+            }
             (Stage::Ready, Ok(Query::Status)) => self.client_status(conn, id, out),
             (Stage::Ready, Ok(Query::Types)) => {
                 let answer = self.worker_types();
@@ -142,18 +167,83 @@ impl Core {
             common_version(params.flags, params.min_proto_version, params.max_proto_version).ok_or(VERSION)?;
         let contract = self.contract_of(Side::Client, &owner);
         self.books.ensure(Side::Client, &owner, contract);
+        let asks = self.standings.is_some();
+        if let Some(client) = self.client_mut(conn) {
+            client.facts = Some(ClientFacts { owner, version });
+            client.stage = Stage::Look { id };
+        }
+        if asks {
+            out.push(Action::LookAt { client: owner });
+        } else {
+            self.introduce_to(conn, id, Some(self.config.funds.secret_hash), 0, out);
+        }
+        Ok(())
+    }
+
+    /// Says who we are and how the client may show who it is.
+    fn introduce_to(&mut self, conn: u64, id: i64, secret_hash: Option<[u8; 32]>, nonce: u64, out: &mut Vec<Action>) {
+        let Some(ClientFacts { owner, version }) = self.client_facts(conn) else { return };
+        let number = nonce.cast_signed();
+        let contract = self.contract_of(Side::Client, &owner);
         let answer = tl::client::ConnectedToProxy {
             params: self.introduction(version),
             client_sc_address: text(&contract, self.config.is_testnet),
-            auth: tl::client::ProxyConnectionAuth::Short { secret_hash: self.config.funds.secret_hash, nonce: 0 },
+            auth: match secret_hash {
+                Some(secret_hash) => tl::client::ProxyConnectionAuth::Short { secret_hash, nonce: number },
+                None => tl::client::ProxyConnectionAuth::Long { nonce: number },
+            },
             signed_payment: self.books.payment(Side::Client, &owner),
         };
         self.answer(conn, id, answer.to_bytes(), out);
         if let Some(client) = self.client_mut(conn) {
-            client.stage = Stage::Authorise;
-            client.facts = Some(ClientFacts { owner, version });
+            (client.stage, client.secret_hash, client.nonce) = (Stage::Authorise, secret_hash, nonce);
         }
-        Ok(())
+    }
+
+    /// A client's contract was looked at: because of an [`Action::LookAt`], or because it is looked at now and then.
+    pub fn client_seen(&mut self, owner: &Address, sight: Sight, now: Now, out: &mut Vec<Action>) {
+        let Some(standings) = self.standings.as_mut() else { return };
+        match sight {
+            Sight::Contract(standing) => drop(standings.insert(*owner, standing)),
+            Sight::Absent => drop(standings.remove(owner)),
+            Sight::Unknown => {}
+        }
+        let standing = standings.get(owner).copied();
+        for conn in self.connections_of(owner) {
+            let Stage::Look { id } = self.client_stage(conn) else { continue };
+            let refusal = match standing {
+                None if sight == Sight::Unknown => NO_CHAIN,
+                Some(ClientStanding { is_open: false, .. }) => CLOSING,
+                _ => {
+                    let nonce = self.random.long().cast_unsigned();
+                    self.introduce_to(conn, id, standing.map(|standing| standing.secret_hash), nonce, out);
+                    continue;
+                }
+            };
+            self.refuse(conn, id, refusal.code, refusal.reason, out);
+            self.close(conn, refusal.into(), now, out);
+        }
+        self.schedule_books(now);
+    }
+
+    /// A client's contract has said this number, so whoever was given it owns the contract.
+    pub fn client_registered(&mut self, owner: &Address, nonce: u64, out: &mut Vec<Action>) {
+        for conn in self.connections_of(owner) {
+            let Some(client) = self.client_mut(conn).filter(|client| client.nonce == nonce) else { continue };
+            match client.stage {
+                Stage::Authorise => client.is_registered = true,
+                Stage::Register { id } => {
+                    // Only a connection without facts is refused, and this one has some.
+                    let _ = self.client_authorised(conn, id, out);
+                }
+                Stage::Connect | Stage::Look { .. } | Stage::Ready => {}
+            }
+        }
+    }
+
+    fn connections_of(&self, owner: &Address) -> Vec<u64> {
+        let ours = self.peers.iter().filter(|(_, peer)| peer.owner() == Some((Side::Client, *owner)));
+        ours.map(|(conn, _)| *conn).collect()
     }
 
     fn client_authorised(&mut self, conn: u64, id: i64, out: &mut Vec<Action>) -> Result<(), Refusal> {

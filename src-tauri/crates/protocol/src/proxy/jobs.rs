@@ -203,7 +203,7 @@ impl Core {
             return Err((code::PROTOCOL, "negative limits".to_owned()));
         }
         let account = self.books.account(Side::Client, &client.owner).unwrap_or_default();
-        let (paid, stake) = self.funds();
+        let (paid, stake) = self.funds(&client.owner)?;
         let available = paid.min(stake) - i128::from(account.reserved) - i128::from(account.known);
         if available < i128::from(wanted.max_tokens) {
             let words = format!(
@@ -239,11 +239,21 @@ impl Core {
         }
     }
 
-    /// Tokens that a client's balance and stake pay for.
-    fn funds(&self) -> (i128, i128) {
+    /// Tokens that a client's balance and stake pay for, those that were charged already included; or code and words of the refusal.
+    fn funds(&self, client: &ton::Address) -> Result<(i128, i128), (i32, String)> {
         let price = i128::from(self.prices.price_per_token.0);
         let tokens = |amount: ton::Nanoton| i128::from(amount.0).checked_div(price).unwrap_or(FREE_TOKENS);
-        (tokens(self.config.funds.balance), tokens(self.config.funds.stake))
+        let Some(standings) = &self.standings else {
+            return Ok((tokens(self.config.funds.balance), tokens(self.config.funds.stake)));
+        };
+        match standings.get(client) {
+            None => Err((code::NOT_READY, "balance is too low".to_owned())),
+            Some(standing) if !standing.is_open => Err((code::NOT_READY, "client is closing".to_owned())),
+            Some(standing) => {
+                let charged = i128::from(standing.charged);
+                Ok((tokens(standing.balance) + charged, tokens(standing.stake) + charged))
+            }
+        }
     }
 
     fn choose(&self, model: &str, max_coefficient: i32, avoid: Option<u64>) -> Choice {

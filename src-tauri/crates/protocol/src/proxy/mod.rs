@@ -12,7 +12,7 @@ mod cost;
 mod jobs;
 mod worker_side;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,32 @@ pub struct ClientFunds {
     pub secret_hash: [u8; 32],
 }
 
+/// A client's contract as the chain has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientStanding {
+    /// What is left of what it put in.
+    pub balance: Nanoton,
+    /// Its stake.
+    pub stake: Nanoton,
+    /// Adjusted tokens that were charged.
+    pub charged: u64,
+    /// Whether it is at work, rather than on its way to its end.
+    pub is_open: bool,
+    /// SHA-256 of its secret.
+    pub secret_hash: [u8; 32],
+}
+
+/// What a look at a client's contract showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It is there.
+    Contract(ClientStanding),
+    /// It is not there.
+    Absent,
+    /// The chain gave no answer.
+    Unknown,
+}
+
 /// What a proxy is.
 #[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
@@ -93,7 +119,7 @@ pub struct Config {
     pub tell_payments: bool,
     /// Demand that image hash and model hash of workers stand in the root configuration?
     pub check_worker_hashes: bool,
-    /// What stands behind every client.
+    /// What stands behind every client, unless a chain is asked, see [`Core::asking_a_chain`].
     pub funds: ClientFunds,
     /// Pause between two commits: at least and at most.
     pub commit_pause: (Duration, Duration),
@@ -164,6 +190,11 @@ pub enum Action {
     },
     /// A job is over.
     JobFinished(FinishedJob),
+    /// Look at a client's contract, then call [`Core::client_seen`]. Only where a chain is asked.
+    LookAt {
+        /// The client's owner.
+        client: Address,
+    },
 }
 
 /// A proxy asks nothing, so its questions have one name too many.
@@ -201,6 +232,8 @@ pub struct Core {
     work: Work,
     next_persist: Option<Duration>,
     next_commit: Option<Duration>,
+    /// Contracts of clients as they were seen last; `None` where no chain is asked.
+    standings: Option<BTreeMap<Address, ClientStanding>>,
 }
 
 impl Core {
@@ -217,9 +250,18 @@ impl Core {
             work: Work::default(),
             next_persist: None,
             next_commit: None,
+            standings: None,
         };
         core.restore(accounts);
         core
+    }
+
+    /// The same on a chain: each client is good for what its own contract holds, and shows who it is by its secret there or by a message
+    /// through its contract.
+    #[must_use]
+    pub fn asking_a_chain(mut self) -> Self {
+        self.standings = Some(BTreeMap::new());
+        self
     }
 
     /// A connection has come through TLS. `conn` must be new and larger than all before. `image_hash` comes from its evidence,
@@ -269,6 +311,9 @@ impl Core {
                 && !self.peers.values().any(|other| other.owner() == Some((side, owner)))
             {
                 self.books.forget_unused(side, &owner);
+                if let Some(standings) = self.standings.as_mut().filter(|_| side == Side::Client) {
+                    standings.remove(&owner);
+                }
             }
         }
         self.give_out_waiting(now, out);
@@ -358,6 +403,16 @@ impl Core {
     /// An account as it stands.
     pub fn account(&self, side: Side, owner: &Address) -> Option<Account> {
         self.books.account(side, owner)
+    }
+
+    /// All accounts as they stand.
+    pub fn accounts(&self) -> impl Iterator<Item = (Side, Address, Account)> {
+        self.books.accounts()
+    }
+
+    /// Whose connections are open, as far as they have said.
+    pub fn connected(&self) -> BTreeSet<(Side, Address)> {
+        self.peers.values().filter_map(Peer::owner).collect()
     }
 
     /// How many jobs run or wait for another worker.

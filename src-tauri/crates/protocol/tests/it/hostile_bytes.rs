@@ -133,7 +133,7 @@ fn core_on(heard: &[(u64, Vec<u8>)], sizes: &[usize]) -> Did {
         match action {
             Action::Send { conn, bytes } => did.sent.push((conn, bytes)),
             Action::Close { conn, why } => did.others.push(format!("{conn} {why}")),
-            Action::Persist { .. } | Action::Commit { .. } => {}
+            Action::Persist { .. } | Action::Commit { .. } | Action::LookAt { .. } => {}
             Action::JobFinished(job) => did.others.push(format!("{job:?}")),
         }
     }

@@ -343,6 +343,7 @@ impl Stage {
                     self.core_does(out);
                 }
                 proxy::Action::JobFinished(job) => self.finished.push(job),
+                proxy::Action::LookAt { client } => self.looked_at.push(client),
             }
         }
     }

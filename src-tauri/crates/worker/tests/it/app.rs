@@ -449,7 +449,7 @@ impl Rig {
                     assert!(more.is_empty(), "this proxy waits to be asked");
                 }
                 proxy::Action::Close { why, .. } => panic!("the proxy closed: {why}"),
-                proxy::Action::JobFinished(_) => {}
+                proxy::Action::JobFinished(_) | proxy::Action::LookAt { .. } => {}
             }
         }
         self.relay();

@@ -178,7 +178,7 @@ impl Replay {
                 }
                 Action::Persist { seq, .. } => self.core.persisted(seq, now(self.at, self.at)),
                 Action::Commit { seq } => *self.commits.lock().unwrap() = Some(seq),
-                Action::JobFinished(_) => {}
+                Action::JobFinished(_) | Action::LookAt { .. } => {}
                 Action::Close { why, .. } => panic!("a recorded conversation broke: {why}"),
             }
         }
