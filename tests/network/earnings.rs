@@ -130,13 +130,8 @@ async fn a_payout_is_proved_from_the_chains_data_and_lies_about_it_are_found() {
     let verdict = prove(&*scene.client, &claimed, Some(&terms)).await;
     assert!(verdict.is_proved(), "{verdict:#?}");
     // The ledger is lost: the chain alone proves all but what this machine counted.
-    let lost = node::receipt::Claimed {
-        cashed: None,
-        counted: None,
-        proxy_key: None,
-        payment: None,
-        ..claimed.clone()
-    };
+    let lost =
+        node::receipt::Claimed { cashed: None, counted: None, proxy_key: None, payment: None, ..claimed.clone() };
     let verdict = prove(&*scene.client, &lost, Some(&terms)).await;
     for finding in &verdict.findings {
         assert!((finding.proof == Proof::Passed) == (finding.check != Check::Counted), "{finding:?}");
@@ -162,10 +157,13 @@ async fn a_payout_is_proved_from_the_chains_data_and_lies_about_it_are_found() {
     // What moved adds up to what is in the wallet.
     let contracts = BTreeSet::from([scene.proxy, scene.worker]);
     let moved: Vec<_> = history(&scene).await.iter().flat_map(|one| movements(one, &contracts)).collect();
-    let sum: i128 = moved.iter().map(|one| {
-        let amount = i128::from(one.amount.0);
-        (if one.incoming { amount } else { -amount }) - i128::from(one.fee.unwrap_or_default().0)
-    }).sum();
+    let sum: i128 = moved
+        .iter()
+        .map(|one| {
+            let amount = i128::from(one.amount.0);
+            (if one.incoming { amount } else { -amount }) - i128::from(one.fee.unwrap_or_default().0)
+        })
+        .sum();
     assert_eq!(sum, i128::from(scene.balance().await), "{moved:#?}");
     for reason in [Reason::Received, Reason::Fee, Reason::Rest, Reason::Payout] {
         assert!(moved.iter().any(|one| one.reason == reason), "{reason:?}: {moved:#?}");
