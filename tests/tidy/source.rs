@@ -179,7 +179,7 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     // The owner's words, keys and password.
     ("wallet/src/words.rs", &["Words"]),
     ("wallet/src/key.rs", &["Key", "Wallet"]),
-    ("wallet/src/keychain.rs", &["WrappingKey"]),
+    ("wallet/src/keychain/mod.rs", &["WrappingKey"]),
     ("wallet/src/password.rs", &["Password"]),
     ("wallet/src/vault.rs", &["Save"]),
     // An endpoint's key.
@@ -188,6 +188,11 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     ("network/src/config.rs", &["Secret", "ProxyConfig", "GatewayConfig"]),
     ("network/src/chain/mod.rs", &["Settings", "Running"]),
     ("network/src/keys.rs", &["SigningKey"]),
+    ("network/src/treasury/mod.rs", &["Wallet"]),
+    ("network/src/treasury/purse.rs", &["Purse"]),
+    ("network/src/proxy/treasurer.rs", &["OnChain", "Facts", "Treasurer"]),
+    ("network/src/gateway/till.rs", &["OnChain", "Till"]),
+    ("network/src/practice/identity.rs", &["Identity"]),
     ("network/src/wire.rs", &["Channel", "Wire", "Outgoing", "OutgoingQueue"]),
     ("network/src/misbehaviour.rs", &["Deed"]),
     ("network/src/proxy/mod.rs", &["Settings"]),

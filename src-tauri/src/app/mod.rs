@@ -277,6 +277,11 @@ impl App {
                         || old.signed_tokens != snapshot.signed_tokens
                 });
                 self.worker.send_replace(snapshot.worker_pid);
+                if let Some(session) = &self.session
+                    && self.snapshot.as_ref().is_none_or(|old| old.signed_tokens != snapshot.signed_tokens)
+                {
+                    session.payments_came().await;
+                }
                 // A job that ends shows its speed together with itself, not a beat later.
                 self.meter.add(now.mono, &snapshot);
                 self.snapshot = Some(snapshot);

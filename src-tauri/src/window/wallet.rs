@@ -5,8 +5,8 @@ use tauri::State;
 use super::App;
 use super::commands::mixed_up;
 use crate::view::{
-    ApiError, Destination, Done, ExplorerTarget, PageQuery, PayoutSet, Prepared, Protect, Qr, ReadWords, Revealed, Secret,
-    SendOrder, Sent, SetAside, Wallet, WalletHistory, WalletRules,
+    ApiError, Destination, Done, ExplorerTarget, PageQuery, PayoutSet, Prepared, Protect, Qr, ReadWords, Revealed,
+    Secret, SendOrder, Sent, SetAside, Wallet, WalletHistory, WalletRules,
 };
 use crate::wire::{Answer, Question, WalletAnswer, WalletQuestion};
 

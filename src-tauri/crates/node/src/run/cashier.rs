@@ -233,7 +233,8 @@ impl Loop {
             }),
             Effect::Trace { id, payer, hash } => answer(answers, async move {
                 let followed = follow(&*till.chain, payer, hash).await;
-                let trace = followed.map(|found| found.map(|found| trace(&found))).map_err(|error| error.to_string());
+                let trace =
+                    followed.map(|found| found.map(|found| trace(&found, payer))).map_err(|error| error.to_string());
                 Input::Traced { id, trace }
             }),
             Effect::Refused { why } => tracing::warn!("not sent: {why}"),
@@ -279,7 +280,8 @@ async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Res
     Ok(sight)
 }
 
-fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainError> {
+/// What a worker contract says of itself.
+pub fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainError> {
     let (AccountStatus::Active, Some(data)) = (account.status, &account.data) else {
         return Ok(ContractSight::default());
     };
@@ -350,12 +352,16 @@ fn sign(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Resul
     Ok(SignedMessage { boc, hash, seqno, valid_until })
 }
 
-fn trace(followed: &Followed) -> Trace {
+fn trace(followed: &Followed, payer: Address) -> Trace {
+    // The rent of others' contracts falls due with their transactions and is paid out of what they have, not out of what was sent. Of
+    // the owner's own they are the wallet and the contract it speaks to, which is the second transaction.
+    let others = followed.transactions.iter().skip(2).filter(|transaction| transaction.account != payer);
+    let rent = others.map(|transaction| transaction.storage_fees.0).fold(0, u64::saturating_add);
     Trace {
         complete: followed.is_complete(),
         failure: followed.failure().map(failure_of),
         receipts: followed.transactions.iter().filter_map(receipt).collect(),
-        fees: followed.all_fees(),
+        fees: followed.all_fees().and_then(|fees| fees.checked_sub(Nanoton(rent))),
     }
 }
 

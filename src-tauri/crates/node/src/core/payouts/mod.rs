@@ -210,6 +210,10 @@ pub struct Shown {
     pub unpaid: Option<Nanoton>,
     /// What is on its way.
     pub in_flight: Option<Transfer>,
+    /// Whether something was asked for that has not come to its end: fetching what is there, sending, or what an earlier run began.
+    pub busy: bool,
+    /// How often [`Input::TakeNow`] was heard.
+    pub asked: u64,
     /// Why nothing is on its way though something is owed, in words.
     pub waits: Option<Wait>,
     /// The paying wallet's balance as last seen.
@@ -271,6 +275,7 @@ pub struct Payouts {
     /// The next sight decides about a payout.
     fresh: bool,
     take_now: bool,
+    asked: u64,
     sending: Option<Box<Outgoing>>,
     waits: Option<Wait>,
     chain_fails: Option<String>,
@@ -294,6 +299,7 @@ impl Payouts {
             look_at: Duration::ZERO,
             fresh: false,
             take_now: false,
+            asked: 0,
             sending: None,
             waits: None,
             chain_fails: None,
@@ -310,7 +316,8 @@ impl Payouts {
             Input::Tick => {}
             Input::Signed(claim) => self.signed(*claim, now),
             Input::TakeNow => {
-                self.take_now = true;
+                self.asked = self.asked.saturating_add(1);
+                self.take_now = !self.claims.is_empty();
                 self.rests.clear();
                 self.look_at = now.mono;
             }
@@ -361,6 +368,8 @@ impl Payouts {
         Shown {
             unpaid,
             in_flight: self.hand.as_ref().map(|hand| hand.transfer.clone()),
+            asked: self.asked,
+            busy: !self.is_at_rest() || self.take_now || self.sending.is_some(),
             waits: self.waits.clone(),
             balance: self.sight.as_ref().map(|sight| sight.payer.balance),
             chain_fails: self.chain_fails.clone(),
