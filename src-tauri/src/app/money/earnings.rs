@@ -195,7 +195,7 @@ impl Desk {
             return Ok(Verification { key: payout.to_owned(), at, checks: Vec::new(), chain_fails });
         };
         let verdict = prove(cashbox.chain(), &claimed, Some(&terms)).await;
-        let checks = facts(&verdict.findings);
+        let checks = verdict.findings.iter().map(fact).collect();
         Ok(Verification { key: payout.to_owned(), at, checks, chain_fails: None })
     }
 
@@ -316,15 +316,17 @@ fn named(key: &str) -> Option<(u64, [u8; 32])> {
     Some((lt.parse().ok()?, hex::decode(hash).ok()?.try_into().ok()?))
 }
 
-/// The checks as the page has them: those of the contracts' addresses and terms are one fact to the owner, the network's proxy.
 fn fact(finding: &Finding) -> FactCheck {
     FactCheck {
         fact: match finding.check {
-            Check::Transaction => Fact::OnChain,
-            Check::Message => Fact::IsPayout,
-            Check::Proxy | Check::Terms | Check::Worker => Fact::FromProxy,
+            Check::Transaction => Fact::Transaction,
+            Check::Message => Fact::Message,
             Check::Amount => Fact::Amount,
-            Check::Signature | Check::Total => Fact::Signed,
+            Check::Proxy => Fact::Proxy,
+            Check::Terms => Fact::Terms,
+            Check::Worker => Fact::Worker,
+            Check::Signature => Fact::Signature,
+            Check::Total => Fact::Total,
             Check::Counted => Fact::Counted,
         },
         holds: match finding.proof {
@@ -332,24 +334,10 @@ fn fact(finding: &Finding) -> FactCheck {
             Proof::Failed => Some(false),
             Proof::Unknown => None,
         },
-        found: finding.found.clone().or_else(|| finding.why.clone()),
+        found: finding.found.clone(),
         expected: finding.expected.clone(),
+        why: finding.why.clone(),
     }
-}
-
-/// One line for each fact: it holds if all that stands behind it does; the first that does not is shown.
-fn facts(findings: &[Finding]) -> Vec<FactCheck> {
-    let mut facts: Vec<FactCheck> = Vec::new();
-    for finding in findings {
-        let new = fact(finding);
-        match facts.iter_mut().find(|known| known.fact == new.fact) {
-            None => facts.push(new),
-            Some(known) if known.holds == Some(true) && new.holds != Some(true) => *known = new,
-            Some(known) if known.holds.is_none() && new.holds == Some(false) => *known = new,
-            Some(_) => {}
-        }
-    }
-    facts
 }
 
 fn waits(shown: &Shown, locked: bool) -> Option<PayoutWait> {
