@@ -234,7 +234,9 @@ mod tests {
     #[test]
     fn words_name_each_stage_its_meaning_and_money_that_is_worth_nothing() {
         let text = words_of(Path::new("/a/ledger.sqlite"), &one(2));
-        for wanted in ["counted", "signed", "on the way", "paid", "worth nothing", "0.000000002 TON", "2 that are not known"] {
+        for wanted in
+            ["counted", "signed", "on the way", "paid", "worth nothing", "0.000000002 TON", "2 that are not known"]
+        {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }
         assert!(words_of(Path::new("/x"), &[]).contains("No network was served yet"));

@@ -130,13 +130,8 @@ async fn a_payout_is_proved_from_the_chains_data_and_lies_about_it_are_found() {
     let verdict = prove(&*scene.client, &claimed, Some(&terms)).await;
     assert!(verdict.is_proved(), "{verdict:#?}");
     // The ledger is lost: the chain alone proves all but what this machine counted.
-    let lost = node::receipt::Claimed {
-        cashed: None,
-        counted: None,
-        proxy_key: None,
-        payment: None,
-        ..claimed.clone()
-    };
+    let lost =
+        node::receipt::Claimed { cashed: None, counted: None, proxy_key: None, payment: None, ..claimed.clone() };
     let verdict = prove(&*scene.client, &lost, Some(&terms)).await;
     for finding in &verdict.findings {
         assert!((finding.proof == Proof::Passed) == (finding.check != Check::Counted), "{finding:?}");
@@ -162,10 +157,13 @@ async fn a_payout_is_proved_from_the_chains_data_and_lies_about_it_are_found() {
     // What moved adds up to what is in the wallet.
     let contracts = BTreeSet::from([scene.proxy, scene.worker]);
     let moved: Vec<_> = history(&scene).await.iter().flat_map(|one| movements(one, &contracts)).collect();
-    let sum: i128 = moved.iter().map(|one| {
-        let amount = i128::from(one.amount.0);
-        (if one.incoming { amount } else { -amount }) - i128::from(one.fee.unwrap_or_default().0)
-    }).sum();
+    let sum: i128 = moved
+        .iter()
+        .map(|one| {
+            let amount = i128::from(one.amount.0);
+            (if one.incoming { amount } else { -amount }) - i128::from(one.fee.unwrap_or_default().0)
+        })
+        .sum();
     assert_eq!(sum, i128::from(scene.balance().await), "{moved:#?}");
     for reason in [Reason::Received, Reason::Fee, Reason::Rest, Reason::Payout] {
         assert!(moved.iter().any(|one| one.reason == reason), "{reason:?}: {moved:#?}");
@@ -180,7 +178,12 @@ async fn what_a_lost_or_old_ledger_has_forgotten_is_found_on_the_chain_and_nothi
     let scene = stage(current).await;
     let worth = |tokens: u64| Nanoton(tokens * FEE);
     pay(&scene, current, 100_000_000).await;
+    // What SQLite has not yet brought into the file itself stands in a log beside it.
     std::fs::copy(ledger_in(current), ledger_in(old)).unwrap();
+    let log = |folder: &Path| folder.join("ledger.sqlite-wal");
+    if log(current).exists() {
+        std::fs::copy(log(current), log(old)).unwrap();
+    }
     pay(&scene, current, 250_000_000).await;
     // A stranger sends what looks like a payout.
     let fake = Body::Payout { query_id: 250_000_000 }.to_cell().unwrap();

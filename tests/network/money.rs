@@ -123,7 +123,14 @@ pub(crate) async fn stage(folder: &Path) -> Scene {
     Scene { chain, client, proxy_key, proxy, owner, worker, worker_init }
 }
 
-pub(crate) async fn send(client: &Toncenter, purse: &Purse, to: Address, value: u64, body: Cell, init: Option<StateInit>) {
+pub(crate) async fn send(
+    client: &Toncenter,
+    purse: &Purse,
+    to: Address,
+    value: u64,
+    body: Cell,
+    init: Option<StateInit>,
+) {
     let account = client.account(purse.address()).await.unwrap();
     let seqno = match (account.status, &account.data) {
         (AccountStatus::Active, Some(data)) => WalletData::read(WalletVersion::V5R1, data).unwrap().seqno,

@@ -269,7 +269,8 @@ impl Ledger {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         let paid = paid.0.zip(paid.1);
-        let paid = paid.map(|(first, last)| (first.saturating_mul(1_000), last.saturating_add(1).saturating_mul(1_000)));
+        let paid =
+            paid.map(|(first, last)| (first.saturating_mul(1_000), last.saturating_add(1).saturating_mul(1_000)));
         Ok([earned, paid].into_iter().flatten().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1))))
     }
 

@@ -257,12 +257,7 @@ impl Earnings {
     }
 
     /// What the ledger says of a payout, for [`crate::receipt::verify`]; `None`: it has no such payout.
-    pub fn claimed(
-        &self,
-        root_contract: &Address,
-        lt: u64,
-        hash: &[u8; 32],
-    ) -> Result<Option<Claimed>, LedgerError> {
+    pub fn claimed(&self, root_contract: &Address, lt: u64, hash: &[u8; 32]) -> Result<Option<Claimed>, LedgerError> {
         let ledger = self.ledger();
         let Some(payout) = ledger.payout(root_contract, lt, hash)? else { return Ok(None) };
         let cashed = payout.transfer.map(|transfer| Cashed {
@@ -271,10 +266,9 @@ impl Earnings {
             to_tokens: transfer.to_tokens,
         });
         let (payment, counted) = match &cashed {
-            Some(Cashed { worker_contract, to_tokens, .. }) => (
-                ledger.payment_of(worker_contract, *to_tokens)?,
-                ledger.counted_until(worker_contract, *to_tokens)?,
-            ),
+            Some(Cashed { worker_contract, to_tokens, .. }) => {
+                (ledger.payment_of(worker_contract, *to_tokens)?, ledger.counted_until(worker_contract, *to_tokens)?)
+            }
             None => (None, None),
         };
         Ok(Some(Claimed {

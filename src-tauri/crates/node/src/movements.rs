@@ -65,7 +65,9 @@ pub fn movements(transaction: &Transaction, contracts: &BTreeSet<Address>) -> Ve
         succeeded: transaction.succeeded(),
     };
     let mut all = Vec::new();
-    if let Some(Message { kind: MessageKind::Internal { source, value, bounced, .. }, body, .. }) = &transaction.in_message {
+    if let Some(Message { kind: MessageKind::Internal { source, value, bounced, .. }, body, .. }) =
+        &transaction.in_message
+    {
         let reason = match Body::from_cell(body) {
             _ if *bounced => Reason::Bounced,
             Ok(Body::Payout { .. }) if contracts.contains(source) => Reason::Payout,
@@ -106,7 +108,15 @@ mod tests {
 
     fn message(kind: MessageKind, body: &Body) -> Message {
         let body = body.to_cell().unwrap();
-        Message { hash: [1; 32], normalised_hash: [1; 32], kind, created_lt: 1, created_at: 1, brings_state: false, body }
+        Message {
+            hash: [1; 32],
+            normalised_hash: [1; 32],
+            kind,
+            created_lt: 1,
+            created_at: 1,
+            brings_state: false,
+            body,
+        }
     }
 
     fn from(source: u8, value: u64, bounced: bool, body: &Body) -> Message {

@@ -55,7 +55,8 @@ impl FromStr for Date {
                 _ => byte.is_ascii_digit(),
             });
         let mut parts = text.split('-').map(str::parse::<u32>);
-        let (true, Some(Ok(year)), Some(Ok(month)), Some(Ok(day))) = (is_form, parts.next(), parts.next(), parts.next())
+        let (true, Some(Ok(year)), Some(Ok(month)), Some(Ok(day))) =
+            (is_form, parts.next(), parts.next(), parts.next())
         else {
             return Err(DateError);
         };

@@ -58,7 +58,9 @@ pub enum RatesError {
         line: usize,
     },
     /// No rate.
-    #[error("line {line}: the rate must be digits with at most one dot among them, at most nine on either side, and more than 0")]
+    #[error(
+        "line {line}: the rate must be digits with at most one dot among them, at most nine on either side, and more than 0"
+    )]
     Rate {
         /// Which.
         line: usize,

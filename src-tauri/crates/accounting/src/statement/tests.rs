@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const RATES: &str = "date,currency,rate,source\n2026-11-27,EUR,1.41,Exchange A\n2026-11-28,eur,1.5,\"B, closing \"\"price\"\"\"\n";
+const RATES: &str =
+    "date,currency,rate,source\n2026-11-27,EUR,1.41,Exchange A\n2026-11-28,eur,1.5,\"B, closing \"\"price\"\"\"\n";
 
 fn payout(unix: i64, amount: u64) -> Entry {
     Entry {
@@ -44,7 +45,9 @@ fn days_are_those_of_the_calendar() {
         assert_eq!((Date::of_unix(unix), Date::of_unix(unix + 86_399)), (date, date));
         assert_ne!(Date::of_unix(unix - 1), date);
     }
-    for text in ["2026-02-29", "2100-02-29", "2026-13-01", "2026-00-01", "2026-01-00", "1969-12-31", "26-1-1", "2026/01/01", ""] {
+    for text in
+        ["2026-02-29", "2100-02-29", "2026-13-01", "2026-00-01", "2026-01-00", "1969-12-31", "26-1-1", "2026/01/01", ""]
+    {
         assert_eq!(text.parse::<Date>(), Err(DateError), "{text}");
     }
     assert_eq!(date::instant(1_795_737_600 + 36_309), "2026-11-27T10:05:09Z");
@@ -55,12 +58,16 @@ fn days_are_those_of_the_calendar() {
 fn rates_are_read_exactly_and_what_is_no_rate_is_named_by_its_line() {
     let rates = Rates::from_csv(RATES).unwrap();
     let rate = rates.on("2026-11-28".parse().unwrap()).unwrap();
-    assert_eq!((rate.to_text().as_str(), rate.currency.as_str(), rate.source.as_str()), ("1.5", "EUR", "B, closing \"price\""));
+    assert_eq!(
+        (rate.to_text().as_str(), rate.currency.as_str(), rate.source.as_str()),
+        ("1.5", "EUR", "B, closing \"price\"")
+    );
     assert_eq!(rates.on("2026-11-29".parse().unwrap()), None);
     // Other columns, another order, Windows' line ends and mark of the beginning.
     let other = "\u{feff}Source,x,Rate,Date,Currency\r\nA,,.000000001,2026-11-27,USD\r\n\r\n";
     assert_eq!(Rates::from_csv(other).unwrap().on("2026-11-27".parse().unwrap()).unwrap().to_text(), "0.000000001");
-    let line = |line: &str| Rates::from_csv(&format!("date,currency,rate,source\n2026-11-27,EUR,1,A\n{line}\n")).unwrap_err();
+    let line =
+        |line: &str| Rates::from_csv(&format!("date,currency,rate,source\n2026-11-27,EUR,1,A\n{line}\n")).unwrap_err();
     assert_eq!(line("27.11.2026,EUR,1,A"), RatesError::Date { line: 3 });
     assert_eq!(line("2026-11-28,=1,1,A"), RatesError::Currency { line: 3 });
     for rate in ["0", "-1", "1e3", "", ".", "1.0000000001", "1234567890", "1 000"] {
@@ -104,7 +111,8 @@ fn a_table_has_every_payout_and_fee_with_its_value_or_a_blank() {
 #[test]
 fn koinlys_columns_have_income_as_received_and_fees_as_sent() {
     let rates = Rates::from_csv(RATES).unwrap();
-    let entries = [payout(at("2026-11-27"), 2_000_000_000), fee(at("2026-11-29"), Some(1)), fee(at("2026-11-30"), None)];
+    let entries =
+        [payout(at("2026-11-27"), 2_000_000_000), fee(at("2026-11-29"), Some(1)), fee(at("2026-11-30"), None)];
     let rows = rows(&write(&entries, &rates, Form::Koinly));
     assert_eq!(
         rows[0].join(","),
@@ -142,7 +150,10 @@ fn a_month_has_a_value_only_if_every_payout_of_it_has_one() {
         fee(at("2027-01-01"), Some(1)),
     ];
     let rows = rows(&write(&entries, &rates, Form::Months));
-    assert_eq!(rows[1][..10], ["2026-11", "2", "2.000000000", "2.500000000", "-0.500000000", UNIT, "2.91", "EUR", "0", "1"]);
+    assert_eq!(
+        rows[1][..10],
+        ["2026-11", "2", "2.000000000", "2.500000000", "-0.500000000", UNIT, "2.91", "EUR", "0", "1"]
+    );
     assert_eq!(rows[2][..10], ["2026-12", "1", "0.000000010", "0.000000000", "0.000000010", UNIT, "", "", "1", "0"]);
     assert_eq!(rows[3][..7], ["2027-01", "0", "0.000000000", "0.000000001", "-0.000000001", UNIT, ""]);
 }

@@ -131,7 +131,11 @@ fn truth() -> (Claimed, Facts) {
     let facts = Facts {
         transaction: Ok(Some(transaction(OWNER, 50, message(proxy, OWNER, value.0, payout), Vec::new()))),
         // Both have changed since they were made, as contracts do.
-        proxy: Ok(account(proxy, code(1), ProxyData { balance: Nanoton(8), stake: Nanoton(9), ..data }.to_cell().unwrap())),
+        proxy: Ok(account(
+            proxy,
+            code(1),
+            ProxyData { balance: Nanoton(8), stake: Nanoton(9), ..data }.to_cell().unwrap(),
+        )),
         worker: Ok(account(worker, code(2), worker_data(proxy, 450).to_cell().unwrap())),
         order: Ok(Order::of(&order_transaction(proxy, worker, 300, value.0))),
     };
@@ -141,7 +145,12 @@ fn truth() -> (Claimed, Facts) {
 fn proofs(claimed: &Claimed, facts: &Facts) -> Vec<(Check, Proof)> {
     let verdict = verify(claimed, Some(&terms()), facts);
     assert_eq!(verdict.findings.iter().map(|finding| finding.check).collect::<Vec<_>>(), Check::ALL);
-    verdict.findings.iter().map(|finding| (finding.check, finding.proof)).filter(|(_, proof)| *proof != Proof::Passed).collect()
+    verdict
+        .findings
+        .iter()
+        .map(|finding| (finding.check, finding.proof))
+        .filter(|(_, proof)| *proof != Proof::Passed)
+        .collect()
 }
 
 #[test]
@@ -163,6 +172,8 @@ fn a_payout_of_a_ledger_that_was_lost_is_proved_by_the_chain_alone() {
     claimed.proxy_key = None;
     claimed.counted = None;
     assert_eq!(proofs(&claimed, &facts), [(Check::Counted, Proof::Unknown)]);
+    assert!(verify(&claimed, Some(&terms()), &facts).is_proved_by_the_chain());
+    assert!(!verify(&claimed, None, &facts).is_proved_by_the_chain());
 }
 
 /// Breaks one thing, and says which checks notice.
@@ -170,7 +181,8 @@ fn lie(change: impl FnOnce(&mut Claimed, &mut Facts), noticed: &[Check]) {
     let (mut claimed, mut facts) = truth();
     change(&mut claimed, &mut facts);
     let found = proofs(&claimed, &facts);
-    let failed: Vec<Check> = found.iter().filter(|(_, proof)| *proof == Proof::Failed).map(|(check, _)| *check).collect();
+    let failed: Vec<Check> =
+        found.iter().filter(|(_, proof)| *proof == Proof::Failed).map(|(check, _)| *check).collect();
     assert_eq!(failed, noticed, "{found:?}");
 }
 
@@ -296,10 +308,7 @@ fn a_lie_about_the_proxy_or_its_terms_is_found() {
 
 #[test]
 fn a_lie_about_the_worker_contract_is_found() {
-    lie(
-        |claimed, _| claimed.cashed.as_mut().unwrap().worker_contract = ROOT,
-        &[Check::Worker],
-    );
+    lie(|claimed, _| claimed.cashed.as_mut().unwrap().worker_contract = ROOT, &[Check::Worker]);
     lie(|_, facts| facts.worker.as_mut().unwrap().status = AccountStatus::Uninitialised, &[Check::Worker]);
     lie(|_, facts| facts.worker.as_mut().unwrap().address = ROOT, &[Check::Worker]);
     lie(
@@ -352,8 +361,7 @@ fn a_lie_about_the_signature_is_found() {
 fn what_could_not_be_asked_is_unknown_and_refutes_nothing() {
     let away = || "no endpoint answers".to_owned();
     let (claimed, truth) = truth();
-    let nothing =
-        Facts { transaction: Err(away()), proxy: Err(away()), worker: Err(away()), order: Err(away()) };
+    let nothing = Facts { transaction: Err(away()), proxy: Err(away()), worker: Err(away()), order: Err(away()) };
     let verdict = verify(&claimed, Some(&terms()), &nothing);
     assert!(!verdict.is_refuted() && !verdict.is_proved());
     let one = |facts: Facts| verify(&claimed, Some(&terms()), &facts);

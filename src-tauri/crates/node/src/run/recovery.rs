@@ -178,7 +178,9 @@ impl Searcher<'_> {
         for _ in 0..self.search.pages {
             let page = match self.page(&searched).await {
                 // The chain does not know any more where the search stood: from the top.
-                Err(RecoveryError::Chain(ChainError::Nonsense(_) | ChainError::Refused(_))) if searched.sweep.is_some() => {
+                Err(RecoveryError::Chain(ChainError::Nonsense(_) | ChainError::Refused(_)))
+                    if searched.sweep.is_some() =>
+                {
                     searched.sweep = None;
                     self.page(&searched).await?
                 }
@@ -196,15 +198,12 @@ impl Searcher<'_> {
             }
             let next = page.last().and_then(|oldest| oldest.previous).filter(|previous| previous.lt > floor);
             searched = match next {
-                Some(next) => {
-                    Searched { floor_lt: floor, sweep: Some(Sweep { top_lt, next: (next.lt, next.hash) }) }
-                }
+                Some(next) => Searched { floor_lt: floor, sweep: Some(Sweep { top_lt, next: (next.lt, next.hash) }) },
                 None => Searched { floor_lt: floor.max(top_lt), sweep: None },
             };
-            let new = with(self.search, &self.ledger, move |ledger| {
-                ledger.record_search(&root, &owner, &found, &searched)
-            })
-            .await?;
+            let new =
+                with(self.search, &self.ledger, move |ledger| ledger.record_search(&root, &owner, &found, &searched))
+                    .await?;
             for payout in &new {
                 let sum = self.recovered.income.0.saturating_add(payout.receipt.value.0);
                 self.recovered.income = Nanoton(sum);
