@@ -190,6 +190,11 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     ("network/src/config.rs", &["Secret", "ProxyConfig", "GatewayConfig"]),
     ("network/src/chain/mod.rs", &["Settings", "Running"]),
     ("network/src/keys.rs", &["SigningKey"]),
+    ("network/src/treasury/mod.rs", &["Wallet"]),
+    ("network/src/treasury/purse.rs", &["Purse"]),
+    ("network/src/proxy/treasurer.rs", &["OnChain", "Facts", "Treasurer"]),
+    ("network/src/gateway/till.rs", &["OnChain", "Till"]),
+    ("network/src/practice/identity.rs", &["Identity"]),
     ("network/src/wire.rs", &["Channel", "Wire", "Outgoing", "OutgoingQueue"]),
     ("network/src/misbehaviour.rs", &["Deed"]),
     ("network/src/proxy/mod.rs", &["Settings"]),
@@ -245,6 +250,37 @@ fn what_holds_secrets_cannot_be_printed() {
         f.write_str(\"Key(…)\")\n    }\n}";
     assert_eq!(tls.matches("Debug for Key ").count(), 1);
     assert!(tls.contains(mute), "the key that signs handshakes is printed");
+}
+
+/// Types that carry the owner's words and passwords between the window and the app. They are written to that line and to nothing else.
+const CROSSING: &[(&str, &[&str])] = &[
+    ("src-tauri/src/wire.rs", &["Question", "WalletQuestion", "Answer", "WalletAnswer", "ToApp", "ToWindow"]),
+    ("src-tauri/src/view/wallet.rs", &["Protect", "Revealed"]),
+    ("src-tauri/src/view/secret.rs", &["Secret"]),
+];
+
+#[test]
+fn what_crosses_to_the_window_with_secrets_in_it_cannot_be_printed() {
+    let mut broken = Vec::new();
+    for (path, names) in CROSSING {
+        let code = code_of(path);
+        for name in *names {
+            let declarations = declarations(&code, name);
+            assert_eq!(declarations.len(), 1, "{path}: {name}: the list is stale");
+            let attributes = words(&attributes_before(&code, declarations[0]));
+            broken.extend(
+                attributes
+                    .into_iter()
+                    .filter(|word| WRITERS.contains(&word.as_str()) && word != "Serialize")
+                    .map(|word| format!("{path}: {name}: {word}")),
+            );
+            for writer in WRITERS.iter().filter(|writer| **writer != "Serialize") {
+                let by_hand = format!("{writer} for {name} ");
+                broken.extend(code.contains(&by_hand).then(|| format!("{path}: {by_hand}")));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]

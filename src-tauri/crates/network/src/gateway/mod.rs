@@ -170,7 +170,7 @@ impl Running {
         let has = |row: &Value| row["left"].as_u64().is_some_and(|left| left >= nanotons);
         let enough = |shown: &Shown| shown.page["proxies"].as_array().is_some_and(|rows| rows.iter().any(has));
         if self.shown.clone().wait_for(enough).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -138,7 +138,9 @@ impl Till {
             let registered = std::mem::take(&mut self.registering);
             if outcome == Outcome::Done {
                 self.proxies.registered(&registered);
-                met.values_mut().for_each(|met| met.nonce = met.nonce.filter(|nonce| !registered.contains(nonce)));
+                for met in met.values_mut() {
+                    met.nonce = met.nonce.filter(|nonce| !registered.contains(nonce));
+                }
             }
         }
         let Some(free) = look.free else { return Ok(true) };
@@ -153,7 +155,7 @@ impl Till {
             orders.extend(customer::plan(&self.rules, &view, u64::from_le_bytes(random_bytes())));
             rows.push(self.row(&view, contract));
         }
-        let shown = Shown { page: self.page(free.balance, rows)?, is_refunded };
+        let shown = Shown { page: self.page(free.balance, &rows)?, is_refunded };
         self.shown.send_replace(shown);
         let sent = self.purse.send(free, &orders).await?;
         let bodies = sent.iter().filter_map(|at| orders.get(*at)).map(|order| &order.body);
@@ -222,7 +224,7 @@ impl Till {
         })
     }
 
-    fn page(&self, balance: Nanoton, proxies: Vec<Value>) -> Result<Value, Trouble> {
+    fn page(&self, balance: Nanoton, proxies: &[Value]) -> Result<Value, Trouble> {
         Ok(json!({
             "wallet": { "address": self.text(&self.purse.address()), "balance": balance.0 },
             "spent": self.purse.spent()?.0,

@@ -18,6 +18,7 @@ const LENGTH: usize = 1 + 4 * 32;
 const ACCOUNTS: &str = "practice-proxy.sqlite";
 const PROXY_WALLET: &str = "practice-proxy-wallet.sqlite";
 const CLIENT_WALLET: &str = "practice-client-wallet.sqlite";
+const OWNER_WALLET: &str = "practice-owner-wallet.sqlite";
 
 /// A key's seed. Wiped when dropped.
 pub(super) type Seed = Zeroizing<[u8; 32]>;
@@ -58,7 +59,7 @@ impl Identity {
 
     /// A new one. Accounts of the one before belong to a key that is gone.
     pub(super) fn renew(data: &Path) -> io::Result<Self> {
-        for file in [ACCOUNTS, PROXY_WALLET, CLIENT_WALLET] {
+        for file in [ACCOUNTS, PROXY_WALLET, CLIENT_WALLET, OWNER_WALLET] {
             for suffix in ["", "-wal", "-shm"] {
                 match std::fs::remove_file(data.join(format!("{file}{suffix}"))) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -99,6 +100,11 @@ pub(super) fn proxy_wallet(data: &Path) -> PathBuf {
 /// Where the transfers of the customers' wallet are kept.
 pub(super) fn client_wallet(data: &Path) -> PathBuf {
     data.join(CLIENT_WALLET)
+}
+
+/// Where the transfers of the owner's wallet are kept.
+pub(super) fn owner_wallet(data: &Path) -> PathBuf {
+    data.join(OWNER_WALLET)
 }
 
 /// A new file for its owner alone; on Windows the folder sees to that.

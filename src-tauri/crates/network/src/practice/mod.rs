@@ -8,6 +8,7 @@ mod customers;
 mod identity;
 mod money;
 mod questions;
+mod registrar;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::task::JoinSet;
-use ton::{Address, AddressText, Code, RootConfig, StateInit};
+use ton::{Address, AddressText, Code, RegisteredProxy, RootConfig, StateInit};
 
 use crate::config::Network;
 use crate::contracts::Codes;
@@ -119,6 +120,7 @@ pub struct Running {
     proxy: proxy::Running,
     gateway: gateway::Running,
     customers: JoinSet<()>,
+    registrar: JoinSet<()>,
     diary: Arc<Diary>,
     network_file: PathBuf,
 }
@@ -182,14 +184,15 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     };
     let both = async { tokio::try_join!(meeting, lending) };
     let (gateway, ()) = tokio::time::timeout(MEETING_PATIENCE, both).await.map_err(|_| StartError::NoMeeting)??;
+    let registrar = start_registrar(&settings.data, &bank, &scene, &text, &proxy)?;
     let base = settings.model.as_ref().map(|model| model.base.as_str());
     let customers = customers::start(settings.customers, settings.seed, gateway.http(), base, &diary);
-    Ok(Running { bank, proxy, gateway, customers, diary, network_file })
+    Ok(Running { bank, proxy, gateway, customers, registrar, diary, network_file })
 }
 
 async fn start_proxy(settings: &Settings, scene: &Scene, bank: &Bank) -> Result<proxy::Running, StartError> {
     let identity = &scene.identity;
-    bank.fill(&[&identity.proxy_wallet, &identity.client]).await?;
+    bank.fill(&[&identity.proxy_wallet, &identity.client, &identity.owner]).await?;
     // Addresses of contracts do not depend on ports, so the proxy can find its ports first.
     let before = scene.network(&scene.json(None))?;
     let owner = money::address(&identity.owner);
@@ -201,6 +204,29 @@ async fn start_proxy(settings: &Settings, scene: &Scene, bank: &Bank) -> Result<
     of_proxy.misbehaviour = settings.misbehaviour;
     of_proxy.on_chain = Some(bank.of_proxy(&settings.data, &identity.proxy_wallet));
     Ok(proxy::start(of_proxy).await?)
+}
+
+/// Enters the proxy of this run into the root contract, while everything else goes on.
+fn start_registrar(
+    data: &Path,
+    bank: &Bank,
+    scene: &Scene,
+    text: &Value,
+    proxy: &proxy::Running,
+) -> Result<JoinSet<()>, StartError> {
+    let mut task = JoinSet::new();
+    let (SocketAddr::V4(worker_endpoint), SocketAddr::V4(client_endpoint)) = (proxy.workers(), proxy.clients()) else {
+        return Ok(task);
+    };
+    let purse = bank.of_owner(data, &scene.identity.owner).map_err(|error| StartError::Money(error.to_string()))?;
+    let entry = registrar::Entry {
+        init: scene.root.clone(),
+        root_contract: scene.root_contract,
+        proxy: RegisteredProxy { seqno: 1, worker_endpoint, client_endpoint },
+        models: scene.network(text)?.root.model_hashes.clone(),
+    };
+    task.spawn(registrar::enter(purse, entry, bank.look()));
+    Ok(task)
 }
 
 /// Who plays with what terms.
@@ -221,7 +247,7 @@ impl Scene {
         let (model, codes) = (settings.model.clone(), codes.clone());
         let mut scene = Self { identity, model: None, codes, root: empty, root_contract: nowhere };
         // It begins without proxies and models, so that it lives at the same place whatever is served where.
-        let terms = scene.network(&scene.json(None))?.root;
+        let terms = RootConfig { last_proxy_seqno: 0, ..(*scene.network(&scene.json(None))?.root).clone() };
         scene.root.data = terms.to_cell().map_err(wrong)?;
         scene.root_contract = scene.root.address().map_err(wrong)?;
         scene.model = model;
@@ -341,6 +367,7 @@ impl Running {
     /// Sends the customers home, closes everything and waits for the end.
     pub async fn stop(mut self) {
         self.customers.shutdown().await;
+        self.registrar.shutdown().await;
         self.gateway.stop().await;
         self.proxy.stop().await;
         self.bank.close().await;

@@ -15,7 +15,8 @@ use super::StartError;
 use super::identity::{self, Seed};
 use crate::chain::Running;
 use crate::clock::random_bytes;
-use crate::treasury::{Wallet, customer, operator};
+use crate::store::StoreError;
+use crate::treasury::{Purse, Wallet, customer, operator};
 use crate::{chain, gateway, proxy};
 
 /// From block to block: a payout through three contracts takes some two seconds.
@@ -33,6 +34,8 @@ const OWNER_LOW: Nanoton = Nanoton(COIN / 2);
 const OWNER_GETS: Nanoton = Nanoton(2 * COIN);
 /// How often wallets are looked at.
 const FILL_EVERY: Duration = Duration::from_secs(10);
+/// Quarters of blocks within which it should be there.
+const GIVEN_WITHIN: u32 = 40;
 /// How long the faucet may take.
 const FAUCET_PATIENCE: Duration = Duration::from_secs(20);
 /// Customers are charged and the proxy withdraws seldom, for each leaves some kilobytes of history behind.
@@ -92,10 +95,16 @@ impl Bank {
         let wallets: Vec<Address> = seeds.iter().map(|seed| address(seed)).collect();
         let filled = async {
             loop {
-                match self.are_full(&wallets).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => tokio::time::sleep(self.block_time).await,
-                    Err(error) => return Err(StartError::Money(error)),
+                let given = fill(&self.running, &self.client, &wallets).await.map_err(StartError::Money)?;
+                if given == 0 {
+                    return Ok::<(), StartError>(());
+                }
+                // What was given arrives with the next block.
+                for _ in 0..GIVEN_WITHIN {
+                    tokio::time::sleep(self.block_time / 4).await;
+                    if lacking(&self.client, &wallets).await.map_err(StartError::Money)?.is_empty() {
+                        return Ok::<(), StartError>(());
+                    }
                 }
             }
         };
@@ -137,10 +146,6 @@ impl Bank {
         tokio::time::timeout(FAUCET_PATIENCE, given).await.map_err(late)?
     }
 
-    async fn are_full(&self, wallets: &[Address]) -> Result<bool, String> {
-        fill(&self.running, &self.client, wallets).await.map(|filled| filled == 0)
-    }
-
     /// The proxy's place on the chain.
     pub(super) fn of_proxy(&self, data: &Path, seed: &Seed) -> proxy::OnChain {
         proxy::OnChain {
@@ -148,10 +153,21 @@ impl Bank {
             wallet: seed.clone(),
             network: NETWORK,
             file: identity::proxy_wallet(data),
-            look: (3 * self.block_time).min(Duration::from_secs(1)),
+            look: self.look(),
             rules: OPERATOR,
             confirm: proxy::Confirm::OnDisk { note_every: NOTE_EVERY },
         }
+    }
+
+    /// The wallet of the network's owner.
+    pub(super) fn of_owner(&self, data: &Path, seed: &Seed) -> Result<Purse, StoreError> {
+        let chain = Arc::clone(&self.client) as Arc<dyn Chain>;
+        Purse::open(chain, Wallet::new(seed, NETWORK), &identity::owner_wallet(data))
+    }
+
+    /// Pause between two looks.
+    pub(super) fn look(&self) -> Duration {
+        (3 * self.block_time).min(Duration::from_secs(1))
     }
 
     /// The customers' place on the chain.
@@ -161,7 +177,7 @@ impl Bank {
             wallet: seed.clone(),
             network: NETWORK,
             file: identity::client_wallet(data),
-            look: (3 * self.block_time).min(Duration::from_secs(1)),
+            look: self.look(),
             rules: customer::Rules {
                 low: Nanoton(TOP_UP.0 / 2),
                 top_up: TOP_UP,
@@ -192,15 +208,23 @@ fn sha2_of_nothing() -> [u8; 32] {
     sha2::Sha256::digest(b"").into()
 }
 
-/// Gives to those who have little; says how many.
-async fn fill(running: &Running, client: &Toncenter, wallets: &[Address]) -> Result<usize, String> {
-    let mut filled = 0;
+/// Who has little.
+async fn lacking(client: &Toncenter, wallets: &[Address]) -> Result<Vec<Address>, String> {
+    let mut lacking = Vec::new();
     for wallet in wallets {
         let account = client.account(*wallet).await.map_err(|error| error.to_string())?;
         if account.balance < LOW {
-            running.give(*wallet, FILLING).await.map_err(|refusal| refusal.words)?;
-            filled += 1;
+            lacking.push(*wallet);
         }
     }
-    Ok(filled)
+    Ok(lacking)
+}
+
+/// Gives to those who have little; says how many.
+async fn fill(running: &Running, client: &Toncenter, wallets: &[Address]) -> Result<usize, String> {
+    let lacking = lacking(client, wallets).await?;
+    for wallet in &lacking {
+        running.give(*wallet, FILLING).await.map_err(|refusal| refusal.words)?;
+    }
+    Ok(lacking.len())
 }

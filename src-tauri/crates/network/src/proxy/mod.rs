@@ -243,7 +243,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     if let Some(listener) = page {
         others.push(tokio::spawn(stats::serve(listener, settings.access_hash, events.clone())));
     }
-    let stats = stats::Stats::new(facts, &accounts, turned_away);
+    let stats = stats::Stats::new(facts, &accounts, turned_away, on_chain.clone());
     let core = if treasurer.is_some() { core.asking_a_chain() } else { core };
     let (troubled, trouble) = watch::channel(None);
     let host = Host::new(core, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
@@ -352,7 +352,7 @@ impl Running {
     pub async fn deployed(&self) {
         let mut page = self.on_chain.clone();
         if page.wait_for(|page| page["deployed"] == true).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -9,7 +9,7 @@ use protocol::Now;
 use protocol::proxy::{AccountChange, Accounts, Core, FinishedJob, Outcome, Side};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use ton::{Address, AddressText, RootConfig};
 
 use super::host::Event;
@@ -44,10 +44,16 @@ pub(super) struct Stats {
     seconds: f64,
     turned_away: Arc<AtomicU64>,
     last_commit: u64,
+    on_chain: watch::Receiver<Value>,
 }
 
 impl Stats {
-    pub(super) fn new(facts: Facts, accounts: &Accounts, turned_away: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        facts: Facts,
+        accounts: &Accounts,
+        turned_away: Arc<AtomicU64>,
+        on_chain: watch::Receiver<Value>,
+    ) -> Self {
         let owners = accounts.accounts.iter().map(|account| (account.side, account.owner)).collect();
         Self {
             facts,
@@ -61,6 +67,7 @@ impl Stats {
             seconds: 0.0,
             turned_away,
             last_commit: 0,
+            on_chain,
         }
     }
 
@@ -150,7 +157,7 @@ impl Stats {
                 "check_worker_hashes": facts.check_worker_hashes,
             },
             "wallet": { "address": self.text(&facts.wallet) },
-            "smartcontract": { "address": self.text(&facts.proxy_contract) },
+            "smartcontract": { "address": self.text(&facts.proxy_contract), "on_chain": self.on_chain.borrow().clone() },
             "proxy_public_key": hex::encode(facts.public_key),
             "root_contract_config": {
                 "version": facts.root.version,

@@ -384,26 +384,13 @@ impl Treasurer {
                 let (wallet, what) = (self.purse.address(), orders.first().map_or("", |order| order.what));
                 tracing::warn!(%wallet, balance = %free.balance, what, "not sent: the wallet needs money, or the chain is not ready for it");
             }
-            self.page.send_replace(self.describe(&view, free.balance));
+            self.page.send_replace(describe(&view, free.balance));
         }
         if !self.closing && view.proxy.data.is_some() {
             self.hear().await?;
         }
         let closed = operator::is_closed(&view);
         Ok(Turn { busy, closed })
-    }
-
-    fn describe(&self, view: &View, balance: Nanoton) -> Value {
-        let data = view.proxy.data.as_ref();
-        json!({
-            "wallet_balance": balance.0,
-            "deployed": data.is_some(),
-            "balance": view.proxy.account.0,
-            "stake": data.map(|data| data.stake.0),
-            "ready_for_withdraw": data.map(|data| data.balance.0),
-            "state": data.map(|data| data.state.code()),
-            "params_version": data.map(|data| data.params.params_version),
-        })
     }
 
     async fn entries(&self) -> Result<Vec<BookEntry>, ChainTrouble> {
@@ -504,6 +491,20 @@ impl Treasurer {
         not_behind("worker", owner, known, paid)?;
         Ok((contract, standing))
     }
+}
+
+/// What the stats page shows.
+fn describe(view: &View, balance: Nanoton) -> Value {
+    let data = view.proxy.data.as_ref();
+    json!({
+        "wallet_balance": balance.0,
+        "deployed": data.is_some(),
+        "balance": view.proxy.account.0,
+        "stake": data.map(|data| data.stake.0),
+        "ready_for_withdraw": data.map(|data| data.balance.0),
+        "state": data.map(|data| data.state.code()),
+        "params_version": data.map(|data| data.params.params_version),
+    })
 }
 
 /// What the deciding task must know of a client's contract.

@@ -10,6 +10,7 @@
 //! - [`programs`]: the program itself: its ready line, its exit codes, its end.
 //! - [`chain`]: the embedded chain: fees, money, its file, requests that make no sense.
 //! - [`chain_client`]: the client of crate `chain` against it, with an endpoint that does wrong.
+//! - [`treasury`]: practice, proxy and gateway with real contracts on the embedded chain.
 //! - [`ton_client`]: an unmodified TonClient and the reference sandbox against it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
@@ -23,4 +24,5 @@ mod practice;
 mod programs;
 mod stage;
 mod ton_client;
+mod treasury;
 mod wrongdoing;

@@ -10,24 +10,31 @@ use serde_json::Value;
 use crate::stage::{KEY, PATIENCE, Worker, chat, network, network_json, post, soon, until};
 
 /// A program that was started; killed when dropped.
-struct Program {
+pub(crate) struct Program {
     child: Child,
-    ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Program {
-    fn start(words: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chrysalis-network"))
+    pub(crate) fn start(words: &[&str]) -> Self {
+        let mut program = Self::spawn(words);
+        let mut line = String::new();
+        BufReader::new(program.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        program.ready = value["ready"].clone();
+        program
+    }
+
+    /// Does not wait until it is ready.
+    pub(crate) fn spawn(words: &[&str]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_chrysalis-network"))
             .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        Self { child, ready: value["ready"].clone() }
+        Self { child, ready: Value::Null }
     }
 
     fn wait(&mut self) -> Option<i32> {
@@ -54,14 +61,14 @@ impl Drop for Program {
 }
 
 /// Runs the program to its end: exit code and standard error.
-fn run(words: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(words: &[&str]) -> (Option<i32>, String) {
     let output =
         Command::new(env!("CARGO_BIN_EXE_chrysalis-network")).args(words).stdin(Stdio::null()).output().unwrap();
     assert!(output.stdout.is_empty(), "{:?}", String::from_utf8_lossy(&output.stdout));
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> String {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -174,7 +181,7 @@ fn practice_ends_with_its_parent_and_on_request() {
     let mut practice = Program::start(&words);
     assert_eq!(practice.ready["role"], "practice");
     let keys: Vec<&String> = practice.ready.as_object().unwrap().keys().collect();
-    assert_eq!(keys.len(), 5, "{keys:?}");
+    assert_eq!(keys.len(), 6, "{keys:?}");
     assert!(Path::new(practice.ready["network_file"].as_str().unwrap()).ends_with("network.json"));
     let mut input = practice.stdin();
     input.write_all(b"what is written does not matter\n").unwrap();

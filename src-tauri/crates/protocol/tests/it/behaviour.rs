@@ -8,3 +8,5 @@ mod of_the_connection;
 mod of_the_proxy;
 /// The worker's session against a proxy written by hand.
 mod of_the_worker;
+/// The core on a chain: who is let in, and for how much.
+mod on_a_chain;

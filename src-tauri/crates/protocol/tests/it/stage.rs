@@ -188,6 +188,8 @@ pub(crate) struct Stage {
     pub(crate) clients: BTreeMap<u64, ClientSeat>,
     pub(crate) raw: BTreeMap<u64, RawSeat>,
     pub(crate) finished: Vec<FinishedJob>,
+    /// Clients whose contracts the core wanted to be looked at.
+    pub(crate) looked_at: Vec<ton::Address>,
     pub(crate) closed: Vec<(u64, Error)>,
     /// Everything that the core heard, in order.
     pub(crate) heard: Vec<(u64, Vec<u8>)>,
@@ -204,10 +206,33 @@ impl Stage {
             clients: BTreeMap::new(),
             raw: BTreeMap::new(),
             finished: Vec::new(),
+            looked_at: Vec::new(),
             closed: Vec::new(),
             heard: Vec::new(),
             next_conn: 0,
         }
+    }
+
+    /// The same, its proxy on a chain.
+    pub(crate) fn on_a_chain(seed: u64, config: proxy::Config) -> Self {
+        let stage = Self::new(seed, config);
+        Self { core: stage.core.asking_a_chain(), ..stage }
+    }
+
+    /// The core is told what the contract of the recorded client holds.
+    pub(crate) fn see(&mut self, sight: proxy::Sight) {
+        let (now, mut out) = (self.now(), Vec::new());
+        self.core.client_seen(&network::address(network::CLIENT_WALLET), sight, now, &mut out);
+        self.core_does(out);
+        self.pump();
+    }
+
+    /// The contract of the recorded client has said this number.
+    pub(crate) fn register(&mut self, nonce: u64) {
+        let mut out = Vec::new();
+        self.core.client_registered(&network::address(network::CLIENT_WALLET), nonce, &mut out);
+        self.core_does(out);
+        self.pump();
     }
 
     pub(crate) fn now(&self) -> Now {
