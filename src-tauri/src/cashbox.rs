@@ -11,11 +11,13 @@ use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
 use chain::{AccountStatus, Chain, Transaction, TransactionId};
 use node::core::payouts::{Claim, Input, Shown, Sight, Terms, Wait, choose};
+use node::earnings::Earnings;
 use node::history::History;
 use node::proceeds::{Proceeds, Standing};
+use node::receipt::prove;
 use node::run::cashier::{self, Cashier, Till};
 use tokio::sync::watch;
-use ton::{Address, Nanoton};
+use ton::{Address, Nanoton, RootConfig};
 use wallet::Seen;
 
 use crate::practice_network::ChainPlace;
@@ -56,6 +58,7 @@ pub(crate) struct Cashbox {
     root_contract: Address,
     terms: Terms,
     history: History,
+    earnings: Earnings,
     /// The last transfer of earlier runs.
     before: Option<u64>,
 }
@@ -72,6 +75,7 @@ impl Cashbox {
         let chain = Arc::new(Toncenter::new(settings).context("the chain's address")?);
         let owner = purse.address();
         let history = History::open(&ledger, unix_ms()).context("the ledger can't be read")?;
+        let earnings = Earnings::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let before = history.last_transfer().context("the ledger can't be read")?;
         let terms = Terms { owner, payer: Some(owner), threshold, reserve };
         let cashier = cashier::start(Till {
@@ -82,7 +86,7 @@ impl Cashbox {
             terms: terms.clone(),
             ledger,
         })?;
-        Ok(Self { cashier, chain, owner, root_contract, terms, history, before })
+        Ok(Self { cashier, chain, owner, root_contract, terms, history, earnings, before })
     }
 
     /// What there is to show.
@@ -224,6 +228,35 @@ impl Cashbox {
             .transfers_since(&self.root_contract, self.before, MOST_TRANSFERS)
             .context("the ledger can't be read")?;
         Ok(Proceeds::of(&transfers, &self.owner, signed, before, after)?)
+    }
+
+    /// How many of the newest payouts are proved by the chain's own data; what refutes one is logged.
+    pub(crate) async fn verified(&self, terms: &RootConfig, newest: u64) -> Result<u64> {
+        let root = &self.root_contract;
+        let mut proved = 0_u64;
+        let (mut left, mut before) = (newest, None);
+        while left > 0 {
+            let limit = u32::try_from(left).unwrap_or(u32::MAX);
+            let page = self.earnings.payouts(root, before, limit).context("the ledger can't be read")?;
+            for payout in &page.payouts {
+                let receipt = &payout.receipt;
+                let claimed =
+                    self.earnings.claimed(root, receipt.lt, &receipt.hash).context("the ledger can't be read")?;
+                let Some(claimed) = claimed else { continue };
+                let verdict = prove(&*self.chain, &claimed, Some(terms)).await;
+                if verdict.is_proved_by_the_chain() {
+                    proved = proved.saturating_add(1);
+                } else {
+                    tracing::error!(?verdict, "a payout of {} is not proved", receipt.value);
+                }
+            }
+            left = left.saturating_sub(page.payouts.len() as u64);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        Ok(proved)
     }
 
     /// Ends. What is on its way is on the disk, and the next run goes on with it.

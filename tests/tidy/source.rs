@@ -14,6 +14,8 @@ fn pure_code_never_touches_the_world() {
         "protocol/src",
         "link/src",
         "node/src/core",
+        "node/src/movements",
+        "node/src/receipt",
         "chain/src/machine",
         "chain/src/getter",
         "chain/src/transaction",

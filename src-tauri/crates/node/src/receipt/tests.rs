@@ -172,6 +172,8 @@ fn a_payout_of_a_ledger_that_was_lost_is_proved_by_the_chain_alone() {
     claimed.proxy_key = None;
     claimed.counted = None;
     assert_eq!(proofs(&claimed, &facts), [(Check::Counted, Proof::Unknown)]);
+    assert!(verify(&claimed, Some(&terms()), &facts).is_proved_by_the_chain());
+    assert!(!verify(&claimed, None, &facts).is_proved_by_the_chain());
 }
 
 /// Breaks one thing, and says which checks notice.
