@@ -9,6 +9,7 @@
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
+//! - [`wallet_commands`]: the owner's wallet without a window.
 
 // Without this, Windows shows a console behind the window. What the command line prints reaches a pipe or a file all the same, and the
 // terminal by `sandbox::reach_terminal`.
@@ -27,6 +28,7 @@ mod purse;
 mod report;
 mod tray;
 mod view;
+mod wallet_commands;
 mod window;
 mod wire;
 
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),
         },
     );

@@ -8,6 +8,7 @@
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`money`]: payouts on the embedded chain.
+//! - [`wallet`]: the owner's wallet at the command line.
 //! - [`commands`]: wrong input at the command line.
 //! - [`streams`]: what an OpenAI client sees.
 //! - [`open`]: a network of two programs, for the tests that practice is too simple for.
@@ -29,4 +30,5 @@ mod processes;
 mod streams;
 mod trouble;
 mod tuning;
+mod wallet;
 mod wrongdoing;

@@ -215,7 +215,8 @@ impl Loop {
                 });
             }
             Effect::Emulate { id, outgoing, seqno, valid_until, .. } => answer(answers, async move {
-                let forecast = forecast(&till, &outgoing, seqno, valid_until).await;
+                let forecast =
+                    forecast(&*till.chain, &till.wallet, &till.terms.owner, &outgoing, seqno, valid_until).await;
                 Input::Emulated { id, forecast }
             }),
             Effect::Sign { id, outgoing, seqno, valid_until } => answer(answers, async move {
@@ -321,11 +322,20 @@ fn external(
     Ok((message.to_cell().map_err(|error| error.to_string())?, hash))
 }
 
-async fn forecast(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Result<Forecast, String> {
+/// What a wallet's transfer would do, tried on a copy of the chain under its present configuration; nothing is signed or sent. Income is
+/// what contracts would pay to this owner. `Err`: it can't be tried, in words for the owner.
+pub async fn forecast(
+    chain: &dyn Chain,
+    wallet: &WalletContract,
+    owner: &Address,
+    outgoing: &Outgoing,
+    seqno: u32,
+    valid_until: u32,
+) -> Result<Forecast, String> {
     let unsigned = unsigned(outgoing, seqno, valid_until)?;
-    let (message, _) = external(&till.wallet, &unsigned, &[0; 64], seqno)?;
-    let tried = till.chain.emulate_unsigned(&message).await.map_err(|error| error.to_string())?;
-    let payer = till.wallet.address();
+    let (message, _) = external(wallet, &unsigned, &[0; 64], seqno)?;
+    let tried = chain.emulate_unsigned(&message).await.map_err(|error| error.to_string())?;
+    let payer = wallet.address();
     let failure = if let Some(unseen) = tried.unresolved.first() {
         Some(format!("it is not known what {} would do", unseen.destination))
     } else {
@@ -336,7 +346,7 @@ async fn forecast(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32
         .hops
         .iter()
         .filter_map(|hop| receipt(&hop.transaction))
-        .filter(|receipt| receipt.is_payout && receipt.to == till.terms.owner)
+        .filter(|receipt| receipt.is_payout && receipt.to == *owner)
         .map(|receipt| receipt.value.0)
         .fold(0, u64::saturating_add);
     let fees = tried.all_fees().ok_or("its fees are no amount")?;
