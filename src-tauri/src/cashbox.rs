@@ -1,29 +1,34 @@
 //! The money side of a session: the chain's client, the open wallet and the cashier, together with what they work on.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::Transfer;
+use accounting::{Forecast, Outgoing, Transfer};
 use anyhow::{Context as _, Result};
-use chain::Chain;
 use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
-use node::core::payouts::{Input, Shown, Terms};
+use chain::{AccountStatus, Chain, Transaction, TransactionId};
+use node::core::payouts::{Claim, Input, Shown, Sight, Terms, Wait, choose};
 use node::history::History;
 use node::proceeds::{Proceeds, Standing};
 use node::run::cashier::{self, Cashier, Till};
 use tokio::sync::watch;
 use ton::{Address, Nanoton};
+use wallet::Seen;
 
 use crate::practice_network::ChainPlace;
 use crate::provider::unix_ms;
 use crate::purse::Purse;
+use crate::view::Refusal;
 
 /// Requests to a chain on this machine: as many as it likes.
 const LOCAL_RATE: (u32, Duration) = (1_000, Duration::from_millis(1));
 /// Pause before such a chain is asked again.
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
+/// A transfer that is only tried is good for so many seconds.
+const TRIED_SECONDS: u32 = 120;
 /// Most transfers of a run that are added up.
 const MOST_TRANSFERS: usize = 100_000;
 
@@ -49,6 +54,7 @@ pub(crate) struct Cashbox {
     chain: Arc<Toncenter>,
     owner: Address,
     root_contract: Address,
+    terms: Terms,
     history: History,
     /// The last transfer of earlier runs.
     before: Option<u64>,
@@ -67,20 +73,107 @@ impl Cashbox {
         let owner = purse.address();
         let history = History::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let before = history.last_transfer().context("the ledger can't be read")?;
+        let terms = Terms { owner, payer: Some(owner), threshold, reserve };
         let cashier = cashier::start(Till {
             chain: Arc::clone(&chain) as Arc<dyn Chain>,
             wallet: purse.contract(),
             signer: purse,
             root_contract,
-            terms: Terms { owner, payer: Some(owner), threshold, reserve },
+            terms: terms.clone(),
             ledger,
         })?;
-        Ok(Self { cashier, chain, owner, root_contract, history, before })
+        Ok(Self { cashier, chain, owner, root_contract, terms, history, before })
     }
 
     /// What there is to show.
     pub(crate) fn shown(&self) -> watch::Receiver<Shown> {
         self.cashier.shown()
+    }
+
+    /// Tells the cashier something.
+    pub(crate) async fn tell(&self, input: Input) {
+        self.cashier.tell(input).await;
+    }
+
+    /// What it began with.
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms.clone()
+    }
+
+    /// The network.
+    pub(crate) fn root_contract(&self) -> Address {
+        self.root_contract
+    }
+
+    /// The chain.
+    pub(crate) fn chain(&self) -> &dyn Chain {
+        &*self.chain
+    }
+
+    /// What an account has now.
+    pub(crate) async fn balance(&self, address: Address) -> Result<Nanoton> {
+        Ok(self.chain.account(address).await.context("the chain")?.balance)
+    }
+
+    /// What the chain says of an address that money may go to.
+    pub(crate) async fn seen(&self, address: Address) -> Seen {
+        match self.chain.account(address).await.map(|account| account.status) {
+            Ok(AccountStatus::Active) => Seen::Active,
+            Ok(_) => Seen::Uninitialised,
+            Err(_) => Seen::No,
+        }
+    }
+
+    /// Some of an account's history, the newest first.
+    pub(crate) async fn transactions(
+        &self,
+        address: Address,
+        from: Option<TransactionId>,
+        limit: u32,
+    ) -> Result<Vec<Transaction>> {
+        self.chain.transactions(address, from, limit).await.context("the chain")
+    }
+
+    /// Every contract that speaks for the network. Waits for the disk.
+    pub(crate) fn contracts(&self) -> Result<BTreeSet<Address>> {
+        let known = self.history.cashable(&self.root_contract).context("the ledger can't be read")?;
+        Ok(known.into_iter().flat_map(|best| [best.worker_contract, best.proxy_contract]).collect())
+    }
+
+    /// What a transfer would do. `Err`: it can't be tried, in words for the owner.
+    pub(crate) async fn forecast(&self, purse: &Purse, outgoing: Outgoing) -> Result<Forecast, String> {
+        let sight =
+            cashier::look(&*self.chain, purse.address(), Vec::new()).await.map_err(|error| error.to_string())?;
+        self.tried(purse, &outgoing, &sight).await
+    }
+
+    /// What fetching now would bring from the contract that owes most.
+    pub(crate) async fn forecast_payout(&self, purse: &Purse) -> Result<Forecast, Refusal> {
+        let failed = |why: String| Refusal::Failed { why };
+        let best = tokio::task::block_in_place(|| self.history.cashable(&self.root_contract));
+        let claims: Vec<Claim> = best
+            .map_err(|error| failed(error.to_string()))?
+            .into_iter()
+            .filter_map(|best| cashier::claim(best, purse.address()))
+            .collect();
+        let contracts = claims.iter().map(|claim| claim.worker_contract).collect();
+        let asked = cashier::look(&*self.chain, purse.address(), contracts).await;
+        let sight = asked.map_err(|error| Refusal::ChainFails { why: error.to_string() })?;
+        let claim = choose(claims.iter(), &sight, &self.terms, true).map_err(|wait| match wait {
+            Some(Wait::Fees { balance, needed }) => {
+                Refusal::NotEnough { have: balance.0.to_string(), need: needed.0.to_string() }
+            }
+            Some(Wait::NoWallet) => Refusal::NoWallet,
+            Some(Wait::Threshold { .. }) | None => Refusal::Nothing,
+        })?;
+        let (_, outgoing) = claim.payout(&sight);
+        self.tried(purse, &outgoing, &sight).await.map_err(|why| Refusal::ChainFails { why })
+    }
+
+    async fn tried(&self, purse: &Purse, outgoing: &Outgoing, sight: &Sight) -> Result<Forecast, String> {
+        let valid_until = sight.unix.saturating_add(TRIED_SECONDS);
+        let seqno = sight.payer.next_seqno();
+        cashier::forecast(&*self.chain, &purse.contract(), &self.owner, outgoing, seqno, valid_until).await
     }
 
     /// Proxies have signed more.

@@ -8,6 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use node::{BackendKind, EvidenceKind, PeerPolicy};
 
+use crate::earnings::{EarningsArguments, ExportArguments};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  did what it was asked, or ended because it was asked to (Ctrl-C, SIGTERM)
@@ -38,7 +40,7 @@ impl Cli {
             None => Some(&self.app.device),
             Some(Command::Practice(arguments)) => Some(&arguments.device),
             Some(Command::Headless(arguments)) => Some(&arguments.device),
-            Some(Command::Detect(_) | Command::Window { .. }) => None,
+            Some(Command::Detect(_) | Command::Earnings(_) | Command::Export(_) | Command::Window { .. }) => None,
         };
         match device.and_then(DeviceArguments::contradiction) {
             Some(text) => Err(Self::command().error(ErrorKind::ArgumentConflict, text)),
@@ -58,6 +60,12 @@ pub(crate) enum Command {
     /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
     #[command(after_help = EXIT_CODES)]
     Detect(DetectArguments),
+    /// Say how far what was earned has come; reads the ledger, also while the app is at work
+    #[command(after_help = EXIT_CODES)]
+    Earnings(EarningsArguments),
+    /// Write payouts and fees as a table, for taxes and for yourself; a record, not tax advice
+    #[command(after_help = EXIT_CODES)]
+    Export(ExportArguments),
     /// The window's own process; started by the app
     #[command(hide = true)]
     Window {

@@ -4,6 +4,7 @@
 //! - [`app`]: the process in the tray; [`tray`] its icon, [`window`] the process with the page, [`wire`] what the two say, [`view`]
 //!   what the page shows, [`cards`] the devices.
 //! - [`detect`]: what this machine and its cards are.
+//! - [`earnings`]: what was earned, and tables of it.
 //! - [`headless`]: serve an open network without a window.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
@@ -19,6 +20,7 @@ mod cards;
 mod cashbox;
 mod cli;
 mod detect;
+mod earnings;
 mod headless;
 mod practice;
 mod practice_network;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         |runtime| match cli.command {
             None => runtime.block_on(app::run(cli.app)),
             Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
+            Some(cli::Command::Earnings(arguments)) => earnings::earnings(&arguments),
+            Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
             Some(cli::Command::Window { data }) => window::run(&data),

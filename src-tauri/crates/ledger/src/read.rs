@@ -251,7 +251,7 @@ impl Ledger {
     }
 }
 
-fn payment(row: &Row<'_>) -> rusqlite::Result<PaymentEntry> {
+pub(crate) fn payment(row: &Row<'_>) -> rusqlite::Result<PaymentEntry> {
     Ok(PaymentEntry {
         session: SessionId(row.get("session")?),
         nanoton: Nanoton(row.get("nanoton")?),
