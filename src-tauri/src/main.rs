@@ -8,6 +8,7 @@
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
+//! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
 
 // Without this, Windows shows a console behind the window. What the command line prints reaches a pipe or a file all the same, and the
 // terminal by `sandbox::reach_terminal`.
@@ -15,12 +16,14 @@
 
 mod app;
 mod cards;
+mod cashbox;
 mod cli;
 mod detect;
 mod headless;
 mod practice;
 mod practice_network;
 mod provider;
+mod purse;
 mod report;
 mod tray;
 mod view;

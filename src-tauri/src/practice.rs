@@ -2,25 +2,28 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounting::ModelName;
+use accounting::practice::{PRACTICE_RESERVE, PRACTICE_THRESHOLD};
 use anyhow::{Context as _, Result, bail};
 use node::core::Target;
 use node::folder::Folder;
 use node::model_file::ModelFile;
+use node::proceeds::{Proceeds, Standing};
 use node::run::Node;
 use node::snapshot::Snapshot;
 use node::{EvidenceKind, PeerPolicy};
-use ton::{Address, AddressText, RootConfig};
+use ton::{AddressText, RootConfig};
 
+use crate::cashbox::{self, Cashbox};
 use crate::cli::PracticeArguments;
 use crate::practice_network::PracticeNetwork;
 use crate::provider::{Asked, Service, check};
+use crate::purse::Purse;
 use crate::report;
 
-/// Practice money goes to nobody's account: there is no key to this address, and no chain that knows it.
-pub(crate) const PRACTICE_OWNER: Address = Address { workchain: 0, hash: *b"chrysalis practice owner, no key" };
 /// The practice model's file, where `cargo xtask model` keeps it.
 const PRACTICE_MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 /// Names the folder in which models are kept, instead of the user's cache folder.
@@ -31,6 +34,8 @@ pub(crate) const MAX_ACTIVE: u32 = 8;
 pub(crate) const REDIAL: Duration = Duration::from_secs(1);
 /// How long running answers and the last signed payment may take at the end.
 const ENDING_PATIENCE: Duration = Duration::from_mins(3);
+/// How long the last payout may take.
+const PAYOUT_PATIENCE: Duration = Duration::from_mins(2);
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
@@ -51,8 +56,11 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     let served_as = name_of(&path, &model)?;
     let say = |text: &str| say(arguments.json, text);
     say("Practice: simulated customers and practice prices, all on this machine. The money is worth nothing.")?;
+    let data = folder.path().to_owned();
+    let purse = Arc::new(tokio::task::spawn_blocking(move || Purse::of_practice(&data)).await??);
+    let place = folder.path().join("network");
     let mut network =
-        PracticeNetwork::start(&folder.path().join("network"), &served_as, arguments.customers, arguments.seed).await?;
+        PracticeNetwork::start(&place, &served_as, purse.address(), arguments.customers, arguments.seed).await?;
     let service = Service {
         ledger: folder.ledger(),
         network: network.file(),
@@ -60,7 +68,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         model,
         served_as: served_as.clone(),
         test_claim: false,
-        owner: AddressText { address: PRACTICE_OWNER, bounceable: false, testnet: false },
+        owner: AddressText { address: purse.address(), bounceable: false, testnet: false },
         coefficient: 1000,
         max_active: MAX_ACTIVE,
         proxy_connections: 1,
@@ -70,11 +78,44 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         device: &arguments.device,
     };
     let (node, root) = service.start()?;
-    let outcome = serve(&node, &root, &arguments, &mut network, &mut asked).await;
+    let root_contract = root.root_contract.context("the practice network names no root contract")?;
+    let cashbox = Cashbox::open(cashbox::Wanted {
+        chain: network.chain().clone(),
+        purse,
+        root_contract,
+        ledger: folder.ledger(),
+        threshold: Some(PRACTICE_THRESHOLD),
+        reserve: PRACTICE_RESERVE,
+    })?;
+    let before = cashbox.standing().await;
+    let outcome = serve(&node, &root, &arguments, &mut network, &cashbox, &mut asked).await;
     let last = node.stop().await;
+    let money = match &outcome {
+        Ok(Ended::Paid) => Some(collect(&cashbox, &last, before, arguments.json).await),
+        Ok(Ended::AtOnce) | Err(_) => None,
+    };
+    cashbox.stop().await;
     network.stop().await;
     outcome?;
-    finish(&last, &root, &arguments, &served_as, &folder.ledger())
+    finish(&last, money, &root, &arguments, &served_as, &folder.ledger())
+}
+
+/// How it came to an end.
+enum Ended {
+    /// Everything is answered and signed for.
+    Paid,
+    /// The owner did not want to wait.
+    AtOnce,
+}
+
+/// Brings what is signed into the wallet, and says what came of it.
+async fn collect(cashbox: &Cashbox, last: &Snapshot, before: Result<Standing>, json: bool) -> Result<Proceeds> {
+    let before = before?;
+    say(json, "Fetching what is signed from the practice chain.")?;
+    cashbox.take_all(PAYOUT_PATIENCE).await?;
+    let after = cashbox.standing().await?;
+    let signed = last.signed_nanoton.context("it is not known what was signed")?;
+    cashbox.proceeds(signed, before, after)
 }
 
 /// Until enough is answered and paid, or the owner has enough.
@@ -83,23 +124,29 @@ async fn serve(
     root: &RootConfig,
     arguments: &PracticeArguments,
     network: &mut PracticeNetwork,
+    cashbox: &Cashbox,
     asked: &mut Asked,
-) -> Result<()> {
+) -> Result<Ended> {
     let begin = Instant::now();
     let mut snapshots = node.snapshots();
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ending: Option<Instant> = None;
     let mut printed = String::new();
+    let mut signed = 0;
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         check(&snapshot)?;
+        if snapshot.signed_tokens != signed {
+            signed = snapshot.signed_tokens;
+            cashbox.payments_came().await;
+        }
         match ending {
             None if arguments.jobs.is_some_and(|jobs| snapshot.totals.answered >= jobs) => {
                 ending = Some(Instant::now());
                 node.want(Target::Drain).await;
             }
-            Some(_) if snapshot.active == 0 && report::is_covered(&snapshot, root) => return Ok(()),
+            Some(_) if snapshot.active == 0 && report::is_covered(&snapshot, root) => return Ok(Ended::Paid),
             Some(since) if since.elapsed() > ENDING_PATIENCE => {
                 bail!(
                     "signed payments do not cover the answers within {} s of the last one",
@@ -111,7 +158,7 @@ async fn serve(
         tokio::select! {
             () = asked.wait() => {
                 if ending.replace(Instant::now()).is_some() {
-                    return Ok(());
+                    return Ok(Ended::AtOnce);
                 }
                 say(arguments.json, "Ending: running answers are finished and paid first. Press Ctrl-C again to end at once.")?;
                 node.want(Target::Drain).await;
@@ -133,6 +180,7 @@ async fn serve(
 
 fn finish(
     last: &Snapshot,
+    money: Option<Result<Proceeds>>,
     root: &RootConfig,
     arguments: &PracticeArguments,
     served_as: &ModelName,
@@ -148,9 +196,17 @@ fn finish(
             ledger.display()
         ),
     )?;
+    let (proceeds, trouble) = match money {
+        Some(Ok(proceeds)) => (Some(proceeds), proceeds.check().err().map(anyhow::Error::from)),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    if let Some(proceeds) = &proceeds {
+        say(arguments.json, &report::proceeds(proceeds))?;
+    }
     if arguments.json {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", report::json(last, served_as, ledger))?;
+        writeln!(out, "{}", report::json(last, proceeds.as_ref(), served_as, ledger))?;
         out.flush()?;
     }
     if !report::is_covered(last, root) {
@@ -160,7 +216,10 @@ fn finish(
              which it does when practice begins again"
         );
     }
-    Ok(())
+    match trouble {
+        Some(error) => Err(error.context("not every nanoton is explained")),
+        None => Ok(()),
+    }
 }
 
 /// Standard output belongs to the report, unless that is JSON.

@@ -8,6 +8,7 @@ use accounting::ModelName;
 use anyhow::{Context as _, Result};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
+use ton::Address;
 
 use crate::provider::program;
 
@@ -24,11 +25,27 @@ pub(crate) struct PracticeNetwork {
     /// Kept apart from the child: waiting for that would close it.
     stdin: Option<ChildStdin>,
     file: PathBuf,
+    chain: ChainPlace,
+}
+
+/// Where the practice network's chain answers. Has no `Debug`: whoever knows the token may use its faucet.
+#[derive(Clone)]
+pub(crate) struct ChainPlace {
+    /// The address of its API.
+    pub(crate) endpoint: String,
+    /// What opens it.
+    pub(crate) token: String,
 }
 
 impl PracticeNetwork {
-    /// Starts it and waits until it is ready.
-    pub(crate) async fn start(data: &Path, served_as: &ModelName, customers: u32, seed: u64) -> Result<Self> {
+    /// Starts it and waits until it is ready. `owner` is who is paid: it gives them coins for the fees of a first payout.
+    pub(crate) async fn start(
+        data: &Path,
+        served_as: &ModelName,
+        owner: Address,
+        customers: u32,
+        seed: u64,
+    ) -> Result<Self> {
         let mut command = Command::new(program("chrysalis-network")?);
         // The app has no console there, and a program that brings its own would show it.
         #[cfg(windows)]
@@ -38,6 +55,7 @@ impl PracticeNetwork {
             .arg("--data")
             .arg(data)
             .args(["--model", &served_as.to_string()])
+            .args(["--owner", &owner.to_string()])
             .args(["--customers", &customers.to_string()])
             .args(["--seed", &seed.to_string()])
             .stdin(Stdio::piped())
@@ -56,12 +74,20 @@ impl PracticeNetwork {
             serde_json::from_str(&line).context("the practice network says something unexpected")?;
         let file =
             ready["ready"]["network_file"].as_str().context("the practice network names no network file")?.into();
-        Ok(Self { child, stdin, file })
+        let said = |name: &str| ready["ready"]["chain"][name].as_str().map(str::to_owned);
+        let place = said("endpoint").zip(said("token"));
+        let (endpoint, token) = place.context("the practice network names no chain")?;
+        Ok(Self { child, stdin, file, chain: ChainPlace { endpoint, token } })
     }
 
     /// The network file for apps that want to work here.
     pub(crate) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Where its chain answers.
+    pub(crate) fn chain(&self) -> &ChainPlace {
+        &self.chain
     }
 
     /// Completes when it ended by itself.

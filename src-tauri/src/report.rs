@@ -7,6 +7,7 @@ use accounting::ModelName;
 use node::Trial;
 use node::core::Trying;
 use node::core::workers::WorkerState;
+use node::proceeds::Proceeds;
 use node::snapshot::Snapshot;
 use serde_json::{Value, json};
 use ton::{Nanoton, RootConfig};
@@ -23,7 +24,7 @@ pub(crate) fn is_covered(snapshot: &Snapshot, root: &RootConfig) -> bool {
 }
 
 /// The last line of `practice --json`. Amounts and counts are integers; what is unknown is null.
-pub(crate) fn json(snapshot: &Snapshot, served_as: &ModelName, ledger: &Path) -> Value {
+pub(crate) fn json(snapshot: &Snapshot, proceeds: Option<&Proceeds>, served_as: &ModelName, ledger: &Path) -> Value {
     let model = snapshot.model.as_ref();
     json!({
         "jobs": snapshot.totals.answered,
@@ -37,7 +38,23 @@ pub(crate) fn json(snapshot: &Snapshot, served_as: &ModelName, ledger: &Path) ->
         "adapter": model.and_then(|model| model.adapter.clone()),
         "model": served_as.base,
         "ledger": ledger,
+        "paid_nanoton": proceeds.map(|proceeds| proceeds.paid.0),
+        "payouts": proceeds.map(|proceeds| proceeds.payouts),
+        "fees_nanoton": proceeds.and_then(|proceeds| proceeds.fees).map(|fees| fees.0),
+        "reserve_nanoton": proceeds.map(|proceeds| i128::from(proceeds.after.reserve.0) - i128::from(proceeds.before.reserve.0)),
+        "wallet_before": proceeds.map(|proceeds| proceeds.before.wallet.0),
+        "wallet_after": proceeds.map(|proceeds| proceeds.after.wallet.0),
     })
+}
+
+/// What came into the wallet, in a line. Every amount says what kind it is.
+pub(crate) fn proceeds(proceeds: &Proceeds) -> String {
+    let times = if proceeds.payouts == 1 { "1 payout".to_owned() } else { format!("{} payouts", proceeds.payouts) };
+    let fees = proceeds.fees.map_or_else(|| "unknown".to_owned(), |fees| fees.to_string());
+    format!(
+        "Paid {} in {times}, fees {fees} (both on the practice chain, worth nothing); the wallet had {} and has {}",
+        proceeds.paid, proceeds.before.wallet, proceeds.after.wallet
+    )
 }
 
 /// One line of the live report. Every amount says what kind it is.
@@ -147,7 +164,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_unknown_is_null_and_what_is_counted_is_an_integer() {
         let name = "a.Q8_0@practice:1".parse().unwrap();
-        let json = json(&snapshot(30, Some(Nanoton(7))), &name, Path::new("/a/ledger.sqlite"));
+        let json = json(&snapshot(30, Some(Nanoton(7))), None, &name, Path::new("/a/ledger.sqlite"));
         assert_eq!(json["signed_nanoton"], 7);
         assert!(json["adjusted_tokens"].is_i64() && json["adapter"].is_null() && json["backend"].is_null());
         assert_eq!(json["model"], "a.Q8_0");

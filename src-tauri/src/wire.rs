@@ -1,17 +1,24 @@
 //! What the app and its window's process say to each other: JSON, one message a line, over the window's standard input and output. Both
 //! ends are one program of one build.
+//!
+//! Passwords and words of a wallet cross here, so none of these types can be printed, and the lines are wiped when they are dropped.
 
 use std::io::BufRead;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use crate::view::{ApiError, Card, Event, Home, JobPage, JobQuery, Wish};
+use crate::view::{
+    ApiError, Card, Destination, Done, EarnedChart, Earnings, Event, ExplorerTarget, ExportOrder, Exported, Home,
+    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, Prepared, Protect, Range, ReadWords, Revealed, Secret,
+    SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet, WalletHistory, WalletRules, Wish,
+};
 
 /// Longest line that is read, in bytes.
 const MAX_LINE: u64 = 8 << 20;
 
 /// What the page asks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 pub(crate) enum Question {
     /// The page Home.
     Home,
@@ -21,12 +28,102 @@ pub(crate) enum Question {
     Jobs(JobQuery),
     /// The owner wants something.
     SetWish(Wish),
+    /// About the wallet.
+    Wallet(WalletQuestion),
+    /// About what was earned.
+    Earnings(EarningsQuestion),
     /// The owner wants the app to end.
     Quit,
 }
 
+/// What the page Wallet asks for.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(crate) enum WalletQuestion {
+    /// The page. Answer: `Page`.
+    Page,
+    /// What moved. Answer: `History`.
+    History(PageQuery),
+    /// What is to be known about an address, as it was typed. Answer: `Destination`.
+    CheckDestination(String),
+    /// Try a transfer on a copy of the chain. It replaces the draft before it. Answer: `Prepared`.
+    PrepareSend(SendOrder),
+    /// The owner's word for a draft. Answer: `Sent`.
+    ConfirmSend {
+        /// Which.
+        draft: String,
+        /// Where the draft needs it.
+        password: Option<Secret>,
+    },
+    /// Make a wallet with new words and save it. Answer: `Done`.
+    Create(Protect),
+    /// Show the words of the saved wallet. Answer: `Revealed`.
+    Reveal {
+        /// Where the wallet has one.
+        password: Option<Secret>,
+    },
+    /// The words at the places that the last `Reveal` named. Answer: `Done`; from then on they count as written down.
+    Quiz(Vec<Secret>),
+    /// What words of another wallet mean. Nothing is saved. Answer: `ReadWords`.
+    ReadWords(Secret),
+    /// Save one of those that `ReadWords` found. Answer: `Done`.
+    SaveWords {
+        /// What was read.
+        draft: String,
+        /// Number of the candidate.
+        candidate: u32,
+        /// How to keep it.
+        protect: Protect,
+    },
+    /// Forget what `ReadWords` read. Answer: `Done`.
+    ForgetWords,
+    /// Let payouts go to this address. Where there is no wallet it is watched. Answer: `PayoutSet`.
+    SetPayoutAddress(String),
+    /// Take a waiting change back. Answer: `Done`.
+    KeepPayoutAddress,
+    /// Open the wallet. Answer: `Done`.
+    Unlock {
+        /// Where the wallet has one.
+        password: Option<Secret>,
+    },
+    /// Close it. Answer: `Done`.
+    Lock,
+    /// Delete the wallet of this address (any spelling of `AddressForms`), or stop to watch it. Answer: `Done`.
+    Delete(String),
+    /// Move a wallet's file that does not open out of the way. Answer: `SetAside`.
+    SetAside,
+    /// Other rules. Answer: `Done`.
+    SetRules(WalletRules),
+    /// Not now. Answer: `Done`.
+    DismissReminder,
+    /// Send all that is in the fee wallet to the payout address. Answer: `Sent`.
+    TakeRestBack,
+    /// Open a site in the owner's browser. Answer: `Done`.
+    ShowOnExplorer(ExplorerTarget),
+}
+
+/// What the page Earnings asks for.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(crate) enum EarningsQuestion {
+    /// The page. Answer: `Page`.
+    Page,
+    /// The chart. Answer: `Chart`.
+    Chart(Range),
+    /// The payouts. Answer: `Payouts`.
+    Payouts(PageQuery),
+    /// Compute everything about a payout anew. Answer: `Verification`.
+    Verify(String),
+    /// Try to fetch what is signed, on a copy of the chain. Answer: `TakeForecast`.
+    ForecastTake,
+    /// Fetch what is signed now. Answer: `Sent`.
+    TakeNow,
+    /// From how much on it is fetched by itself, nanotons; none: only when asked. Answer: `Done`.
+    SetThreshold(Option<String>),
+    /// Write a file. Answer: `Exported`.
+    Export(ExportOrder),
+}
+
 /// What it gets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// The page Home.
     Home(Box<Home>),
@@ -34,12 +131,62 @@ pub(crate) enum Answer {
     Cards(Vec<Card>),
     /// Some jobs.
     Jobs(JobPage),
+    /// About the wallet.
+    Wallet(WalletAnswer),
+    /// About what was earned.
+    Earnings(EarningsAnswer),
     /// It was heard.
     Done,
 }
 
+/// What the page Wallet gets.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(crate) enum WalletAnswer {
+    /// The page.
+    Page(Box<Wallet>),
+    /// What moved.
+    History(WalletHistory),
+    /// What is to be known about an address.
+    Destination(Destination),
+    /// A transfer that was tried.
+    Prepared(Prepared),
+    /// A transfer that is under way.
+    Sent(Sent),
+    /// Something that was done.
+    Done(Done),
+    /// The words.
+    Revealed(Revealed),
+    /// What words mean.
+    ReadWords(ReadWords),
+    /// Another payout address.
+    PayoutSet(PayoutSet),
+    /// A file out of the way.
+    SetAside(SetAside),
+}
+
+/// What the page Earnings gets.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(crate) enum EarningsAnswer {
+    /// The page.
+    Page(Box<Earnings>),
+    /// The chart.
+    Chart(EarnedChart),
+    /// The payouts.
+    Payouts(PayoutPage),
+    /// A payout, proved or not.
+    Verification(Verification),
+    /// What fetching would bring.
+    TakeForecast(TakeForecast),
+    /// A payout that is under way.
+    Sent(Sent),
+    /// Something that was done.
+    Done(Done),
+    /// A file that was written.
+    Exported(Exported),
+}
+
 /// What the window says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToApp {
     /// The page asks.
     Ask {
@@ -51,7 +198,7 @@ pub(crate) enum ToApp {
 }
 
 /// What the app says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToWindow {
     /// Something changed.
     Event(Event),
@@ -68,7 +215,7 @@ pub(crate) enum ToWindow {
 
 /// Reads the next message. `None`: the other end is gone, or does not keep to the form.
 pub(crate) fn read<M: for<'de> Deserialize<'de>>(reader: &mut impl BufRead) -> Option<M> {
-    let mut line = Vec::new();
+    let mut line = Zeroizing::new(Vec::new());
     let length = std::io::Read::take(reader.by_ref(), MAX_LINE).read_until(b'\n', &mut line).ok()?;
     if length == 0 || line.last() != Some(&b'\n') {
         return None;
@@ -77,9 +224,9 @@ pub(crate) fn read<M: for<'de> Deserialize<'de>>(reader: &mut impl BufRead) -> O
 }
 
 /// Writes a message down as a line.
-pub(crate) fn line(message: &impl Serialize) -> Vec<u8> {
+pub(crate) fn line(message: &impl Serialize) -> Zeroizing<Vec<u8>> {
     // Our own types always serialise: they have no maps with keys that are no text.
-    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    let mut line = Zeroizing::new(serde_json::to_vec(message).unwrap_or_default());
     line.push(b'\n');
     line
 }
@@ -100,22 +247,30 @@ mod tests {
             },
             ToWindow::Raise,
         ];
-        let bytes: Vec<u8> = said.iter().flat_map(line).collect();
+        let bytes: Vec<u8> = said.iter().flat_map(|message| line(message).to_vec()).collect();
         let mut reader = bytes.as_slice();
         for message in said {
-            assert_eq!(read::<ToWindow>(&mut reader), Some(message));
+            assert!(read::<ToWindow>(&mut reader) == Some(message));
         }
-        assert_eq!(read::<ToWindow>(&mut reader), None);
+        assert!(read::<ToWindow>(&mut reader).is_none());
         let asked = ToApp::Ask { id: 1, question: Question::SetWish(Wish::Pause { until: Some(5.0) }) };
-        assert_eq!(read::<ToApp>(&mut line(&asked).as_slice()), Some(asked));
+        assert!(read::<ToApp>(&mut line(&asked).as_slice()) == Some(asked));
+        let word = || vec![Secret::new("abandon")];
+        let secret = ToWindow::Answer {
+            id: 9,
+            answer: Ok(Answer::Wallet(WalletAnswer::Revealed(Revealed::Words { words: word(), places: vec![1] }))),
+        };
+        assert!(read::<ToWindow>(&mut line(&secret).as_slice()) == Some(secret));
+        let quiz = ToApp::Ask { id: 2, question: Question::Wallet(WalletQuestion::Quiz(word())) };
+        assert!(read::<ToApp>(&mut line(&quiz).as_slice()) == Some(quiz));
     }
 
     #[test]
     fn garbage_cut_and_endless_lines_end_the_conversation() {
         for bytes in [&b"nonsense\n"[..], b"{\"Ask\":{\"id\":1", b"\xff\xfe\n", b"\n"] {
-            assert_eq!(read::<ToApp>(&mut &*bytes), None);
+            assert!(read::<ToApp>(&mut &*bytes).is_none());
         }
         let endless = vec![b'['; MAX_LINE as usize + 10];
-        assert_eq!(read::<ToApp>(&mut endless.as_slice()), None);
+        assert!(read::<ToApp>(&mut endless.as_slice()).is_none());
     }
 }

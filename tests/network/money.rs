@@ -10,10 +10,10 @@ use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
 use chain::{AccountStatus, Chain};
 use ed25519_dalek::{Signer as _, SigningKey};
-use ledger::Ledger;
+use ledger::{Ledger, Multipliers, NewSession, Payment, ProxyEntry};
 use network::chain::Running;
 use network::contracts::Codes;
-use node::core::payouts::{Claim, Input, Shown, Terms};
+use node::core::payouts::{Shown, Terms};
 use node::run::cashier::{self, Cashier, Signer, Till};
 use ton::cocoon::{Body, ClientData, ProxyData, WorkerData};
 use ton::{
@@ -167,7 +167,8 @@ async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut
 }
 
 impl Scene {
-    fn claim(&self, tokens: u64) -> Claim {
+    /// What the app does when a proxy has signed: the proxy and its payment are in the ledger.
+    fn signs(&self, folder: &Path, tokens: u64) {
         let unsigned = UnsignedPayment {
             kind: PaymentKind::Worker,
             query_id: tokens,
@@ -175,12 +176,42 @@ impl Scene {
             target: self.worker,
             excess: Address { workchain: 0, hash: [5; 32] },
         };
-        let payment = unsigned.sign(&self.proxy_key).to_boc();
-        let init = boc::encode(&self.worker_init.to_cell().unwrap()).unwrap();
-        Claim::of_payment(&payment, self.proxy, Nanoton(FEE), self.owner.address(), init).unwrap()
+        let mut ledger = Ledger::open(&folder.join("ledger.sqlite"), 0).unwrap();
+        let session = NewSession {
+            started_unix_ms: 0,
+            root_contract: ROOT,
+            params_version: 1,
+            fee_per_token: Nanoton(FEE),
+            served_as: "a/model@commit:hash",
+            multipliers: Multipliers { prompt: 10_000, cached: 10_000, completion: 10_000, reasoning: 10_000 },
+            pays_nothing: false,
+        };
+        let session = ledger.begin_session(&session).unwrap();
+        let public_key = self.proxy_key.verifying_key().to_bytes();
+        ledger
+            .record_proxy(&ProxyEntry {
+                endpoint: "127.0.0.1:1".parse().unwrap(),
+                root_contract: ROOT,
+                params_version: 1,
+                public_key,
+                proxy_contract: self.proxy,
+                worker_contract: self.worker,
+                fee_per_token: Nanoton(FEE),
+                state_init: Some(boc::encode(&self.worker_init.to_cell().unwrap()).unwrap()),
+                seen_unix_ms: 0,
+            })
+            .unwrap();
+        let payment = Payment {
+            worker_contract: self.worker,
+            proxy_key: public_key,
+            tokens,
+            received_unix_ms: 0,
+            boc: unsigned.sign(&self.proxy_key).to_boc(),
+        };
+        ledger.record_payment(session, &payment).unwrap();
     }
 
-    fn cashier(&self, folder: &Path, claims: Vec<Claim>) -> Cashier {
+    fn cashier(&self, folder: &Path) -> Cashier {
         let owner = self.owner.address();
         cashier::start(Till {
             chain: Arc::clone(&self.client) as Arc<dyn Chain>,
@@ -189,7 +220,6 @@ impl Scene {
             root_contract: ROOT,
             terms: Terms { owner, payer: Some(owner), threshold: Some(Nanoton(COIN)), reserve: Nanoton(50_000_000) },
             ledger: folder.join("ledger.sqlite"),
-            claims,
         })
         .unwrap()
     }
@@ -216,9 +246,11 @@ async fn what_a_proxy_signed_comes_into_the_owners_wallet_to_the_nanoton() {
     let stage = stage(folder.path()).await;
     let before = stage.balance().await;
     let (first, second) = (300_000_000, 400_000_000);
-    let cashier = stage.cashier(folder.path(), vec![stage.claim(first)]);
+    stage.signs(folder.path(), first);
+    let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
-    cashier.tell(Input::Signed(Box::new(stage.claim(second)))).await;
+    stage.signs(folder.path(), second);
+    cashier.payments_came().await;
     soon("the second payout", || async { (rows(folder.path()).len() == 2).then_some(()) }).await;
     settled(&cashier).await;
     cashier.stop().await;
@@ -252,14 +284,14 @@ const STORAGE: u64 = 1_000;
 async fn a_cashier_that_is_stopped_at_any_moment_pays_once() {
     let folder = tempfile::tempdir().unwrap();
     let stage = stage(folder.path()).await;
-    let claim = stage.claim(200_000_000);
+    stage.signs(folder.path(), 200_000_000);
     // Ever a little later: before the look, after the plan, after the signature, after the sending, after the landing.
     for pause in [0, 5, 10, 20, 30, 40, 60, 80, 120, 200, 400, 800] {
-        let cashier = stage.cashier(folder.path(), vec![claim.clone()]);
+        let cashier = stage.cashier(folder.path());
         tokio::time::sleep(Duration::from_millis(pause)).await;
         cashier.stop().await;
     }
-    let cashier = stage.cashier(folder.path(), vec![claim]);
+    let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
     cashier.stop().await;
     let history = stage.client.transactions(stage.owner.address(), None, 100).await.unwrap();
@@ -286,7 +318,8 @@ async fn an_endpoint_that_loses_doubles_and_delays_leads_to_one_payout() {
         .set_faults(&["lost_answer:sendBoc:1", "duplicate:sendBoc:2", "behind=2:getAddressInformation:6"])
         .await
         .unwrap();
-    let cashier = stage.cashier(folder.path(), vec![stage.claim(100_000_000)]);
+    stage.signs(folder.path(), 100_000_000);
+    let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
     cashier.stop().await;
     let rows = rows(folder.path());

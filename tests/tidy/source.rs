@@ -179,7 +179,7 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     // The owner's words, keys and password.
     ("wallet/src/words.rs", &["Words"]),
     ("wallet/src/key.rs", &["Key", "Wallet"]),
-    ("wallet/src/keychain.rs", &["WrappingKey"]),
+    ("wallet/src/keychain/mod.rs", &["WrappingKey"]),
     ("wallet/src/password.rs", &["Password"]),
     ("wallet/src/vault.rs", &["Save"]),
     // An endpoint's key.

@@ -2,6 +2,7 @@ import './locale';
 import './theme/tokens.css';
 import './theme/parts.css';
 import './theme/window.css';
+import './theme/money.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 import { connect } from './ipc/client';

@@ -20,7 +20,60 @@ const narrow = { width: 360, height: 740 };
 
 const home = (scene) => ({ scene, page: 'home' });
 const jobs = (scene, pick = true) => ({ scene, page: 'jobs', pick });
+const earnings = (scene, does) => ({ scene, page: 'earnings', does });
+const wallet = (scene, does) => ({ scene, page: 'wallet', does });
+const FRIEND = 'UQDyibNJwwW_94zrdABK4bxTrWseZiaszywJH3Iu2OM52FL0';
+const LOOKALIKE = 'UQDyibZ8r1tLqUeQ0cXy6PnDg7mVwKsAo3JHfTRb9OM52FL0';
+const press = (name) => (page) => page.getByRole('button', { name, exact: true }).first().click();
+const all = (...steps) => async (page) => {
+  for (const step of steps) await step(page);
+};
+const fill = (label, text) => (page) => page.getByLabel(label, { exact: true }).fill(text);
+const toAmount = all(press('Send'), fill('Send to', FRIEND), press('Continue'));
+const toReview = all(toAmount, fill('Amount', '5'), press('Review'));
+const WORDS = 'ribbon candle orbit maple velvet anchor pepper tunnel garden silver crater window';
+const MONEY = [
+  { name: 'earnings-open', ...earnings('open') },
+  { name: 'wallet-open', ...wallet('open') },
+  { name: 'wallet-none', ...wallet('wallet_none') },
+  { name: 'wallet-long', ...wallet('wallet_long') },
+  { name: 'wallet-review', ...wallet('open', toReview) },
+  { name: 'wallet-words', ...wallet('open', all(press('Show the words'), (page) => page.getByRole('dialog').getByRole('button', { name: 'Show the words' }).click())) },
+  ...[
+    ['earnings-practice', earnings('practice')],
+    ['earnings-empty', earnings('empty')],
+    ['earnings-unknown', earnings('unknown')],
+    ['earnings-flight', earnings('wallet_flight')],
+    ['earnings-gone', earnings('gone')],
+    ['earnings-week', earnings('open', (page) => page.getByLabel('7 days').check({ force: true }))],
+    ['earnings-tip', earnings('open', (page) => page.locator('.plot').hover({ position: { x: 200, y: 60 } }))],
+    ['earnings-take', earnings('open', press('Take it now'))],
+    ['earnings-threshold', earnings('open', press('Change'))],
+    ['earnings-files', earnings('open', press('Statement and tax file'))],
+    ['earnings-written', earnings('open', all(press('Statement and tax file'), press('Write the file')))],
+    ['wallet-empty', wallet('empty')],
+    ['wallet-unknown', wallet('unknown')],
+    ['wallet-no-keychain', wallet('wallet_no_keychain')],
+    ['wallet-locked', wallet('wallet_locked')],
+    ['wallet-key-gone', wallet('wallet_key_gone')],
+    ['wallet-damaged', wallet('wallet_damaged')],
+    ['wallet-flight', wallet('wallet_flight')],
+    ['wallet-gone', wallet('gone')],
+    ['wallet-send', wallet('open', all(press('Send'), fill('Send to', LOOKALIKE), press('Continue')))],
+    ['wallet-amount', wallet('open', all(toAmount, fill('Amount', '8'), press('Review')))],
+    ['wallet-sent', wallet('open', all(toReview, press('Send 5 TON')))],
+    ['wallet-quiz', wallet('open', all(press('Show the words'), (page) => page.getByRole('dialog').getByRole('button', { name: 'Show the words' }).click(), press('I have written them down')))],
+    ['wallet-create', wallet('wallet_none', all((page) => page.getByRole('button', { name: 'Make a new wallet' }).click(), (page) => page.getByRole('radio', { name: /A file with a password/ }).check()))],
+    ['wallet-import', wallet('wallet_none', all(press('Bring a wallet by its words'), fill('Words', WORDS), press('Read the words')))],
+    ['wallet-wrong-words', wallet('wallet_none', all(press('Bring a wallet by its words'), fill('Words', 'ribbon candle'), press('Read the words')))],
+    ['wallet-pay-to', wallet('open', press('Change payout address'))],
+    ['wallet-rules', wallet('open', press('Lock and limit'))],
+    ['wallet-unlock', wallet('wallet_locked', press('Unlock'))],
+    ['wallet-delete', wallet('wallet_long', press('Delete wallet'))],
+  ].map(([name, picture], i) => ({ name, ...picture, only: ['dark-1120', 'light-1120', 'light-360'][i % 3] })),
+];
 const PICTURES = [
+  ...MONEY,
   ...['practice', 'paused', 'failed', 'open'].map((scene) => ({ name: `home-${scene}`, ...home(scene) })),
   ...['fallback', 'unknown', 'pausing', 'restarting', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
   { name: 'home-menu', ...home('open'), menu: true, only: 'light-1120' },
@@ -38,7 +91,7 @@ function check(what, holds, detail = '') {
   else failures.push(`${what}${detail ? `: ${detail}` : ''}`);
 }
 
-async function open(context, { scene, page: where, pick, menu, address = '' }) {
+async function open(context, { scene, page: where, pick, menu, does, address = '' }) {
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
   page.on('pageerror', (error) => check(`${scene} ${where}`, false, String(error)));
@@ -51,6 +104,11 @@ async function open(context, { scene, page: where, pick, menu, address = '' }) {
     await page.keyboard.press('Alt+2');
     await page.waitForSelector('table.data');
     if (pick) await page.locator('.open-job').nth(2).click();
+  }
+  if (where === 'earnings' || where === 'wallet') {
+    await page.keyboard.press(where === 'earnings' ? 'Alt+3' : 'Alt+4');
+    await page.waitForSelector('.page-head h1');
+    if (does) await does(page);
   }
   if (menu) await page.getByRole('button', { name: 'Choose how long to pause' }).click();
   // The chart is drawn in the frame after next.
@@ -69,7 +127,7 @@ async function audit(page, name) {
     else console.log(`note: axe ${name}: ${line}`);
   }
   check(`axe ${name}`, true);
-  const cut = await page.evaluate(() => [...document.querySelectorAll('.panel')].filter((panel) => panel.scrollWidth > panel.clientWidth + 1).map((panel) => panel.getAttribute('aria-label') ?? panel.className));
+  const cut = await page.evaluate(() => [...document.querySelectorAll('.panel, dialog')].filter((panel) => panel.scrollWidth > panel.clientWidth + 1).map((panel) => panel.getAttribute('aria-label') ?? panel.className));
   check(`${name}: nothing is cut off`, cut.length === 0, cut.join(', '));
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   check(`${name} does not scroll sideways`, wide <= 0, `${wide} px`);
@@ -87,9 +145,9 @@ await mkdir(`${root}screens`, { recursive: true });
 
 // A page that spins answers no question of ours either.
 const watchdog = setTimeout(() => {
-  console.error('FAILED to come to an end in ten minutes');
+  console.error('FAILED to come to an end in twenty minutes');
   process.exit(1);
-}, 600_000);
+}, 1_200_000);
 
 const browser = await launch();
 for (const colorScheme of ['dark', 'light']) {
@@ -100,7 +158,7 @@ for (const colorScheme of ['dark', 'light']) {
       if (!name.includes(only) || (picture.only && !name.endsWith(picture.only))) continue;
       const page = await open(context, picture);
       await audit(page, name);
-      await page.screenshot({ path: `${root}screens/${name}.png`, fullPage: viewport !== desktop || picture.page === 'home' });
+      await page.screenshot({ path: `${root}screens/${name}.png`, fullPage: !picture.does && (viewport !== desktop || picture.page !== 'jobs') });
       await page.close();
     }
     await context.close();
@@ -139,6 +197,24 @@ if (!only) {
   await page.keyboard.press('Alt+1');
   await page.keyboard.press('Alt+p');
   check('Alt+P pauses', (await page.locator('.status .state').textContent()).includes('Pausing'));
+  // A dialog holds the focus, and gives it back.
+  await page.keyboard.press('Alt+4');
+  const receive = page.getByRole('button', { name: 'Receive', exact: true });
+  await receive.focus();
+  await page.keyboard.press('Enter');
+  check('a dialog begins at its title', (await page.evaluate(() => document.activeElement.tagName)) === 'H2');
+  for (let i = 0; i < 12; i += 1) await page.keyboard.press('Tab');
+  check('Tab stays in it or in the browser', await page.evaluate(() => document.activeElement === document.body || document.querySelector('dialog').contains(document.activeElement)));
+  await page.keyboard.press('Alt+1');
+  check('keys of the window rest under it', (await page.locator('dialog').count()) === 1);
+  await page.keyboard.press('Escape');
+  check('Esc closes it too', (await page.locator('dialog').count()) === 0);
+  check('and the button has the focus again', await receive.evaluate((button) => button === document.activeElement));
+  await page.keyboard.press('Alt+3');
+  await page.locator('.plot').focus();
+  await page.keyboard.press('End');
+  check('arrows read the chart', (await page.locator('.tip strong').textContent()) === 'Today');
+  await page.keyboard.press('Alt+1');
   const calm = await open(context, home('practice'));
   check('Home fits its window', await calm.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${await calm.evaluate(() => document.documentElement.scrollHeight)} px`);
   await calm.close();
@@ -147,11 +223,11 @@ if (!only) {
 
   // Text of twice the size: nothing is cut off.
   const large = await launch('--blink-settings=defaultFontSize=32');
-  for (const picture of [home('open'), jobs('open')]) {
+  for (const picture of [home('open'), jobs('open'), earnings('open'), wallet('open'), wallet('open', toReview)]) {
     const big = await large.newContext({ viewport: desktop, colorScheme: 'dark', reducedMotion: 'reduce' });
     const grown = await open(big, picture);
     await audit(grown, `${picture.page} at 200 %`);
-    await grown.screenshot({ path: `${root}screens/${picture.page}-200-percent.png`, fullPage: true });
+    await grown.screenshot({ path: `${root}screens/${picture.page}${picture.does ? '-review' : ''}-200-percent.png`, fullPage: !picture.does });
     await big.close();
   }
   await large.close();

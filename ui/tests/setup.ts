@@ -11,6 +11,13 @@ if (typeof window !== 'undefined') {
     unobserve() {}
     disconnect() {}
   };
+  // It knows dialogs, but not how to show them over the rest.
+  HTMLDialogElement.prototype.showModal ??= function (this: HTMLDialogElement) {
+    this.open = true;
+  };
+  HTMLDialogElement.prototype.close ??= function (this: HTMLDialogElement) {
+    this.open = false;
+  };
   window.scrollTo = () => undefined;
   Element.prototype.scrollIntoView = () => undefined;
   window.matchMedia ??= (query: string) => ({

@@ -6,6 +6,7 @@
 //! - [`home`]: what the page Home shows, made of facts.
 //! - [`session`]: starting and stopping a provider with its practice network.
 //! - [`meter`]: speed over the last minutes.
+//! - [`money`]: the pages Wallet and Earnings.
 //! - [`window`]: the window's process.
 //! - [`knock`]: a second start shows the window of the first.
 
@@ -14,6 +15,7 @@ mod home;
 mod jobs;
 mod knock;
 mod meter;
+mod money;
 mod session;
 mod window;
 
@@ -275,6 +277,11 @@ impl App {
                         || old.signed_tokens != snapshot.signed_tokens
                 });
                 self.worker.send_replace(snapshot.worker_pid);
+                if let Some(session) = &self.session
+                    && self.snapshot.as_ref().is_none_or(|old| old.signed_tokens != snapshot.signed_tokens)
+                {
+                    session.payments_came().await;
+                }
                 // A job that ends shows its speed together with itself, not a beat later.
                 self.meter.add(now.mono, &snapshot);
                 self.snapshot = Some(snapshot);
@@ -426,6 +433,11 @@ impl App {
         home::home(&self.facts, &self.owner, self.snapshot.as_deref(), &self.wanted, speed, now)
     }
 
+    /// The network that is served, or will be.
+    fn network(&self) -> view::Network {
+        self.facts.network.clone().unwrap_or_else(|| self.wanted.network())
+    }
+
     fn cards(&self) -> Vec<Card> {
         let now = self.now();
         let speed = self.meter.tokens_per_second(now.mono, meter::SHORT);
@@ -437,6 +449,8 @@ impl App {
             Question::Home => Ok(Answer::Home(Box::new(self.home()))),
             Question::Cards => Ok(Answer::Cards(self.cards())),
             Question::Jobs(query) => jobs::page(&self.history, self.snapshot.as_deref(), &query).map(Answer::Jobs),
+            Question::Wallet(question) => money::wallet(&question, &self.network(), unix_ms()),
+            Question::Earnings(question) => money::earnings(&question, &self.network(), unix_ms()),
             Question::Quit => {
                 let now = self.now();
                 self.quit(now).await;

@@ -1,10 +1,13 @@
 //! A provider with its practice network: started for work, stopped for a pause.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use accounting::ModelName;
-use anyhow::Result;
+use accounting::practice::{PRACTICE_RESERVE, PRACTICE_THRESHOLD};
+use anyhow::{Context as _, Result};
 use node::core::Target;
+use node::core::payouts::Shown;
 use node::model_file::ModelFile;
 use node::run::Node;
 use node::snapshot::Snapshot;
@@ -12,10 +15,12 @@ use node::{EvidenceKind, PeerPolicy};
 use tokio::sync::watch;
 use ton::{AddressText, RootConfig};
 
+use crate::cashbox::{self, Cashbox};
 use crate::cli::DeviceArguments;
-use crate::practice::{self, MAX_ACTIVE, PRACTICE_OWNER, REDIAL};
+use crate::practice::{self, MAX_ACTIVE, REDIAL};
 use crate::practice_network::PracticeNetwork;
 use crate::provider::Service;
+use crate::purse::Purse;
 use crate::view::{Network, NetworkKind};
 
 /// What a session is made of.
@@ -48,6 +53,7 @@ pub(crate) struct Session {
     network: PracticeNetwork,
     root: RootConfig,
     served_as: ModelName,
+    cashbox: Cashbox,
 }
 
 /// Starts both. Nothing is left behind if it fails.
@@ -56,8 +62,10 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
     // Hashing a model takes seconds.
     let model = tokio::task::spawn_blocking(move || ModelFile::open(&path)).await??;
     let served_as = practice::name_of(&wanted.model, &model)?;
-    let network =
-        PracticeNetwork::start(&wanted.data.join("network"), &served_as, wanted.customers, wanted.seed).await?;
+    let data = wanted.data.clone();
+    let purse = Arc::new(tokio::task::spawn_blocking(move || Purse::of_practice(&data)).await??);
+    let place = wanted.data.join("network");
+    let network = PracticeNetwork::start(&place, &served_as, purse.address(), wanted.customers, wanted.seed).await?;
     let service = Service {
         ledger: wanted.ledger.clone(),
         network: network.file(),
@@ -65,7 +73,7 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
         model,
         served_as: served_as.clone(),
         test_claim: false,
-        owner: AddressText { address: PRACTICE_OWNER, bounceable: false, testnet: false },
+        owner: AddressText { address: purse.address(), bounceable: false, testnet: false },
         coefficient: 1000,
         max_active: MAX_ACTIVE,
         proxy_connections: 1,
@@ -74,9 +82,27 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
         redial: REDIAL,
         device: &wanted.device,
     };
-    match service.start() {
-        Ok((node, root)) => Ok(Session { node, network, root, served_as }),
+    let (node, root) = match service.start() {
+        Ok(started) => started,
         Err(error) => {
+            network.stop().await;
+            return Err(error);
+        }
+    };
+    let opened = root.root_contract.context("the practice network names no root contract").and_then(|root_contract| {
+        Cashbox::open(cashbox::Wanted {
+            chain: network.chain().clone(),
+            purse,
+            root_contract,
+            ledger: wanted.ledger.clone(),
+            threshold: Some(PRACTICE_THRESHOLD),
+            reserve: PRACTICE_RESERVE,
+        })
+    });
+    match opened {
+        Ok(cashbox) => Ok(Session { node, network, root, served_as, cashbox }),
+        Err(error) => {
+            node.stop().await;
             network.stop().await;
             Err(error)
         }
@@ -104,6 +130,16 @@ impl Session {
         self.network.has_ended()
     }
 
+    /// Proxies have signed more.
+    pub(crate) async fn payments_came(&self) {
+        self.cashbox.payments_came().await;
+    }
+
+    /// What there is to show of payouts.
+    pub(crate) fn payouts(&self) -> watch::Receiver<Shown> {
+        self.cashbox.shown()
+    }
+
     /// Changes what the provider is to do.
     pub(crate) async fn want(&self, target: Target) {
         self.node.want(target).await;
@@ -115,6 +151,7 @@ impl Session {
         if last.unwritten > 0 {
             tracing::error!(records = last.unwritten, "some records could not be written down before the end");
         }
+        self.cashbox.stop().await;
         self.network.stop().await;
         last
     }

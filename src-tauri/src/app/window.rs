@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use super::Input;
 use crate::wire::{self, ToApp, ToWindow};
@@ -21,7 +22,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A window that is open, or opening. Dropping it closes it.
 pub(crate) struct WindowProcess {
     number: u64,
-    lines: SyncSender<Vec<u8>>,
+    lines: SyncSender<Zeroizing<Vec<u8>>>,
 }
 
 impl WindowProcess {
@@ -35,7 +36,7 @@ impl WindowProcess {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let mut stdin = stdin.context("it has no standard input")?;
         let stdout = stdout.context("it has no standard output")?;
-        let (lines, waiting) = sync_channel::<Vec<u8>>(WAITING);
+        let (lines, waiting) = sync_channel::<Zeroizing<Vec<u8>>>(WAITING);
         std::thread::Builder::new().name("window-write".to_owned()).spawn(move || {
             while let Ok(line) = waiting.recv() {
                 if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {

@@ -75,7 +75,7 @@ impl Face {
             Status::Failed { .. } => (Glance::Problem, "Can't work; open for the reason".to_owned()),
         };
         let practice = if home.network.pays_nothing { " (practice)" } else { "" };
-        let mut lines: Vec<(String, Page)> = today(home).map(|line| (line, Page::Jobs)).into_iter().collect();
+        let mut lines: Vec<(String, Page)> = today(home).map(|line| (line, Page::Earnings)).into_iter().collect();
         for card in cards.iter().filter(|card| card.ours || card.kind == CardKind::Graphics) {
             lines.push((readings(card), Page::Home));
         }

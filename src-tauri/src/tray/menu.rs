@@ -77,7 +77,7 @@ mod tests {
             glance: Glance::Working,
             title: "Chrysalis: Answering 1 question".to_owned(),
             lines: vec![
-                ("Today 12 answered (measured)".to_owned(), Page::Jobs),
+                ("Today 12 answered (measured)".to_owned(), Page::Earnings),
                 ("Test card: 61 °C".to_owned(), Page::Home),
             ],
             can_start,
@@ -108,7 +108,7 @@ mod tests {
             written(&menu(&face(false, true))),
             [
                 "- Chrysalis: Answering 1 question",
-                "Today 12 answered (measured): Open(Jobs)",
+                "Today 12 answered (measured): Open(Earnings)",
                 "Test card: 61 °C: Open(Home)",
                 "----",
                 "- Start: Start",

@@ -1,9 +1,9 @@
-//! Every call the page can make.
+//! Every call the page can make; those of the pages Wallet and Earnings are in [`super::wallet`] and [`super::earnings`].
 
 use tauri::State;
 use tauri_specta::{Builder, collect_commands, collect_events};
 
-use super::App;
+use super::{App, earnings, wallet};
 use crate::view::{ApiError, Card, ErrorCode, Event, Home, JobPage, JobQuery, Wish};
 use crate::wire::{Answer, Question};
 
@@ -59,10 +59,48 @@ pub(crate) async fn quit(app: State<'_, App>) -> Result<(), ApiError> {
 
 /// All commands and events, as the page knows them.
 pub(crate) fn builder() -> Builder<tauri::Wry> {
-    Builder::new().commands(collect_commands![home, cards, jobs, set_wish, quit]).events(collect_events![Event])
+    let commands = collect_commands![
+        home,
+        cards,
+        jobs,
+        set_wish,
+        quit,
+        wallet::wallet,
+        wallet::wallet_history,
+        wallet::check_destination,
+        wallet::prepare_send,
+        wallet::confirm_send,
+        wallet::create_wallet,
+        wallet::reveal_words,
+        wallet::answer_quiz,
+        wallet::read_words,
+        wallet::save_words,
+        wallet::forget_words,
+        wallet::set_payout_address,
+        wallet::keep_payout_address,
+        wallet::unlock_wallet,
+        wallet::lock_wallet,
+        wallet::delete_wallet,
+        wallet::set_wallet_aside,
+        wallet::set_wallet_rules,
+        wallet::dismiss_reminder,
+        wallet::take_rest_back,
+        wallet::show_on_explorer,
+        wallet::qr,
+        earnings::earnings,
+        earnings::earned_chart,
+        earnings::payouts,
+        earnings::verify_payout,
+        earnings::forecast_take,
+        earnings::take_now,
+        earnings::set_threshold,
+        earnings::export_payouts,
+    ];
+    Builder::new().commands(commands).events(collect_events![Event])
 }
 
-fn mixed_up() -> ApiError {
+/// The answer is not one to the question.
+pub(super) fn mixed_up() -> ApiError {
     ApiError { code: ErrorCode::Request, message: "the app answered another question".to_owned() }
 }
 

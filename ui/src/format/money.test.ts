@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DECIMALS, isNothing, perMillion, ton, tonText } from './money';
+import { DECIMALS, isNothing, minus, most, perMillion, rough, share, ton, tonExact, tonSigned, tonText } from './money';
 
 describe('money', () => {
   it.each([
@@ -52,5 +52,28 @@ describe('money', () => {
     expect(perMillion('1')).toBe('0.001');
     expect(perMillion('0')).toBe('0');
     expect(perMillion('123456789')).toBe('123,456.789');
+  });
+
+  it('writes every digit where the owner is to agree to an amount', () => {
+    expect(['5000000000', '6000000', '1234000000001', '0', '-1', '1'].map(tonExact)).toEqual(['5', '0.006', '1,234.000000001', '0', '−0.000000001', '0.000000001']);
+    expect(tonExact('5 TON')).toBeNull();
+  });
+
+  it('writes an estimate with two digits, never below it', () => {
+    expect(['6214000', '11402000', '9990000', '5', '0', '1234567890123'].map(rough)).toEqual(['0.0063', '0.012', '0.01', '0.000000005', '0', '1,300']);
+    expect(rough('x')).toBeNull();
+  });
+
+  it('says which way money went', () => {
+    expect(['3612000000', '-10000000000', '0', '1', 'x'].map((amount) => tonSigned(amount, 3))).toEqual(['+3.612', '−10.000', '0', '+<0.001', null]);
+  });
+
+  it('subtracts, compares and draws without losing a nanoton', () => {
+    expect(minus('9007199254740993000', '1')).toBe('9007199254740992999');
+    expect(minus('1', '2')).toBe('-1');
+    expect(minus('1', '')).toBeNull();
+    expect(most([null, '2', '10', undefined])).toBe('10');
+    expect(most([null])).toBeNull();
+    expect([share('1', '4'), share('5', '4'), share('0', '4'), share(null, '4'), share('1', '0'), share('-1', '4')]).toEqual([0.25, 1, 0, 0, 0, 0]);
   });
 });

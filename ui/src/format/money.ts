@@ -47,12 +47,54 @@ export function tonText(nanoton: string, decimals: number): string | null {
   return amount && amount.less + amount.sign + amount.whole + amount.decimals;
 }
 
+/** Every digit there is, and none that says nothing: 5, 0.006, 1,234.000000001. */
+export function tonExact(nanoton: string): string | null {
+  return trimmed(tonText(nanoton, NANO));
+}
+
+/** How many decimals an amount has that say something. */
+export const decimalsOf = (nanoton: string): number => tonExact(nanoton)?.split('.')[1]?.length ?? 0;
+
+const trimmed = (text: string | null) => text && text.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+
+/** Two digits that say something, rounded up: an estimate must not look like more than it is. 6,214,000 nanotons are 0.0063. */
+export function rough(nanoton: string): string | null {
+  const value = parse(nanoton);
+  if (value === null || value < 0n) return tonExact(nanoton);
+  const step = 10n ** BigInt(Math.max(0, value.toString().length - 2));
+  return tonExact((((value + step - 1n) / step) * step).toString());
+}
+
+/** With its sign, as a list of what came and went shows it: +3.612, −10.000. */
+export function tonSigned(nanoton: string, decimals: number): string | null {
+  const text = tonText(nanoton, decimals);
+  return text === null || text === '0' || text.includes('−') ? text : `+${text}`;
+}
+
+/** A difference of two amounts, both in digits. */
+export function minus(a: string, b: string): string | null {
+  const [from, take] = [parse(a), parse(b)];
+  return from === null || take === null ? null : (from - take).toString();
+}
+
+/** How much of `whole` a part is, from 0 to 1, for a drawing and nothing else. */
+export function share(part: string | null | undefined, whole: string | null | undefined): number {
+  const [some, all] = [parse(part ?? ''), parse(whole ?? '')];
+  if (some === null || all === null || some <= 0n || all <= 0n) return 0;
+  return some >= all ? 1 : Number((some * 10_000n) / all) / 10_000;
+}
+
+/** The greatest of some amounts; what is unknown is none of them. */
+export function most(amounts: readonly (string | null | undefined)[]): string | null {
+  const known = amounts.map((amount) => parse(amount ?? '')).filter((amount) => amount !== null);
+  return known.length ? known.reduce((a, b) => (a > b ? a : b)).toString() : null;
+}
+
 /** What a million counted tokens bring, in TON with as many decimals as it needs: 18 nanotons each are 0.018. */
 export function perMillion(feeNanoton: string): string | null {
   const fee = parse(feeNanoton);
   if (fee === null) return null;
-  const text = tonText((fee * 1_000_000n).toString(), NANO);
-  return text && text.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+  return trimmed(tonText((fee * 1_000_000n).toString(), NANO));
 }
 
 export function isNothing(nanoton: string): boolean {

@@ -51,6 +51,8 @@ export function plainError(error: ApiError): string {
       return m.error_ledger();
     case 'request':
       return m.error_request();
+    case 'not_running':
+      return m.error_not_running();
   }
 }
 

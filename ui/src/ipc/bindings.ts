@@ -15,6 +15,66 @@ export const commands = {
 	setWish: (wish: Wish_Deserialize) => typedError<null, ApiError>(__TAURI_INVOKE("set_wish", { wish })),
 	/**  Ends running answers early and then the app, and this window with it. */
 	quit: () => typedError<null, ApiError>(__TAURI_INVOKE("quit")),
+	/**  The page Wallet, apart from its history. */
+	wallet: () => typedError<Wallet_Serialize, ApiError>(__TAURI_INVOKE("wallet")),
+	/**  Some of what moved, the newest first. */
+	walletHistory: (query: PageQuery_Deserialize) => typedError<WalletHistory_Serialize, ApiError>(__TAURI_INVOKE("wallet_history", { query })),
+	/**  What is to be known about an address before money goes there. */
+	checkDestination: (text: string) => typedError<Destination_Serialize, ApiError>(__TAURI_INVOKE("check_destination", { text })),
+	/**  Tries a transfer on a copy of the chain. It replaces the draft before it; nothing moves. */
+	prepareSend: (order: SendOrder) => typedError<Prepared_Serialize, ApiError>(__TAURI_INVOKE("prepare_send", { order })),
+	/**  The owner's word for a draft. The page's slice follows what becomes of it. */
+	confirmSend: (draft: string, password: Secret | null) => typedError<Sent, ApiError>(__TAURI_INVOKE("confirm_send", { draft, password })),
+	/**  Makes a wallet with new words and saves it. */
+	createWallet: (protect: Protect_Deserialize) => typedError<Done, ApiError>(__TAURI_INVOKE("create_wallet", { protect })),
+	/**  The words of the saved wallet, for the one screen that shows them. */
+	revealWords: (password: Secret | null) => typedError<Revealed, ApiError>(__TAURI_INVOKE("reveal_words", { password })),
+	/**  The three words that were asked for. If they are right, the words count as written down. */
+	answerQuiz: (answers: Secret[]) => typedError<Done, ApiError>(__TAURI_INVOKE("answer_quiz", { answers })),
+	/**  Which wallets words could be meant for, with their addresses. Nothing is saved. */
+	readWords: (text: Secret) => typedError<ReadWords_Serialize, ApiError>(__TAURI_INVOKE("read_words", { text })),
+	/**  Saves one of the wallets that `read_words` found. */
+	saveWords: (draft: string, candidate: number, protect: Protect_Deserialize) => typedError<Done, ApiError>(__TAURI_INVOKE("save_words", { draft, candidate, protect })),
+	/**  Forgets what `read_words` read. */
+	forgetWords: () => typedError<Done, ApiError>(__TAURI_INVOKE("forget_words")),
+	/**  Lets payouts go to an address. The first one counts at once, another one a day later. */
+	setPayoutAddress: (text: string) => typedError<PayoutSet, ApiError>(__TAURI_INVOKE("set_payout_address", { text })),
+	/**  Takes a waiting change of the payout address back. */
+	keepPayoutAddress: () => typedError<Done, ApiError>(__TAURI_INVOKE("keep_payout_address")),
+	/**  Opens the wallet. */
+	unlockWallet: (password: Secret | null) => typedError<Done, ApiError>(__TAURI_INVOKE("unlock_wallet", { password })),
+	/**  Closes it. */
+	lockWallet: () => typedError<Done, ApiError>(__TAURI_INVOKE("lock_wallet")),
+	/**  Deletes the wallet of this address from this PC, or stops to watch the address. */
+	deleteWallet: (address: string) => typedError<Done, ApiError>(__TAURI_INVOKE("delete_wallet", { address })),
+	/**  Moves a wallet's file that does not open out of the way. Nothing is deleted. */
+	setWalletAside: () => typedError<SetAside, ApiError>(__TAURI_INVOKE("set_wallet_aside")),
+	/**  Sets when the wallet locks itself and how much may leave in a day. */
+	setWalletRules: (rules: WalletRules_Deserialize) => typedError<Done, ApiError>(__TAURI_INVOKE("set_wallet_rules", { rules })),
+	/**  Lets the reminder to write the words down rest for a while. */
+	dismissReminder: () => typedError<Done, ApiError>(__TAURI_INVOKE("dismiss_reminder")),
+	/**  Sends all that is in the fee wallet to the payout address. */
+	takeRestBack: () => typedError<Sent, ApiError>(__TAURI_INVOKE("take_rest_back")),
+	/**  Opens the site that shows the chain in the owner's browser. */
+	showOnExplorer: (target: ExplorerTarget) => typedError<Done, ApiError>(__TAURI_INVOKE("show_on_explorer", { target })),
+	/**  A text as a picture that a phone can read. Made here: it says nothing that the page does not know. */
+	qr: (text: string) => typedError<Qr, ApiError>(__TAURI_INVOKE("qr", { text })),
+	/**  The page Earnings, apart from its chart and its list. */
+	earnings: () => typedError<Earnings_Serialize, ApiError>(__TAURI_INVOKE("earnings")),
+	/**  What was earned over a length of time, bar by bar. */
+	earnedChart: (range: Range) => typedError<EarnedChart_Serialize, ApiError>(__TAURI_INVOKE("earned_chart", { range })),
+	/**  Some payouts, the newest first. */
+	payouts: (query: PageQuery_Deserialize) => typedError<PayoutPage_Serialize, ApiError>(__TAURI_INVOKE("payouts", { query })),
+	/**  Computes everything about a payout anew, from the chain's data and the ledger. */
+	verifyPayout: (key: string) => typedError<Verification_Serialize, ApiError>(__TAURI_INVOKE("verify_payout", { key })),
+	/**  What fetching now would bring and cost, tried on a copy of the chain. */
+	forecastTake: () => typedError<TakeForecast, ApiError>(__TAURI_INVOKE("forecast_take")),
+	/**  Fetches what is signed now. The page's slice follows what becomes of it. */
+	takeNow: () => typedError<Sent, ApiError>(__TAURI_INVOKE("take_now")),
+	/**  From how much on money is fetched by itself; none: only when asked. */
+	setThreshold: (nanoton: string | null) => typedError<Done, ApiError>(__TAURI_INVOKE("set_threshold", { nanoton })),
+	/**  Writes a statement, a table or a tax file, and says where. */
+	exportPayouts: (order: ExportOrder_Deserialize) => typedError<Exported, ApiError>(__TAURI_INVOKE("export_payouts", { order })),
 };
 
 /** Events */
@@ -23,12 +83,56 @@ export const events = {
 };
 
 /* Types */
+/**  An address, in every spelling. */
+export type AddressForms = {
+	/**  The one to give away: 48 characters, what can't be taken stays (`UQ…`, on a test network `0Q…`). */
+	plain: string,
+	/**  48 characters, what can't be taken comes back (`EQ…`, `kQ…`). */
+	bounceable: string,
+	/**  `0:` and 64 hex digits, without a checksum. */
+	raw: string,
+};
+
 /**  A call that failed. */
 export type ApiError = {
 	/**  Why. */
 	code: ErrorCode,
 	/**  In words of the log. */
 	message: string,
+};
+
+/**  One bar. */
+export type Bar = Bar_Serialize | Bar_Deserialize;
+
+/**  How long a bar is. */
+export type BarLength = 
+/**  An hour. */
+"hour" | 
+/**  A day of the owner's calendar. */
+"day" | 
+/**  Seven of them. */
+"week" | 
+/**  A month of the owner's calendar. */
+"month";
+
+/**  One bar. */
+export type Bar_Deserialize = {
+	/**  When it begins; it ends where the next one begins. */
+	from: number | null,
+	/**  What was earned in it; none: not known. */
+	earned?: Money | null,
+	/**  Jobs that were answered in it. */
+	jobs?: number | null,
+};
+
+/**  One bar. */
+export type Bar_Serialize = {
+	/**  When it begins; it ends where the next one begins. */
+	from: number | null,
+	/**  What was earned in it; none: not known. */
+	earned: Money | null,
+	/**  Jobs that were answered in it. */
+	jobs: number | null,
 };
 
 /**  One device, its readings now and a line of the last ten minutes. */
@@ -111,6 +215,185 @@ export type Card_Serialize = {
 	line: (number | null)[],
 };
 
+/**  Which chain the money is on. */
+export type ChainKind = 
+/**  On this PC, worth nothing. */
+"practice" | 
+/**  TON's test network, worth nothing. */
+"test" | 
+/**  TON. */
+"main";
+
+/**  Versions of the wallet's contract. */
+export type ContractVersion = 
+/**  W5, of today. */
+"v5_r1" | 
+/**  Of 2021. */
+"v4_r2" | 
+/**  Of 2019. */
+"v3_r2";
+
+/**  What is to be known about an address. */
+export type Destination = Destination_Serialize | Destination_Deserialize;
+
+/**  What is to be known about an address. */
+export type Destination_Deserialize = {
+	/**  As it will be used; none if the text is no address. */
+	address?: string | null,
+	/**  What was found, the gravest first. */
+	findings: Finding[],
+	/**  Whether nothing may be sent there. */
+	stop: boolean,
+};
+
+/**  What is to be known about an address. */
+export type Destination_Serialize = {
+	/**  As it will be used; none if the text is no address. */
+	address: string | null,
+	/**  What was found, the gravest first. */
+	findings: Finding[],
+	/**  Whether nothing may be sent there. */
+	stop: boolean,
+};
+
+/**  What became of something the owner wanted. */
+export type Done = 
+/**  It is done; what takes time is begun. */
+{ done: "yes" } | 
+/**  It is not. */
+{ done: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  A transfer that was tried on a copy of the chain and waits for the owner's word. */
+export type Draft = Draft_Serialize | Draft_Deserialize;
+
+/**  A transfer that was tried on a copy of the chain and waits for the owner's word. */
+export type Draft_Deserialize = {
+	/**  Its name, for the word to be given. */
+	id: string,
+	/**  Whom it goes to. */
+	to: string,
+	/**  How much. */
+	amount: Money,
+	/**  The comment. */
+	memo?: string | null,
+	/**  What it costs. */
+	fee: Money,
+	/**  What is left in the wallet. */
+	balance_after: Money,
+	/**  Whether less is left than is kept for fees. */
+	below_reserve: boolean,
+	/**  Whether a password must come with the word. */
+	needs_password: boolean,
+	/**  After that it must be tried anew. */
+	until: number | null,
+};
+
+/**  A transfer that was tried on a copy of the chain and waits for the owner's word. */
+export type Draft_Serialize = {
+	/**  Its name, for the word to be given. */
+	id: string,
+	/**  Whom it goes to. */
+	to: string,
+	/**  How much. */
+	amount: Money,
+	/**  The comment. */
+	memo: string | null,
+	/**  What it costs. */
+	fee: Money,
+	/**  What is left in the wallet. */
+	balance_after: Money,
+	/**  Whether less is left than is kept for fees. */
+	below_reserve: boolean,
+	/**  Whether a password must come with the word. */
+	needs_password: boolean,
+	/**  After that it must be tried anew. */
+	until: number | null,
+};
+
+/**  The chart of a length of time. */
+export type EarnedChart = EarnedChart_Serialize | EarnedChart_Deserialize;
+
+/**  The chart of a length of time. */
+export type EarnedChart_Deserialize = {
+	/**  Of which. */
+	range: Range,
+	/**  How long a bar is. */
+	length: BarLength,
+	/**  Oldest first, at most 400. Empty: nothing was ever earned. */
+	bars: Bar_Deserialize[],
+	/**  When the last bar ends. */
+	to: number | null,
+	/**  Their sum; none: not known. */
+	total?: Money | null,
+};
+
+/**  The chart of a length of time. */
+export type EarnedChart_Serialize = {
+	/**  Of which. */
+	range: Range,
+	/**  How long a bar is. */
+	length: BarLength,
+	/**  Oldest first, at most 400. Empty: nothing was ever earned. */
+	bars: Bar_Serialize[],
+	/**  When the last bar ends. */
+	to: number | null,
+	/**  Their sum; none: not known. */
+	total: Money | null,
+};
+
+/**  The page Earnings, apart from its chart and its list. */
+export type Earnings = Earnings_Serialize | Earnings_Deserialize;
+
+/**  The page Earnings, apart from its chart and its list. */
+export type Earnings_Deserialize = {
+	/**  When this was so. */
+	at: number | null,
+	/**  Whether what is earned is worth nothing. */
+	pays_nothing: boolean,
+	/**  Whether the chain is on this PC. */
+	practice: boolean,
+	/**  Name of the site that shows this chain's transactions; none in practice. */
+	explorer?: string | null,
+	/**  Where the money is. */
+	pipeline: Pipeline_Deserialize,
+	/**  From how much on it is fetched by itself, nanotons; none: only when the owner asks. */
+	threshold_nanoton?: string | null,
+	/**  Why nothing is fetched though something is signed. */
+	waits?: PayoutWait | null,
+	/**  What fetching costs, as it was last tried. */
+	fee?: Money | null,
+	/**  What is being fetched. */
+	in_flight?: Flight_Deserialize | null,
+	/**  Where payouts go. */
+	to?: string | null,
+};
+
+/**  The page Earnings, apart from its chart and its list. */
+export type Earnings_Serialize = {
+	/**  When this was so. */
+	at: number | null,
+	/**  Whether what is earned is worth nothing. */
+	pays_nothing: boolean,
+	/**  Whether the chain is on this PC. */
+	practice: boolean,
+	/**  Name of the site that shows this chain's transactions; none in practice. */
+	explorer: string | null,
+	/**  Where the money is. */
+	pipeline: Pipeline_Serialize,
+	/**  From how much on it is fetched by itself, nanotons; none: only when the owner asks. */
+	threshold_nanoton: string | null,
+	/**  Why nothing is fetched though something is signed. */
+	waits: PayoutWait | null,
+	/**  What fetching costs, as it was last tried. */
+	fee: Money | null,
+	/**  What is being fetched. */
+	in_flight: Flight_Serialize | null,
+	/**  Where payouts go. */
+	to: string | null,
+};
+
 /**  Why a call failed, for the page to choose its words. */
 export type ErrorCode = 
 /**  The app behind the window is gone. */
@@ -118,7 +401,9 @@ export type ErrorCode =
 /**  The ledger can't be read. */
 "ledger" | 
 /**  The page asked for something that makes no sense. */
-"request";
+"request" | 
+/**  There is nothing yet that could answer: what it is asked of does not run. */
+"not_running";
 
 /**  What the app tells the page by itself: whole slices, never differences, so that a lost one heals with the next. */
 export type Event = Event_Serialize | Event_Deserialize;
@@ -131,6 +416,14 @@ export type Event_Deserialize =
 { event: "cards"; data: Card_Deserialize[] } | 
 /**  Other jobs run, or one is over: ask again. */
 { event: "jobs_changed" } | 
+/**  The page Wallet is so now. */
+{ event: "wallet"; data: Wallet_Deserialize } | 
+/**  Money moved: ask for the history again. */
+{ event: "wallet_history_changed" } | 
+/**  The page Earnings is so now. */
+{ event: "earnings"; data: Earnings_Deserialize } | 
+/**  A payout came or was proved: ask for the list and the chart again. */
+{ event: "payouts_changed" } | 
 /**  Show the page: the owner asked for it in the tray. */
 { event: "show"; data: {
 	/**  Which. */
@@ -145,11 +438,245 @@ export type Event_Serialize =
 { event: "cards"; data: Card_Serialize[] } | 
 /**  Other jobs run, or one is over: ask again. */
 { event: "jobs_changed" } | 
+/**  The page Wallet is so now. */
+{ event: "wallet"; data: Wallet_Serialize } | 
+/**  Money moved: ask for the history again. */
+{ event: "wallet_history_changed" } | 
+/**  The page Earnings is so now. */
+{ event: "earnings"; data: Earnings_Serialize } | 
+/**  A payout came or was proved: ask for the list and the chart again. */
+{ event: "payouts_changed" } | 
 /**  Show the page: the owner asked for it in the tray. */
 { event: "show"; data: {
 	/**  Which. */
 	page: Page,
 } };
+
+/**  What a site that shows the chain is to show. The app makes the address: the page can open nothing else. */
+export type ExplorerTarget = 
+/**  The wallet. */
+{ show: "wallet" } | 
+/**  A transaction. */
+{ show: "transaction"; 
+/**  Its hash, hex digits. */
+hash: string };
+
+/**  What is to be written for the owner. */
+export type ExportKind = 
+/**  A statement to read: sums, payouts, fees. */
+"statement" | 
+/**  All of it as a table. */
+"csv" | 
+/**  The columns that Koinly reads. */
+"koinly";
+
+/**  Which file is wanted. */
+export type ExportOrder = ExportOrder_Serialize | ExportOrder_Deserialize;
+
+/**  Which file is wanted. */
+export type ExportOrder_Deserialize = {
+	/**  What. */
+	kind: ExportKind,
+	/**  Payouts since then, whole Unix milliseconds in digits; none: from the first. */
+	from?: string | null,
+	/**  Payouts before then; none: to the last. */
+	to?: string | null,
+};
+
+/**  Which file is wanted. */
+export type ExportOrder_Serialize = {
+	/**  What. */
+	kind: ExportKind,
+	/**  Payouts since then, whole Unix milliseconds in digits; none: from the first. */
+	from: string | null,
+	/**  Payouts before then; none: to the last. */
+	to: string | null,
+};
+
+/**  What became of it. */
+export type Exported = 
+/**  The file is written. */
+{ exported: "written"; 
+/**  Where. */
+path: string; 
+/**  How many payouts are in it. */
+payouts: number | null; 
+/**  How many of them have no rate. */
+without_rate: number | null } | 
+/**  It is not. */
+{ exported: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  Something that must be so if a payout is one. */
+export type Fact = 
+/**  The chain has this transaction on the owner's account. */
+"on_chain" | 
+/**  Its message is a payout, and no rest of a fee. */
+"is_payout" | 
+/**  A contract of a proxy that the network lists sent it. */
+"from_proxy" | 
+/**  The amount is the tokens times their price. */
+"amount" | 
+/**  The proxy signed for these tokens, and this PC has the signature. */
+"signed" | 
+/**  This PC counted these tokens itself. */
+"counted";
+
+/**  One fact, looked at. */
+export type FactCheck = FactCheck_Serialize | FactCheck_Deserialize;
+
+/**  One fact, looked at. */
+export type FactCheck_Deserialize = {
+	/**  Which. */
+	fact: Fact,
+	/**  Whether it holds; none: could not be looked at. */
+	holds?: boolean | null,
+	/**  What was found, as text of the chain's or the ledger's. */
+	found?: string | null,
+	/**  What should be there. */
+	expected?: string | null,
+};
+
+/**  One fact, looked at. */
+export type FactCheck_Serialize = {
+	/**  Which. */
+	fact: Fact,
+	/**  Whether it holds; none: could not be looked at. */
+	holds: boolean | null,
+	/**  What was found, as text of the chain's or the ledger's. */
+	found: string | null,
+	/**  What should be there. */
+	expected: string | null,
+};
+
+/**  The wallet that pays fees where payouts go to an address without a key here. Its money is not the owner's earnings. */
+export type FeeWallet = FeeWallet_Serialize | FeeWallet_Deserialize;
+
+/**  The wallet that pays fees where payouts go to an address without a key here. Its money is not the owner's earnings. */
+export type FeeWallet_Deserialize = {
+	/**  Where it is filled up. */
+	address: AddressForms,
+	/**  What is in it. */
+	balance?: Money | null,
+	/**  What payouts have cost so far. */
+	spent?: Money | null,
+};
+
+/**  The wallet that pays fees where payouts go to an address without a key here. Its money is not the owner's earnings. */
+export type FeeWallet_Serialize = {
+	/**  Where it is filled up. */
+	address: AddressForms,
+	/**  What is in it. */
+	balance: Money | null,
+	/**  What payouts have cost so far. */
+	spent: Money | null,
+};
+
+/**  Something to know about an address before money goes there. */
+export type Finding = 
+/**  Stop: it is none. */
+{ finding: "no_address" } | 
+/**  Stop: a character is wrong or missing. */
+{ finding: "bad_checksum" } | 
+/**  Stop: the raw spelling, in which a wrong character would go unnoticed. */
+{ finding: "no_checksum" } | 
+/**  Stop: it is marked for another network. */
+{ finding: "other_network"; 
+/**  For the test network; otherwise for TON itself. */
+test: boolean } | 
+/**  Stop: it is the sending wallet itself. */
+{ finding: "own" } | 
+/**  Ask: nobody has used it yet, or its owner has not. */
+{ finding: "not_initialised" } | 
+/**  Ask: it looks like one that was used before, and is another. A trick of thieves. */
+{ finding: "looks_like"; 
+/**  The other one. */
+known: string } | 
+/**  Ask: an exchange, which can't tell whose money it is without a comment. */
+{ finding: "exchange"; 
+/**  Which. */
+name: string } | 
+/**  Ask: it lives on the masterchain, as no ordinary wallet does. */
+{ finding: "masterchain" } | 
+/**  Ask: the chain could not be asked about it. */
+{ finding: "not_seen" } | 
+/**  Good: the owner sent there before. */
+{ finding: "used_before"; 
+/**  When last. */
+at: number | null };
+
+/**  A transfer under way. */
+export type Flight = Flight_Serialize | Flight_Deserialize;
+
+/**  What a transfer is for. */
+export type FlightErrand = 
+/**  It fetches what a proxy signed. */
+"payout" | 
+/**  The owner sends money. */
+"send" | 
+/**  The rest of the fee wallet goes to the owner. */
+"take_back";
+
+/**  How a transfer ended. */
+export type FlightOutcome = 
+/**  All that was wanted is done. */
+{ outcome: "done" } | 
+/**  It landed, and something in it failed. */
+{ outcome: "failed"; 
+/**  What, in words of the log. */
+why: string } | 
+/**  It can't land any more; no money moved. */
+{ outcome: "expired" } | 
+/**  Another message of the wallet took its place; no money moved by this one. */
+{ outcome: "overtaken" } | 
+/**  It was given up before it was signed. */
+{ outcome: "not_begun"; 
+/**  Why, in words of the log. */
+why: string };
+
+/**  How far a transfer is. */
+export type FlightStage = 
+/**  Written down and being tried; nothing is signed. */
+"planned" | 
+/**  Signed and sent; the chain has not confirmed it. */
+"sent";
+
+/**  A transfer under way. */
+export type Flight_Deserialize = {
+	/**  Its number. */
+	id: string,
+	/**  What it is for. */
+	errand: FlightErrand,
+	/**  Whom it goes to: the recipient, or the contract that pays. */
+	to: string,
+	/**  What is sent; of a payout, what it should bring. */
+	amount: Money,
+	/**  How far it is. */
+	stage: FlightStage,
+	/**  When it was wanted. */
+	since: number | null,
+	/**  After that it can't land any more. */
+	until?: number | null,
+};
+
+/**  A transfer under way. */
+export type Flight_Serialize = {
+	/**  Its number. */
+	id: string,
+	/**  What it is for. */
+	errand: FlightErrand,
+	/**  Whom it goes to: the recipient, or the contract that pays. */
+	to: string,
+	/**  What is sent; of a payout, what it should bring. */
+	amount: Money,
+	/**  How far it is. */
+	stage: FlightStage,
+	/**  When it was wanted. */
+	since: number | null,
+	/**  After that it can't land any more. */
+	until: number | null,
+};
 
 /**  The page Home, apart from the cards. */
 export type Home = Home_Serialize | Home_Deserialize;
@@ -366,6 +893,55 @@ export type Job_Serialize = {
 	pays_nothing: boolean,
 };
 
+/**  What stands between the wallet's file and its words. */
+export type KeyPlace = 
+/**  A key in the system's keychain. */
+"keychain" | 
+/**  That, and a password. */
+"keychain_and_password" | 
+/**  A password alone: chosen by name where no keychain answers. */
+"password" | 
+/**  A key in a file beside it: in practice only, where it guards nothing of worth. */
+"practice_file";
+
+/**  The system's keychain, asked before there is a wallet. */
+export type Keychain = Keychain_Serialize | Keychain_Deserialize;
+
+/**  What a keychain of the system has against it. */
+export type KeychainTrouble = 
+/**  There is none. */
+{ trouble: "absent"; 
+/**  What is missing, by name. */
+missing: string } | 
+/**  It is locked, or its question was dismissed. */
+{ trouble: "locked" } | 
+/**  It did not answer in time, and may be asking something. */
+{ trouble: "no_answer"; 
+/**  How long it was waited. */
+seconds: number } | 
+/**  Something of another form stands where the key should be. */
+{ trouble: "form" } | 
+/**  Anything else. */
+{ trouble: "failed"; 
+/**  In its words. */
+why: string };
+
+/**  The system's keychain, asked before there is a wallet. */
+export type Keychain_Deserialize = {
+	/**  What people call it: `GNOME Keyring`, `Windows Credential Manager`, in practice a file. */
+	name: string,
+	/**  What is wrong with it; none: it answers. */
+	trouble?: KeychainTrouble | null,
+};
+
+/**  The system's keychain, asked before there is a wallet. */
+export type Keychain_Serialize = {
+	/**  What people call it: `GNOME Keyring`, `Windows Credential Manager`, in practice a file. */
+	name: string,
+	/**  What is wrong with it; none: it answers. */
+	trouble: KeychainTrouble | null,
+};
+
 /**  What stands behind a figure. Every figure says it. */
 export type Kind = 
 /**  This PC counted it. */
@@ -377,6 +953,16 @@ export type Kind =
 /**  A range or an "about". */
 "estimate";
 
+/**  The transfer that ended last in this session. */
+export type Landed = {
+	/**  Its number. */
+	id: string,
+	/**  What it was for. */
+	errand: FlightErrand,
+	/**  How it ended. */
+	outcome: FlightOutcome,
+};
+
 /**  Money: nanotons in decimal digits, and what stands behind them. */
 export type Money = {
 	/**  Decimal digits, a minus in front if it is below zero. */
@@ -384,6 +970,23 @@ export type Money = {
 	/**  What stands behind it. */
 	kind: Kind,
 };
+
+/**  Why money moved. */
+export type MoneyReason = 
+/**  A proxy's contract paid. */
+"payout" | 
+/**  The owner sent it. */
+"sent" | 
+/**  Somebody sent it. */
+"received" | 
+/**  It went along with a payout to pay for it. */
+"fee" | 
+/**  What was left of that came back. */
+"rest" | 
+/**  It came back because nobody took it. */
+"bounced" | 
+/**  Something else. */
+"other";
 
 /**  The network that is served. */
 export type Network = {
@@ -407,7 +1010,225 @@ export type Page =
 /**  What happens now. */
 "home" | 
 /**  Jobs that run and ran. */
-"jobs";
+"jobs" | 
+/**  What was earned and how far it has come. */
+"earnings" | 
+/**  What is in the wallet and what guards it. */
+"wallet";
+
+/**  Which part of a list is wanted. */
+export type PageQuery = PageQuery_Serialize | PageQuery_Deserialize;
+
+/**  Which part of a list is wanted. */
+export type PageQuery_Deserialize = {
+	/**  Where the page before ended; none: from the newest. */
+	before?: string | null,
+	/**  How many, at most 200. */
+	limit: number,
+};
+
+/**  Which part of a list is wanted. */
+export type PageQuery_Serialize = {
+	/**  Where the page before ended; none: from the newest. */
+	before: string | null,
+	/**  How many, at most 200. */
+	limit: number,
+};
+
+/**  Money that came. */
+export type Payout = Payout_Serialize | Payout_Deserialize;
+
+/**  A payout address that will follow. */
+export type PayoutChange = {
+	/**  The new one. */
+	to: string,
+	/**  From when on. */
+	from: number | null,
+};
+
+/**  Some payouts, the newest first. */
+export type PayoutPage = PayoutPage_Serialize | PayoutPage_Deserialize;
+
+/**  Some payouts, the newest first. */
+export type PayoutPage_Deserialize = {
+	/**  The payouts. */
+	payouts: Payout_Deserialize[],
+	/**  Where the next page begins. */
+	next?: string | null,
+};
+
+/**  Some payouts, the newest first. */
+export type PayoutPage_Serialize = {
+	/**  The payouts. */
+	payouts: Payout_Serialize[],
+	/**  Where the next page begins. */
+	next: string | null,
+};
+
+/**  What became of a payout address. */
+export type PayoutSet = 
+/**  It counts now. */
+{ payout: "now" } | 
+/**  It counts from then on; until then it can be taken back. */
+{ payout: "waits"; 
+/**  When. */
+from: number | null } | 
+/**  It is not taken. */
+{ payout: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  Where payouts go. */
+export type PayoutTarget = PayoutTarget_Serialize | PayoutTarget_Deserialize;
+
+/**  Where payouts go. */
+export type PayoutTarget_Deserialize = {
+	/**  The address. */
+	address: AddressForms,
+	/**  Whether its key is on this PC. */
+	ours: boolean,
+	/**  A change that is waiting. */
+	change?: PayoutChange | null,
+};
+
+/**  Where payouts go. */
+export type PayoutTarget_Serialize = {
+	/**  The address. */
+	address: AddressForms,
+	/**  Whether its key is on this PC. */
+	ours: boolean,
+	/**  A change that is waiting. */
+	change: PayoutChange | null,
+};
+
+/**  Why nothing is fetched though something is signed. */
+export type PayoutWait = 
+/**  It is less than the owner wants to fetch at once. */
+{ wait: "threshold" } | 
+/**  The owner wants to be asked. */
+{ wait: "only_when_asked" } | 
+/**  The paying wallet can't pay the fees. */
+{ wait: "fees"; 
+/**  What is in it, nanotons. */
+balance: string; 
+/**  What must be in it, nanotons; most of it comes back. */
+needed: string } | 
+/**  There is no wallet here that can sign. */
+{ wait: "no_wallet" } | 
+/**  It is locked. */
+{ wait: "locked" } | 
+/**  The chain can't be asked. */
+{ wait: "chain_fails"; 
+/**  Why, in words of the log. */
+why: string } | 
+/**  The last attempt failed and is repeated later. */
+{ wait: "failed"; 
+/**  How, in words of the log. */
+why: string };
+
+/**  Money that came. */
+export type Payout_Deserialize = {
+	/**  The page's key. */
+	key: string,
+	/**  When. */
+	at: number | null,
+	/**  How much. */
+	amount: Money,
+	/**  What fetching it cost; none: not known. */
+	fee?: Money | null,
+	/**  The contract that paid. */
+	from: string,
+	/**  Hash of the transaction on the owner's account, hex digits. */
+	transaction: string,
+	/**  What it was worth then; none where no rate is known. */
+	worth?: Worth | null,
+	/**  What was proved about it in this session. */
+	proved?: Proved | null,
+};
+
+/**  Money that came. */
+export type Payout_Serialize = {
+	/**  The page's key. */
+	key: string,
+	/**  When. */
+	at: number | null,
+	/**  How much. */
+	amount: Money,
+	/**  What fetching it cost; none: not known. */
+	fee: Money | null,
+	/**  The contract that paid. */
+	from: string,
+	/**  Hash of the transaction on the owner's account, hex digits. */
+	transaction: string,
+	/**  What it was worth then; none where no rate is known. */
+	worth: Worth | null,
+	/**  What was proved about it in this session. */
+	proved: Proved | null,
+};
+
+/**  How far the money has come. The four add up to all that was ever earned here, but for what is not known. */
+export type Pipeline = Pipeline_Serialize | Pipeline_Deserialize;
+
+/**  How far the money has come. The four add up to all that was ever earned here, but for what is not known. */
+export type Pipeline_Deserialize = {
+	/**  Counted by this PC and not signed. */
+	counted?: Money | null,
+	/**  Signed by a proxy and not fetched. */
+	signed?: Money | null,
+	/**  Being fetched. */
+	on_the_way?: Money | null,
+	/**  How many transfers that is. */
+	flights: number | null,
+	/**  On the chain. */
+	paid?: Money | null,
+	/**  In how many payouts. */
+	payouts?: number | null,
+	/**  What fetching has cost so far. */
+	fees?: Money | null,
+};
+
+/**  How far the money has come. The four add up to all that was ever earned here, but for what is not known. */
+export type Pipeline_Serialize = {
+	/**  Counted by this PC and not signed. */
+	counted: Money | null,
+	/**  Signed by a proxy and not fetched. */
+	signed: Money | null,
+	/**  Being fetched. */
+	on_the_way: Money | null,
+	/**  How many transfers that is. */
+	flights: number | null,
+	/**  On the chain. */
+	paid: Money | null,
+	/**  In how many payouts. */
+	payouts: number | null,
+	/**  What fetching has cost so far. */
+	fees: Money | null,
+};
+
+/**  What became of the preparation of a transfer. */
+export type Prepared = Prepared_Serialize | Prepared_Deserialize;
+
+/**  What became of the preparation of a transfer. */
+export type Prepared_Deserialize = 
+/**  It waits for the owner's word. */
+{ prepared: "ready"; 
+/**  It. */
+draft: Draft_Deserialize } | 
+/**  It can't be. */
+{ prepared: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  What became of the preparation of a transfer. */
+export type Prepared_Serialize = 
+/**  It waits for the owner's word. */
+{ prepared: "ready"; 
+/**  It. */
+draft: Draft_Serialize } | 
+/**  It can't be. */
+{ prepared: "no"; 
+/**  Why. */
+refusal: Refusal };
 
 /**  Tokens of one sort, and what they count. */
 export type PricedTokens = PricedTokens_Serialize | PricedTokens_Deserialize;
@@ -431,6 +1252,191 @@ export type PricedTokens_Serialize = {
 	/**  What they count. */
 	counted: number | null,
 };
+
+/**  How a new wallet shall be kept. Can't be printed. */
+export type Protect = Protect_Serialize | Protect_Deserialize;
+
+/**  How a new wallet shall be kept. Can't be printed. */
+export type Protect_Deserialize = {
+	/**  What shall guard the key. */
+	place: KeyPlace,
+	/**  The password, where there shall be one. */
+	password?: Secret | null,
+};
+
+/**  How a new wallet shall be kept. Can't be printed. */
+export type Protect_Serialize = {
+	/**  What shall guard the key. */
+	place: KeyPlace,
+	/**  The password, where there shall be one. */
+	password: Secret | null,
+};
+
+/**  How much of a payout was proved. */
+export type Proved = {
+	/**  Facts that hold. */
+	holds: number | null,
+	/**  Facts that were looked at. */
+	of: number | null,
+	/**  When. */
+	at: number | null,
+};
+
+/**  Squares, dark and light, without the quiet zone that must be around them. */
+export type Qr = {
+	/**  Rows from top to bottom; in each a letter for a square, `1` dark and `0` light. As many rows as letters. */
+	rows: string[],
+};
+
+/**  A length of time that ends now. */
+export type Range = 
+/**  24 hours, a bar an hour. */
+"day" | 
+/**  7 days, a bar a day of the owner's calendar. */
+"week" | 
+/**  30 days, a bar a day. */
+"month" | 
+/**  All there is, a bar a day, a week or a month. */
+"all";
+
+/**  What words that the owner typed could mean. Nothing is saved by asking. */
+export type ReadWords = ReadWords_Serialize | ReadWords_Deserialize;
+
+/**  What words that the owner typed could mean. Nothing is saved by asking. */
+export type ReadWords_Deserialize = 
+/**  One of these wallets. */
+{ read: "candidates"; 
+/**  Name of what was read, for one of them to be saved; the app forgets it after a few minutes. */
+draft: string; 
+/**  The one that is most likely first. */
+candidates: WalletCandidate_Deserialize[] } | 
+/**  Another number of words than any scheme has. */
+{ read: "count"; 
+/**  How many. */
+count: number } | 
+/**  A word that is not on the list. */
+{ read: "unknown"; 
+/**  Which, counted from 1. */
+place: number } | 
+/**  One is wrong, or two are swapped. */
+{ read: "checksum" } | 
+/**  They can't be read now. */
+{ read: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  What words that the owner typed could mean. Nothing is saved by asking. */
+export type ReadWords_Serialize = 
+/**  One of these wallets. */
+{ read: "candidates"; 
+/**  Name of what was read, for one of them to be saved; the app forgets it after a few minutes. */
+draft: string; 
+/**  The one that is most likely first. */
+candidates: WalletCandidate_Serialize[] } | 
+/**  Another number of words than any scheme has. */
+{ read: "count"; 
+/**  How many. */
+count: number } | 
+/**  A word that is not on the list. */
+{ read: "unknown"; 
+/**  Which, counted from 1. */
+place: number } | 
+/**  One is wrong, or two are swapped. */
+{ read: "checksum" } | 
+/**  They can't be read now. */
+{ read: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  Why something about money was not done. Nothing moved, and nothing was changed. */
+export type Refusal = 
+/**  There is no wallet. */
+{ refusal: "no_wallet" } | 
+/**  There is one already. */
+{ refusal: "wallet_exists" } | 
+/**  Its key is not on this PC. */
+{ refusal: "watch_only" } | 
+/**  It is locked. */
+{ refusal: "locked" } | 
+/**  It needs a password and got none. */
+{ refusal: "no_password" } | 
+/**  The password is wrong, or the file is damaged; that can't be told apart. */
+{ refusal: "wrong_password" } | 
+/**  A password that would be guessed. */
+{ refusal: "weak_password"; 
+/**  Least number of characters. */
+least: number } | 
+/**  The keychain fails. */
+{ refusal: "keychain"; 
+/**  How. */
+trouble: KeychainTrouble } | 
+/**  The keychain or the disk took it and did not give it back. */
+{ refusal: "not_kept" } | 
+/**  The keychain has no such key, or another. */
+{ refusal: "key_gone" } | 
+/**  These are not the words that were asked for. */
+{ refusal: "wrong_words" } | 
+/**  What was prepared is no longer good; it must be prepared anew. */
+{ refusal: "too_late" } | 
+/**  The address won't do. */
+{ refusal: "destination"; 
+/**  What is wrong with it. */
+findings: Finding[] } | 
+/**  That is no amount, or nothing. */
+{ refusal: "no_amount" } | 
+/**  There is not so much. */
+{ refusal: "not_enough"; 
+/**  What there is, nanotons. */
+have: string; 
+/**  What it takes, nanotons. */
+need: string } | 
+/**  It would leave less than is kept for the worker's fees. */
+{ refusal: "reserve"; 
+/**  What can be sent at most, nanotons. */
+most: string } | 
+/**  More than may leave within 24 hours. */
+{ refusal: "daily_limit"; 
+/**  What may be sent now, nanotons. */
+left: string } | 
+/**  The comment is too long. */
+{ refusal: "long_memo"; 
+/**  Most bytes. */
+most: number } | 
+/**  Another transfer is under way. */
+{ refusal: "in_flight" } | 
+/**  It was tried and fails. */
+{ refusal: "would_fail"; 
+/**  How, in words of the log. */
+why: string } | 
+/**  Its fee would eat too much of what it brings. */
+{ refusal: "fee_too_high"; 
+/**  The fee, nanotons. */
+fee: string; 
+/**  What it would bring, nanotons. */
+income: string } | 
+/**  There is nothing to fetch. */
+{ refusal: "nothing" } | 
+/**  The chain can't be asked. */
+{ refusal: "chain_fails"; 
+/**  Why, in words of the log. */
+why: string } | 
+/**  The disk failed, or something else of this PC. */
+{ refusal: "failed"; 
+/**  How, in words of the log. */
+why: string };
+
+/**  The words, for the one screen that shows them. Can't be printed. */
+export type Revealed = 
+/**  The words and which of them will be asked. */
+{ revealed: "words"; 
+/**  In their order. */
+words: Secret[]; 
+/**  Counted from 1. */
+places: number[] } | 
+/**  They can't be shown. */
+{ revealed: "no"; 
+/**  Why. */
+refusal: Refusal };
 
 /**  A job that runs. */
 export type RunningJob = RunningJob_Serialize | RunningJob_Deserialize;
@@ -458,6 +1464,46 @@ export type RunningJob_Serialize = {
 	/**  Tokens of its answer so far. */
 	completion_tokens: number | null,
 };
+
+/**
+ *  A password, or words of a wallet. Can't be printed; wiped when dropped. It crosses to the page in one answer only, and in the
+ *  questions in which the owner typed it.
+ */
+export type Secret = string;
+
+/**  What the owner wants to send. */
+export type SendOrder = {
+	/**  Where, as it was typed. */
+	to: string,
+	/**  How much, nanotons; nothing is read here where everything is sent. */
+	nanoton: string,
+	/**  A comment for the recipient, in the clear for everybody. */
+	memo: string,
+	/**  All there is, what is kept for fees too. */
+	everything: boolean,
+};
+
+/**  What became of the word given for a transfer. */
+export type Sent = 
+/**  It is under way; the page's slice follows it. */
+{ sent: "begun"; 
+/**  Its number. */
+id: string } | 
+/**  It is not. */
+{ sent: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  What became of the file that does not open. */
+export type SetAside = 
+/**  It is out of the way; nothing was deleted. */
+{ aside: "moved"; 
+/**  Where it is now. */
+path: string } | 
+/**  It is where it was. */
+{ aside: "no"; 
+/**  Why. */
+refusal: Refusal };
 
 /**  What happens now. The page makes one sentence of it. */
 export type Status = Status_Serialize | Status_Deserialize;
@@ -564,6 +1610,19 @@ export type Sums = {
 	signed: Money,
 };
 
+/**  What fetching now would bring, tried on a copy of the chain. */
+export type TakeForecast = 
+/**  It would work. */
+{ take: "ready"; 
+/**  What comes in. */
+income: Money; 
+/**  What it costs. */
+fee: Money } | 
+/**  It would not. */
+{ take: "no"; 
+/**  Why. */
+refusal: Refusal };
+
 /**  A graphics card that is being tried out. */
 export type Trying = {
 	/**  Whether it is measured already; before, its results are compared with the processor's. */
@@ -601,6 +1660,305 @@ export type Tuned_Serialize = {
 	prompt_tokens_per_second: number | null,
 };
 
+/**  Everything about a payout, computed anew from the chain's data and the ledger. */
+export type Verification = Verification_Serialize | Verification_Deserialize;
+
+/**  Everything about a payout, computed anew from the chain's data and the ledger. */
+export type Verification_Deserialize = {
+	/**  Of which payout. */
+	key: string,
+	/**  When. */
+	at: number | null,
+	/**  The facts. */
+	checks: FactCheck_Deserialize[],
+	/**  Why the chain could not be asked, in words of the log. */
+	chain_fails?: string | null,
+};
+
+/**  Everything about a payout, computed anew from the chain's data and the ledger. */
+export type Verification_Serialize = {
+	/**  Of which payout. */
+	key: string,
+	/**  When. */
+	at: number | null,
+	/**  The facts. */
+	checks: FactCheck_Serialize[],
+	/**  Why the chain could not be asked, in words of the log. */
+	chain_fails: string | null,
+};
+
+/**  The page Wallet, apart from its history. */
+export type Wallet = Wallet_Serialize | Wallet_Deserialize;
+
+/**  A wallet that words could be meant for. */
+export type WalletCandidate = WalletCandidate_Serialize | WalletCandidate_Deserialize;
+
+/**  A wallet that words could be meant for. */
+export type WalletCandidate_Deserialize = {
+	/**  Its number among the candidates, from 0. */
+	number: number,
+	/**  How the words become its key. */
+	scheme: WordScheme,
+	/**  The contract. */
+	version: ContractVersion,
+	/**  Where it lives. */
+	address: AddressForms,
+	/**  What is there; none: not known. */
+	balance?: Money | null,
+};
+
+/**  A wallet that words could be meant for. */
+export type WalletCandidate_Serialize = {
+	/**  Its number among the candidates, from 0. */
+	number: number,
+	/**  How the words become its key. */
+	scheme: WordScheme,
+	/**  The contract. */
+	version: ContractVersion,
+	/**  Where it lives. */
+	address: AddressForms,
+	/**  What is there; none: not known. */
+	balance: Money | null,
+};
+
+/**  One movement of money. */
+export type WalletEntry = WalletEntry_Serialize | WalletEntry_Deserialize;
+
+/**  One movement of money. */
+export type WalletEntry_Deserialize = {
+	/**  The page's key. */
+	key: string,
+	/**  When. */
+	at: number | null,
+	/**  Why. */
+	reason: MoneyReason,
+	/**  How much; with a minus if it left. */
+	amount: Money,
+	/**  The network's fee on top; none: not known. */
+	fee?: Money | null,
+	/**  The other side. */
+	peer?: string | null,
+	/**  The comment the owner sent along. What strangers write is not shown. */
+	memo?: string | null,
+	/**  Hash of the transaction, hex digits; none while it is not on the chain. */
+	transaction?: string | null,
+	/**  How it ended, where it did not go well. */
+	trouble?: FlightOutcome | null,
+};
+
+/**  One movement of money. */
+export type WalletEntry_Serialize = {
+	/**  The page's key. */
+	key: string,
+	/**  When. */
+	at: number | null,
+	/**  Why. */
+	reason: MoneyReason,
+	/**  How much; with a minus if it left. */
+	amount: Money,
+	/**  The network's fee on top; none: not known. */
+	fee: Money | null,
+	/**  The other side. */
+	peer: string | null,
+	/**  The comment the owner sent along. What strangers write is not shown. */
+	memo: string | null,
+	/**  Hash of the transaction, hex digits; none while it is not on the chain. */
+	transaction: string | null,
+	/**  How it ended, where it did not go well. */
+	trouble: FlightOutcome | null,
+};
+
+/**  Some of what moved, the newest first. */
+export type WalletHistory = WalletHistory_Serialize | WalletHistory_Deserialize;
+
+/**  Some of what moved, the newest first. */
+export type WalletHistory_Deserialize = {
+	/**  The movements. */
+	entries: WalletEntry_Deserialize[],
+	/**  Where the next page begins. */
+	next?: string | null,
+};
+
+/**  Some of what moved, the newest first. */
+export type WalletHistory_Serialize = {
+	/**  The movements. */
+	entries: WalletEntry_Serialize[],
+	/**  Where the next page begins. */
+	next: string | null,
+};
+
+/**  What the owner may set about the wallet. */
+export type WalletRules = WalletRules_Serialize | WalletRules_Deserialize;
+
+/**  What the owner may set about the wallet. */
+export type WalletRules_Deserialize = {
+	/**  Lock after so many seconds without use; none: never. */
+	locks_after_s?: number | null,
+	/**  How much may leave within 24 hours, nanotons; none: no limit. */
+	daily_limit_nanoton?: string | null,
+};
+
+/**  What the owner may set about the wallet. */
+export type WalletRules_Serialize = {
+	/**  Lock after so many seconds without use; none: never. */
+	locks_after_s: number | null,
+	/**  How much may leave within 24 hours, nanotons; none: no limit. */
+	daily_limit_nanoton: string | null,
+};
+
+/**  How the wallet stands. */
+export type WalletState = WalletState_Serialize | WalletState_Deserialize;
+
+/**  How the wallet stands. */
+export type WalletState_Deserialize = 
+/**  It is not known yet: the app has not looked. */
+{ state: "unknown" } | 
+/**  There is none: no file, and no address that payouts go to. */
+{ state: "none" } | 
+/**  Payouts go to an address whose key is not on this PC. */
+{ state: "watch_only" } | 
+/**  A wallet is here, and locked. */
+{ state: "locked"; 
+/**  Whether a password opens it. */
+needs_password: boolean } | 
+/**  It can sign. */
+{ state: "unlocked"; 
+/**  When it locks itself if nothing is done. */
+locks_at?: number | null } | 
+/**  Its file is here, and the keychain that has its key fails. */
+{ state: "no_keychain"; 
+/**  How. */
+trouble: KeychainTrouble } | 
+/**  Its file is here; the keychain answers and has no such key. */
+{ state: "key_gone" } | 
+/**  Its file is here; the keychain has another key in that place. */
+{ state: "key_replaced" } | 
+/**  Something that is no wallet stands where its file should be. */
+{ state: "damaged"; 
+/**  What is wrong, in words of the log. */
+why: string };
+
+/**  How the wallet stands. */
+export type WalletState_Serialize = 
+/**  It is not known yet: the app has not looked. */
+{ state: "unknown" } | 
+/**  There is none: no file, and no address that payouts go to. */
+{ state: "none" } | 
+/**  Payouts go to an address whose key is not on this PC. */
+{ state: "watch_only" } | 
+/**  A wallet is here, and locked. */
+{ state: "locked"; 
+/**  Whether a password opens it. */
+needs_password: boolean } | 
+/**  It can sign. */
+{ state: "unlocked"; 
+/**  When it locks itself if nothing is done. */
+locks_at: number | null } | 
+/**  Its file is here, and the keychain that has its key fails. */
+{ state: "no_keychain"; 
+/**  How. */
+trouble: KeychainTrouble } | 
+/**  Its file is here; the keychain answers and has no such key. */
+{ state: "key_gone" } | 
+/**  Its file is here; the keychain has another key in that place. */
+{ state: "key_replaced" } | 
+/**  Something that is no wallet stands where its file should be. */
+{ state: "damaged"; 
+/**  What is wrong, in words of the log. */
+why: string };
+
+/**  The page Wallet, apart from its history. */
+export type Wallet_Deserialize = {
+	/**  When this was so. */
+	at: number | null,
+	/**  Which chain. */
+	chain: ChainKind,
+	/**  Whether money there is worth nothing. */
+	pays_nothing: boolean,
+	/**  Name of the site that shows this chain's accounts; none in practice. */
+	explorer?: string | null,
+	/**  The system's keychain; none while it was not asked. */
+	keychain?: Keychain_Deserialize | null,
+	/**  How the wallet stands. */
+	state: WalletState_Deserialize,
+	/**  Address of the wallet, or of the watch-only account; none while there is neither. */
+	address?: AddressForms | null,
+	/**  What is on it. */
+	balance?: Money | null,
+	/**  When the chain said so. */
+	balance_at?: number | null,
+	/**  Why the chain can't be asked, while it can't, in words of the log. */
+	chain_fails?: string | null,
+	/**  What is kept in the wallet for the worker's fees, nanotons. */
+	reserve_nanoton: string,
+	/**  What guards the key; none where no key is here. */
+	key_place?: KeyPlace | null,
+	/**  Whether the owner has shown to have the words; none where no key is here. */
+	written_down?: boolean | null,
+	/**  Whether it is time to remind of them. */
+	remind: boolean,
+	/**  It locks itself after so many seconds; none: never. */
+	locks_after_s?: number | null,
+	/**  How much may leave within 24 hours, nanotons; none: no limit. */
+	daily_limit_nanoton?: string | null,
+	/**  How much of that is left. */
+	limit_left_nanoton?: string | null,
+	/**  Where payouts go; none while they go nowhere. */
+	payout?: PayoutTarget_Deserialize | null,
+	/**  The wallet that pays fees, where it is another. */
+	payer?: FeeWallet_Deserialize | null,
+	/**  What is under way. */
+	in_flight?: Flight_Deserialize | null,
+	/**  What ended last. */
+	landed?: Landed | null,
+};
+
+/**  The page Wallet, apart from its history. */
+export type Wallet_Serialize = {
+	/**  When this was so. */
+	at: number | null,
+	/**  Which chain. */
+	chain: ChainKind,
+	/**  Whether money there is worth nothing. */
+	pays_nothing: boolean,
+	/**  Name of the site that shows this chain's accounts; none in practice. */
+	explorer: string | null,
+	/**  The system's keychain; none while it was not asked. */
+	keychain: Keychain_Serialize | null,
+	/**  How the wallet stands. */
+	state: WalletState_Serialize,
+	/**  Address of the wallet, or of the watch-only account; none while there is neither. */
+	address: AddressForms | null,
+	/**  What is on it. */
+	balance: Money | null,
+	/**  When the chain said so. */
+	balance_at: number | null,
+	/**  Why the chain can't be asked, while it can't, in words of the log. */
+	chain_fails: string | null,
+	/**  What is kept in the wallet for the worker's fees, nanotons. */
+	reserve_nanoton: string,
+	/**  What guards the key; none where no key is here. */
+	key_place: KeyPlace | null,
+	/**  Whether the owner has shown to have the words; none where no key is here. */
+	written_down: boolean | null,
+	/**  Whether it is time to remind of them. */
+	remind: boolean,
+	/**  It locks itself after so many seconds; none: never. */
+	locks_after_s: number | null,
+	/**  How much may leave within 24 hours, nanotons; none: no limit. */
+	daily_limit_nanoton: string | null,
+	/**  How much of that is left. */
+	limit_left_nanoton: string | null,
+	/**  Where payouts go; none while they go nowhere. */
+	payout: PayoutTarget_Serialize | null,
+	/**  The wallet that pays fees, where it is another. */
+	payer: FeeWallet_Serialize | null,
+	/**  What is under way. */
+	in_flight: Flight_Serialize | null,
+	/**  What ended last. */
+	landed: Landed | null,
+};
+
 /**  The owner's wish. What is so stands in [`Status`]. */
 export type Wish = Wish_Serialize | Wish_Deserialize;
 
@@ -625,6 +1983,23 @@ export type Wish_Serialize =
 until: number | null } | 
 /**  Running answers are finished and their payment is waited for, then pause. */
 { wish: "finish_and_pause" };
+
+/**  How words become a key. */
+export type WordScheme = 
+/**  TON's own. */
+"ton" | 
+/**  BIP39, as hardware wallets have it. */
+"bip39";
+
+/**  What something was worth, with who said so. */
+export type Worth = {
+	/**  Decimal digits with a point. */
+	amount: string,
+	/**  Three letters. */
+	currency: string,
+	/**  Whose rate. */
+	source: string,
+};
 
 /* Tauri Specta runtime */
 async function typedError<T, E>(result: Promise<T>): Promise<{ status: "ok"; data: T } | { status: "error"; error: E }> {

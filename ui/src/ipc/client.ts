@@ -1,8 +1,52 @@
 // The one way from the page to the app. Everything behind `Transport` can be exchanged: by the generated calls, or by a fake.
 import { commands, events } from './bindings';
-import type { ApiError, AppEvent, Card, Home, JobPage, JobQuery, Wish } from './view';
+import type {
+  ApiError, AppEvent, Card, Destination, Done, EarnedChart, Earnings, ExplorerTarget, Exported, ExportOrder, Home, JobPage, JobQuery, PageQuery,
+  PayoutPage, PayoutSet, Prepared, Protect, Qr, Range, ReadWords, Revealed, SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet,
+  WalletHistory, WalletRules, Wish,
+} from './view';
 
 export type Answer<T> = { status: 'ok'; data: T } | { status: 'error'; error: ApiError };
+
+type Call<T> = Promise<Answer<T>>;
+
+/** What the page Wallet can ask. */
+export interface WalletCalls {
+  page(): Call<Wallet>;
+  history(query: PageQuery): Call<WalletHistory>;
+  check(text: string): Call<Destination>;
+  prepare(order: SendOrder): Call<Prepared>;
+  confirm(draft: string, password: string | null): Call<Sent>;
+  create(protect: Protect): Call<Done>;
+  reveal(password: string | null): Call<Revealed>;
+  quiz(answers: string[]): Call<Done>;
+  read(text: string): Call<ReadWords>;
+  save(draft: string, candidate: number, protect: Protect): Call<Done>;
+  forget(): Call<Done>;
+  payTo(text: string): Call<PayoutSet>;
+  keepPayoutAddress(): Call<Done>;
+  unlock(password: string | null): Call<Done>;
+  lock(): Call<Done>;
+  delete(address: string): Call<Done>;
+  setAside(): Call<SetAside>;
+  rules(rules: WalletRules): Call<Done>;
+  dismissReminder(): Call<Done>;
+  takeRestBack(): Call<Sent>;
+  show(target: ExplorerTarget): Call<Done>;
+  qr(text: string): Call<Qr>;
+}
+
+/** What the page Earnings can ask. */
+export interface EarningsCalls {
+  page(): Call<Earnings>;
+  chart(range: Range): Call<EarnedChart>;
+  payouts(query: PageQuery): Call<PayoutPage>;
+  verify(key: string): Call<Verification>;
+  forecast(): Call<TakeForecast>;
+  take(): Call<Sent>;
+  threshold(nanoton: string | null): Call<Done>;
+  export(order: ExportOrder): Call<Exported>;
+}
 
 export interface Transport {
   home(): Promise<Answer<Home>>;
@@ -10,6 +54,8 @@ export interface Transport {
   jobs(query: JobQuery): Promise<Answer<JobPage>>;
   setWish(wish: Wish): Promise<Answer<null>>;
   quit(): Promise<Answer<null>>;
+  wallet: WalletCalls;
+  earnings: EarningsCalls;
   /** Hands every event to `on` until the returned function is called. */
   listen(on: (event: AppEvent) => void): Promise<() => void>;
 }
@@ -29,6 +75,40 @@ const app: Transport = {
   jobs: (query) => answered(commands.jobs(query)),
   setWish: (wish) => answered(commands.setWish(wish)),
   quit: () => answered(commands.quit()),
+  wallet: {
+    page: () => answered(commands.wallet()),
+    history: (query) => answered(commands.walletHistory(query)),
+    check: (text) => answered(commands.checkDestination(text)),
+    prepare: (order) => answered(commands.prepareSend(order)),
+    confirm: (draft, password) => answered(commands.confirmSend(draft, password)),
+    create: (protect) => answered(commands.createWallet(protect)),
+    reveal: (password) => answered(commands.revealWords(password)),
+    quiz: (answers) => answered(commands.answerQuiz(answers)),
+    read: (text) => answered(commands.readWords(text)),
+    save: (draft, candidate, protect) => answered(commands.saveWords(draft, candidate, protect)),
+    forget: () => answered(commands.forgetWords()),
+    payTo: (text) => answered(commands.setPayoutAddress(text)),
+    keepPayoutAddress: () => answered(commands.keepPayoutAddress()),
+    unlock: (password) => answered(commands.unlockWallet(password)),
+    lock: () => answered(commands.lockWallet()),
+    delete: (address) => answered(commands.deleteWallet(address)),
+    setAside: () => answered(commands.setWalletAside()),
+    rules: (rules) => answered(commands.setWalletRules(rules)),
+    dismissReminder: () => answered(commands.dismissReminder()),
+    takeRestBack: () => answered(commands.takeRestBack()),
+    show: (target) => answered(commands.showOnExplorer(target)),
+    qr: (text) => answered(commands.qr(text)),
+  },
+  earnings: {
+    page: () => answered(commands.earnings()),
+    chart: (range) => answered(commands.earnedChart(range)),
+    payouts: (query) => answered(commands.payouts(query)),
+    verify: (key) => answered(commands.verifyPayout(key)),
+    forecast: () => answered(commands.forecastTake()),
+    take: () => answered(commands.takeNow()),
+    threshold: (nanoton) => answered(commands.setThreshold(nanoton)),
+    export: (order) => answered(commands.exportPayouts(order)),
+  },
   listen: (on) => events.event.listen((event) => on(event.payload)),
 };
 

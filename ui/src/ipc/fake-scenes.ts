@@ -1,7 +1,10 @@
 // The states the fake can be in. Numbers are samples that agree with each other; they were never measured.
 import type { Card, Home, Job, JobResult, RunningJob } from './view';
 
-export const SCENES = ['practice', 'paused', 'failed', 'open', 'fallback', 'pausing', 'restarting', 'unknown', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted'] as const;
+export const SCENES = [
+  'practice', 'paused', 'failed', 'open', 'fallback', 'pausing', 'restarting', 'unknown', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted',
+  'wallet_none', 'wallet_no_keychain', 'wallet_watch', 'wallet_locked', 'wallet_key_gone', 'wallet_damaged', 'wallet_flight', 'wallet_long',
+] as const;
 export type Scene = (typeof SCENES)[number];
 
 const GIB = 1024 ** 3;
@@ -9,7 +12,7 @@ const MINUTE = 60_000;
 const GAME_CARD = 'RTX 4090';
 const MODEL = 'SmolLM2-135M-Instruct';
 
-const paysNothing = (scene: Scene) => scene !== 'open';
+const paysNothing = (scene: Scene) => scene !== 'open' && !scene.startsWith('wallet_');
 
 function status(scene: Scene, now: number): Home['status'] {
   switch (scene) {
@@ -36,7 +39,7 @@ export function fakeHome(scene: Scene, now: number): Home {
   const resting = scene === 'paused' || scene === 'failed' || scene === 'loading';
   return {
     at: now,
-    network: { kind: scene === 'open' ? 'open' : 'practice', pays_nothing: paysNothing(scene), model: scene === 'open' ? 'Qwen3-8B' : MODEL },
+    network: { kind: paysNothing(scene) ? 'practice' : 'open', pays_nothing: paysNothing(scene), model: paysNothing(scene) ? MODEL : 'Qwen3-8B' },
     wish: scene === 'paused' ? { wish: 'pause', until: now + 46 * MINUTE } : scene === 'pausing' ? { wish: 'pause', until: null } : { wish: 'work' },
     status: status(scene, now),
     tokens_per_second: empty ? null : scene === 'fallback' ? 8.4 : 148.6,

@@ -1,6 +1,7 @@
 // An app that is not there: for tests and for looking at the window while designing it. Only a build of mode `fake` contains it,
 // and a test looks for this word in the others.
 import { fakeCards, fakeHome, fakeJobs, fakeRunning, type Scene, SCENES } from './fake-scenes';
+import { FakeMoney } from './fake-money';
 import type { Answer, Transport } from './client';
 import type { ApiError, AppEvent, Card, Home, Job, JobPage, JobQuery, RunningJob, Wish } from './view';
 
@@ -18,6 +19,7 @@ export class Fake implements Transport {
   readonly wishes: Wish[] = [];
   quits = 0;
   readonly queries: JobQuery[] = [];
+  readonly money: FakeMoney;
   #listeners = new Set<(event: AppEvent) => void>();
 
   constructor(scene: Scene = 'practice', now = Date.now()) {
@@ -25,6 +27,7 @@ export class Fake implements Transport {
     this.cards_ = fakeCards(scene);
     this.running_ = fakeRunning(scene, now);
     this.jobs_ = fakeJobs(scene, now);
+    this.money = new FakeMoney(scene, now, () => this.error);
     if (scene === 'gone') this.error = { code: 'app_gone', message: 'the other end of the channel is closed' };
     if (scene === 'ledger') this.error = { code: 'ledger', message: 'database disk image is malformed' };
   }
@@ -37,6 +40,12 @@ export class Fake implements Transport {
     return this.#listeners.size;
   }
 
+  get wallet() {
+    return this.money.wallet;
+  }
+  get earnings() {
+    return this.money.earnings;
+  }
   home = () => this.#answer(this.home_);
   cards = () => this.#answer(this.cards_);
 

@@ -1,7 +1,9 @@
 // One snapshot of what the app said, replaced slice by slice. Pages read it; they ask for changes by its methods and never write.
 import type { Transport } from '../ipc/client';
 import type { ApiError, AppEvent, Card, Home, Page, Wish } from '../ipc/view';
+import { EarningsStore } from './earnings.svelte';
 import { JobList } from './jobs.svelte';
+import { WalletStore } from './wallet.svelte';
 
 /** If nothing was heard for so long, the page asks by itself: a lost event or a dead app must not go unnoticed. */
 const SILENCE_MS = 30_000;
@@ -9,6 +11,8 @@ const TICK_MS = 1_000;
 
 export class Store {
   readonly jobs: JobList;
+  readonly wallet: WalletStore;
+  readonly earnings: EarningsStore;
   #home = $state.raw<Home | null>(null);
   #cards = $state.raw<readonly Card[] | null>(null);
   #trouble = $state.raw<ApiError | null>(null);
@@ -24,6 +28,8 @@ export class Store {
   constructor(transport: Transport) {
     this.#transport = transport;
     this.jobs = new JobList(transport, () => this.#now);
+    this.wallet = new WalletStore(transport);
+    this.earnings = new EarningsStore(transport);
   }
 
   get home() {
@@ -114,6 +120,18 @@ export class Store {
         break;
       case 'jobs_changed':
         this.jobs.stale();
+        break;
+      case 'wallet':
+        this.wallet.take(event.data);
+        break;
+      case 'wallet_history_changed':
+        this.wallet.history.stale();
+        break;
+      case 'earnings':
+        this.earnings.take(event.data);
+        break;
+      case 'payouts_changed':
+        this.earnings.stale();
         break;
       case 'show':
         this.#page = event.data.page;

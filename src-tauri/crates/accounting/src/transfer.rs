@@ -150,6 +150,8 @@ impl fmt::Display for Outcome {
 pub struct Transfer {
     /// Its name.
     pub id: TransferId,
+    /// The wallet that sends and pays.
+    pub payer: Address,
     /// What it is for.
     pub errand: Errand,
     /// What the wallet sends.

@@ -22,6 +22,7 @@ mod requests;
 mod script;
 mod sessions;
 mod trust;
+mod wallets;
 
 pub use chains::{chain_answer, chain_request, chain_transaction};
 pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
@@ -31,6 +32,7 @@ pub use pipe::link_frames;
 pub use requests::worker_request;
 pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
+pub use wallets::{wallet_file, wallet_words};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,8 @@ pub const TARGETS: &[Target] = &[
     target("ton_address", ton_address, 16 * 1024, 0),
     target("root_config", root_config, 64 * 1024, 512),
     target("signed_payment", signed_payment, 64 * 1024, 1024),
+    target("wallet_file", wallet_file, 16 * 1024, 8),
+    target("wallet_words", wallet_words, 64 * 1024, 64),
     target("chain_answer", chain_answer, 4 << 20, 1024),
     target("chain_transaction", chain_transaction, 1 << 20, 1024),
     target("chain_request", chain_request, 16 << 20, 1024),

@@ -16,6 +16,7 @@
 //! | `job` | a job that is over: counts, never text | session, job id |
 //! | `working` | how much was done for a proxy in a session | proxy key, session |
 //! | `payment` | a new high of the running total signed for one worker contract | worker contract, tokens |
+//! | `contract` | our contract at a proxy, and what it takes to bring it onto the chain | worker contract |
 //! | `tuning` | how the model's kernels are cut for a graphics card | card, driver, model |
 //! | `transfer` | money that left a wallet on this machine, with the bytes that were signed | `id` |
 //! | `receipt` | money that came to the owner's address | owner, logical time, hash |
@@ -69,7 +70,7 @@ mod write;
 pub use error::LedgerError;
 pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
-pub use read::{JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
+pub use read::{Cashable, JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
 pub use transfer::{MoneyCursor, Paid, ReceiptEntry, ReceiptPage, TransferPage};
 pub use tuning::Tuning;
 pub use write::{MAX_COUNT, NewSession, Payment, ProxyEntry, Recorded, SessionId};

@@ -90,6 +90,23 @@ pub struct PaymentEntry {
     pub payment: Payment,
 }
 
+/// The best payment for one of our contracts, with what it takes to cash it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cashable {
+    /// Our contract.
+    pub worker_contract: Address,
+    /// The contract that pays.
+    pub proxy_contract: Address,
+    /// What a token is worth there.
+    pub fee_per_token: Nanoton,
+    /// Running total that is signed.
+    pub tokens: u64,
+    /// The signed payment as it came, a bag of cells.
+    pub payment: Vec<u8>,
+    /// The contract's code and first data, a bag of cells, if they are known.
+    pub state_init: Option<Vec<u8>>,
+}
+
 impl Ledger {
     /// The session that began last.
     pub fn latest_session(&self) -> Result<Option<SessionId>, LedgerError> {
@@ -163,6 +180,27 @@ impl Ledger {
                 proxy_key: row.get("proxy_key")?,
                 tokens: row.get("tokens")?,
                 nanoton: Nanoton(row.get("nanoton")?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The best payment for each of our contracts in this network.
+    pub fn cashable(&self, root_contract: &Address) -> Result<Vec<Cashable>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT contract.*, best.tokens, best.boc FROM contract JOIN payment AS best USING (worker_contract)
+             WHERE root_contract = ?
+                 AND best.tokens = (SELECT max(tokens) FROM payment WHERE worker_contract = contract.worker_contract)
+             ORDER BY worker_contract",
+        )?;
+        let rows = query.query_map([address_bytes(root_contract)], |row| {
+            Ok(Cashable {
+                worker_contract: row::address(row, "worker_contract")?,
+                proxy_contract: row::address(row, "proxy_contract")?,
+                fee_per_token: Nanoton(row.get("fee_nanoton")?),
+                tokens: row.get("tokens")?,
+                payment: row.get("boc")?,
+                state_init: row.get("state_init")?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -88,11 +88,11 @@ impl Ledger {
         }
         // The bytes stay in the row of an ended transfer: a receipt can be checked against them.
         writing.execute(
-            "INSERT INTO transfer (id, root_contract, planned_unix_ms, recipient, nanoton, bounce, body, state_init,
+            "INSERT INTO transfer (id, root_contract, planned_unix_ms, payer, recipient, nanoton, bounce, body, state_init,
                  worker_contract, proxy_contract, from_tokens, to_tokens, expected,
                  forecast_fees, forecast_income, forecast_balance,
                  stage, message, message_hash, seqno, valid_until, outcome, why, fees)
-             VALUES (:id, :root, :planned, :recipient, :nanoton, :bounce, :body, :state_init,
+             VALUES (:id, :root, :planned, :payer, :recipient, :nanoton, :bounce, :body, :state_init,
                  :worker, :proxy, :from_tokens, :to_tokens, :expected,
                  :forecast_fees, :forecast_income, :forecast_balance,
                  :stage, :message, :message_hash, :seqno, :valid_until, :outcome, :why, :fees)
@@ -106,6 +106,7 @@ impl Ledger {
                 ":id": id,
                 ":root": root,
                 ":planned": transfer.planned_unix_ms,
+                ":payer": address_bytes(&transfer.payer),
                 ":recipient": address_bytes(&outgoing.to),
                 ":nanoton": whole(outgoing.value.0, "an amount")?,
                 ":bounce": outgoing.bounce,
@@ -404,6 +405,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Transfer> {
     };
     Ok(Transfer {
         id: TransferId(row.get("id")?),
+        payer: address(row, "payer")?,
         errand,
         outgoing: Outgoing {
             to: address(row, "recipient")?,

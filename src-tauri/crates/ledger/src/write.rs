@@ -12,6 +12,7 @@ use ton::{Address, Nanoton};
 pub const MAX_COUNT: i64 = 1 << 40;
 const MAX_NAME: usize = 512;
 const MAX_BOC: usize = 4_096;
+const MAX_STATE: usize = 65_536;
 
 /// Names a session of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +38,7 @@ pub struct NewSession<'a> {
 }
 
 /// A proxy after its handshake, its addresses recomputed by the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyEntry {
     /// Where workers dial it.
     pub endpoint: SocketAddrV4,
@@ -51,6 +52,10 @@ pub struct ProxyEntry {
     pub proxy_contract: Address,
     /// Our worker contract at this proxy.
     pub worker_contract: Address,
+    /// What that contract pays for an adjusted token.
+    pub fee_per_token: Nanoton,
+    /// Its code and first data, a bag of cells of 1 to 65536 bytes; `None` where the network names the code by its hash only.
+    pub state_init: Option<Vec<u8>>,
     /// When, Unix time in milliseconds; only the first time is kept.
     pub seen_unix_ms: i64,
 }
@@ -175,6 +180,10 @@ impl Ledger {
         let endpoint = proxy.endpoint;
         let (root, text) = (address_bytes(&proxy.root_contract), endpoint.to_string());
         let contracts = (address_bytes(&proxy.proxy_contract), address_bytes(&proxy.worker_contract));
+        let fee = whole(proxy.fee_per_token.0, "a fee")?;
+        if proxy.state_init.as_ref().is_some_and(|state| !(1..=MAX_STATE).contains(&state.len())) {
+            return Err(LedgerError::OutOfRange { what: "a contract's first state" });
+        }
         let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let pinned: Option<[u8; 32]> = writing
             .query_row(
@@ -196,20 +205,27 @@ impl Ledger {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        match known {
-            Some(known) if known == contracts => Ok(Recorded::Known),
-            Some(_) => Err(LedgerError::ProxyContractsChanged { endpoint }),
-            None => {
-                writing.execute(
-                    "INSERT INTO proxy (endpoint, root_contract, params_version, public_key, proxy_contract,
-                         worker_contract, first_seen_unix_ms)
-                     VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (&text, root, proxy.params_version, proxy.public_key, contracts.0, contracts.1, proxy.seen_unix_ms),
-                )?;
-                writing.commit()?;
-                Ok(Recorded::New)
-            }
+        if known.is_some_and(|known| known != contracts) {
+            return Err(LedgerError::ProxyContractsChanged { endpoint });
         }
+        // The address follows from code and data, so the same contract never has others.
+        let new = writing.execute(
+            "INSERT INTO contract (worker_contract, root_contract, proxy_contract, fee_nanoton, state_init)
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (contracts.1, root, contracts.0, fee, &proxy.state_init),
+        )?;
+        if known.is_none() {
+            writing.execute(
+                "INSERT INTO proxy (endpoint, root_contract, params_version, public_key, proxy_contract,
+                     worker_contract, first_seen_unix_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (&text, root, proxy.params_version, proxy.public_key, contracts.0, contracts.1, proxy.seen_unix_ms),
+            )?;
+        }
+        if known.is_none() || new > 0 {
+            writing.commit()?;
+        }
+        Ok(if known.is_none() { Recorded::New } else { Recorded::Known })
     }
 
     /// Lets go of a proxy's pinned key, because its owner says that the change is meant. Its payments stay. Says whether there was one.
@@ -369,6 +385,8 @@ mod tests {
             public_key: [2; 32],
             proxy_contract: Address { workchain: 0, hash: [3; 32] },
             worker_contract: Address { workchain: -1, hash: [4; 32] },
+            fee_per_token: Nanoton(19),
+            state_init: None,
             seen_unix_ms: 0,
         };
         let mut other = Ledger::open(&path, 0).unwrap();

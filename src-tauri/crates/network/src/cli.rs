@@ -13,7 +13,7 @@ use ratls::{Evidence, Policy};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
-use ton::Nanoton;
+use ton::{AddressText, Nanoton};
 use tracing_subscriber::EnvFilter;
 
 use crate::chain::Fault;
@@ -137,6 +137,9 @@ struct PracticeArgs {
     /// Port of the gateway; 0: any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     http_port: u16,
+    /// Whose worker will serve here: this wallet is given coins for the fees of its first payout
+    #[arg(long, value_name = "ADDRESS")]
+    owner: Option<String>,
     /// Bits of proof of work
     #[arg(long, value_name = "N", default_value_t = practice::POW_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
     pow_difficulty: i32,
@@ -401,6 +404,10 @@ async fn run_practice(args: PracticeArgs) -> Result<(), Failure> {
     settings.http_port = args.http_port;
     settings.pow_difficulty = args.pow_difficulty;
     settings.misbehaviour = args.misbehave;
+    settings.owner = match &args.owner {
+        Some(text) => Some(AddressText::parse(text).map_err(|error| format!("--owner {text}: {error}"))?.address),
+        None => None,
+    };
     let running = practice::start(settings).await?;
     tracing::info!(file = %running.network_file().display(), "practice network: simulated customers, practice prices, money that is worth nothing");
     say_ready(&json!({

@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-pub use ledger::{JobCursor, JobFilter, Multipliers, PricedJob, PricedPage, Sums};
+use accounting::Transfer;
+pub use ledger::{Cashable, JobCursor, JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 use ledger::{Ledger, LedgerError};
+use ton::Address;
+
+const PAGE: u32 = 500;
 
 /// A reader of the ledger. Its calls wait for the disk.
 pub struct History {
@@ -20,6 +24,41 @@ impl History {
     /// Jobs from the newest to the oldest, see [`Ledger::priced_jobs`].
     pub fn jobs(&self, filter: JobFilter, before: Option<JobCursor>, limit: u32) -> Result<PricedPage, LedgerError> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).priced_jobs(filter, before, limit)
+    }
+
+    /// The best payment for each of our contracts, see [`Ledger::cashable`].
+    pub fn cashable(&self, root_contract: &Address) -> Result<Vec<Cashable>, LedgerError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).cashable(root_contract)
+    }
+
+    /// Number of the transfer that was begun last.
+    pub fn last_transfer(&self) -> Result<Option<u64>, LedgerError> {
+        let last = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).last_transfer()?;
+        Ok(last.map(|last| last.0))
+    }
+
+    /// Transfers after that of this number with all they brought, the newest first, at most so many.
+    pub fn transfers_since(
+        &self,
+        root_contract: &Address,
+        after: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Transfer>, LedgerError> {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Vec::new();
+        let mut before = None;
+        while all.len() < most {
+            let page = ledger.transfers(root_contract, before, PAGE)?;
+            let new = page.transfers.into_iter().take_while(|transfer| after.is_none_or(|after| transfer.id.0 > after));
+            let had = all.len();
+            all.extend(new);
+            before = page.next;
+            if before.is_none() || all.len() == had {
+                break;
+            }
+        }
+        all.truncate(most);
+        Ok(all)
     }
 
     /// Sums over a time, see [`Ledger::sums_between`].

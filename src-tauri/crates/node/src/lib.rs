@@ -15,6 +15,7 @@ pub mod folder;
 pub mod history;
 pub mod model_file;
 pub mod owner;
+pub mod proceeds;
 pub mod run;
 pub mod snapshot;
 

@@ -1,7 +1,8 @@
 //! The box a worker runs in: spawn a process into it, and enter it.
 //!
 //! What lives here: starting a child that inherits nothing but one pipe and one model file, its end, its log, its memory;
-//! besides, the terminal of a program that has none of its own. What may not: anything about Cocoon, or about what the two processes say.
+//! besides, the terminal of a program that has none of its own, and
+//! keeping a process's memory to itself. What may not: anything about Cocoon, or about what the two processes say.
 //!
 //! So far the box is: an empty environment, no descriptor but the pipe (3) and the model (4), no new privileges, no core dumps, no
 //! tracing by others of the same user, its own process group, death with its parent. File names and sockets of its own are still open to the child.
@@ -92,6 +93,20 @@ impl Spawn {
 /// From then on nobody of the same user may read this process's memory.
 pub fn inherited() -> Result<(Channel, File), EnterError> {
     system::inherited()
+}
+
+/// Keeps what is in this process's memory out of files and other programs from now on, for a program that holds a key. Linux: no core
+/// dump, and no other program of the same user may read the memory or trace. Windows: no report of a failure is made of it, neither with
+/// what is on the heap nor at all. What it starts afterwards is not covered.
+pub fn keep_memory_private() -> std::io::Result<()> {
+    system::keep_memory_private()
+}
+
+/// Does something, as a rule reading a line, while the terminal that standard input comes from does not show what is typed. Fails where
+/// it comes from something else.
+pub fn without_echo<T>(read: impl FnOnce() -> T) -> std::io::Result<T> {
+    let _quiet = system::echo_off()?;
+    Ok(read())
 }
 
 /// Memory of the machine that a new process could have, in bytes; `None` where that is unknown.

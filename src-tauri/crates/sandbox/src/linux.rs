@@ -13,6 +13,7 @@ use std::sync::mpsc::sync_channel;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::FdFlags;
 use rustix::process::{DumpableBehavior, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::termios::{LocalModes, OptionalActions, Termios};
 
 use crate::child::{Child, End};
 use crate::log::Log;
@@ -149,11 +150,17 @@ fn close_rest_on_exec() -> io::Result<()> {
 pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
     let pipe = take(PIPE, FileType::Socket).ok_or(EnterError::Missing { what: "the pipe (descriptor 3)" })?;
     let model = take(MODEL, FileType::RegularFile).ok_or(EnterError::Missing { what: "the model (descriptor 4)" })?;
-    // Also true of a program that was started with other permissions than its starter's; here against other processes of the user.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| EnterError::System(e.into()))?;
+    keep_memory_private().map_err(EnterError::System)?;
     let reader = UnixStream::from(pipe);
     let writer = reader.try_clone().map_err(EnterError::System)?;
     Ok((Channel { reader, writer }, File::from(model)))
+}
+
+pub(crate) fn keep_memory_private() -> io::Result<()> {
+    // Also true of a program that was started with other permissions than its starter's; here against other processes of the user.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // A program that is given every core dump asks for no size, so this alone would not do.
+    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 /// Takes a descriptor that came through exec, if it is of this type and, being a file, can't be written.
@@ -187,6 +194,26 @@ pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
 
 pub(crate) fn memory(pid: u32) -> Option<u64> {
     kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
+/// A terminal as it was before; so again when this is dropped.
+pub(crate) struct Quiet(Termios);
+
+pub(crate) fn echo_off() -> io::Result<Quiet> {
+    let before = rustix::termios::tcgetattr(io::stdin())?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    // The end of the line is still to be seen.
+    quiet.local_modes.insert(LocalModes::ECHONL);
+    rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &quiet)?;
+    Ok(Quiet(before))
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing.
+        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
 }
 
 /// Who starts a program decides here where its words go.

@@ -14,7 +14,7 @@ use crate::child::{Child, End};
 use crate::log::Log;
 use crate::{Channel, EnterError, Exit, Spawn, StartError};
 
-pub(crate) use console::reach_terminal;
+pub(crate) use console::{echo_off, reach_terminal};
 
 /// The reading half of a channel.
 pub type Reader = PipeReader;
@@ -29,6 +29,10 @@ const MODEL: &str = "CHRYSALIS_MODEL_HANDLE";
 const NEEDED: [&str; 2] = ["SystemRoot", "SystemDrive"];
 const HANDLE_FLAG_INHERIT: u32 = 1;
 const PROCESS_QUERY_LIMITED_INFORMATION: u32 = 0x1000;
+/// What Windows' error reporting is told: not to take the heap along.
+const WER_FAULT_REPORTING_FLAG_NOHEAP: u32 = 1;
+/// And not to be called at all.
+const SEM_NOGPFAULTERRORBOX: u32 = 2;
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 
@@ -39,6 +43,8 @@ unsafe extern "system" {
     fn OpenProcess(access: u32, inherit: i32, pid: u32) -> RawHandle;
     fn K32GetProcessMemoryInfo(process: RawHandle, counters: *mut ProcessMemoryCounters, size: u32) -> i32;
     fn GlobalMemoryStatusEx(status: *mut MemoryStatus) -> i32;
+    fn WerSetFlags(flags: u32) -> i32;
+    fn SetErrorMode(mode: u32) -> u32;
 }
 
 /// `PROCESS_MEMORY_COUNTERS` of Windows.
@@ -145,6 +151,18 @@ pub(crate) fn memory(pid: u32) -> Option<u64> {
     // SAFETY: the handle is open, and the call writes no more than the size it is told.
     let known = unsafe { K32GetProcessMemoryInfo(process.as_raw_handle(), &raw mut counters, size) };
     (known != 0).then_some(counters.working_set as u64)
+}
+
+pub(crate) fn keep_memory_private() -> io::Result<()> {
+    // SAFETY: numbers go in and come out.
+    unsafe {
+        // Modes add up: what was set before stays.
+        let before = SetErrorMode(SEM_NOGPFAULTERRORBOX);
+        SetErrorMode(before | SEM_NOGPFAULTERRORBOX);
+    }
+    // SAFETY: a number goes in and comes out.
+    let result = unsafe { WerSetFlags(WER_FAULT_REPORTING_FLAG_NOHEAP) };
+    if result < 0 { Err(io::Error::other(format!("error reporting answered {result:#x}"))) } else { Ok(()) }
 }
 
 pub(crate) fn available_memory() -> Option<u64> {

@@ -12,7 +12,7 @@
 
 use crate::words::hmac;
 use crate::{Password, Scheme, Words, WrappingKey};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use ton::{Address, Network, WalletContract, WalletVersion};
@@ -180,7 +180,13 @@ impl Header {
         check_of(Some(key), &self.key_id) == self.check
     }
 
-    fn to_bytes(self) -> Vec<u8> {
+    /// Memory that trying a password takes, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        u64::from(self.memory_kib) * 1024
+    }
+
+    /// As it stands in front of the ciphertext.
+    pub fn to_bytes(self) -> Vec<u8> {
         let Public { contract, network, protection } = self.public;
         let mut bytes = MAGIC.to_vec();
         let version = match contract.version {
@@ -213,8 +219,10 @@ impl Header {
             stretched.resize(32, 0);
             let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32));
             let params = params.map_err(|_| FileError::Field { field: "parameters for the password" })?;
+            // Ours, so that it is wiped.
+            let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                .hash_password_into(password.bytes(), &self.salt, &mut stretched)
+                .hash_password_into_with_memory(password.bytes(), &self.salt, &mut stretched, memory.as_mut_slice())
                 .map_err(|_| FileError::Field { field: "parameters for the password" })?;
         }
         let bytes = hmac(key, &[b"chrysalis wallet file 1", &stretched]);

@@ -110,4 +110,46 @@ mod tests {
         let read = SignedTransfer::read(WalletVersion::V5R1, &message.body).unwrap();
         assert_eq!((read.transfer, read.signature), (transfer, signature));
     }
+
+    /// Made by TON's own libraries of random phrases (tests/contracts/wallet.mjs).
+    const VECTORS: &str = include_str!("../../../../tests/fixtures/wallet/vectors.json");
+
+    #[test]
+    fn words_keys_addresses_and_signed_transfers_are_those_of_tons_own_libraries() {
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(VECTORS).unwrap();
+        assert_eq!(vectors.len(), 11);
+        for vector in &vectors {
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let words = Words::parse(&text(&vector["words"])).unwrap();
+            let scheme = if vector["scheme"] == "ton" { Scheme::Ton } else { Scheme::Bip39 };
+            assert_eq!(words.schemes(), [scheme]);
+            assert_eq!(hex::encode(words.key(scheme).public()), text(&vector["public_key"]));
+            let sent = &vector["transfer"];
+            let transfer = || {
+                let to = text(&sent["to"]);
+                let hash = hex::decode(&to[2..]).unwrap().try_into().unwrap();
+                let to = ton::Address { workchain: 0, hash };
+                let value = Nanoton(text(&sent["nanoton"]).parse().unwrap());
+                let body = comment(&text(&sent["comment"])).unwrap();
+                let message = InternalMessage::new(to, sent["bounce"].as_bool().unwrap(), value, body);
+                let number = |name: &str| u32::try_from(sent[name].as_u64().unwrap()).unwrap();
+                let messages = vec![Outgoing { mode: SendMode::TRANSFER, message }];
+                Unsigned::Transfer(Transfer { seqno: number("seqno"), valid_until: number("valid_until"), messages })
+            };
+            for (name, version, network) in [
+                ("v5r1_main", WalletVersion::V5R1, Network::Main),
+                ("v5r1_test", WalletVersion::V5R1, Network::Test),
+                ("v4r2", WalletVersion::V4R2, Network::Main),
+                ("v3r2", WalletVersion::V3R2, Network::Main),
+            ] {
+                let key = words.key(scheme);
+                let contract = WalletContract::new(version, network, key.public());
+                let signed = super::Wallet::new(key, contract).sign(&transfer()).unwrap();
+                let known = &vector["wallets"][name];
+                assert_eq!(contract.address().to_string(), text(&known["address"]), "{name}");
+                assert_eq!(hex::encode(signed.message_hash), text(&known["message"]), "{name} of {sent}");
+                assert_eq!(hex::encode(signed.normalized_hash), text(&known["normalised"]), "{name} of {sent}");
+            }
+        }
+    }
 }

@@ -4,25 +4,29 @@
 //! not: the network, a database, a clock (time comes in).
 //!
 //! Walk-through: [`Words`] are made or typed; [`Candidate`]s say which addresses they have, before anything is saved. A [`Vault`]
-//! saves them: a random key in a [`Keychain`], a password, or both, wrap one encrypted file. What it unlocks is a
+//! saves them: a random key in a [`Keychain`] (the system's is
+//! [`OsKeychain`]), a password, or both, wrap one encrypted file. What it unlocks is a
 //! [`Wallet`], which signs a [`ton::Unsigned`] and nothing else.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
+mod exchanges;
 mod file;
 mod key;
 mod keychain;
 mod password;
 mod policy;
 mod quiz;
+mod recipient;
 mod vault;
 mod words;
 
 pub use file::{FileError, Header, MAX_FILE, Protection, Public};
 pub use key::{Signed, Wallet};
-pub use keychain::{Keychain, KeychainError, WrappingKey};
+pub use keychain::{Keychain, KeychainError, OsKeychain, WrappingKey};
 pub use password::Password;
 pub use policy::{AutoLock, DailyLimit, LimitDecision, PAYOUT_CHANGE_WAITS, PayoutAddress, PayoutChange, Reminder};
 pub use quiz::Quiz;
+pub use recipient::{Finding, Known, Seen, exchange, findings, read_recipient};
 pub use vault::{LEAST_PASSWORD, Save, Vault, VaultError, VaultState};
 pub use words::{Candidate, Scheme, Words, WordsError};

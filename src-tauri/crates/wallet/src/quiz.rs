@@ -1,6 +1,6 @@
 //! Whether the owner wrote the words down: three of them, asked by their places.
 
-use crate::Words;
+use crate::{Words, WordsError};
 
 /// Three places of a phrase. It holds no words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,13 @@ impl Quiz {
         }
         places.sort_unstable();
         Self { places }
+    }
+
+    /// Chooses three places by chance.
+    pub fn drawn(words: &Words) -> Result<Self, WordsError> {
+        let mut random = [0; 12];
+        getrandom::fill(&mut random).map_err(|_| WordsError::Random)?;
+        Ok(Self::new(words, random))
     }
 
     /// Which words are asked, counted from 1, in rising order.

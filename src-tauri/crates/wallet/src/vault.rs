@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// Least characters of a password that stands alone before a file which may be copied.
 pub const LEAST_PASSWORD: usize = 8;
+/// What fails when the disk does.
+const WRITING: &str = "writing the wallet file";
 /// How many files may be set aside.
 const MOST_ASIDE: u32 = 1_000;
 
@@ -121,6 +123,12 @@ impl<K: Keychain> Vault<K> {
         })
     }
 
+    /// What is known of the wallet without its key; the keychain is not asked. `None`: there is no file.
+    pub fn public(&self) -> Result<Option<Public>, VaultError> {
+        let Some(file) = self.read()? else { return Ok(None) };
+        Ok(Some(Header::read(&file)?.public))
+    }
+
     /// Saves a wallet: the key to the keychain and read back, the file written whole, read back and opened. Whatever fails on the
     /// way, there is no file afterwards, and the caller still has the words.
     pub fn save(&self, save: &Save<'_>) -> Result<Public, VaultError> {
@@ -157,8 +165,8 @@ impl<K: Keychain> Vault<K> {
             }
         });
         if let Err(error) = kept {
-            if wrapping.is_some() {
-                // A key that opens nothing does no harm, if it can't be taken back.
+            // A key that opens nothing does no harm; a keychain that just failed is not asked once more.
+            if wrapping.is_some() && !matches!(error, VaultError::Keychain(_)) {
                 let _ = self.keychain.delete(&id);
             }
             return Err(error);
@@ -179,6 +187,30 @@ impl<K: Keychain> Vault<K> {
     /// The words of the saved wallet, for the one screen that shows them.
     pub fn words(&self, password: Option<&Password>) -> Result<Words, VaultError> {
         self.open(password).map(|(words, ..)| words)
+    }
+
+    /// Gives the wallet another password, a first one, or none any more; it needs none where a keychain guards it. The keychain's key
+    /// stays. The new file takes the old one's place in one step, after it was read back and opened, so there is always one that opens.
+    pub fn change_password(&self, present: Option<&Password>, new: Option<&Password>) -> Result<Public, VaultError> {
+        let (words, scheme, header) = self.open(present)?;
+        let protection = match (header.public.protection, new) {
+            (Protection::Password, None) => return Err(VaultError::Combination),
+            (Protection::Password, Some(new)) if new.characters() < LEAST_PASSWORD => {
+                return Err(VaultError::WeakPassword);
+            }
+            (Protection::Password, Some(_)) => Protection::Password,
+            (_, Some(_)) => Protection::KeychainAndPassword,
+            (_, None) => Protection::Keychain,
+        };
+        let key = self.wrapping_key(&header)?;
+        let public = Public { protection, ..header.public };
+        let sealed = file::seal(&words, scheme, public, header.key_id, key.as_ref(), new)?;
+        let (back, ..) = file::open(&sealed, key.as_ref(), new)?;
+        if back.text() != words.text() {
+            return Err(VaultError::NotReadBack);
+        }
+        self.replace(&sealed)?;
+        Ok(public)
     }
 
     /// Deletes the wallet of this address from this machine: the file, then its key. Without its words the wallet is lost.
@@ -231,21 +263,24 @@ impl<K: Keychain> Vault<K> {
         password: Option<&Password>,
     ) -> Result<(Words, crate::Scheme, Header), VaultError> {
         let header = Header::read(file)?;
-        let protection = header.public.protection;
-        if protection.needs_password() != password.is_some() {
+        if header.public.protection.needs_password() != password.is_some() {
             return Err(VaultError::Combination);
         }
-        let key = if protection.needs_keychain() {
-            match self.keychain.read(&header.key_id) {
-                Ok(Some(key)) => Some(key),
-                Ok(None) => return Err(VaultError::Orphaned),
-                Err(KeychainError::Form) => return Err(FileError::OtherKey.into()),
-                Err(error) => return Err(error.into()),
-            }
-        } else {
-            None
-        };
+        let key = self.wrapping_key(&header)?;
         Ok(file::open(file, key.as_ref(), password)?)
+    }
+
+    /// The keychain's part of what opens a file, if it has one.
+    fn wrapping_key(&self, header: &Header) -> Result<Option<WrappingKey>, VaultError> {
+        if !header.public.protection.needs_keychain() {
+            return Ok(None);
+        }
+        match self.keychain.read(&header.key_id) {
+            Ok(Some(key)) => Ok(Some(key)),
+            Ok(None) => Err(VaultError::Orphaned),
+            Err(KeychainError::Form) => Err(FileError::OtherKey.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn keep(&self, id: &[u8; 16], key: Option<&WrappingKey>) -> Result<(), VaultError> {
@@ -291,19 +326,33 @@ impl<K: Keychain> Vault<K> {
         Ok(Some(bytes))
     }
 
-    /// Writes beside, to the disk, and under its name only where there is none yet.
+    /// Writes beside and to the disk.
+    fn beside(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile, VaultError> {
+        let mut beside = tempfile::NamedTempFile::new_in(self.folder()).map_err(io(WRITING))?;
+        beside.write_all(bytes).map_err(io(WRITING))?;
+        beside.as_file().sync_all().map_err(io(WRITING))?;
+        Ok(beside)
+    }
+
+    /// Puts another file in the place of the one that is there.
+    fn replace(&self, bytes: &[u8]) -> Result<(), VaultError> {
+        let beside = self.beside(bytes)?;
+        if std::fs::read(beside.path()).map_err(io(WRITING))? != bytes {
+            return Err(VaultError::NotReadBack);
+        }
+        beside.persist(&self.path).map_err(|error| io(WRITING)(error.error))?;
+        self.sync_folder()
+    }
+
+    /// Under its name only where there is none yet.
     fn write(&self, bytes: &[u8]) -> Result<(), VaultError> {
-        let what = "writing the wallet file";
-        let mut beside = tempfile::NamedTempFile::new_in(self.folder()).map_err(io(what))?;
-        beside.write_all(bytes).map_err(io(what))?;
-        beside.as_file().sync_all().map_err(io(what))?;
-        match beside.persist_noclobber(&self.path) {
+        match self.beside(bytes)?.persist_noclobber(&self.path) {
             Ok(_) => self.sync_folder().inspect_err(|_| {
                 // Made a moment ago by this very call.
                 let _ = std::fs::remove_file(&self.path);
             }),
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(VaultError::Exists),
-            Err(error) => Err(io(what)(error.error)),
+            Err(error) => Err(io(WRITING)(error.error)),
         }
     }
 
@@ -388,7 +437,7 @@ mod tests {
             assert_eq!(vault.unlock(None).err(), Some(VaultError::None));
             let given = protection.needs_password().then_some(&password);
             let public = vault.save(&save(&words, protection, given)).unwrap();
-            assert_eq!(vault.state(), Ok(VaultState::Locked(public)));
+            assert_eq!((vault.state(), vault.public()), (Ok(VaultState::Locked(public)), Ok(Some(public))));
             assert_eq!(memory.keys.borrow().len(), usize::from(protection.needs_keychain()));
             assert_eq!(file_names(folder.path()), ["wallet"], "something is left beside the file");
             let wallet = vault.unlock(given).ok().unwrap();
@@ -425,6 +474,45 @@ mod tests {
         assert_eq!(vault.save(&save(&words, Protection::Password, None)), Err(VaultError::Combination));
         assert_eq!(vault.save(&save(&words, Protection::Keychain, Some(&short))), Err(VaultError::Combination));
         assert!(memory.keys.borrow().is_empty() && file_names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_password_is_changed_added_and_taken_away_and_the_wallet_stays() {
+        let words = Words::parse(KNOWN).unwrap();
+        let [first, second, short] =
+            ["correct horse", "battery staple", "seven77"].map(|text| Password::new(text.to_owned()));
+        let steps: [(Protection, Option<&Password>, Option<&Password>, Result<Protection, VaultError>); 7] = [
+            (Protection::Keychain, None, Some(&short), Ok(Protection::KeychainAndPassword)),
+            (Protection::Keychain, None, None, Ok(Protection::Keychain)),
+            (Protection::KeychainAndPassword, Some(&first), Some(&second), Ok(Protection::KeychainAndPassword)),
+            (Protection::KeychainAndPassword, Some(&first), None, Ok(Protection::Keychain)),
+            (Protection::Password, Some(&first), Some(&second), Ok(Protection::Password)),
+            (Protection::Password, Some(&first), None, Err(VaultError::Combination)),
+            (Protection::Password, Some(&first), Some(&short), Err(VaultError::WeakPassword)),
+        ];
+        for (protection, present, new, expected) in steps {
+            let (folder, memory) = (tempfile::tempdir().unwrap(), Memory::default());
+            let path = folder.path().join("wallet");
+            let vault = Vault::new(path.clone(), &memory);
+            let address = vault.save(&save(&words, protection, present)).unwrap().address();
+            let before = std::fs::read(&path).unwrap();
+            let wrong = Password::new("correct hors".to_owned());
+            if present.is_some() {
+                let refused = vault.change_password(Some(&wrong), new);
+                assert_eq!(refused, Err(VaultError::File(FileError::Opens)));
+                assert_eq!(vault.change_password(None, new), Err(VaultError::Combination));
+            }
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+            let changed = vault.change_password(present, new);
+            assert_eq!(changed.as_ref().map(|public| public.protection), expected.as_ref().copied());
+            let opens = if changed.is_ok() { new } else { present };
+            assert_eq!(vault.unlock(opens).ok().unwrap().address(), address);
+            if changed.is_ok() && new.is_some() {
+                assert!(vault.unlock(present).is_err(), "the old one still opens it");
+            }
+            assert_eq!(file_names(folder.path()), ["wallet"], "something is left beside the file");
+            assert_eq!(memory.keys.borrow().len(), usize::from(protection.needs_keychain()));
+        }
     }
 
     #[test]

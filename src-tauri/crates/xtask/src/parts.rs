@@ -59,6 +59,7 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         // What was installed above must be used: nothing is skipped.
         command.env("CHRYSALIS_REQUIRE_DISPLAY", "1").env("CHRYSALIS_REQUIRE_GPU", "1");
         command.env("CHRYSALIS_REQUIRE_VOCABULARIES", "1").env("CHRYSALIS_REQUIRE_NODE", "1");
+        command.env("CHRYSALIS_REQUIRE_KEYCHAIN", "1");
         if system::is_debian() {
             command.env("CHRYSALIS_REQUIRE_SECOND_GPU", "1");
         }

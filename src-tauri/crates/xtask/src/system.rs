@@ -33,12 +33,14 @@ pub(crate) const MODEL: [Needed; 3] = [
     Needed { program: "pip3", package: "python3-pip" },
 ];
 
-/// For the tests: our TLS is tried against a real OpenSSL, the window on a screen of the tests' own, kernels of CUDA as C++.
-pub(crate) const TEST: [Needed; 13] = [
+/// For the tests: our TLS is tried against a real OpenSSL, the window on a screen of the tests' own, the wallet against a
+/// real keychain, kernels of CUDA as C++.
+pub(crate) const TEST: [Needed; 14] = [
     Needed { program: "g++", package: "g++" },
     Needed { program: "openssl", package: "openssl" },
     Needed { program: "Xvfb", package: "xvfb" },
     Needed { program: "dbus-daemon", package: "dbus-daemon" },
+    Needed { program: "gnome-keyring-daemon", package: "gnome-keyring" },
     Needed { program: "openbox", package: "openbox" },
     Needed { program: "WebKitWebDriver", package: "webkit2gtk-driver" },
     Needed { program: "import", package: "imagemagick" },

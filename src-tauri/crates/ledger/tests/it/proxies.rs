@@ -1,5 +1,6 @@
 use crate::{KEY, address, fresh};
-use ledger::{LedgerError, ProxyEntry, Recorded};
+use ledger::{Cashable, LedgerError, Payment, ProxyEntry, Recorded};
+use ton::Nanoton;
 
 fn proxy() -> ProxyEntry {
     ProxyEntry {
@@ -9,6 +10,8 @@ fn proxy() -> ProxyEntry {
         public_key: KEY,
         proxy_contract: address(2),
         worker_contract: address(3),
+        fee_per_token: Nanoton(19),
+        state_init: Some(vec![7, 8]),
         seen_unix_ms: 5,
     }
 }
@@ -63,4 +66,43 @@ fn a_new_key_is_taken_once_the_owner_lets_go_of_the_old_one() {
     assert!(!ledger.forget_proxy(proxy().endpoint, &address(1)).unwrap());
     let changed = ProxyEntry { public_key: [8; 32], ..proxy() };
     assert_eq!(ledger.record_proxy(&changed).unwrap(), Recorded::New);
+}
+
+#[test]
+fn the_best_payment_of_a_contract_can_be_cashed_even_when_its_proxy_is_let_go_of() {
+    let (mut ledger, session) = fresh();
+    let pay = |ledger: &mut ledger::Ledger, contract, tokens| {
+        let payment = Payment {
+            worker_contract: contract,
+            proxy_key: KEY,
+            tokens,
+            received_unix_ms: 1,
+            boc: tokens.to_be_bytes().to_vec(),
+        };
+        ledger.record_payment(session, &payment).unwrap();
+    };
+    // Signed for a contract that no proxy of this ledger has: nothing that could be sent.
+    pay(&mut ledger, address(8), 7);
+    ledger.record_proxy(&proxy()).unwrap();
+    assert_eq!(ledger.cashable(&address(1)).unwrap(), []);
+    pay(&mut ledger, address(3), 10);
+    pay(&mut ledger, address(3), 30);
+    let best = |fee, state_init| Cashable {
+        worker_contract: address(3),
+        proxy_contract: address(2),
+        fee_per_token: Nanoton(fee),
+        tokens: 30,
+        payment: 30_u64.to_be_bytes().to_vec(),
+        state_init,
+    };
+    assert_eq!(ledger.cashable(&address(1)).unwrap(), [best(19, Some(vec![7, 8]))]);
+    assert_eq!(ledger.cashable(&address(9)).unwrap(), [], "another network");
+    ledger.forget_proxy(proxy().endpoint, &address(1)).unwrap();
+    // What the contract was made with stays, whatever the network pays by now.
+    ledger.record_proxy(&ProxyEntry { fee_per_token: Nanoton(5), state_init: None, ..proxy() }).unwrap();
+    assert_eq!(ledger.cashable(&address(1)).unwrap(), [best(19, Some(vec![7, 8]))]);
+    for state in [Vec::new(), vec![0; 65_537]] {
+        let wrong = ProxyEntry { worker_contract: address(5), params_version: 3, state_init: Some(state), ..proxy() };
+        assert!(matches!(ledger.record_proxy(&wrong), Err(LedgerError::OutOfRange { .. })));
+    }
 }

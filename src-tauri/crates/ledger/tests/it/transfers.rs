@@ -7,6 +7,7 @@ use crate::address;
 fn payout(id: u64) -> Transfer {
     Transfer {
         id: TransferId(id),
+        payer: address(9),
         errand: Errand::Payout {
             worker_contract: address(2),
             proxy_contract: address(3),

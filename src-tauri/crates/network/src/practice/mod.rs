@@ -59,6 +59,8 @@ pub struct Settings {
     pub misbehaviour: Option<Misbehaviour>,
     /// From block to block of the chain.
     pub block_time: Duration,
+    /// Who is paid for a worker here and gets money for the fees of the first payout.
+    pub owner: Option<Address>,
 }
 
 impl Settings {
@@ -73,6 +75,7 @@ impl Settings {
             pow_difficulty: POW_DIFFICULTY,
             misbehaviour: None,
             block_time: money::BLOCK_TIME,
+            owner: None,
         }
     }
 }
@@ -171,9 +174,16 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let gateway = gateway::start(of_gateway).await?;
         gateway.connected(MEETING_PATIENCE).await;
         gateway.funded(1).await;
-        Ok::<_, gateway::StartError>(gateway)
+        Ok::<_, StartError>(gateway)
     };
-    let gateway = tokio::time::timeout(MEETING_PATIENCE, meeting).await.map_err(|_| StartError::NoMeeting)??;
+    let lending = async {
+        match settings.owner {
+            Some(owner) => bank.give_first_money(owner).await,
+            None => Ok(()),
+        }
+    };
+    let both = async { tokio::try_join!(meeting, lending) };
+    let (gateway, ()) = tokio::time::timeout(MEETING_PATIENCE, both).await.map_err(|_| StartError::NoMeeting)??;
     let registrar = start_registrar(&settings.data, &bank, &scene, &text, &proxy)?;
     let base = settings.model.as_ref().map(|model| model.base.as_str());
     let customers = customers::start(settings.customers, settings.seed, gateway.http(), base, &diary);

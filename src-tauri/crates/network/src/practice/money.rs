@@ -28,6 +28,10 @@ const COIN: u64 = 1_000_000_000;
 const LOW: Nanoton = Nanoton(30_000 * COIN);
 /// With so much.
 const FILLING: Nanoton = Nanoton(100_000 * COIN);
+/// A worker's owner with less than this can't pay for a first payout.
+const OWNER_LOW: Nanoton = Nanoton(COIN / 2);
+/// What they are given.
+const OWNER_GETS: Nanoton = Nanoton(2 * COIN);
 /// How often wallets are looked at.
 const FILL_EVERY: Duration = Duration::from_secs(10);
 /// Quarters of blocks within which it should be there.
@@ -120,6 +124,26 @@ impl Bank {
             before.abort();
         }
         Ok(())
+    }
+
+    /// Gives a worker's owner, who has nothing at first, what payouts cost until they have brought something.
+    pub(super) async fn give_first_money(&self, owner: Address) -> Result<(), StartError> {
+        let given = async {
+            let mut asked = false;
+            loop {
+                let account = self.client.account(owner).await.map_err(|error| StartError::Money(error.to_string()))?;
+                if account.balance >= OWNER_LOW {
+                    return Ok(());
+                }
+                if !asked {
+                    self.running.give(owner, OWNER_GETS).await.map_err(|refusal| StartError::Money(refusal.words))?;
+                    asked = true;
+                }
+                tokio::time::sleep(self.block_time).await;
+            }
+        };
+        let late = |_| StartError::Money("the faucet gives nothing".to_owned());
+        tokio::time::timeout(FAUCET_PATIENCE, given).await.map_err(late)?
     }
 
     /// The proxy's place on the chain.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use link::message::{LaneEnd, LogLevel, ProxyReport};
 use link::{LaneId, ToWorker};
-use ton::Address;
+use ton::{Address, StateInit, boc};
 
 use super::{Effect, Out, PinnedKey, PinnedProxy, Settings};
 use crate::snapshot::ShownProxy;
@@ -67,6 +67,12 @@ pub(super) struct Proxies {
     keys: BTreeMap<SocketAddrV4, [u8; 32]>,
     ended: VecDeque<(LaneId, Session)>,
     refused: u64,
+}
+
+/// A contract's code and first data as they stand in the ledger.
+fn first_state(init: &StateInit) -> Option<Vec<u8>> {
+    // A code of which only the hash is known can't be written.
+    init.to_cell().ok().and_then(|cell| boc::encode(&cell).ok())
 }
 
 impl Proxies {
@@ -294,6 +300,12 @@ impl Proxies {
             key: report.public_key,
             proxy_contract: report.proxy_contract,
             worker_contract: report.worker_contract,
+            fee_per_token: settings.root.worker_fee_per_token,
+            state_init: first_state(&settings.root.worker_init(
+                &settings.owner,
+                &report.proxy_contract,
+                &report.public_key,
+            )),
             seen_unix_ms: out.now.unix_ms,
         };
         Some((pin, payment))

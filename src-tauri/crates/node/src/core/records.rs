@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use accounting::JobRecord;
 use link::message::LogLevel;
-use ton::Address;
+use ton::{Address, Nanoton};
 
 use super::backoff::Backoff;
 use super::payments::Payments;
@@ -60,6 +60,10 @@ pub struct PinnedProxy {
     pub proxy_contract: Address,
     /// Our worker contract there.
     pub worker_contract: Address,
+    /// What that contract pays for an adjusted token.
+    pub fee_per_token: Nanoton,
+    /// Its code and first data, a bag of cells; `None` where the network names the code by its hash only.
+    pub state_init: Option<Vec<u8>>,
     /// When it was met.
     pub seen_unix_ms: i64,
 }

@@ -285,6 +285,9 @@ fn pinned(number: u8, at: Duration) -> PinnedProxy {
         key: report.public_key,
         proxy_contract: report.proxy_contract,
         worker_contract: report.worker_contract,
+        fee_per_token: ton::Nanoton(FEE),
+        // Its code is known by its hash.
+        state_init: None,
         seen_unix_ms: unix_ms(at),
     }
 }

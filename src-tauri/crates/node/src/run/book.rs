@@ -167,6 +167,8 @@ fn write(ledger: &mut Ledger, session: SessionId, order: Order) -> Result<Record
             public_key: proxy.key,
             proxy_contract: proxy.proxy_contract,
             worker_contract: proxy.worker_contract,
+            fee_per_token: proxy.fee_per_token,
+            state_init: proxy.state_init,
             seen_unix_ms: proxy.seen_unix_ms,
         }),
     }
@@ -197,7 +199,7 @@ mod tests {
     use std::path::Path;
 
     use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, JobRecord, TokenUsage};
-    use ton::Address;
+    use ton::{Address, Nanoton};
 
     use super::*;
     use crate::core::proxies::Session;
@@ -301,7 +303,17 @@ mod tests {
 
     fn proxy() -> PinnedProxy {
         let Session { endpoint, key, proxy_contract, worker_contract, .. } = session();
-        PinnedProxy { endpoint, root: ROOT, params_version: 7, key, proxy_contract, worker_contract, seen_unix_ms: 3 }
+        PinnedProxy {
+            endpoint,
+            root: ROOT,
+            params_version: 7,
+            key,
+            proxy_contract,
+            worker_contract,
+            fee_per_token: Nanoton(19),
+            state_init: Some(vec![1]),
+            seen_unix_ms: 3,
+        }
     }
 
     fn payment(tokens: u64) -> SignedRecord {

@@ -1,6 +1,6 @@
 //! Does what [`Payouts`] decides: one task that asks the chain, has the wallet sign, writes down and sends. It decides nothing itself.
 //!
-//! Walk-through: [`start`] opens the ledger and goes on with what it remembers. Questions to the chain and the wallet's signing run
+//! Walk-through: [`start`] opens the ledger and goes on with what it remembers; [`Cashier::payments_came`] has it read again. Questions to the chain and the wallet's signing run
 //! beside the task and come back as inputs; rows are written on a thread that may wait for the disk.
 
 use std::collections::BTreeMap;
@@ -11,12 +11,15 @@ use std::sync::Arc;
 use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer};
 use chain::follow::{Followed, follow};
 use chain::{AccountState, AccountStatus, Chain, ChainError, MessageKind};
-use ledger::Ledger;
+use ledger::{Cashable, Ledger, LedgerError};
 use link::message::LogLevel;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use ton::cocoon::{Body, ContractState, WorkerData};
-use ton::{Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, boc};
+use ton::{
+    Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, WalletVersion,
+    boc,
+};
 
 use super::StartError;
 use super::clock::Clock;
@@ -45,20 +48,31 @@ pub struct Till {
     pub root_contract: Address,
     /// What the owner wants.
     pub terms: Terms,
-    /// The ledger's file.
+    /// The ledger's file: from it comes what proxies have signed, and into it what is done about it.
     pub ledger: PathBuf,
-    /// What proxies had signed when it begins.
-    pub claims: Vec<Claim>,
 }
 
 /// A cashier at work.
 pub struct Cashier {
     inputs: mpsc::Sender<Input>,
+    rows: std::sync::mpsc::Sender<Order>,
     shown: watch::Receiver<Shown>,
     running: JoinHandle<()>,
 }
 
 impl Cashier {
+    /// Proxies have signed more: the ledger is read again.
+    pub async fn payments_came(&self) {
+        let (sender, read) = oneshot::channel();
+        if self.rows.send(Order::Claims(sender)).is_ok()
+            && let Ok(claims) = read.await
+        {
+            for claim in claims {
+                self.tell(Input::Signed(Box::new(claim))).await;
+            }
+        }
+    }
+
     /// Tells it something.
     pub async fn tell(&self, input: Input) {
         // Fails only when it has ended.
@@ -83,8 +97,9 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
     let path = till.ledger.clone();
     let failed = |source| StartError::Ledger { path: path.clone(), source };
     let ledger = Ledger::open(&till.ledger, clock.now().unix_ms).map_err(failed)?;
+    let whose = Whose { root: till.root_contract, payer: till.terms.payer.unwrap_or(till.terms.owner) };
     let remembered = Remembered {
-        claims: till.claims.clone(),
+        claims: claims(&ledger, whose).map_err(failed)?,
         open: ledger.open_transfers(&till.root_contract).map_err(failed)?,
         last: ledger.last_transfer().map_err(failed)?,
     };
@@ -92,24 +107,54 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
     let (publisher, shown) = watch::channel(core.shown());
     let (inputs, outside) = mpsc::channel(WAITING);
     let (rows, orders) = std::sync::mpsc::channel();
-    let root = till.root_contract;
     std::thread::Builder::new()
         .name("transfers".to_owned())
-        .spawn(move || write_all(ledger, root, &orders))
+        .spawn(move || keep(ledger, whose, &orders))
         .map_err(|error| StartError::System(error.to_string()))?;
     let (answers, own) = mpsc::channel(WAITING);
-    let turning = Loop { core, clock, till: Arc::new(till), publisher, rows, answers };
+    let turning = Loop { core, clock, till: Arc::new(till), publisher, rows: rows.clone(), answers };
     let running = tokio::spawn(turning.run(outside, own));
-    Ok(Cashier { inputs, shown, running })
+    Ok(Cashier { inputs, rows, shown, running })
 }
 
-type Row = (Box<Transfer>, oneshot::Sender<Result<(), String>>);
+/// What the thread that has the ledger is asked for. Whoever no longer waits for an answer has ended.
+enum Order {
+    Write(Box<Transfer>, oneshot::Sender<Result<(), String>>),
+    Claims(oneshot::Sender<Vec<Claim>>),
+}
 
-fn write_all(mut ledger: Ledger, root: Address, orders: &std::sync::mpsc::Receiver<Row>) {
-    while let Ok((transfer, answer)) = orders.recv() {
-        let written = ledger.record_transfer(&root, &transfer);
-        let _ = answer.send(written.map(drop).map_err(|error| error.to_string()));
+/// Whose claims.
+#[derive(Clone, Copy)]
+struct Whose {
+    root: Address,
+    /// Gets back what is left of a fee.
+    payer: Address,
+}
+
+fn keep(mut ledger: Ledger, whose: Whose, orders: &std::sync::mpsc::Receiver<Order>) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Write(transfer, answer) => {
+                let written = ledger.record_transfer(&whose.root, &transfer);
+                let _ = answer.send(written.map(drop).map_err(|error| error.to_string()));
+            }
+            Order::Claims(answer) => match claims(&ledger, whose) {
+                Ok(claims) => drop(answer.send(claims)),
+                Err(error) => tracing::warn!("what was signed can't be read, so it is not fetched yet: {error}"),
+            },
+        }
     }
+}
+
+/// What is signed. A payment that can't be cashed stays in the ledger, and the log says why.
+fn claims(ledger: &Ledger, whose: Whose) -> Result<Vec<Claim>, LedgerError> {
+    let claim = |best: Cashable| {
+        let Cashable { worker_contract, proxy_contract, fee_per_token, payment, state_init, .. } = best;
+        Claim::of_payment(&payment, proxy_contract, fee_per_token, whose.payer, state_init)
+            .map_err(|error| tracing::error!("what is signed for {worker_contract} can't be cashed: {error}"))
+            .ok()
+    };
+    Ok(ledger.cashable(&whose.root)?.into_iter().filter_map(claim).collect())
 }
 
 struct Loop {
@@ -117,7 +162,7 @@ struct Loop {
     clock: Clock,
     till: Arc<Till>,
     publisher: watch::Sender<Shown>,
-    rows: std::sync::mpsc::Sender<Row>,
+    rows: std::sync::mpsc::Sender<Order>,
     answers: mpsc::Sender<Input>,
 }
 
@@ -151,7 +196,7 @@ impl Loop {
         let (till, answers) = (Arc::clone(&self.till), self.answers.clone());
         match effect {
             Effect::Look { payer, contracts } => answer(answers, async move {
-                match look(&*till.chain, &till.wallet, payer, contracts).await {
+                match look(&*till.chain, payer, contracts).await {
                     Ok(sight) => Input::Seen(Box::new(sight)),
                     Err(error) => Input::NotSeen { why: error.to_string() },
                 }
@@ -159,7 +204,7 @@ impl Loop {
             Effect::Record(transfer) => {
                 let id = transfer.id;
                 let (sender, written) = oneshot::channel();
-                let sent = self.rows.send((transfer, sender)).is_ok();
+                let sent = self.rows.send(Order::Write(transfer, sender)).is_ok();
                 answer(answers, async move {
                     let gone = || Err("the thread that writes it has ended; start again".to_owned());
                     let written = if sent { written.await.unwrap_or_else(|_| gone()) } else { gone() };
@@ -188,7 +233,8 @@ impl Loop {
             }),
             Effect::Trace { id, payer, hash } => answer(answers, async move {
                 let followed = follow(&*till.chain, payer, hash).await;
-                let trace = followed.map(|found| found.map(|found| trace(&found))).map_err(|error| error.to_string());
+                let trace =
+                    followed.map(|found| found.map(|found| trace(&found, payer))).map_err(|error| error.to_string());
                 Input::Traced { id, trace }
             }),
             Effect::Refused { why } => tracing::warn!("not sent: {why}"),
@@ -213,19 +259,14 @@ fn answer(answers: mpsc::Sender<Input>, work: impl Future<Output = Input> + Send
 }
 
 /// How things stand on the chain.
-async fn look(
-    chain: &dyn Chain,
-    wallet: &WalletContract,
-    payer: Address,
-    contracts: Vec<Address>,
-) -> Result<Sight, ChainError> {
+async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Result<Sight, ChainError> {
     let account = chain.agreed_account(payer).await?;
     let mut unix = account.seen_at;
-    let seqno = match (account.status, &account.data) {
-        (AccountStatus::Active, Some(data)) => {
-            let data =
-                WalletData::read(wallet.version, data).map_err(|error| ChainError::Nonsense(error.to_string()))?;
-            Some(data.seqno)
+    let seqno = match (account.status, &account.code, &account.data) {
+        (AccountStatus::Active, Some(code), Some(data)) => {
+            let version = WalletVersion::with_code(&code.hash())
+                .ok_or_else(|| ChainError::Nonsense(format!("{payer} has the code of no wallet that is known")))?;
+            Some(WalletData::read(version, data).map_err(|error| ChainError::Nonsense(error.to_string()))?.seqno)
         }
         _ => None,
     };
@@ -239,7 +280,8 @@ async fn look(
     Ok(sight)
 }
 
-fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainError> {
+/// What a worker contract says of itself.
+pub fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainError> {
     let (AccountStatus::Active, Some(data)) = (account.status, &account.data) else {
         return Ok(ContractSight::default());
     };
@@ -310,12 +352,16 @@ fn sign(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Resul
     Ok(SignedMessage { boc, hash, seqno, valid_until })
 }
 
-fn trace(followed: &Followed) -> Trace {
+fn trace(followed: &Followed, payer: Address) -> Trace {
+    // The rent of others' contracts falls due with their transactions and is paid out of what they have, not out of what was sent. Of
+    // the owner's own they are the wallet and the contract it speaks to, which is the second transaction.
+    let others = followed.transactions.iter().skip(2).filter(|transaction| transaction.account != payer);
+    let rent = others.map(|transaction| transaction.storage_fees.0).fold(0, u64::saturating_add);
     Trace {
         complete: followed.is_complete(),
         failure: followed.failure().map(failure_of),
         receipts: followed.transactions.iter().filter_map(receipt).collect(),
-        fees: followed.all_fees(),
+        fees: followed.all_fees().and_then(|fees| fees.checked_sub(Nanoton(rent))),
     }
 }
 

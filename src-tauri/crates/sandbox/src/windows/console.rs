@@ -1,7 +1,8 @@
 //! The console a program without one was started from.
 
 use std::fs::{File, OpenOptions};
-use std::os::windows::io::{IntoRawHandle as _, RawHandle};
+use std::io;
+use std::os::windows::io::{AsRawHandle as _, IntoRawHandle as _, RawHandle};
 
 /// Standard input, output and error output, by Windows' numbers, and the console's file for each.
 const STANDARD: [(u32, &str); 3] = [
@@ -12,6 +13,7 @@ const STANDARD: [(u32, &str); 3] = [
 const ATTACH_PARENT_PROCESS: u32 = u32::MAX;
 const INVALID_HANDLE: usize = usize::MAX;
 const FILE_TYPE_UNKNOWN: u32 = 0;
+const ENABLE_ECHO_INPUT: u32 = 4;
 
 #[link(name = "kernel32")]
 unsafe extern "system" {
@@ -19,6 +21,8 @@ unsafe extern "system" {
     fn GetStdHandle(which: u32) -> RawHandle;
     fn SetStdHandle(which: u32, handle: RawHandle) -> i32;
     fn GetFileType(file: RawHandle) -> u32;
+    fn GetConsoleMode(console: RawHandle, mode: *mut u32) -> i32;
+    fn SetConsoleMode(console: RawHandle, mode: u32) -> i32;
 }
 
 pub(crate) fn reach_terminal() {
@@ -43,6 +47,31 @@ pub(crate) fn reach_terminal() {
         // SAFETY: the handle is open, and nobody closes it as long as the process lives.
         unsafe { SetStdHandle(which, handle) };
     }
+}
+
+/// A console's mode as it was before; so again when this is dropped.
+pub(crate) struct Quiet(u32);
+
+pub(crate) fn echo_off() -> io::Result<Quiet> {
+    let mut before = 0;
+    // SAFETY: standard input is never closed; the number outlives the call.
+    let known = unsafe { GetConsoleMode(io::stdin().as_raw_handle(), &raw mut before) };
+    if known == 0 || !set_mode(before & !ENABLE_ECHO_INPUT) {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Quiet(before))
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A console that is gone shows nothing.
+        set_mode(self.0);
+    }
+}
+
+fn set_mode(mode: u32) -> bool {
+    // SAFETY: standard input is never closed; no pointer is passed.
+    (unsafe { SetConsoleMode(io::stdin().as_raw_handle(), mode) }) != 0
 }
 
 /// The console's own file. Asking for its mode takes both rights.

@@ -61,6 +61,12 @@ fn a_boxed_process_has_the_pipe_and_the_model_and_nothing_else() {
 }
 
 #[test]
+fn a_program_that_holds_a_key_leaves_no_core_dump_and_is_not_looked_into() {
+    let said = std::process::Command::new(probe()).arg("private").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stderr).trim(), "Dumpable NotDumpable Some(0) Some(0)");
+}
+
+#[test]
 fn what_is_said_into_the_pipe_comes_out_at_the_other_end() {
     let (child, mut channel) = start("echo");
     channel.writer.write_all(b"hello").unwrap();

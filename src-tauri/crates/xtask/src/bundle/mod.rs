@@ -81,7 +81,7 @@ pub(crate) fn make(system: For, check: bool) -> Result<Made> {
 }
 
 /// The crates whose modules for Windows nothing else compiles on Linux, and that need neither a web view nor a C compiler for it.
-const WINDOWS_MODULES: [&str; 2] = ["gpu", "sandbox"];
+const WINDOWS_MODULES: [&str; 3] = ["gpu", "sandbox", "wallet"];
 
 /// Type-checks the modules for Windows. `Some`: no compiler here knows that system; says why.
 pub(crate) fn check_windows_modules() -> Result<Option<String>> {

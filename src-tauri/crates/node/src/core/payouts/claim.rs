@@ -25,8 +25,9 @@ pub struct Claim {
     pub tokens: u64,
     /// The signed payment with the paying wallet as the one that gets back what is left, a bag of cells: the message's body.
     pub body: Vec<u8>,
-    /// The worker contract's code and first data, a bag of cells; sent along as long as the contract is not there.
-    pub state_init: Vec<u8>,
+    /// The worker contract's code and first data, a bag of cells; sent along as long as the contract is not there. `None`: not known,
+    /// and trying it out says that nothing comes of it.
+    pub state_init: Option<Vec<u8>>,
 }
 
 /// How a worker contract stands.
@@ -151,7 +152,7 @@ impl Claim {
         proxy_contract: Address,
         fee_per_token: Nanoton,
         payer: Address,
-        state_init: Vec<u8>,
+        state_init: Option<Vec<u8>>,
     ) -> Result<Self, ClaimError> {
         let signed = SignedBody::from_cell(&boc::decode(payment)?)?;
         let SignedOperation::WorkerPayout(tokens) = signed.payload.operation else { return Err(ClaimError::Kind) };
@@ -194,7 +195,7 @@ impl Claim {
             value: ATTACHED,
             bounce: true,
             body: Some(self.body.clone()),
-            state_init: absent.then(|| self.state_init.clone()),
+            state_init: self.state_init.clone().filter(|_| absent),
         };
         (errand, outgoing)
     }

@@ -210,6 +210,10 @@ pub struct Shown {
     pub unpaid: Option<Nanoton>,
     /// What is on its way.
     pub in_flight: Option<Transfer>,
+    /// Whether something was asked for that has not come to its end: fetching what is there, sending, or what an earlier run began.
+    pub busy: bool,
+    /// How often [`Input::TakeNow`] was heard.
+    pub asked: u64,
     /// Why nothing is on its way though something is owed, in words.
     pub waits: Option<Wait>,
     /// The paying wallet's balance as last seen.
@@ -271,6 +275,7 @@ pub struct Payouts {
     /// The next sight decides about a payout.
     fresh: bool,
     take_now: bool,
+    asked: u64,
     sending: Option<Box<Outgoing>>,
     waits: Option<Wait>,
     chain_fails: Option<String>,
@@ -294,6 +299,7 @@ impl Payouts {
             look_at: Duration::ZERO,
             fresh: false,
             take_now: false,
+            asked: 0,
             sending: None,
             waits: None,
             chain_fails: None,
@@ -310,7 +316,8 @@ impl Payouts {
             Input::Tick => {}
             Input::Signed(claim) => self.signed(*claim, now),
             Input::TakeNow => {
-                self.take_now = true;
+                self.asked = self.asked.saturating_add(1);
+                self.take_now = !self.claims.is_empty();
                 self.rests.clear();
                 self.look_at = now.mono;
             }
@@ -361,6 +368,8 @@ impl Payouts {
         Shown {
             unpaid,
             in_flight: self.hand.as_ref().map(|hand| hand.transfer.clone()),
+            asked: self.asked,
+            busy: !self.is_at_rest() || self.take_now || self.sending.is_some(),
             waits: self.waits.clone(),
             balance: self.sight.as_ref().map(|sight| sight.payer.balance),
             chain_fails: self.chain_fails.clone(),
@@ -377,7 +386,12 @@ impl Payouts {
             Some(hand) => matches!(hand.step, Step::Away { .. }),
             None => !self.claims.is_empty() || self.sending.is_some() || !self.queue.is_empty(),
         };
-        busy && self.terms.payer.is_some()
+        busy && self.payer().is_some()
+    }
+
+    /// The wallet that is looked at: what is out is followed on the one it left, whatever the owner has chosen since.
+    fn payer(&self) -> Option<Address> {
+        self.hand.as_ref().map_or(self.terms.payer, |hand| Some(hand.transfer.payer))
     }
 
     fn signed(&mut self, claim: Claim, now: Now) {
@@ -420,7 +434,8 @@ impl Payouts {
 
     /// Whether the message that is out has landed or can't any more.
     fn follow(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let (Some(hand), Some(sight), Some(payer)) = (&mut self.hand, &self.sight, self.terms.payer) else { return };
+        let (Some(hand), Some(sight)) = (&mut self.hand, &self.sight) else { return };
+        let payer = hand.transfer.payer;
         let Step::Away { send_at, misses } = hand.step else { return };
         let Stage::Signed(message) = &hand.transfer.stage else { return };
         if sight.payer.next_seqno() > message.seqno {
@@ -476,11 +491,11 @@ impl Payouts {
         self.record_pause.reset();
         match after {
             After::Emulate => {
-                let (Some(sight), Some(payer)) = (&self.sight, self.terms.payer) else { return };
+                let Some(sight) = &self.sight else { return };
                 hand.step = Step::Emulating;
                 effects.push(Effect::Emulate {
                     id,
-                    payer,
+                    payer: hand.transfer.payer,
                     outgoing: Box::new(hand.transfer.outgoing.clone()),
                     seqno: sight.payer.next_seqno(),
                     valid_until: sight.unix.saturating_add(VALID_SECONDS),
@@ -583,7 +598,7 @@ impl Payouts {
         if !self.looking
             && self.wants_to_look()
             && now.mono >= self.look_at
-            && let Some(payer) = self.terms.payer
+            && let Some(payer) = self.payer()
         {
             self.looking = true;
             effects.push(Effect::Look { payer, contracts: self.claims.keys().copied().collect() });
@@ -612,7 +627,7 @@ impl Payouts {
     }
 
     fn begin(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(sight) = &self.sight else { return };
+        let (Some(sight), Some(payer)) = (&self.sight, self.terms.payer) else { return };
         let (errand, outgoing) = if let Some(outgoing) = self.sending.take() {
             (Errand::Send, *outgoing)
         } else {
@@ -630,6 +645,7 @@ impl Payouts {
         self.waits = None;
         let transfer = Transfer {
             id: TransferId(self.next),
+            payer,
             errand,
             outgoing,
             forecast: None,

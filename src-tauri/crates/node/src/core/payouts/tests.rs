@@ -21,7 +21,7 @@ const fn address(number: u8) -> Address {
 
 fn claim(worker_contract: Address, tokens: u64) -> Claim {
     let body = tokens.to_be_bytes().to_vec();
-    Claim { worker_contract, proxy_contract: PROXY, fee_per_token: FEE, tokens, body, state_init: vec![7] }
+    Claim { worker_contract, proxy_contract: PROXY, fee_per_token: FEE, tokens, body, state_init: Some(vec![7]) }
 }
 
 fn terms() -> Terms {
@@ -476,9 +476,35 @@ fn only_one_transfer_of_a_wallet_is_on_its_way_and_the_owners_comes_first() {
 }
 
 #[test]
+fn what_is_out_is_followed_on_the_wallet_it_left() {
+    let other = address(7);
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    while world.sent.is_empty() {
+        assert!(world.step(Fate::Good));
+    }
+    world.terms.payer = Some(other);
+    world.input(Input::TermsAre(world.terms.clone()));
+    let mut looked = Vec::new();
+    for _ in 0..20 {
+        while let Some(effect) = world.effects.front() {
+            if let Effect::Look { payer, .. } = effect {
+                looked.push((*payer, world.chain.received > 0 && world.rows.values().all(World::is_over)));
+            }
+            world.step(Fate::Good);
+        }
+        world.pass(30);
+    }
+    assert!(looked.contains(&(PAYER, false)) && looked.contains(&(other, true)), "{looked:?}");
+    assert!(looked.iter().all(|(payer, over)| (*payer == other) == *over), "{looked:?}");
+    world.check();
+}
+
+#[test]
 fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
     let transfer = Transfer {
         id: TransferId(0),
+        payer: PAYER,
         errand: Errand::Payout {
             worker_contract: FIRST,
             proxy_contract: PROXY,

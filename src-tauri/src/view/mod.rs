@@ -2,6 +2,21 @@
 //! from them); texts are the page's own, in the owner's language.
 //!
 //! Amounts of money cross as text, because a number of the page's language can't hold them. What is unknown is `null`, never 0.
+//!
+//! - here: Home, Jobs, and what the app says by itself.
+//! - [`earnings`], [`wallet`]: the pages of the same name.
+//! - [`qr`]: a text as a picture.
+//! - [`secret`]: words and passwords.
+
+mod earnings;
+mod qr;
+mod secret;
+mod wallet;
+
+pub(crate) use earnings::*;
+pub(crate) use qr::Qr;
+pub(crate) use secret::Secret;
+pub(crate) use wallet::*;
 
 use serde::{Deserialize, Serialize};
 use specta::Type;
@@ -364,6 +379,8 @@ pub(crate) enum ErrorCode {
     Ledger,
     /// The page asked for something that makes no sense.
     Request,
+    /// There is nothing yet that could answer: what it is asked of does not run.
+    NotRunning,
 }
 
 /// A call that failed.
@@ -385,6 +402,14 @@ pub(crate) enum Event {
     Cards(Vec<Card>),
     /// Other jobs run, or one is over: ask again.
     JobsChanged,
+    /// The page Wallet is so now.
+    Wallet(Box<Wallet>),
+    /// Money moved: ask for the history again.
+    WalletHistoryChanged,
+    /// The page Earnings is so now.
+    Earnings(Box<Earnings>),
+    /// A payout came or was proved: ask for the list and the chart again.
+    PayoutsChanged,
     /// Show the page: the owner asked for it in the tray.
     Show {
         /// Which.
@@ -400,6 +425,10 @@ pub(crate) enum Page {
     Home,
     /// Jobs that run and ran.
     Jobs,
+    /// What was earned and how far it has come.
+    Earnings,
+    /// What is in the wallet and what guards it.
+    Wallet,
 }
 
 #[cfg(test)]

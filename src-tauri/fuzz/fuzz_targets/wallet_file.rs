@@ -1,0 +1,4 @@
+//! See `fuzzing::wallet_file`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::wallet_file(data));

@@ -1,0 +1,172 @@
+//! The wallet of practice: made by itself, with words of its own, signing what practice sends. Its money is worth nothing, so the key that
+//! opens its file lies beside it, and nobody has to answer a keychain before anything can be tried.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use node::run::cashier::Signer;
+use ton::{Address, Network, Unsigned, WalletContract, WalletVersion};
+use wallet::{Keychain, KeychainError, Protection, Save, Scheme, Vault, VaultState, Wallet, Words, WrappingKey};
+use zeroize::Zeroizing;
+
+const WALLET: &str = "wallet";
+const KEY: &str = "practice-wallet-key";
+/// The number of the key, and the key.
+const LENGTH: usize = 16 + 32;
+
+/// A keychain of one key, in a file. For practice only.
+pub(crate) struct PracticeKeychain(PathBuf);
+
+impl PracticeKeychain {
+    /// In this folder.
+    pub(crate) fn of(data: &Path) -> Self {
+        Self(data.join(KEY))
+    }
+
+    fn failed(what: &str, error: &std::io::Error) -> KeychainError {
+        KeychainError::Failed { why: format!("{what} the practice wallet's key: {error}") }
+    }
+}
+
+impl Keychain for PracticeKeychain {
+    fn read(&self, id: &[u8; 16]) -> Result<Option<WrappingKey>, KeychainError> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LENGTH + 1));
+        match File::open(&self.0) {
+            Ok(file) => file
+                .take(LENGTH as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Self::failed("reading", &error))
+                .map(drop)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Self::failed("opening", &error)),
+        }
+        match bytes.split_first_chunk::<16>() {
+            Some((found, key)) if found == id => WrappingKey::from_bytes(key).map(Some).ok_or(KeychainError::Form),
+            Some(_) => Ok(None),
+            None => Err(KeychainError::Form),
+        }
+    }
+
+    fn write(&self, id: &[u8; 16], key: &WrappingKey) -> Result<(), KeychainError> {
+        let draft = self.0.with_extension("new");
+        let written = private(&draft).and_then(|mut file| {
+            file.write_all(id)?;
+            file.write_all(key.bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&draft, &self.0)
+        });
+        written.map_err(|error| Self::failed("writing", &error))
+    }
+
+    fn delete(&self, _id: &[u8; 16]) -> Result<(), KeychainError> {
+        match std::fs::remove_file(&self.0) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Self::failed("deleting", &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A new file for its owner alone; on Windows the folder sees to that.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// The vault of practice in this folder.
+pub(crate) fn practice_vault(data: &Path) -> Vault<PracticeKeychain> {
+    Vault::new(data.join(WALLET), PracticeKeychain::of(data))
+}
+
+/// An open wallet.
+pub(crate) struct Purse(Wallet);
+
+impl Purse {
+    /// The wallet of practice in this folder, made if there is none. Takes a moment of the processor.
+    pub(crate) fn of_practice(data: &Path) -> Result<Self> {
+        let vault = practice_vault(data);
+        match vault.state().context("the practice wallet")? {
+            VaultState::None => make(&vault).context("the practice wallet can't be made")?,
+            VaultState::Locked(_) => {}
+            VaultState::Damaged(_) | VaultState::Orphaned(_) | VaultState::Replaced(_) => {
+                // Worth nothing, and kept all the same.
+                let aside = vault.set_aside().context("the practice wallet")?;
+                tracing::warn!(aside = %aside.display(), "the practice wallet does not open; practice begins with a new one");
+                make(&vault).context("the practice wallet can't be made")?;
+            }
+            VaultState::NoKeychain(_, why) => bail!("the practice wallet does not open: {why}"),
+        }
+        Ok(Self(vault.unlock(None).context("the practice wallet does not open")?))
+    }
+
+    /// Its contract.
+    pub(crate) fn contract(&self) -> WalletContract {
+        self.0.contract()
+    }
+
+    /// Where it lives.
+    pub(crate) fn address(&self) -> Address {
+        self.0.address()
+    }
+}
+
+impl Signer for Purse {
+    fn sign(&self, unsigned: &Unsigned) -> Result<[u8; 64], String> {
+        self.0.signature(unsigned).map_err(|error| error.to_string())
+    }
+}
+
+fn make(vault: &Vault<PracticeKeychain>) -> Result<()> {
+    let words = Words::generate()?;
+    let candidates = words.candidates(Network::Test);
+    let chosen = candidates
+        .into_iter()
+        .find(|candidate| candidate.scheme == Scheme::Ton && candidate.contract.version == WalletVersion::V5R1)
+        .context("the words have no wallet of today")?;
+    let save = Save {
+        words: &words,
+        candidate: chosen,
+        network: Network::Test,
+        protection: Protection::Keychain,
+        password: None,
+    };
+    vault.save(&save)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_practice_wallet_is_made_once_and_one_that_does_not_open_is_kept_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Purse::of_practice(folder.path()).unwrap().address();
+        assert_eq!(Purse::of_practice(folder.path()).unwrap().address(), first);
+        std::fs::remove_file(folder.path().join(KEY)).unwrap();
+        let second = Purse::of_practice(folder.path()).unwrap().address();
+        assert_ne!(second, first);
+        for damaged in [&b""[..], &[7; 9], &[7; LENGTH], &[7; LENGTH + 1]] {
+            std::fs::write(folder.path().join(KEY), damaged).unwrap();
+            assert_ne!(Purse::of_practice(folder.path()).unwrap().address(), second);
+        }
+        let asides = std::fs::read_dir(folder.path()).unwrap().flatten();
+        assert_eq!(asides.filter(|entry| entry.file_name().to_string_lossy().contains("aside")).count(), 5);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn its_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        drop(Purse::of_practice(folder.path()).unwrap());
+        for name in [KEY, WALLET] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{name}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+import { tick } from 'svelte';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type Opened, openWindow, words } from './window';
+
+let opened: Opened | undefined;
+afterEach(() => opened?.store.close());
+
+const settled = async () => {
+  for (let i = 0; i < 4; i += 1) await Promise.resolve();
+  await tick();
+};
+
+async function show(...args: Parameters<typeof openWindow>) {
+  opened = await openWindow(...args);
+  await opened.user.keyboard('{Alt>}3{/Alt}');
+  await settled();
+  return opened;
+}
+
+const asked = (it: Opened, name: string) => it.fake.money.asked.filter(([what]) => what === name).map(([, ...rest]) => rest);
+const dialog = () => document.querySelector('dialog');
+const stages = (container: Element) => [...container.querySelectorAll('.pipe li')].map(words);
+const rows = (container: Element) => [...container.querySelectorAll('.moves tbody tr')].map(words);
+
+describe('the chart', () => {
+  it('says its result in a sentence and gives every bar by the arrow keys', async () => {
+    const { container, getByRole, user } = await show('open');
+    expect(getByRole('img', { name: /^30 bars, 2[0-9] \w+ to Today\. Most was earned on/ })).toBeTruthy();
+    expect(container.querySelectorAll('rect.b1')).toHaveLength(28);
+    expect(container.querySelectorAll('rect.b0')).toHaveLength(2);
+    container.querySelector<HTMLElement>('.plot')!.focus();
+    await user.keyboard('{End}');
+    expect(words(container.querySelector('.tip'))).toMatch(/^Today Earned 0\.\d{6} TON Questions answered [\d,]+$/);
+    await user.keyboard('{Home}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}');
+    expect(words(container.querySelector('.tip'))).toContain('Earned no data yet');
+    await user.keyboard('{Escape}');
+    expect(container.querySelector('.tip')).toBeNull();
+  });
+
+  it('asks for the length of time that is chosen, and shows no other meanwhile', async () => {
+    const it = await show('open');
+    await it.user.click(it.getByRole('radio', { name: '24 h' }));
+    await settled();
+    expect(asked(it, 'chart')).toEqual([['month'], ['day']]);
+    expect(words(it.container.querySelector('.sumrow'))).toContain('Earned in 24 hours');
+    expect(it.container.querySelectorAll('rect.b1')).toHaveLength(24);
+  });
+
+  it('knows nothing of electricity and says so', async () => {
+    const { container } = await show('open');
+    expect(words(container.querySelector('.sumrow'))).toContain('After electricity no data yet no price of electricity is known');
+  });
+
+  it('says what will stand there, or that nothing is known', async () => {
+    const empty = await show('empty');
+    expect(words(empty.container.querySelector('.plot'))).toMatch(/^Nothing was earned yet\./);
+    empty.store.close();
+    empty.unmount();
+    const unknown = await show('unknown');
+    expect(words(unknown.container.querySelector('.plot'))).toBe('Nothing is known about this time.');
+    expect(words(unknown.container.querySelector('.sumrow'))).not.toMatch(/\b0\b/);
+  });
+});
+
+describe('where the money is', () => {
+  it('has four stages, each with its kind, and a zero stays visible', async () => {
+    const { container } = await show('open');
+    expect(stages(container)).toEqual([
+      'Counted 0.014 TON by this PC', 'Signed 0.670 TON by the proxy', 'On the way 0 TON 0 transfers', 'Paid 18.039 TON 5 payouts',
+    ]);
+    expect([...container.querySelectorAll('.pipe .kind')].map((kind) => kind.classList[1])).toEqual(['measured', 'signed', 'signed', 'paid']);
+    expect(words(container.querySelector('.due'))).toContain('It is fetched by itself from 3.6 TON on. Fetching has cost 0.052118 TON so far.');
+  });
+
+  it('never shows what is unknown as 0', async () => {
+    const { container } = await show('unknown');
+    for (const stage of stages(container)) expect(stage).toContain('no data yet');
+    expect(words(container.querySelector('.due'))).toContain("The chain can't be asked: toncenter.com: the time was up.");
+  });
+
+  it('calls practice money by its name', async () => {
+    const { container } = await show('practice');
+    const main = words(container.querySelector('main'));
+    expect(main).toContain('It is worth nothing.');
+    expect(main.replaceAll('practice TON', '')).not.toMatch(/\bTON\b/);
+  });
+
+  it('keeps every digit of large sums', async () => {
+    const { container } = await show('wallet_long');
+    expect(stages(container)[1]).toBe('Signed 987,654,321.987 TON by the proxy');
+  });
+
+  it('says that the fee wallet is empty', async () => {
+    const { container } = await show('wallet_watch');
+    expect(words(container.querySelector('.due'))).toContain('The wallet that pays the fees has 0.02 TON and needs 0.7 TON, most of which comes back.');
+  });
+});
+
+describe('Take it now', () => {
+  it('tells what comes in and what it costs before anything is done', async () => {
+    const it = await show('open');
+    await it.user.click(it.getByRole('button', { name: 'Take it now' }));
+    await settled();
+    expect(words(dialog())).toContain('Comes in 0.670118 TON signed Network fee about 0.012 TON estimate What remains about 0.658 TON');
+    expect(asked(it, 'take')).toEqual([]);
+    await it.user.click(it.getByRole('button', { name: 'Take 0.670118 TON' }));
+    await settled();
+    expect(asked(it, 'take')).toHaveLength(1);
+    expect(words(dialog())).toContain('It is on its way.');
+  });
+
+  it('does not offer what would not be worth it', async () => {
+    const it = await show('open', (fake) => {
+      fake.money.refusal = { refusal: 'fee_too_high', fee: '11402000', income: '9000000' };
+    });
+    await it.user.click(it.getByRole('button', { name: 'Take it now' }));
+    await settled();
+    expect(words(dialog())).toContain('It would cost 0.011402 TON and bring 0.009 TON.');
+    expect(it.queryByRole('button', { name: /^Take \d/ })).toBeNull();
+  });
+
+  it.each(['empty', 'wallet_flight', 'unknown'] as const)('is not offered in %s', async (scene) => {
+    const { getByRole } = await show(scene);
+    expect((getByRole('button', { name: 'Take it now' }) as HTMLButtonElement).disabled).toBe(true);
+  });
+});
+
+describe('when it is fetched', () => {
+  it('is the owner’s to say', async () => {
+    const it = await show('open');
+    await it.user.click(it.getByRole('button', { name: 'Change' }));
+    const amount = it.getByLabelText('From how much on') as HTMLInputElement;
+    expect(amount.value).toBe('3.6');
+    await it.user.clear(amount);
+    await it.user.type(amount, '0');
+    expect((it.getByRole('button', { name: 'Save' }) as HTMLButtonElement).disabled).toBe(true);
+    await it.user.clear(amount);
+    await it.user.type(amount, '1.25{Enter}');
+    await settled();
+    expect(asked(it, 'threshold')).toEqual([['1250000000']]);
+    await it.user.click(it.getByRole('button', { name: 'Change' }));
+    await it.user.click(it.getByRole('radio', { name: /Only when I ask/ }));
+    await it.user.click(it.getByRole('button', { name: 'Save' }));
+    expect(asked(it, 'threshold').at(-1)).toEqual([null]);
+  });
+});
+
+describe('payouts', () => {
+  it('stand with their fee, and with no rate where none is known', async () => {
+    const { container } = await show('open');
+    expect(rows(container)[0]).toMatch(/3\.612 fee 0\.010402 4\.95 EUR CoinGecko .* Verify$/);
+    expect(rows(container)[3]).toMatch(/fee not known no rate/);
+  });
+
+  it('are proved on this PC, fact by fact', async () => {
+    const it = await show('open');
+    await it.user.click(it.getAllByRole('button', { name: /^Verify the payout of/ })[0]!);
+    await settled();
+    expect(asked(it, 'verify')).toEqual([['500']]);
+    expect(rows(it.container)[0]).toContain('Verified 6 of 6 facts');
+    expect([...it.container.querySelectorAll('.proof .facts li')]).toHaveLength(6);
+    expect(it.container.querySelectorAll('.proof .facts .ok')).toHaveLength(6);
+  });
+
+  it('show what does not hold, with what should be there', async () => {
+    const it = await show('open');
+    await it.user.click(it.getAllByRole('button', { name: /^Verify the payout of/ })[1]!);
+    await settled();
+    expect(words(it.container)).toContain('Does not hold 5 of 6 facts');
+    expect(words(it.container.querySelector('.proof'))).toContain('The amount is the tokens times their price 3.609000000, not 3.612000000');
+  });
+
+  it('call nothing verified that could not be looked at', async () => {
+    const it = await show('open');
+    await it.user.click(it.getAllByRole('button', { name: /^Verify the payout of/ })[2]!);
+    await settled();
+    expect(words(it.container)).toContain('In part 3 of 6 facts');
+    expect(words(it.container.querySelector('.proof'))).toContain('The chain has this transaction on your address could not be looked at');
+    expect(words(it.container.querySelector('.proof'))).toContain("The chain can't be asked. Reason: toncenter.com: the time was up.");
+  });
+
+  it('go on to older ones and follow new ones', async () => {
+    const { container, user, getByRole, fake } = await show('open');
+    await user.click(getByRole('button', { name: 'Show older payouts' }));
+    await settled();
+    expect(rows(container)).toHaveLength(60);
+    fake.money.payouts_ = [{ ...fake.money.payouts_[0]!, key: '900' }, ...fake.money.payouts_];
+    fake.say({ event: 'payouts_changed' });
+    await vi.waitFor(() => expect(rows(container)).toHaveLength(61), 3_000);
+  });
+
+  it('say when the first one comes', async () => {
+    const { container } = await show('empty');
+    expect(rows(container)).toEqual(['No payouts yet. The first one comes at about 3.6 practice TON.']);
+  });
+});
+
+describe('files', () => {
+  it('are written for a time of the owner’s calendar, and it is said where', async () => {
+    const it = await show('open');
+    await it.user.click(it.getByRole('button', { name: 'Statement and tax file' }));
+    expect(words(dialog())).toContain('This is a record, not tax advice.');
+    await it.user.click(it.getByRole('radio', { name: /Tax file/ }));
+    await it.user.selectOptions(it.getByLabelText('Of which time'), String(new Date().getFullYear() - 1));
+    await it.user.click(it.getByRole('button', { name: 'Write the file' }));
+    await settled();
+    const year = new Date().getFullYear() - 1;
+    expect(asked(it, 'export')).toEqual([[{ kind: 'koinly', from: String(Date.UTC(year, 0)), to: String(Date.UTC(year + 1, 0)) }]]);
+    expect(words(dialog())).toContain('The file is written, with 5 payouts. /home/robin/Documents/Chrysalis payouts 2026.csv 2 of them have no rate; their worth is left blank.');
+  });
+
+  it('that can not be written are said to be so', async () => {
+    const it = await show('open', (fake) => {
+      fake.money.refusal = { refusal: 'failed', why: 'the disk is full' };
+    });
+    await it.user.click(it.getByRole('button', { name: 'Statement and tax file' }));
+    await it.user.click(it.getByRole('button', { name: 'Write the file' }));
+    await settled();
+    expect(words(dialog())).toContain('It failed: the disk is full.');
+  });
+});
+
+it('heals with the next event after the app was gone', async () => {
+  const { container, fake } = await show('gone');
+  expect(words(container.querySelector('main'))).toContain('The app behind this window does not answer.');
+  fake.error = null;
+  fake.say({ event: 'earnings', data: fake.money.earnings_ });
+  await tick();
+  expect(stages(container)).toHaveLength(4);
+});
