@@ -111,17 +111,14 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<()> {
         bail!("{}: {why}", path.display());
     }
     let text = statement::write(&entries, &rates, arguments.format.into());
-    match &arguments.out {
-        Some(out) => {
-            let failed = || format!("{} can't be written; it must not be there yet", out.display());
-            let mut file = std::fs::File::options().write(true).create_new(true).open(out).with_context(failed)?;
-            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
-        }
-        None => {
-            let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            out.flush()?;
-        }
+    if let Some(out) = &arguments.out {
+        let failed = || format!("{} can't be written; it must not be there yet", out.display());
+        let mut file = std::fs::File::options().write(true).create_new(true).open(out).with_context(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
+    } else {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
     }
     let payouts = entries.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
     let mut said = format!("{payouts} payouts and {} fees. This is a record, not tax advice.", entries.len() - payouts);

@@ -489,9 +489,9 @@ fn signature(
             Ok(_) => unknown(check, wanted.map(|total| total.to_string()), "neither the ledger nor the chain has it"),
         };
     };
-    let tokens = match signed.payload.operation {
-        SignedOperation::WorkerPayout(tokens) | SignedOperation::WorkerLastPayout(tokens) => tokens,
-        _ => return failed(check, wanted.map(|total| total.to_string()), None, "it is no payment to a worker"),
+    let (SignedOperation::WorkerPayout(tokens) | SignedOperation::WorkerLastPayout(tokens)) = signed.payload.operation
+    else {
+        return failed(check, wanted.map(|total| total.to_string()), None, "it is no payment to a worker");
     };
     if signed.payload.target != *target {
         let (target, signed) = (target.to_string(), signed.payload.target.to_string());
