@@ -31,7 +31,7 @@ fn wallet(words: &[&str], input: &[&str]) -> (Option<i32>, String, String) {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Whoever refuses at once reads nothing.
-    let _ = stdin.write_all(input.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+    let _ = stdin.write_all(format!("{}\n", input.join("\n")).as_bytes());
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -20,6 +20,7 @@ impl Ask {
     }
 
     /// Says something beside the results.
+    #[expect(clippy::unused_self, reason = "whoever says something has somebody to say it to")]
     pub(super) fn say(&self, text: &str) -> Result<()> {
         Ok(writeln!(std::io::stderr(), "{text}")?)
     }

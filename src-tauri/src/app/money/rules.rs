@@ -85,7 +85,8 @@ mod tests {
         let rules = Rules { daily_limit: Some(Nanoton(u64::MAX)), threshold: None, ..Rules::default() };
         rules.write(folder.path()).unwrap();
         assert_eq!(Rules::read(folder.path()), rules);
-        for nonsense in [&b"{"[..], b"[]", b"{\"daily_limit\": -1}", b"{\"other\": 1}", b"\xff", &[b' '; 70_000]] {
+        let long = vec![b' '; 70_000];
+        for nonsense in [&b"{"[..], b"[]", b"{\"daily_limit\": -1}", b"{\"other\": 1}", b"\xff", &long] {
             std::fs::write(folder.path().join(NAME), nonsense).unwrap();
             assert_eq!(Rules::read(folder.path()), Rules::default());
             assert!(folder.path().join("wallet-rules.json.aside").exists());
