@@ -10,6 +10,7 @@
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
+//! - [`wallet_commands`]: the owner's wallet without a window.
 
 // Without this, Windows shows a console behind the window. What the command line prints reaches a pipe or a file all the same, and the
 // terminal by `sandbox::reach_terminal`.
@@ -29,6 +30,7 @@ mod purse;
 mod report;
 mod tray;
 mod view;
+mod wallet_commands;
 mod window;
 mod wire;
 
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),
         },
     );

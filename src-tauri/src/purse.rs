@@ -12,7 +12,8 @@ use ton::{Address, Network, Unsigned, WalletContract, WalletVersion};
 use wallet::{Keychain, KeychainError, Protection, Save, Scheme, Vault, VaultState, Wallet, Words, WrappingKey};
 use zeroize::Zeroizing;
 
-const WALLET: &str = "wallet";
+/// The wallet's file in a data folder.
+pub(crate) const WALLET: &str = "wallet";
 const KEY: &str = "practice-wallet-key";
 /// The number of the key, and the key.
 const LENGTH: usize = 16 + 32;
@@ -76,6 +77,11 @@ fn private(path: &Path) -> std::io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Whether practice has made its wallet in this folder.
+pub(crate) fn has_practice_wallet(data: &Path) -> bool {
+    data.join(KEY).exists()
 }
 
 /// The vault of practice in this folder.

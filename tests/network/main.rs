@@ -9,6 +9,7 @@
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`money`]: payouts on the embedded chain.
 //! - [`earnings`]: what came of them: proofs, lost ledgers, tables.
+//! - [`wallet`]: the owner's wallet at the command line.
 //! - [`commands`]: wrong input at the command line.
 //! - [`streams`]: what an OpenAI client sees.
 //! - [`open`]: a network of two programs, for the tests that practice is too simple for.
@@ -31,4 +32,5 @@ mod processes;
 mod streams;
 mod trouble;
 mod tuning;
+mod wallet;
 mod wrongdoing;

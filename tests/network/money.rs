@@ -84,6 +84,11 @@ pub(crate) fn params(codes: &Codes) -> Params {
 
 /// A network with a proxy that has money of a client, and a worker's owner with some of his own.
 pub(crate) async fn stage(folder: &Path) -> Scene {
+    stage_for(folder, Purse::new(3).address()).await
+}
+
+/// The same for an owner whose key is elsewhere.
+pub(crate) async fn stage_for(folder: &Path, paid: Address) -> Scene {
     let mut settings = network::chain::Settings::new(folder.join("chain"));
     settings.block_time = Duration::from_millis(20);
     let chain = network::chain::start(settings).await.unwrap();
@@ -104,14 +109,11 @@ pub(crate) async fn stage(folder: &Path) -> Scene {
     let inner = params.without_codes();
     let client_init =
         ClientData::initial(customer.address(), proxy, key, &inner).state_init(codes.client.clone()).unwrap();
-    let worker_init =
-        WorkerData::initial(owner.address(), proxy, key, &inner).state_init(codes.worker.clone()).unwrap();
+    let worker_init = WorkerData::initial(paid, proxy, key, &inner).state_init(codes.worker.clone()).unwrap();
     let worker = worker_init.address().unwrap();
-    for (purse, coins) in [(&operator, 10), (&customer, 100), (&owner, 2)] {
-        chain.give(purse.address(), Nanoton(coins * COIN)).await.unwrap();
-    }
-    for purse in [&operator, &customer, &owner] {
-        balance_reaches(&client, purse.address(), COIN).await;
+    for (address, coins) in [(operator.address(), 10), (customer.address(), 100), (paid, 2)] {
+        chain.give(address, Nanoton(coins * COIN)).await.unwrap();
+        balance_reaches(&client, address, COIN).await;
     }
     let nothing = Cell::empty();
     send(&client, &operator, proxy, 2 * COIN, nothing.clone(), Some(proxy_init)).await;

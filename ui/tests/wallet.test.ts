@@ -310,6 +310,15 @@ describe('receiving', () => {
     await it.findByRole('button', { name: 'Copied' });
     expect(await navigator.clipboard.readText()).toBe(OWN.plain);
   });
+
+  it('says it where the clipboard is kept from the page', async () => {
+    const it = await show('open');
+    vi.spyOn(navigator.clipboard, 'writeText').mockRejectedValue(new Error('not allowed'));
+    await it.user.click(it.getByRole('button', { name: 'Copy address' }));
+    await it.findByRole('button', { name: /^Not copied/ });
+    vi.restoreAllMocks();
+    expect(document.activeElement).toBe(it.getByRole('button', { name: /^Not copied/ }));
+  });
 });
 
 describe('the words', () => {
