@@ -113,7 +113,9 @@ fn no_module_has_a_name_that_says_nothing() {
 fn hand_written_files_stay_under_a_thousand_lines() {
     for path in tracked() {
         let hand_written = [".rs", ".ts", ".svelte", ".sh", ".mjs"].iter().any(|end| path.ends_with(end))
-            && !path.contains("/fixtures/");
+            && !path.contains("/fixtures/")
+            // Written by a test of `desktop`.
+            && path != "ui/src/ipc/bindings.ts";
         if hand_written {
             let lines = read(&path).lines().count();
             assert!(lines < 1_000, "{path} has {lines} lines");
