@@ -9,14 +9,16 @@ use accounting::{Forecast, Outgoing, Transfer};
 use anyhow::{Context as _, Result};
 use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
-use chain::{AccountStatus, Chain, Transaction, TransactionId};
+use chain::{AccountStatus, Chain, MOST_TRANSACTIONS, Transaction, TransactionId};
 use node::core::payouts::{Claim, Input, Shown, Sight, Terms, Wait, choose};
 use node::earnings::Earnings;
 use node::history::History;
 use node::proceeds::{Proceeds, Standing};
 use node::receipt::prove;
 use node::run::cashier::{self, Cashier, Till};
+use node::run::recovery::{Search, recover};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use ton::{Address, Nanoton, RootConfig};
 use wallet::Seen;
 
@@ -29,6 +31,8 @@ use crate::view::Refusal;
 const LOCAL_RATE: (u32, Duration) = (1_000, Duration::from_millis(1));
 /// Pause before such a chain is asked again.
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
+/// Most pages of the owner's account that are searched at one start.
+const SEARCHED_PAGES: u32 = 200;
 /// A transfer that is only tried is good for so many seconds.
 const TRIED_SECONDS: u32 = 120;
 /// Most transfers of a run that are added up.
@@ -42,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) purse: Arc<Purse>,
     /// The network.
     pub(crate) root_contract: Address,
+    /// What it pays today.
+    pub(crate) root: Arc<RootConfig>,
     /// The ledger's file.
     pub(crate) ledger: PathBuf,
     /// From how much on a payout is made by itself.
@@ -58,6 +64,7 @@ pub(crate) struct Cashbox {
     root_contract: Address,
     terms: Terms,
     history: History,
+    searching: AbortHandle,
     earnings: Earnings,
     /// The last transfer of earlier runs.
     before: Option<u64>,
@@ -66,7 +73,7 @@ pub(crate) struct Cashbox {
 impl Cashbox {
     /// Opens the ledger, asks nothing yet, and begins to cash what is worth it.
     pub(crate) fn open(wanted: Wanted) -> Result<Self> {
-        let Wanted { chain: place, purse, root_contract, ledger, threshold, reserve } = wanted;
+        let Wanted { chain: place, purse, root_contract, root, ledger, threshold, reserve } = wanted;
         let endpoint = Endpoint::new(&place.endpoint, Some(&place.token)).context("the chain's address")?;
         let endpoint = endpoint.with_rate(LOCAL_RATE.0, LOCAL_RATE.1);
         let patience = Patience { first_pause: LOCAL_PAUSE, ..Patience::default() };
@@ -77,6 +84,15 @@ impl Cashbox {
         let history = History::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let earnings = Earnings::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let before = history.last_transfer().context("the ledger can't be read")?;
+        let search = Search {
+            root_contract,
+            terms: root,
+            owner,
+            ledger: ledger.clone(),
+            page: MOST_TRANSACTIONS,
+            pages: SEARCHED_PAGES,
+        };
+        let searching = tokio::spawn(search_for_the_forgotten(Arc::clone(&chain), search)).abort_handle();
         let terms = Terms { owner, payer: Some(owner), threshold, reserve };
         let cashier = cashier::start(Till {
             chain: Arc::clone(&chain) as Arc<dyn Chain>,
@@ -86,7 +102,7 @@ impl Cashbox {
             terms: terms.clone(),
             ledger,
         })?;
-        Ok(Self { cashier, chain, owner, root_contract, terms, history, earnings, before })
+        Ok(Self { cashier, chain, owner, root_contract, terms, history, searching, earnings, before })
     }
 
     /// What there is to show.
@@ -261,6 +277,15 @@ impl Cashbox {
 
     /// Ends. What is on its way is on the disk, and the next run goes on with it.
     pub(crate) async fn stop(self) {
+        self.searching.abort();
         self.cashier.stop().await;
+    }
+}
+
+/// Payouts that the chain has and the ledger does not, after it was lost or restored from an old copy. What is found is in the ledger;
+/// a search that is cut off goes on at the next start.
+async fn search_for_the_forgotten(chain: Arc<Toncenter>, search: Search) {
+    if let Err(error) = recover(&*chain, &search).await {
+        tracing::warn!("{error}; it is tried again at the next start");
     }
 }

@@ -83,6 +83,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         chain: network.chain().clone(),
         purse,
         root_contract,
+        root: Arc::new(root.clone()),
         ledger: folder.ledger(),
         threshold: Some(PRACTICE_THRESHOLD),
         reserve: PRACTICE_RESERVE,

@@ -94,6 +94,7 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
             chain: network.chain().clone(),
             purse: Arc::clone(&purse),
             root_contract,
+            root: Arc::new(root.clone()),
             ledger: wanted.ledger.clone(),
             threshold: Some(PRACTICE_THRESHOLD),
             reserve: PRACTICE_RESERVE,
