@@ -370,6 +370,14 @@ pub(crate) struct HeadlessArguments {
     /// Only on networks marked is_test: serve the file under a name that claims another hash
     #[arg(long)]
     pub(crate) test_claim: bool,
+    /// Fetch what is signed by itself, as soon as a proxy owes this many TON; needs --chain and a wallet in --data, see `chrysalis wallet`
+    #[arg(long, value_name = "TON", default_value = "5")]
+    pub(crate) threshold: String,
+    /// TON that stay in the wallet for fees
+    #[arg(long, value_name = "TON", default_value = "0.5")]
+    pub(crate) keep: String,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
     /// Serve statistics as JSON on this loopback address, at /jsonstats; port 0 for any free one
     #[arg(long, value_name = "127.0.0.1:PORT")]
     pub(crate) stats: Option<SocketAddr>,

@@ -13,6 +13,8 @@ mod keys;
 mod money;
 mod moves;
 
+pub(crate) use moves::serve;
+
 use std::io::Write as _;
 use std::path::Path;
 

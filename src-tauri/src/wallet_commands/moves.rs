@@ -18,7 +18,7 @@ use wallet::{Finding, Known, Public, Seen, Wallet, findings, read_recipient};
 
 use super::ask::Ask;
 use super::{address_text, endpoints, money, public, take, tell, vault};
-use crate::cli::{CollectArguments, SendArguments};
+use crate::cli::{ChainArguments, CollectArguments, SendArguments};
 use crate::provider::{Asked, unix_ms};
 
 /// How often the ledger is looked at for how a transfer ends.
@@ -188,6 +188,38 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
         Some(why) => bail!("a payout: {why}"),
         None => Ok(()),
     }
+}
+
+/// A cashier for a network that is being served: it fetches by itself what a proxy owes from the threshold on. `None`: no chain is named,
+/// so nothing is fetched. The folder is the caller's already.
+pub(crate) fn serve(
+    folder: &Folder,
+    named: &ChainArguments,
+    root_contract: Address,
+    owner: Address,
+    threshold: &str,
+    keep: &str,
+) -> Result<Option<Cashier>> {
+    let Some(chain) = endpoints::chain_if_named(named)? else { return Ok(None) };
+    let coins = |word: &str, text: &str| {
+        Nanoton::from_coins(text).with_context(|| format!("{word} {text} is no amount of TON"))
+    };
+    let (threshold, reserve) = (coins("--threshold", threshold)?, coins("--keep", keep)?);
+    // Before there is any secret in this process.
+    sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
+    let public = public(folder.path()).context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
+    let signer = unlock(&Ask::new(), folder.path(), &public)?;
+    let payer = public.address();
+    let cashier = cashier::start(Till {
+        chain,
+        signer,
+        wallet: public.contract,
+        root_contract,
+        terms: Terms { owner, payer: Some(payer), threshold: Some(threshold), reserve },
+        ledger: folder.ledger(),
+    })?;
+    tracing::info!("what is signed is fetched from {threshold} on; {} pays the fees", address_text(&payer, public.network));
+    Ok(Some(cashier))
 }
 
 #[derive(Default)]

@@ -262,17 +262,18 @@ fn a_wallet_whose_keychain_is_locked_absent_or_replaced_is_never_taken_for_none(
 /// Says that it will ask, and never does: a dialog that nobody sees or answers. It counts what it was told.
 #[derive(Default)]
 struct Silent {
-    told: Vec<String>,
+    told: Vec<zbus::zvariant::OwnedObjectPath>,
 }
 
 #[zbus::interface(name = "org.gnome.keyring.internal.Prompter")]
 impl Silent {
     fn begin_prompting(&mut self, callback: zbus::zvariant::ObjectPath<'_>) {
-        self.told.push(callback.to_string());
+        self.told.push(callback.into());
     }
 
     fn stop_prompting(&mut self, callback: zbus::zvariant::ObjectPath<'_>) {
-        self.told.retain(|told| told.as_str() != callback.as_str());
+        let ended = callback.into();
+        self.told.retain(|told| *told != ended);
     }
 }
 
