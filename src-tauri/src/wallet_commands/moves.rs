@@ -207,7 +207,8 @@ pub(crate) fn serve(
     let (threshold, reserve) = (coins("--threshold", threshold)?, coins("--keep", keep)?);
     // Before there is any secret in this process.
     sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
-    let public = public(folder.path()).context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
+    let public = public(folder.path())
+        .context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
     let signer = unlock(&Ask::new(), folder.path(), &public)?;
     let payer = public.address();
     let cashier = cashier::start(Till {
@@ -218,7 +219,10 @@ pub(crate) fn serve(
         terms: Terms { owner, payer: Some(payer), threshold: Some(threshold), reserve },
         ledger: folder.ledger(),
     })?;
-    tracing::info!("what is signed is fetched from {threshold} on; {} pays the fees", address_text(&payer, public.network));
+    tracing::info!(
+        "what is signed is fetched from {threshold} on; {} pays the fees",
+        address_text(&payer, public.network)
+    );
     Ok(Some(cashier))
 }
 
