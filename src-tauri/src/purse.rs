@@ -102,6 +102,10 @@ impl Purse {
         match vault.state().context("the practice wallet")? {
             VaultState::None => make(&vault).context("the practice wallet can't be made")?,
             VaultState::Locked(_) => {}
+            VaultState::Orphaned(public) | VaultState::Replaced(public) if public.network == Network::Main => bail!(
+                "the folder {} has a wallet of the main network, so it is not practice's; choose another one with --data",
+                data.display()
+            ),
             VaultState::Damaged(_) | VaultState::Orphaned(_) | VaultState::Replaced(_) => {
                 // Worth nothing, and kept all the same.
                 let aside = vault.set_aside().context("the practice wallet")?;
@@ -191,6 +195,28 @@ mod tests {
         }
         let asides = std::fs::read_dir(folder.path()).unwrap().flatten();
         assert_eq!(asides.filter(|entry| entry.file_name().to_string_lossy().contains("aside")).count(), 5);
+    }
+
+    #[test]
+    fn practice_never_moves_a_wallet_of_the_main_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = practice_vault(folder.path());
+        let words = Words::generate().unwrap();
+        let candidate = words.candidates(Network::Main).remove(0);
+        let save = Save {
+            words: &words,
+            candidate,
+            network: Network::Main,
+            protection: Protection::Keychain,
+            password: None,
+        };
+        vault.save(&save).unwrap();
+        // As if its key were in the system's keychain.
+        std::fs::remove_file(folder.path().join(KEY)).unwrap();
+        let before = std::fs::read(folder.path().join(WALLET)).unwrap();
+        let Err(error) = Purse::of_practice(folder.path()) else { panic!("practice took it") };
+        assert!(error.to_string().contains("choose another one"), "{error}");
+        assert_eq!(std::fs::read(folder.path().join(WALLET)).unwrap(), before);
     }
 
     #[cfg(unix)]

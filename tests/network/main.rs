@@ -8,6 +8,7 @@
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`money`]: payouts on the embedded chain.
+//! - [`kills`]: payouts of an app that is killed again and again.
 //! - [`earnings`]: what came of them: proofs, lost ledgers, tables.
 //! - [`wallet`]: the owner's wallet at the command line.
 //! - [`commands`]: wrong input at the command line.
@@ -25,6 +26,7 @@ mod commands;
 mod earnings;
 mod faults;
 mod flags;
+mod kills;
 mod money;
 mod open;
 mod practice;

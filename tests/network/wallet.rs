@@ -11,12 +11,11 @@ use node::folder::Folder;
 use serde_json::Value;
 use system_tests::ROOT as SOME_ROOT;
 use system_tests::program::{self, Running};
-use system_tests::{headless_words, served_as, tiny_model};
 use ton::{Address, AddressText};
 
 use crate::money::{COIN, FEE, ROOT, stage_for};
 
-const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 /// A public phrase of no worth, its last two words in the wrong order.
 const SWAPPED: &str = "clown round unhappy actual inhale cricket exhaust barrel kingdom cinnamon apple mechanic steel cabbage mercy deputy two perfect nothing when spare maple one crew";
 
@@ -40,7 +39,7 @@ fn wallet(words: &[&str], input: &[&str]) -> (Option<i32>, String, String) {
 }
 
 /// The object that a command printed as its last line.
-fn object(words: &[&str], input: &[&str]) -> Value {
+pub(crate) fn object(words: &[&str], input: &[&str]) -> Value {
     let (code, out, errors) = wallet(words, input);
     assert_eq!(code, Some(0), "{words:?}: {out}{errors}");
     serde_json::from_str(out.lines().last().unwrap()).unwrap_or_else(|error| panic!("{words:?}: {error}: {out}"))
@@ -74,7 +73,7 @@ fn asked(running: &Running, before: usize) -> usize {
 }
 
 /// Makes a wallet in a folder; gives its words and its address.
-fn create(folder: &str) -> (String, String) {
+pub(crate) fn create(folder: &str) -> (String, String) {
     let mut running =
         Running::start("chrysalis", &["wallet", "create", "--data", folder, "--protect", "password", "--json"]);
     let words = shown(&mut running);
@@ -270,42 +269,4 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     let tea = history.as_array().unwrap().iter().find(|entry| entry["comment"] == "for tea").unwrap();
     assert_eq!((&tea["reason"], &tea["nanoton"]), (&"sent".into(), &(3 * COIN / 2).into()));
     scene.chain.stop().await;
-}
-
-#[test]
-fn headless_fetches_by_itself_what_a_network_owes_once_it_is_given_a_chain_and_a_wallet() {
-    let room = tempfile::tempdir().unwrap();
-    let data = room.path().join("data");
-    let (_, own) = create(path(&data));
-    let network = room.path().join("network");
-    let words = ["practice", "--data", path(&network), "--owner", &own, "--customers", "2"];
-    let mut network = Running::start("chrysalis-network", &words);
-    let ready = network.ready();
-    let said = |place: &Value| place.as_str().unwrap().to_owned();
-    let (file, endpoint) = (said(&ready["network_file"]), said(&ready["chain"]["endpoint"]));
-    let token = room.path().join("token");
-    std::fs::write(&token, said(&ready["chain"]["token"])).unwrap();
-    let model = tiny_model();
-    let name = served_as("tiny", &model);
-    let mut words = headless_words(&data, Path::new(&file), &model, &name);
-    let owner = words.iter().position(|word| *word == "--owner").unwrap() + 1;
-    words[owner] = &own;
-    words.extend(["--backend", "cpu", "--chain", &endpoint, "--chain-token-file", path(&token), "--threshold", "0.05"]);
-    let mut app = Running::start("chrysalis", &words);
-    app.say(PASSWORD);
-    app.ready();
-    let paid = system_tests::until("a payout", || {
-        let ledger = Ledger::open(&data.join("ledger.sqlite"), 0).ok()?;
-        let root = *ledger.root_contracts().ok()?.first()?;
-        let rows = ledger.transfers(&root, None, 10).ok()?.transfers;
-        rows.iter().find_map(|row| match &row.stage {
-            Stage::Ended(Outcome::Done { receipts, .. }) => {
-                Some(receipts.iter().map(|receipt| receipt.value.0).sum::<u64>())
-            }
-            _ => None,
-        })
-    });
-    assert!(paid >= COIN / 20, "{paid}");
-    app.terminate();
-    assert!(app.wait().0.success(), "{}", app.errors());
 }

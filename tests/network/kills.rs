@@ -1,0 +1,165 @@
+//! Headless on a practice network, paid into a wallet of its own; and killed at any moment while it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounting::{Outcome, Receipt, Stage, Transfer};
+use chain::toncenter::policy::Patience;
+use chain::toncenter::{Endpoint, Settings, Toncenter};
+use chain::{Chain as _, MessageKind};
+use ledger::Ledger;
+use system_tests::dice::Dice;
+use system_tests::program::Running;
+use system_tests::{headless_words, served_as, tiny_model, until};
+use ton::cocoon::{Body, WorkerData};
+use ton::{Address, AddressText};
+
+use crate::money::COIN;
+use crate::wallet::{PASSWORD, create, object};
+
+/// Decides about the moments of the kills.
+const SEED: u64 = 5;
+
+/// A practice network that stays, and what an app needs to be paid there.
+struct Scene {
+    room: tempfile::TempDir,
+    _network: Running,
+    file: PathBuf,
+    endpoint: String,
+    token: String,
+    own: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let room = tempfile::tempdir().unwrap();
+        let (_, own) = create(room.path().join("data").to_str().unwrap());
+        let place = room.path().join("network");
+        let words = ["practice", "--data", place.to_str().unwrap(), "--owner", &own, "--customers", "2"];
+        let mut network = Running::start("chrysalis-network", &words);
+        let ready = network.ready();
+        let said = |place: &serde_json::Value| place.as_str().unwrap().to_owned();
+        let (endpoint, token) = (said(&ready["chain"]["endpoint"]), said(&ready["chain"]["token"]));
+        std::fs::write(room.path().join("token"), &token).unwrap();
+        Self { file: said(&ready["network_file"]).into(), room, _network: network, endpoint, token, own }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.room.path().join("data")
+    }
+
+    fn app(&self) -> Running {
+        let (data, model, token) = (self.data(), tiny_model(), self.room.path().join("token"));
+        let name = served_as("tiny", &model);
+        let mut words = headless_words(&data, &self.file, &model, &name);
+        let owner = words.iter().position(|word| *word == "--owner").unwrap() + 1;
+        words[owner] = &self.own;
+        words.extend(["--backend", "cpu", "--threshold", "0.05", "--keep", "0.05"]);
+        words.extend(["--chain", &self.endpoint, "--chain-token-file", token.to_str().unwrap()]);
+        let mut app = Running::start("chrysalis", &words);
+        app.say(PASSWORD);
+        app
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::open(&self.data().join("ledger.sqlite"), 0).unwrap()
+    }
+
+    fn root(&self) -> Option<Address> {
+        self.ledger().root_contracts().unwrap().first().copied()
+    }
+
+    fn rows(&self) -> Vec<Transfer> {
+        let Some(root) = self.root() else { return Vec::new() };
+        self.ledger().transfers(&root, None, 1_000).unwrap().transfers
+    }
+}
+
+fn receipts(rows: &[Transfer]) -> Vec<Receipt> {
+    let of = |row: &Transfer| match &row.stage {
+        Stage::Ended(Outcome::Done { receipts, .. } | Outcome::Failed { receipts, .. }) => receipts.clone(),
+        _ => Vec::new(),
+    };
+    rows.iter().flat_map(of).collect()
+}
+
+#[test]
+fn headless_fetches_by_itself_what_a_network_owes_once_it_is_given_a_chain_and_a_wallet() {
+    let scene = Scene::new();
+    let mut app = scene.app();
+    app.ready();
+    let paid = until("a payout", || receipts(&scene.rows()).first().copied());
+    assert!(paid.value.0 >= COIN / 20, "{paid:?}");
+    app.terminate();
+    assert!(app.wait().0.success(), "{}", app.errors());
+}
+
+#[test]
+fn an_app_that_is_killed_while_it_is_paid_is_paid_exactly_once_and_forgets_nothing() {
+    let kills = std::env::var("CHRYSALIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_u32);
+    let scene = Scene::new();
+    let mut dice = Dice::new(SEED);
+    for _ in 0..kills {
+        let mut app = scene.app();
+        // Reading the model and opening the wallet take about a second; a payout about five.
+        std::thread::sleep(Duration::from_millis(dice.between(300, 6_000)));
+        app.kill();
+    }
+    let mut app = scene.app();
+    app.ready();
+    let payouts = receipts(&scene.rows()).len();
+    until("one more payout", || (receipts(&scene.rows()).len() > payouts).then_some(()));
+    app.terminate();
+    assert!(app.wait().0.success(), "{}", app.errors());
+    // What is still owed is fetched by hand; nothing is signed any more, because nobody works.
+    let (data, token) = (scene.data(), scene.room.path().join("token"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let words = ["collect", "--data", &path(&data), "--chain", &scene.endpoint, "--chain-token-file", &path(&token), "--json"];
+    object(&words, &[PASSWORD]);
+
+    let rows = scene.rows();
+    assert!(rows.iter().all(|row| matches!(row.stage, Stage::Ended(_))), "{rows:?}");
+    let known = receipts(&rows);
+    let root = scene.root().unwrap();
+    let best = scene.ledger().cashable(&root).unwrap().remove(0);
+    let (paid, total) = on_the_chain(&scene, best.worker_contract);
+    let sum = |values: &[u64]| values.iter().sum::<u64>();
+    // The chain, the contract's own total, and the ledger say the same: each payout once, and none is missing.
+    assert_eq!(sum(&paid), total * best.fee_per_token.0, "{paid:?}");
+    assert_eq!(known.len(), paid.len());
+    assert_eq!(known.iter().map(|receipt| receipt.value.0).sum::<u64>(), sum(&paid));
+    assert!(total <= best.tokens, "more was fetched than was signed");
+    let left = (best.tokens - total) * best.fee_per_token.0;
+    assert!(left < COIN / 20, "{left} nanotons that are worth their fee were left");
+    println!("{kills} kills, {} payouts of {} nanotons in all, {} transfers", paid.len(), sum(&paid), rows.len());
+}
+
+/// Payouts that came to the owner's account, and the total that the worker contract has paid for.
+fn on_the_chain(scene: &Scene, worker: Address) -> (Vec<u64>, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = Endpoint::new(&scene.endpoint, Some(&scene.token)).unwrap();
+        let endpoint = endpoint.with_rate(1_000, Duration::from_millis(1));
+        let patience = Patience::default();
+        let settings = Settings { endpoints: vec![endpoint], agreement: 1, patience, jitter: Arc::new(|| 500) };
+        let client = Toncenter::new(settings).unwrap();
+        let owner = AddressText::parse(&scene.own).unwrap().address;
+        let (mut paid, mut from) = (Vec::new(), None);
+        loop {
+            let page = client.transactions(owner, from, 100).await.unwrap();
+            let messages = page.iter().filter_map(|transaction| transaction.in_message.as_ref());
+            let payouts = messages.filter(|message| {
+                matches!(message.kind, MessageKind::Internal { .. })
+                    && matches!(Body::from_cell(&message.body), Ok(Body::Payout { .. }))
+            });
+            paid.extend(payouts.map(|message| message.value().0));
+            from = page.last().and_then(|oldest| oldest.previous);
+            if from.is_none_or(|previous| previous.lt == 0) || page.is_empty() {
+                break;
+            }
+        }
+        let account = client.account(worker).await.unwrap();
+        (paid, WorkerData::from_cell(account.data.as_ref().unwrap()).unwrap().tokens)
+    })
+}
