@@ -203,13 +203,8 @@ mod tests {
         let vault = practice_vault(folder.path());
         let words = Words::generate().unwrap();
         let candidate = words.candidates(Network::Main).remove(0);
-        let save = Save {
-            words: &words,
-            candidate,
-            network: Network::Main,
-            protection: Protection::Keychain,
-            password: None,
-        };
+        let save =
+            Save { words: &words, candidate, network: Network::Main, protection: Protection::Keychain, password: None };
         vault.save(&save).unwrap();
         // As if its key were in the system's keychain.
         std::fs::remove_file(folder.path().join(KEY)).unwrap();

@@ -115,7 +115,8 @@ fn an_app_that_is_killed_while_it_is_paid_is_paid_exactly_once_and_forgets_nothi
     // What is still owed is fetched by hand; nothing is signed any more, because nobody works.
     let (data, token) = (scene.data(), scene.room.path().join("token"));
     let path = |path: &Path| path.to_str().unwrap().to_owned();
-    let words = ["collect", "--data", &path(&data), "--chain", &scene.endpoint, "--chain-token-file", &path(&token), "--json"];
+    let words =
+        ["collect", "--data", &path(&data), "--chain", &scene.endpoint, "--chain-token-file", &path(&token), "--json"];
     object(&words, &[PASSWORD]);
 
     let rows = scene.rows();

@@ -45,6 +45,8 @@ use window::WindowProcess;
 
 /// How often numbers are brought up to date.
 const BEAT: Duration = Duration::from_secs(1);
+/// And those of the pages about money, which are sums over the ledger; what happens to money is told at once.
+const MONEY_BEAT: Duration = Duration::from_secs(5);
 /// How long the end may take: running answers, the last records, the processes.
 const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 /// Things that happened and wait to be looked at.
@@ -139,6 +141,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         wanted: Arc::new(wanted),
         history,
         desk,
+        told_money: None,
         inputs: sender.clone(),
         tray,
         window: None,
@@ -212,6 +215,8 @@ struct App {
     wanted: Arc<Wanted>,
     history: History,
     desk: Arc<Desk>,
+    /// When the pages about money were brought up to date last.
+    told_money: Option<Instant>,
     inputs: mpsc::Sender<Input>,
     tray: Option<Tray>,
     window: Option<WindowProcess>,
@@ -247,7 +252,9 @@ impl App {
         match input {
             Input::Beat => {
                 self.desk.beat();
-                self.tell_money();
+                if self.told_money.is_none_or(|told| told.elapsed() >= MONEY_BEAT) {
+                    self.tell_money();
+                }
                 let order = self.beat(now);
                 self.obey(order).await;
                 self.tell().await;
@@ -483,7 +490,8 @@ impl App {
     }
 
     /// Brings the pages about money up to date.
-    fn tell_money(&self) {
+    fn tell_money(&mut self) {
+        self.told_money = Some(Instant::now());
         if self.window.is_some() {
             self.say(&ToWindow::Event(Event::Wallet(Box::new(self.desk.wallet_page()))));
             if let Ok(page) = self.desk.earnings_page() {
