@@ -109,7 +109,7 @@ impl Desk {
     }
 }
 
-/// What may still leave today.
+/// What may still leave today. What was sent comes the newest first.
 pub(super) fn left_of(limit: Nanoton, sent: &[(u64, Nanoton)], now: u64) -> Nanoton {
     let mut rule = DailyLimit::new(limit);
     for (at, amount) in sent {
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_left_within_a_day_counts_against_the_limit() {
-        let sent = [(100, Nanoton(30)), (90_000, Nanoton(5))];
+        let sent = [(90_000, Nanoton(5)), (100, Nanoton(30))];
         assert_eq!(left_of(Nanoton(50), &sent, 100_000), Nanoton(45));
         assert_eq!(left_of(Nanoton(50), &sent, 86_000), Nanoton(15));
         assert_eq!(left_of(Nanoton(4), &sent, 100_000), Nanoton(0));

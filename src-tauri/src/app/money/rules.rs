@@ -86,7 +86,7 @@ mod tests {
         rules.write(folder.path()).unwrap();
         assert_eq!(Rules::read(folder.path()), rules);
         let long = vec![b' '; 70_000];
-        for nonsense in [&b"{"[..], b"[]", b"{\"daily_limit\": -1}", b"{\"other\": 1}", b"\xff", &long] {
+        for nonsense in [&b"{"[..], b"[1]", b"{\"daily_limit\": -1}", b"{\"other\": 1}", b"\xff", &long] {
             std::fs::write(folder.path().join(NAME), nonsense).unwrap();
             assert_eq!(Rules::read(folder.path()), Rules::default());
             assert!(folder.path().join("wallet-rules.json.aside").exists());
