@@ -35,6 +35,8 @@ const LOCAL_PAUSE: Duration = Duration::from_millis(100);
 const SEARCHED_PAGES: u32 = 200;
 /// A transfer that is only tried is good for so many seconds.
 const TRIED_SECONDS: u32 = 120;
+/// How long transfers of earlier runs may take before a run begins without them.
+const EARLIER_PATIENCE: Duration = Duration::from_secs(30);
 /// Most transfers of a run that are added up.
 const MOST_TRANSFERS: usize = 100_000;
 
@@ -201,6 +203,18 @@ impl Cashbox {
         self.cashier.payments_came().await;
     }
 
+    /// Lets what earlier runs have sent come to its end, says how things stand then, and from there on fetches by itself from a
+    /// threshold on. For a cashbox that was opened without one.
+    pub(crate) async fn begin(&mut self, threshold: Option<Nanoton>) -> Result<Standing> {
+        let mut shown = self.cashier.shown();
+        let settled = tokio::time::timeout(EARLIER_PATIENCE, shown.wait_for(|shown| !shown.busy)).await;
+        self.before = self.history.last_transfer().context("the ledger can't be read")?;
+        let standing = self.standing().await;
+        self.cashier.tell(Input::TermsAre(Terms { threshold, ..self.terms.clone() })).await;
+        settled.context("a transfer of an earlier run has not come to its end")?.context("the cashier has ended")?;
+        standing
+    }
+
     /// Fetches what is worth its fee, whatever the threshold, and waits until it is there.
     pub(crate) async fn take_all(&self, patience: Duration) -> Result<()> {
         let mut shown = self.cashier.shown();
@@ -225,7 +239,7 @@ impl Cashbox {
     /// How things stand on the chain now.
     pub(crate) async fn standing(&self) -> Result<Standing> {
         let wallet = self.chain.account(self.owner).await.context("the chain")?.balance;
-        let (mut reserve, mut unpaid) = (Nanoton(0), Nanoton(0));
+        let (mut reserve, mut signed, mut unpaid) = (Nanoton(0), Nanoton(0), Nanoton(0));
         let too_much = "more money than there is";
         for best in self.history.cashable(&self.root_contract).context("the ledger can't be read")? {
             let account = self.chain.account(best.worker_contract).await.context("the chain")?;
@@ -233,17 +247,19 @@ impl Cashbox {
             let paid = cashier::contract_sight(&account)?.tokens;
             let owed = best.fee_per_token.checked_mul(best.tokens.saturating_sub(paid)).context(too_much)?;
             unpaid = unpaid.checked_add(owed).context(too_much)?;
+            let all = best.fee_per_token.checked_mul(best.tokens).context(too_much)?;
+            signed = signed.checked_add(all).context(too_much)?;
         }
-        Ok(Standing { wallet, reserve, unpaid })
+        Ok(Standing { wallet, reserve, signed, unpaid })
     }
 
     /// What this run brought.
-    pub(crate) fn proceeds(&self, signed: Nanoton, before: Standing, after: Standing) -> Result<Proceeds> {
+    pub(crate) fn proceeds(&self, before: Standing, after: Standing) -> Result<Proceeds> {
         let transfers: Vec<Transfer> = self
             .history
             .transfers_since(&self.root_contract, self.before, MOST_TRANSFERS)
             .context("the ledger can't be read")?;
-        Ok(Proceeds::of(&transfers, &self.owner, signed, before, after)?)
+        Ok(Proceeds::of(&transfers, &self.owner, before, after)?)
     }
 
     /// How many of the newest payouts are proved by the chain's own data; what refutes one is logged.

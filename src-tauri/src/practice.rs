@@ -79,20 +79,20 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     };
     let (node, root) = service.start()?;
     let root_contract = root.root_contract.context("the practice network names no root contract")?;
-    let cashbox = Cashbox::open(cashbox::Wanted {
+    let mut cashbox = Cashbox::open(cashbox::Wanted {
         chain: network.chain().clone(),
         purse,
         root_contract,
         root: Arc::new(root.clone()),
         ledger: folder.ledger(),
-        threshold: Some(PRACTICE_THRESHOLD),
+        threshold: None,
         reserve: PRACTICE_RESERVE,
     })?;
-    let before = cashbox.standing().await;
+    let before = cashbox.begin(Some(PRACTICE_THRESHOLD)).await;
     let outcome = serve(&node, &root, &arguments, &mut network, &cashbox, &mut asked).await;
     let last = node.stop().await;
     let money = match &outcome {
-        Ok(Ended::Paid) => Some(collect(&cashbox, &root, &last, before, arguments.json).await),
+        Ok(Ended::Paid) => Some(collect(&cashbox, &root, before, arguments.json).await),
         Ok(Ended::AtOnce) | Err(_) => None,
     };
     cashbox.stop().await;
@@ -117,19 +117,12 @@ struct Collected {
 }
 
 /// Brings what is signed into the wallet, and says what came of it.
-async fn collect(
-    cashbox: &Cashbox,
-    root: &RootConfig,
-    last: &Snapshot,
-    before: Result<Standing>,
-    json: bool,
-) -> Result<Collected> {
+async fn collect(cashbox: &Cashbox, root: &RootConfig, before: Result<Standing>, json: bool) -> Result<Collected> {
     let before = before?;
     say(json, "Fetching what is signed from the practice chain.")?;
     cashbox.take_all(PAYOUT_PATIENCE).await?;
     let after = cashbox.standing().await?;
-    let signed = last.signed_nanoton.context("it is not known what was signed")?;
-    let proceeds = cashbox.proceeds(signed, before, after)?;
+    let proceeds = cashbox.proceeds(before, after)?;
     let verified = cashbox.verified(root, proceeds.payouts).await?;
     Ok(Collected { proceeds, verified })
 }

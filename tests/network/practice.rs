@@ -117,6 +117,13 @@ fn check(model: &Path, jobs: i64, backend: &str) -> Value {
         "adapter",
         "model",
         "ledger",
+        "paid_nanoton",
+        "payouts",
+        "fees_nanoton",
+        "reserve_nanoton",
+        "wallet_before",
+        "wallet_after",
+        "receipts_verified",
     ];
     expected.sort_unstable();
     assert_eq!(keys, expected);
@@ -125,6 +132,14 @@ fn check(model: &Path, jobs: i64, backend: &str) -> Value {
     assert_eq!(number("failed"), 0, "{report}");
     assert!(number("prompt_tokens") > 0 && number("completion_tokens") > 0, "{report}");
     assert_eq!(number("signed_nanoton"), number("adjusted_tokens") * i64::try_from(FEE).unwrap(), "{report}");
+    // What came in explains what is in the wallet, to the nanoton, and each payout is proved.
+    let has = number("wallet_before") + number("paid_nanoton") - number("fees_nanoton") - number("reserve_nanoton");
+    assert_eq!(number("wallet_after"), has, "{report}");
+    assert_eq!(number("receipts_verified"), number("payouts"), "{report}");
+    // A payout is made if it brings twice what it costs; what is not worth it stays signed.
+    if number("signed_nanoton") > 100_000_000 {
+        assert_eq!(number("paid_nanoton"), number("signed_nanoton"), "{report}");
+    }
     // Practice multipliers and coefficient are 1, so the adjusted count is the plain sum.
     assert_eq!(number("adjusted_tokens"), number("prompt_tokens") + number("completion_tokens"), "{report}");
     assert!(report["tokens_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");

@@ -39,11 +39,8 @@ fn practice_is_three_processes_and_only_the_worker_runs_the_model() {
     // Three that listen, and both ends of the gateway's connection to the proxy, and the worker's connection as it comes from the app.
     let count = internet_sockets_of(network).expect("the network's sockets");
     assert!(count >= 6, "proxy and gateway have only {count} sockets");
-    assert_eq!(
-        internet_sockets_of(app.pid()).expect("the app's sockets"),
-        1,
-        "the app has one connection, to the proxy"
-    );
+    let count = internet_sockets_of(app.pid()).expect("the app's sockets");
+    assert!((1..=4).contains(&count), "the app has a connection to the proxy and few to the chain, not {count}");
     drop(app);
     until("the children to end with the app", || (!is_alive(worker) && !is_alive(network)).then_some(()));
 }

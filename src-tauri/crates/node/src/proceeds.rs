@@ -14,7 +14,9 @@ pub struct Standing {
     pub wallet: Nanoton,
     /// What the owner's worker contracts have.
     pub reserve: Nanoton,
-    /// What is signed and not fetched.
+    /// Everything that was ever signed.
+    pub signed: Nanoton,
+    /// What of it is not fetched.
     pub unpaid: Nanoton,
 }
 
@@ -74,13 +76,8 @@ pub enum Unexplained {
 
 impl Proceeds {
     /// Adds up the transfers of a run: all of them ended.
-    pub fn of(
-        transfers: &[Transfer],
-        owner: &Address,
-        signed: Nanoton,
-        before: Standing,
-        after: Standing,
-    ) -> Result<Self, Unexplained> {
+    pub fn of(transfers: &[Transfer], owner: &Address, before: Standing, after: Standing) -> Result<Self, Unexplained> {
+        let signed = after.signed.checked_sub(before.signed).ok_or(Unexplained::NoAmount)?;
         let mut proceeds = Self { signed, paid: Nanoton(0), payouts: 0, fees: Some(Nanoton(0)), before, after };
         for transfer in transfers {
             let (receipts, fees) = match &transfer.stage {
@@ -157,8 +154,13 @@ mod tests {
         Receipt { from: PROXY, to: OWNER, value: Nanoton(value), is_payout, lt: 1, hash: [3; 32], unix: 1 }
     }
 
-    fn standing(wallet: u64, reserve: u64, unpaid: u64) -> Standing {
-        Standing { wallet: Nanoton(wallet), reserve: Nanoton(reserve), unpaid: Nanoton(unpaid) }
+    fn standing(wallet: u64, reserve: u64, signed: u64, unpaid: u64) -> Standing {
+        Standing {
+            wallet: Nanoton(wallet),
+            reserve: Nanoton(reserve),
+            signed: Nanoton(signed),
+            unpaid: Nanoton(unpaid),
+        }
     }
 
     fn paid(fees: Option<u64>) -> Transfer {
@@ -169,28 +171,26 @@ mod tests {
     #[test]
     fn what_came_in_less_fees_and_reserve_is_what_the_wallet_has_more() {
         let nothing = transfer(Outcome::NotBegun { why: String::new() });
-        let of = |before, after| {
-            Proceeds::of(&[paid(Some(15)), nothing.clone()], &OWNER, Nanoton(90), before, after).unwrap()
-        };
-        let before = standing(1_000, 20, 30);
-        let proceeds = of(before, standing(1_075, 30, 20));
+        let of = |before, after| Proceeds::of(&[paid(Some(15)), nothing.clone()], &OWNER, before, after).unwrap();
+        let before = standing(1_000, 20, 500, 30);
+        let proceeds = of(before, standing(1_075, 30, 590, 20));
         assert_eq!((proceeds.paid, proceeds.payouts, proceeds.fees), (Nanoton(100), 1, Some(Nanoton(15))));
         assert_eq!(proceeds.check(), Ok(()));
         for wallet in [1_074, 1_076] {
-            let check = of(before, standing(wallet, 30, 20)).check();
+            let check = of(before, standing(wallet, 30, 590, 20)).check();
             assert_eq!(check, Err(Unexplained::Wallet { has: Nanoton(wallet), should: Nanoton(1_075) }));
         }
-        assert!(matches!(of(before, standing(1_075, 30, 19)).check(), Err(Unexplained::Signed { .. })));
-        assert!(matches!(of(before, standing(1_075, 31, 20)).check(), Err(Unexplained::Wallet { .. })));
+        assert!(matches!(of(before, standing(1_075, 30, 590, 19)).check(), Err(Unexplained::Signed { .. })));
+        assert!(matches!(of(before, standing(1_075, 31, 590, 20)).check(), Err(Unexplained::Wallet { .. })));
     }
 
     #[test]
     fn what_is_under_way_or_not_known_is_not_explained() {
-        let still = standing(0, 0, 0);
+        let still = standing(0, 0, 0, 0);
         let mut open = paid(None);
         open.stage = Stage::Planned;
-        assert!(matches!(Proceeds::of(&[open], &OWNER, Nanoton(0), still, still), Err(Unexplained::UnderWay { .. })));
-        let unknown = Proceeds::of(&[paid(None)], &OWNER, Nanoton(100), still, still).unwrap();
+        assert!(matches!(Proceeds::of(&[open], &OWNER, still, still), Err(Unexplained::UnderWay { .. })));
+        let unknown = Proceeds::of(&[paid(None)], &OWNER, still, still).unwrap();
         assert_eq!((unknown.fees, unknown.check()), (None, Err(Unexplained::Fees)));
     }
 }
