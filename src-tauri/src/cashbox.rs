@@ -1,29 +1,40 @@
 //! The money side of a session: the chain's client, the open wallet and the cashier, together with what they work on.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::Transfer;
+use accounting::{Forecast, Outgoing, Transfer};
 use anyhow::{Context as _, Result};
-use chain::Chain;
 use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
-use node::core::payouts::{Input, Shown, Terms};
+use chain::{AccountStatus, Chain, MOST_TRANSACTIONS, Transaction, TransactionId};
+use node::core::payouts::{Claim, Input, Shown, Sight, Terms, Wait, choose};
+use node::earnings::Earnings;
 use node::history::History;
 use node::proceeds::{Proceeds, Standing};
+use node::receipt::prove;
 use node::run::cashier::{self, Cashier, Till};
+use node::run::recovery::{Search, recover};
 use tokio::sync::watch;
-use ton::{Address, Nanoton};
+use tokio::task::AbortHandle;
+use ton::{Address, Nanoton, RootConfig};
+use wallet::Seen;
 
 use crate::practice_network::ChainPlace;
 use crate::provider::unix_ms;
 use crate::purse::Purse;
+use crate::view::Refusal;
 
 /// Requests to a chain on this machine: as many as it likes.
 const LOCAL_RATE: (u32, Duration) = (1_000, Duration::from_millis(1));
 /// Pause before such a chain is asked again.
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
+/// Most pages of the owner's account that are searched at one start.
+const SEARCHED_PAGES: u32 = 200;
+/// A transfer that is only tried is good for so many seconds.
+const TRIED_SECONDS: u32 = 120;
 /// Most transfers of a run that are added up.
 const MOST_TRANSFERS: usize = 100_000;
 
@@ -35,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) purse: Arc<Purse>,
     /// The network.
     pub(crate) root_contract: Address,
+    /// What it pays today.
+    pub(crate) root: Arc<RootConfig>,
     /// The ledger's file.
     pub(crate) ledger: PathBuf,
     /// From how much on a payout is made by itself.
@@ -49,7 +62,10 @@ pub(crate) struct Cashbox {
     chain: Arc<Toncenter>,
     owner: Address,
     root_contract: Address,
+    terms: Terms,
     history: History,
+    searching: AbortHandle,
+    earnings: Earnings,
     /// The last transfer of earlier runs.
     before: Option<u64>,
 }
@@ -57,7 +73,7 @@ pub(crate) struct Cashbox {
 impl Cashbox {
     /// Opens the ledger, asks nothing yet, and begins to cash what is worth it.
     pub(crate) fn open(wanted: Wanted) -> Result<Self> {
-        let Wanted { chain: place, purse, root_contract, ledger, threshold, reserve } = wanted;
+        let Wanted { chain: place, purse, root_contract, root, ledger, threshold, reserve } = wanted;
         let endpoint = Endpoint::new(&place.endpoint, Some(&place.token)).context("the chain's address")?;
         let endpoint = endpoint.with_rate(LOCAL_RATE.0, LOCAL_RATE.1);
         let patience = Patience { first_pause: LOCAL_PAUSE, ..Patience::default() };
@@ -66,21 +82,118 @@ impl Cashbox {
         let chain = Arc::new(Toncenter::new(settings).context("the chain's address")?);
         let owner = purse.address();
         let history = History::open(&ledger, unix_ms()).context("the ledger can't be read")?;
+        let earnings = Earnings::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let before = history.last_transfer().context("the ledger can't be read")?;
+        let search = Search {
+            root_contract,
+            terms: root,
+            owner,
+            ledger: ledger.clone(),
+            page: MOST_TRANSACTIONS,
+            pages: SEARCHED_PAGES,
+        };
+        let searching = tokio::spawn(search_for_the_forgotten(Arc::clone(&chain), search)).abort_handle();
+        let terms = Terms { owner, payer: Some(owner), threshold, reserve };
         let cashier = cashier::start(Till {
             chain: Arc::clone(&chain) as Arc<dyn Chain>,
             wallet: purse.contract(),
             signer: purse,
             root_contract,
-            terms: Terms { owner, payer: Some(owner), threshold, reserve },
+            terms: terms.clone(),
             ledger,
         })?;
-        Ok(Self { cashier, chain, owner, root_contract, history, before })
+        Ok(Self { cashier, chain, owner, root_contract, terms, history, searching, earnings, before })
     }
 
     /// What there is to show.
     pub(crate) fn shown(&self) -> watch::Receiver<Shown> {
         self.cashier.shown()
+    }
+
+    /// Tells the cashier something.
+    pub(crate) async fn tell(&self, input: Input) {
+        self.cashier.tell(input).await;
+    }
+
+    /// What it began with.
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms.clone()
+    }
+
+    /// The network.
+    pub(crate) fn root_contract(&self) -> Address {
+        self.root_contract
+    }
+
+    /// The chain.
+    pub(crate) fn chain(&self) -> &dyn Chain {
+        &*self.chain
+    }
+
+    /// What an account has now.
+    pub(crate) async fn balance(&self, address: Address) -> Result<Nanoton> {
+        Ok(self.chain.account(address).await.context("the chain")?.balance)
+    }
+
+    /// What the chain says of an address that money may go to.
+    pub(crate) async fn seen(&self, address: Address) -> Seen {
+        match self.chain.account(address).await.map(|account| account.status) {
+            Ok(AccountStatus::Active) => Seen::Active,
+            Ok(_) => Seen::Uninitialised,
+            Err(_) => Seen::No,
+        }
+    }
+
+    /// Some of an account's history, the newest first.
+    pub(crate) async fn transactions(
+        &self,
+        address: Address,
+        from: Option<TransactionId>,
+        limit: u32,
+    ) -> Result<Vec<Transaction>> {
+        self.chain.transactions(address, from, limit).await.context("the chain")
+    }
+
+    /// Every contract that speaks for the network. Waits for the disk.
+    pub(crate) fn contracts(&self) -> Result<BTreeSet<Address>> {
+        let known = self.history.cashable(&self.root_contract).context("the ledger can't be read")?;
+        Ok(known.into_iter().flat_map(|best| [best.worker_contract, best.proxy_contract]).collect())
+    }
+
+    /// What a transfer would do. `Err`: it can't be tried, in words for the owner.
+    pub(crate) async fn forecast(&self, purse: &Purse, outgoing: Outgoing) -> Result<Forecast, String> {
+        let sight =
+            cashier::look(&*self.chain, purse.address(), Vec::new()).await.map_err(|error| error.to_string())?;
+        self.tried(purse, &outgoing, &sight).await
+    }
+
+    /// What fetching now would bring from the contract that owes most.
+    pub(crate) async fn forecast_payout(&self, purse: &Purse) -> Result<Forecast, Refusal> {
+        let failed = |why: String| Refusal::Failed { why };
+        let best = tokio::task::block_in_place(|| self.history.cashable(&self.root_contract));
+        let claims: Vec<Claim> = best
+            .map_err(|error| failed(error.to_string()))?
+            .into_iter()
+            .filter_map(|best| cashier::claim(best, purse.address()))
+            .collect();
+        let contracts = claims.iter().map(|claim| claim.worker_contract).collect();
+        let asked = cashier::look(&*self.chain, purse.address(), contracts).await;
+        let sight = asked.map_err(|error| Refusal::ChainFails { why: error.to_string() })?;
+        let claim = choose(claims.iter(), &sight, &self.terms, true).map_err(|wait| match wait {
+            Some(Wait::Fees { balance, needed }) => {
+                Refusal::NotEnough { have: balance.0.to_string(), need: needed.0.to_string() }
+            }
+            Some(Wait::NoWallet) => Refusal::NoWallet,
+            Some(Wait::Threshold { .. }) | None => Refusal::Nothing,
+        })?;
+        let (_, outgoing) = claim.payout(&sight);
+        self.tried(purse, &outgoing, &sight).await.map_err(|why| Refusal::ChainFails { why })
+    }
+
+    async fn tried(&self, purse: &Purse, outgoing: &Outgoing, sight: &Sight) -> Result<Forecast, String> {
+        let valid_until = sight.unix.saturating_add(TRIED_SECONDS);
+        let seqno = sight.payer.next_seqno();
+        cashier::forecast(&*self.chain, &purse.contract(), &self.owner, outgoing, seqno, valid_until).await
     }
 
     /// Proxies have signed more.
@@ -133,8 +246,46 @@ impl Cashbox {
         Ok(Proceeds::of(&transfers, &self.owner, signed, before, after)?)
     }
 
+    /// How many of the newest payouts are proved by the chain's own data; what refutes one is logged.
+    pub(crate) async fn verified(&self, terms: &RootConfig, newest: u64) -> Result<u64> {
+        let root = &self.root_contract;
+        let mut proved = 0_u64;
+        let (mut left, mut before) = (newest, None);
+        while left > 0 {
+            let limit = u32::try_from(left).unwrap_or(u32::MAX);
+            let page = self.earnings.payouts(root, before, limit).context("the ledger can't be read")?;
+            for payout in &page.payouts {
+                let receipt = &payout.receipt;
+                let claimed =
+                    self.earnings.claimed(root, receipt.lt, &receipt.hash).context("the ledger can't be read")?;
+                let Some(claimed) = claimed else { continue };
+                let verdict = prove(&*self.chain, &claimed, Some(terms)).await;
+                if verdict.is_proved_by_the_chain() {
+                    proved = proved.saturating_add(1);
+                } else {
+                    tracing::error!(?verdict, "a payout of {} is not proved", receipt.value);
+                }
+            }
+            left = left.saturating_sub(page.payouts.len() as u64);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        Ok(proved)
+    }
+
     /// Ends. What is on its way is on the disk, and the next run goes on with it.
     pub(crate) async fn stop(self) {
+        self.searching.abort();
         self.cashier.stop().await;
+    }
+}
+
+/// Payouts that the chain has and the ledger does not, after it was lost or restored from an old copy. What is found is in the ledger;
+/// a search that is cut off goes on at the next start.
+async fn search_for_the_forgotten(chain: Arc<Toncenter>, search: Search) {
+    if let Err(error) = recover(&*chain, &search).await {
+        tracing::warn!("{error}; it is tried again at the next start");
     }
 }

@@ -8,6 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use node::{BackendKind, EvidenceKind, PeerPolicy};
 
+use crate::earnings::{EarningsArguments, ExportArguments};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  did what it was asked, or ended because it was asked to (Ctrl-C, SIGTERM)
@@ -38,7 +40,13 @@ impl Cli {
             None => Some(&self.app.device),
             Some(Command::Practice(arguments)) => Some(&arguments.device),
             Some(Command::Headless(arguments)) => Some(&arguments.device),
-            Some(Command::Detect(_) | Command::Window { .. }) => None,
+            Some(
+                Command::Detect(_)
+                | Command::Earnings(_)
+                | Command::Export(_)
+                | Command::Wallet(_)
+                | Command::Window { .. },
+            ) => None,
         };
         match device.and_then(DeviceArguments::contradiction) {
             Some(text) => Err(Self::command().error(ErrorKind::ArgumentConflict, text)),
@@ -58,6 +66,15 @@ pub(crate) enum Command {
     /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
     #[command(after_help = EXIT_CODES)]
     Detect(DetectArguments),
+    /// Say how far what was earned has come; reads the ledger, also while the app is at work
+    #[command(after_help = EXIT_CODES)]
+    Earnings(EarningsArguments),
+    /// Write payouts and fees as a table, for taxes and for yourself; a record, not tax advice
+    #[command(after_help = EXIT_CODES)]
+    Export(ExportArguments),
+    /// The owner's wallet: make or import one, look at it, send, fetch what was earned
+    #[command(after_help = EXIT_CODES)]
+    Wallet(WalletWords),
     /// The window's own process; started by the app
     #[command(hide = true)]
     Window {
@@ -90,6 +107,198 @@ pub(crate) struct AppArguments {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletWords {
+    #[command(subcommand)]
+    pub(crate) command: WalletCommand,
+}
+
+/// Words and passwords come from a prompt, or from standard input line by line, never from here.
+#[derive(Subcommand)]
+pub(crate) enum WalletCommand {
+    /// Make a wallet of 24 new words, which are shown once and then asked for
+    Create(CreateArguments),
+    /// Bring in a wallet by its words; its addresses are shown before anything is saved
+    Import(ImportArguments),
+    /// Say the wallet's address; nothing is unlocked
+    Address(AddressArguments),
+    /// Say what is in the wallet
+    Balance(BalanceArguments),
+    /// Say how money came and went, the newest first
+    History(HistoryArguments),
+    /// Send money; it is tried out and shown before you are asked
+    Send(SendArguments),
+    /// Fetch now what proxies have signed, and wait until it is in the wallet
+    Collect(CollectArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct CreateArguments {
+    /// Folder for the wallet and the ledger; used by one chrysalis at a time
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// What shall guard the key: the system's keychain, that and a password, or a password alone where there is no keychain
+    #[arg(long, value_enum, default_value_t = ProtectWord::Keychain)]
+    pub(crate) protect: ProtectWord,
+    /// A wallet for TON's test network, where coins are worth nothing
+    #[arg(long)]
+    pub(crate) testnet: bool,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArguments {
+    /// Folder for the wallet and the ledger; used by one chrysalis at a time
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// What shall guard the key: the system's keychain, that and a password, or a password alone where there is no keychain
+    #[arg(long, value_enum, default_value_t = ProtectWord::Keychain)]
+    pub(crate) protect: ProtectWord,
+    /// A wallet for TON's test network, where coins are worth nothing
+    #[arg(long)]
+    pub(crate) testnet: bool,
+    /// Take the words as BIP39's, as hardware wallets do, though they may fit TON's own scheme too
+    #[arg(long)]
+    pub(crate) bip39: bool,
+    /// Only this version of the wallet's contract
+    #[arg(long, value_enum)]
+    pub(crate) version: Option<VersionWord>,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct AddressArguments {
+    /// Folder of the wallet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct BalanceArguments {
+    /// Folder of the wallet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct HistoryArguments {
+    /// Folder of the wallet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// How many of the wallet's last transactions
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
+    /// Print one JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct SendArguments {
+    /// Whom to: an address of 48 characters
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) to: String,
+    /// How much, in whole coins: 1.5
+    #[arg(value_name = "AMOUNT")]
+    pub(crate) amount: String,
+    /// A comment for the recipient, in the clear for everybody; exchanges need one
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// What must be left for the worker's fees, in whole coins
+    #[arg(long, value_name = "AMOUNT", default_value = "0.5")]
+    pub(crate) keep: String,
+    /// Folder of the wallet and its ledger; no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Root contract of the network under which it is written down [default: the one this folder worked for last]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) root: Option<String>,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CollectArguments {
+    /// Folder of the wallet and its ledger; no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Root contract of the network that signed [default: the one this folder worked for last]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) root: Option<String>,
+    /// The TON address that is paid, where it is not this wallet's
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) owner: Option<String>,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ChainArguments {
+    /// An endpoint of the chain, as https://toncenter.com/api/v2/jsonRPC; with two or more, two must say the same before money moves
+    #[arg(long, value_name = "URL")]
+    pub(crate) chain: Vec<String>,
+    /// A file with the endpoints' API key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtectWord {
+    Keychain,
+    KeychainAndPassword,
+    Password,
+}
+
+impl From<ProtectWord> for wallet::Protection {
+    fn from(word: ProtectWord) -> Self {
+        match word {
+            ProtectWord::Keychain => Self::Keychain,
+            ProtectWord::KeychainAndPassword => Self::KeychainAndPassword,
+            ProtectWord::Password => Self::Password,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub(crate) enum VersionWord {
+    V5R1,
+    V4R2,
+    V3R2,
+}
+
+impl From<VersionWord> for ton::WalletVersion {
+    fn from(word: VersionWord) -> Self {
+        match word {
+            VersionWord::V5R1 => Self::V5R1,
+            VersionWord::V4R2 => Self::V4R2,
+            VersionWord::V3R2 => Self::V3R2,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -161,6 +370,14 @@ pub(crate) struct HeadlessArguments {
     /// Only on networks marked is_test: serve the file under a name that claims another hash
     #[arg(long)]
     pub(crate) test_claim: bool,
+    /// Fetch what is signed by itself, as soon as a proxy owes this many TON; needs --chain and a wallet in --data, see `chrysalis wallet`
+    #[arg(long, value_name = "TON", default_value = "5")]
+    pub(crate) threshold: String,
+    /// TON that stay in the wallet for fees
+    #[arg(long, value_name = "TON", default_value = "0.5")]
+    pub(crate) keep: String,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
     /// Serve statistics as JSON on this loopback address, at /jsonstats; port 0 for any free one
     #[arg(long, value_name = "127.0.0.1:PORT")]
     pub(crate) stats: Option<SocketAddr>,

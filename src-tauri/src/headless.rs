@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result};
 use node::core::workers::WorkerState;
 use node::folder::Folder;
 use node::model_file::ModelFile;
+use node::run::cashier::Cashier;
 use node::run::{Node, stats};
 use serde_json::json;
 use ton::AddressText;
 
 use crate::cli::HeadlessArguments;
 use crate::provider::{Asked, Service, check};
+use crate::wallet_commands;
 
 /// Pause before a lost proxy is dialled again, as genuine workers make it.
 const REDIAL: Duration = Duration::from_secs(10);
@@ -45,23 +47,47 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
         redial: REDIAL,
         device: &arguments.device,
     };
+    let cashier = wallet_commands::serve(
+        &folder,
+        &arguments.chain,
+        service.root_contract()?,
+        owner.address,
+        &arguments.threshold,
+        &arguments.keep,
+    )?;
     let (node, _) = service.start()?;
-    let served = serve(&node, &arguments, &folder, &mut asked).await;
+    let served = serve(&node, &arguments, &folder, cashier.as_ref(), &mut asked).await;
     let last = node.stop().await;
+    if let Some(cashier) = cashier {
+        // What is on its way is written down, and the next run goes on with it.
+        cashier.stop().await;
+    }
     if last.unwritten > 0 {
         tracing::error!(records = last.unwritten, "some records could not be written down before the end");
     }
     served
 }
 
-async fn serve(node: &Node, arguments: &HeadlessArguments, folder: &Folder, asked: &mut Asked) -> Result<()> {
+async fn serve(
+    node: &Node,
+    arguments: &HeadlessArguments,
+    folder: &Folder,
+    cashier: Option<&Cashier>,
+    asked: &mut Asked,
+) -> Result<()> {
     let stats_port = match arguments.stats {
         Some(address) => Some(stats::serve(address, node.snapshots()).await?.port()),
         None => None,
     };
     let mut snapshots = node.snapshots();
     let mut ready = false;
+    let mut signed = 0;
     loop {
+        let now = snapshots.borrow().signed_tokens;
+        if let Some(cashier) = cashier.filter(|_| now != signed) {
+            signed = now;
+            cashier.payments_came().await;
+        }
         {
             let snapshot = snapshots.borrow_and_update().clone();
             check(&snapshot)?;

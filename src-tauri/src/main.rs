@@ -4,11 +4,13 @@
 //! - [`app`]: the process in the tray; [`tray`] its icon, [`window`] the process with the page, [`wire`] what the two say, [`view`]
 //!   what the page shows, [`cards`] the devices.
 //! - [`detect`]: what this machine and its cards are.
+//! - [`earnings`]: what was earned, and tables of it.
 //! - [`headless`]: serve an open network without a window.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
+//! - [`wallet_commands`]: the owner's wallet without a window.
 
 // Without this, Windows shows a console behind the window. What the command line prints reaches a pipe or a file all the same, and the
 // terminal by `sandbox::reach_terminal`.
@@ -19,6 +21,7 @@ mod cards;
 mod cashbox;
 mod cli;
 mod detect;
+mod earnings;
 mod headless;
 mod practice;
 mod practice_network;
@@ -27,6 +30,7 @@ mod purse;
 mod report;
 mod tray;
 mod view;
+mod wallet_commands;
 mod window;
 mod wire;
 
@@ -60,8 +64,11 @@ fn main() -> ExitCode {
         |runtime| match cli.command {
             None => runtime.block_on(app::run(cli.app)),
             Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
+            Some(cli::Command::Earnings(arguments)) => earnings::earnings(&arguments),
+            Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),
         },
     );

@@ -83,6 +83,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         chain: network.chain().clone(),
         purse,
         root_contract,
+        root: Arc::new(root.clone()),
         ledger: folder.ledger(),
         threshold: Some(PRACTICE_THRESHOLD),
         reserve: PRACTICE_RESERVE,
@@ -91,7 +92,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     let outcome = serve(&node, &root, &arguments, &mut network, &cashbox, &mut asked).await;
     let last = node.stop().await;
     let money = match &outcome {
-        Ok(Ended::Paid) => Some(collect(&cashbox, &last, before, arguments.json).await),
+        Ok(Ended::Paid) => Some(collect(&cashbox, &root, &last, before, arguments.json).await),
         Ok(Ended::AtOnce) | Err(_) => None,
     };
     cashbox.stop().await;
@@ -108,14 +109,29 @@ enum Ended {
     AtOnce,
 }
 
+/// What came into the wallet.
+struct Collected {
+    proceeds: Proceeds,
+    /// Payouts of it that the chain's own data prove.
+    verified: u64,
+}
+
 /// Brings what is signed into the wallet, and says what came of it.
-async fn collect(cashbox: &Cashbox, last: &Snapshot, before: Result<Standing>, json: bool) -> Result<Proceeds> {
+async fn collect(
+    cashbox: &Cashbox,
+    root: &RootConfig,
+    last: &Snapshot,
+    before: Result<Standing>,
+    json: bool,
+) -> Result<Collected> {
     let before = before?;
     say(json, "Fetching what is signed from the practice chain.")?;
     cashbox.take_all(PAYOUT_PATIENCE).await?;
     let after = cashbox.standing().await?;
     let signed = last.signed_nanoton.context("it is not known what was signed")?;
-    cashbox.proceeds(signed, before, after)
+    let proceeds = cashbox.proceeds(signed, before, after)?;
+    let verified = cashbox.verified(root, proceeds.payouts).await?;
+    Ok(Collected { proceeds, verified })
 }
 
 /// Until enough is answered and paid, or the owner has enough.
@@ -180,7 +196,7 @@ async fn serve(
 
 fn finish(
     last: &Snapshot,
-    money: Option<Result<Proceeds>>,
+    money: Option<Result<Collected>>,
     root: &RootConfig,
     arguments: &PracticeArguments,
     served_as: &ModelName,
@@ -196,17 +212,24 @@ fn finish(
             ledger.display()
         ),
     )?;
-    let (proceeds, trouble) = match money {
-        Some(Ok(proceeds)) => (Some(proceeds), proceeds.check().err().map(anyhow::Error::from)),
+    let (collected, trouble) = match money {
+        Some(Ok(Collected { proceeds, verified })) => {
+            let missing = proceeds.payouts.saturating_sub(verified);
+            let unproved =
+                (missing > 0).then(|| anyhow::anyhow!("{missing} payouts are not proved by the chain's data"));
+            let trouble = proceeds.check().err().map(anyhow::Error::from).or(unproved);
+            (Some((proceeds, verified)), trouble)
+        }
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
+    let (proceeds, verified) = collected.unzip();
     if let Some(proceeds) = &proceeds {
         say(arguments.json, &report::proceeds(proceeds))?;
     }
     if arguments.json {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", report::json(last, proceeds.as_ref(), served_as, ledger))?;
+        writeln!(out, "{}", report::json(last, proceeds.as_ref(), verified, served_as, ledger))?;
         out.flush()?;
     }
     if !report::is_covered(last, root) {

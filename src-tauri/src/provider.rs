@@ -58,19 +58,28 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Checks what can be checked before anything runs, and starts the node.
-    pub(crate) fn start(self) -> Result<(Node, RootConfig)> {
-        let root = read_network(self.network)?;
-        let root_contract = match (root.root_contract, self.root_contract) {
+    /// Address of the network's root contract. Reads the network's file.
+    pub(crate) fn root_contract(&self) -> Result<Address> {
+        self.named(&read_network(self.network)?)
+    }
+
+    fn named(&self, root: &RootConfig) -> Result<Address> {
+        match (root.root_contract, self.root_contract) {
             (Some(named), Some(given)) if named != given => {
                 bail!("the network file {} names another root contract than --root", self.network.display());
             }
-            (Some(address), _) | (None, Some(address)) => address,
+            (Some(address), _) | (None, Some(address)) => Ok(address),
             (None, None) => bail!(
                 "the network file {} names no root_contract_address; give the address of the network's root contract with --root",
                 self.network.display()
             ),
-        };
+        }
+    }
+
+    /// Checks what can be checked before anything runs, and starts the node.
+    pub(crate) fn start(self) -> Result<(Node, RootConfig)> {
+        let root = read_network(self.network)?;
+        let root_contract = self.named(&root)?;
         if self.owner.testnet && !root.is_test {
             bail!(
                 "the owner's address is one of TON's test network, but this network pays real coins; give a main network address"

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use node::run::cashier::Signer;
@@ -11,7 +12,8 @@ use ton::{Address, Network, Unsigned, WalletContract, WalletVersion};
 use wallet::{Keychain, KeychainError, Protection, Save, Scheme, Vault, VaultState, Wallet, Words, WrappingKey};
 use zeroize::Zeroizing;
 
-const WALLET: &str = "wallet";
+/// The wallet's file in a data folder.
+pub(crate) const WALLET: &str = "wallet";
 const KEY: &str = "practice-wallet-key";
 /// The number of the key, and the key.
 const LENGTH: usize = 16 + 32;
@@ -77,13 +79,21 @@ fn private(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
+/// Whether practice has made its wallet in this folder.
+pub(crate) fn has_practice_wallet(data: &Path) -> bool {
+    data.join(KEY).exists()
+}
+
 /// The vault of practice in this folder.
 pub(crate) fn practice_vault(data: &Path) -> Vault<PracticeKeychain> {
     Vault::new(data.join(WALLET), PracticeKeychain::of(data))
 }
 
-/// An open wallet.
-pub(crate) struct Purse(Wallet);
+/// A wallet that signs while it is open.
+pub(crate) struct Purse {
+    contract: WalletContract,
+    wallet: Mutex<Option<Wallet>>,
+}
 
 impl Purse {
     /// The wallet of practice in this folder, made if there is none. Takes a moment of the processor.
@@ -100,27 +110,52 @@ impl Purse {
             }
             VaultState::NoKeychain(_, why) => bail!("the practice wallet does not open: {why}"),
         }
-        Ok(Self(vault.unlock(None).context("the practice wallet does not open")?))
+        let wallet = vault.unlock(None).context("the practice wallet does not open")?;
+        Ok(Self { contract: wallet.contract(), wallet: Mutex::new(Some(wallet)) })
     }
 
     /// Its contract.
     pub(crate) fn contract(&self) -> WalletContract {
-        self.0.contract()
+        self.contract
     }
 
     /// Where it lives.
     pub(crate) fn address(&self) -> Address {
-        self.0.address()
+        self.contract.address()
+    }
+
+    /// Forgets the key.
+    pub(crate) fn lock(&self) {
+        *self.opened() = None;
+    }
+
+    /// Takes the key again; another wallet's is not taken.
+    pub(crate) fn unlock(&self, wallet: Wallet) {
+        if wallet.contract() == self.contract {
+            *self.opened() = Some(wallet);
+        }
+    }
+
+    /// Whether it signs nothing now.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.opened().is_none()
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Wallet>> {
+        self.wallet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Signer for Purse {
     fn sign(&self, unsigned: &Unsigned) -> Result<[u8; 64], String> {
-        self.0.signature(unsigned).map_err(|error| error.to_string())
+        let opened = self.opened();
+        let wallet = opened.as_ref().ok_or("the wallet is locked")?;
+        wallet.signature(unsigned).map_err(|error| error.to_string())
     }
 }
 
-fn make(vault: &Vault<PracticeKeychain>) -> Result<()> {
+/// Makes new words and saves them.
+pub(crate) fn make(vault: &Vault<PracticeKeychain>) -> Result<()> {
     let words = Words::generate()?;
     let candidates = words.candidates(Network::Test);
     let chosen = candidates

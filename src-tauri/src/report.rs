@@ -24,7 +24,13 @@ pub(crate) fn is_covered(snapshot: &Snapshot, root: &RootConfig) -> bool {
 }
 
 /// The last line of `practice --json`. Amounts and counts are integers; what is unknown is null.
-pub(crate) fn json(snapshot: &Snapshot, proceeds: Option<&Proceeds>, served_as: &ModelName, ledger: &Path) -> Value {
+pub(crate) fn json(
+    snapshot: &Snapshot,
+    proceeds: Option<&Proceeds>,
+    verified: Option<u64>,
+    served_as: &ModelName,
+    ledger: &Path,
+) -> Value {
     let model = snapshot.model.as_ref();
     json!({
         "jobs": snapshot.totals.answered,
@@ -44,6 +50,7 @@ pub(crate) fn json(snapshot: &Snapshot, proceeds: Option<&Proceeds>, served_as: 
         "reserve_nanoton": proceeds.map(|proceeds| i128::from(proceeds.after.reserve.0) - i128::from(proceeds.before.reserve.0)),
         "wallet_before": proceeds.map(|proceeds| proceeds.before.wallet.0),
         "wallet_after": proceeds.map(|proceeds| proceeds.after.wallet.0),
+        "receipts_verified": verified,
     })
 }
 
@@ -164,7 +171,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_unknown_is_null_and_what_is_counted_is_an_integer() {
         let name = "a.Q8_0@practice:1".parse().unwrap();
-        let json = json(&snapshot(30, Some(Nanoton(7))), None, &name, Path::new("/a/ledger.sqlite"));
+        let json = json(&snapshot(30, Some(Nanoton(7))), None, None, &name, Path::new("/a/ledger.sqlite"));
         assert_eq!(json["signed_nanoton"], 7);
         assert!(json["adjusted_tokens"].is_i64() && json["adapter"].is_null() && json["backend"].is_null());
         assert_eq!(json["model"], "a.Q8_0");

@@ -2,7 +2,7 @@
 
 use crate::PATIENCE;
 use serde_json::Value;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -86,6 +86,12 @@ impl Running {
     pub fn line(&mut self) -> String {
         let line = self.lines.lock().unwrap().recv_timeout(PATIENCE).ok();
         line.unwrap_or_else(|| panic!("{} printed no line; its standard error:\n{}", self.name, self.errors()))
+    }
+
+    /// Says a line to its standard input.
+    pub fn say(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("its standard input is open");
+        writeln!(stdin, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 
     /// Everything it wrote to standard error so far.

@@ -9,6 +9,8 @@ fn every_program_explains_itself() {
         ("chrysalis", vec!["--help"]),
         ("chrysalis", vec!["practice", "--help"]),
         ("chrysalis", vec!["headless", "--help"]),
+        ("chrysalis", vec!["wallet", "--help"]),
+        ("chrysalis", vec!["wallet", "send", "--help"]),
         ("chrysalis-worker", vec!["--help"]),
         ("chrysalis-worker", vec!["bench", "--help"]),
         ("chrysalis-worker", vec!["generate", "--help"]),

@@ -8,6 +8,8 @@
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`money`]: payouts on the embedded chain.
+//! - [`earnings`]: what came of them: proofs, lost ledgers, tables.
+//! - [`wallet`]: the owner's wallet at the command line.
 //! - [`commands`]: wrong input at the command line.
 //! - [`streams`]: what an OpenAI client sees.
 //! - [`open`]: a network of two programs, for the tests that practice is too simple for.
@@ -20,6 +22,7 @@
 )]
 
 mod commands;
+mod earnings;
 mod faults;
 mod flags;
 mod money;
@@ -29,4 +32,5 @@ mod processes;
 mod streams;
 mod trouble;
 mod tuning;
+mod wallet;
 mod wrongdoing;

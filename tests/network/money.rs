@@ -21,24 +21,24 @@ use ton::{
     Unsigned, WalletContract, WalletData, WalletVersion, boc,
 };
 
-const COIN: u64 = 1_000_000_000;
-const FEE: u64 = 19;
-const ROOT: Address = Address { workchain: 0, hash: [9; 32] };
+pub(crate) const COIN: u64 = 1_000_000_000;
+pub(crate) const FEE: u64 = 19;
+pub(crate) const ROOT: Address = Address { workchain: 0, hash: [9; 32] };
 
 /// A wallet and its key.
-struct Purse {
+pub(crate) struct Purse {
     key: SigningKey,
     wallet: WalletContract,
 }
 
 impl Purse {
-    fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let wallet = WalletContract::new(WalletVersion::V5R1, Network::Main, key.verifying_key().to_bytes());
         Self { key, wallet }
     }
 
-    fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         self.wallet.address()
     }
 }
@@ -50,17 +50,17 @@ impl Signer for Purse {
     }
 }
 
-struct Scene {
-    chain: Running,
-    client: Arc<Toncenter>,
-    proxy_key: SigningKey,
-    proxy: Address,
-    owner: Purse,
-    worker: Address,
+pub(crate) struct Scene {
+    pub(crate) chain: Running,
+    pub(crate) client: Arc<Toncenter>,
+    pub(crate) proxy_key: SigningKey,
+    pub(crate) proxy: Address,
+    pub(crate) owner: Purse,
+    pub(crate) worker: Address,
     worker_init: StateInit,
 }
 
-fn params(codes: &Codes) -> Params {
+pub(crate) fn params(codes: &Codes) -> Params {
     Params {
         struct_version: 3,
         params_version: 1,
@@ -83,7 +83,12 @@ fn params(codes: &Codes) -> Params {
 }
 
 /// A network with a proxy that has money of a client, and a worker's owner with some of his own.
-async fn stage(folder: &Path) -> Scene {
+pub(crate) async fn stage(folder: &Path) -> Scene {
+    stage_for(folder, Purse::new(3).address()).await
+}
+
+/// The same for an owner whose key is elsewhere.
+pub(crate) async fn stage_for(folder: &Path, paid: Address) -> Scene {
     let mut settings = network::chain::Settings::new(folder.join("chain"));
     settings.block_time = Duration::from_millis(20);
     let chain = network::chain::start(settings).await.unwrap();
@@ -104,14 +109,11 @@ async fn stage(folder: &Path) -> Scene {
     let inner = params.without_codes();
     let client_init =
         ClientData::initial(customer.address(), proxy, key, &inner).state_init(codes.client.clone()).unwrap();
-    let worker_init =
-        WorkerData::initial(owner.address(), proxy, key, &inner).state_init(codes.worker.clone()).unwrap();
+    let worker_init = WorkerData::initial(paid, proxy, key, &inner).state_init(codes.worker.clone()).unwrap();
     let worker = worker_init.address().unwrap();
-    for (purse, coins) in [(&operator, 10), (&customer, 100), (&owner, 2)] {
-        chain.give(purse.address(), Nanoton(coins * COIN)).await.unwrap();
-    }
-    for purse in [&operator, &customer, &owner] {
-        balance_reaches(&client, purse.address(), COIN).await;
+    for (address, coins) in [(operator.address(), 10), (customer.address(), 100), (paid, 2)] {
+        chain.give(address, Nanoton(coins * COIN)).await.unwrap();
+        balance_reaches(&client, address, COIN).await;
     }
     let nothing = Cell::empty();
     send(&client, &operator, proxy, 2 * COIN, nothing.clone(), Some(proxy_init)).await;
@@ -123,7 +125,14 @@ async fn stage(folder: &Path) -> Scene {
     Scene { chain, client, proxy_key, proxy, owner, worker, worker_init }
 }
 
-async fn send(client: &Toncenter, purse: &Purse, to: Address, value: u64, body: Cell, init: Option<StateInit>) {
+pub(crate) async fn send(
+    client: &Toncenter,
+    purse: &Purse,
+    to: Address,
+    value: u64,
+    body: Cell,
+    init: Option<StateInit>,
+) {
     let account = client.account(purse.address()).await.unwrap();
     let seqno = match (account.status, &account.data) {
         (AccountStatus::Active, Some(data)) => WalletData::read(WalletVersion::V5R1, data).unwrap().seqno,
@@ -156,7 +165,7 @@ async fn balance_reaches(client: &Toncenter, address: Address, wanted: u64) {
     .await;
 }
 
-async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     for _ in 0..600 {
         if let Some(found) = look().await {
             return found;
@@ -168,7 +177,7 @@ async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut
 
 impl Scene {
     /// What the app does when a proxy has signed: the proxy and its payment are in the ledger.
-    fn signs(&self, folder: &Path, tokens: u64) {
+    pub(crate) fn signs(&self, folder: &Path, tokens: u64) {
         let unsigned = UnsignedPayment {
             kind: PaymentKind::Worker,
             query_id: tokens,
@@ -211,7 +220,7 @@ impl Scene {
         ledger.record_payment(session, &payment).unwrap();
     }
 
-    fn cashier(&self, folder: &Path) -> Cashier {
+    pub(crate) fn cashier(&self, folder: &Path) -> Cashier {
         let owner = self.owner.address();
         cashier::start(Till {
             chain: Arc::clone(&self.client) as Arc<dyn Chain>,
@@ -224,17 +233,17 @@ impl Scene {
         .unwrap()
     }
 
-    async fn balance(&self) -> u64 {
+    pub(crate) async fn balance(&self) -> u64 {
         self.client.account(self.owner.address()).await.unwrap().balance.0
     }
 }
 
-fn rows(folder: &Path) -> Vec<Transfer> {
+pub(crate) fn rows(folder: &Path) -> Vec<Transfer> {
     let ledger = Ledger::open(&folder.join("ledger.sqlite"), 0).unwrap();
     ledger.transfers(&ROOT, None, 100).unwrap().transfers
 }
 
-async fn settled(cashier: &Cashier) -> Shown {
+pub(crate) async fn settled(cashier: &Cashier) -> Shown {
     let mut shown = cashier.shown();
     let seen = shown.wait_for(|shown| shown.in_flight.is_none() && shown.unpaid == Some(Nanoton(0)));
     tokio::time::timeout(Duration::from_mins(2), seen).await.expect("the payout settles").unwrap().clone()

@@ -41,6 +41,53 @@ fn an_owner_starts_sees_work_looks_at_jobs_and_pauses() {
     assert!(is_alive(app) && window_of(app).is_some());
 }
 
+/// Presses the first button whose name begins so, once it can be pressed.
+fn press(driver: &Driver, beginning: &str) {
+    let script = format!(
+        "const it = [...document.querySelectorAll('button')].find((it) => (it.getAttribute('aria-label') ?? it.innerText).trim().startsWith({beginning:?})); \
+         if (!it || it.disabled) return null; it.click(); return true;"
+    );
+    until(&format!("a button {beginning}"), || driver.script(&script).as_bool());
+}
+
+/// Types into the field with this label, as somebody who pastes does.
+fn fill(driver: &Driver, label: &str, text: &str) {
+    let script = format!(
+        "const label = [...document.querySelectorAll('label')].find((it) => it.innerText.trim().startsWith({label:?})); \
+         const field = label && (label.control ?? document.getElementById(label.htmlFor)); if (!field) return null; \
+         field.focus(); field.value = {text:?}; field.dispatchEvent(new Event('input', {{ bubbles: true }})); return true;"
+    );
+    until(&format!("a field {label}"), || driver.script(&script).as_bool());
+}
+
+#[test]
+fn what_was_earned_is_fetched_proved_and_sent_in_the_window() {
+    let Some(setting) = Setting::start() else { return };
+    let driver = setting.desk.drive(&path("chrysalis"), &setting.words(&["--customers", "2", "--start"]));
+    until("answered questions", || (setting.answered() >= 3).then_some(()));
+    driver.click_button("Earnings");
+    press(&driver, "Take it now");
+    // It is tried on a copy of the chain first, and the button says what comes of it.
+    press(&driver, "Take 0");
+    press(&driver, "Close");
+    press(&driver, "Verify the payout");
+    driver.until_it_shows("9 of 9");
+    driver.picture("earnings-proved");
+    assert!(!driver.text().contains("NaN") && !driver.text().contains("undefined"), "{}", driver.text());
+
+    driver.click_button("Wallet");
+    driver.until_it_shows("practice TON");
+    driver.picture("wallet");
+    press(&driver, "Send");
+    fill(&driver, "Send to", "0:0000000000000000000000000000000000000000000000000000000000000000");
+    press(&driver, "Continue");
+    driver.until_it_shows("checksum");
+    let stranger =
+        ton::AddressText { address: ton::Address { workchain: 0, hash: [0x5a; 32] }, bounceable: false, testnet: true };
+    fill(&driver, "Send to", &stranger.to_text());
+    driver.picture("wallet-send");
+}
+
 /// What the chart of the first card shows.
 #[derive(Debug)]
 struct Chart {

@@ -157,25 +157,25 @@ describe('payouts', () => {
     await it.user.click(it.getAllByRole('button', { name: /^Verify the payout of/ })[0]!);
     await settled();
     expect(asked(it, 'verify')).toEqual([['500']]);
-    expect(rows(it.container)[0]).toContain('Verified 6 of 6 facts');
-    expect([...it.container.querySelectorAll('.proof .facts li')]).toHaveLength(6);
-    expect(it.container.querySelectorAll('.proof .facts .ok')).toHaveLength(6);
+    expect(rows(it.container)[0]).toContain('Verified 9 of 9 facts');
+    expect([...it.container.querySelectorAll('.proof .facts li')]).toHaveLength(9);
+    expect(it.container.querySelectorAll('.proof .facts .ok')).toHaveLength(9);
   });
 
   it('show what does not hold, with what should be there', async () => {
     const it = await show('open');
     await it.user.click(it.getAllByRole('button', { name: /^Verify the payout of/ })[1]!);
     await settled();
-    expect(words(it.container)).toContain('Does not hold 5 of 6 facts');
-    expect(words(it.container.querySelector('.proof'))).toContain('The amount is the tokens times their price 3.609000000, not 3.612000000');
+    expect(words(it.container)).toContain('Does not hold 8 of 9 facts');
+    expect(words(it.container.querySelector('.proof'))).toContain('The amount is the tokens times their price 3609000000, not 3612000000, it is less than the tokens are worth');
   });
 
   it('call nothing verified that could not be looked at', async () => {
     const it = await show('open');
     await it.user.click(it.getAllByRole('button', { name: /^Verify the payout of/ })[2]!);
     await settled();
-    expect(words(it.container)).toContain('In part 3 of 6 facts');
-    expect(words(it.container.querySelector('.proof'))).toContain('The chain has this transaction on your address could not be looked at');
+    expect(words(it.container)).toContain('In part 3 of 9 facts');
+    expect(words(it.container.querySelector('.proof'))).toContain('The chain has this transaction on your address can\'t be told: toncenter.com: the time was up');
     expect(words(it.container.querySelector('.proof'))).toContain("The chain can't be asked. Reason: toncenter.com: the time was up.");
   });
 

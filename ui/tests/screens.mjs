@@ -41,6 +41,12 @@ const MONEY = [
   { name: 'wallet-words', ...wallet('open', all(press('Show the words'), (page) => page.getByRole('dialog').getByRole('button', { name: 'Show the words' }).click())) },
   ...[
     ['earnings-practice', earnings('practice')],
+    ['wallet-practice', wallet('practice')],
+    ['wallet-watch', wallet('wallet_watch')],
+    ['earnings-long', earnings('wallet_long')],
+    ['earnings-proof', earnings('open', (page) => page.getByRole('button', { name: /^Verify/ }).nth(1).click())],
+    ['wallet-receive', wallet('open', press('Receive'))],
+    ['wallet-receive-practice', wallet('practice', press('Receive'))],
     ['earnings-empty', earnings('empty')],
     ['earnings-unknown', earnings('unknown')],
     ['earnings-flight', earnings('wallet_flight')],

@@ -134,7 +134,7 @@ describe('history', () => {
 
   it('opens the explorer at a transaction, and has none in practice', async () => {
     const it = await show('open');
-    await it.user.click(it.getAllByRole('button', { name: /^Show transaction [0-9a-f]{8} on tonviewer$/ })[0]!);
+    await it.user.click(it.getAllByRole('button', { name: /^Show transaction [0-9a-f]{6}…[0-9a-f]{6} on tonviewer$/ })[0]!);
     expect(asked(it, 'show')[0]?.[0]).toMatchObject({ show: 'transaction', hash: expect.stringMatching(/^[0-9a-f]{64}$/) });
     it.store.close();
     it.unmount();
@@ -309,6 +309,15 @@ describe('receiving', () => {
     await it.user.click(it.getByRole('button', { name: 'Copy address' }));
     await it.findByRole('button', { name: 'Copied' });
     expect(await navigator.clipboard.readText()).toBe(OWN.plain);
+  });
+
+  it('says it where the clipboard is kept from the page', async () => {
+    const it = await show('open');
+    vi.spyOn(navigator.clipboard, 'writeText').mockRejectedValue(new Error('not allowed'));
+    await it.user.click(it.getByRole('button', { name: 'Copy address' }));
+    await it.findByRole('button', { name: /^Not copied/ });
+    vi.restoreAllMocks();
+    expect(document.activeElement).toBe(it.getByRole('button', { name: /^Not copied/ }));
   });
 });
 

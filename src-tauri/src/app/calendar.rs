@@ -21,6 +21,11 @@ pub(crate) fn first_of_month(unix_ms: i64) -> Option<i64> {
     at(local(unix_ms)?.date_naive().with_day(1)?, NaiveTime::MIN)
 }
 
+/// By how much the owner's clock is ahead of UTC at that time; 0 where the machine's calendar is out of its mind.
+pub(crate) fn ahead_of_utc_ms(unix_ms: i64) -> i64 {
+    local(unix_ms).map_or(0, |at| i64::from(at.offset().local_minus_utc()) * 1_000)
+}
+
 fn local(unix_ms: i64) -> Option<DateTime<Local>> {
     Local.timestamp_millis_opt(unix_ms).single()
 }

@@ -39,6 +39,7 @@ use crate::view::{self, ApiError, Card, ErrorCode, Event, Page};
 use crate::wire::{Answer, Question, ToApp, ToWindow};
 use home::Facts;
 use meter::Meter;
+use money::Desk;
 use session::{Session, Wanted};
 use window::WindowProcess;
 
@@ -70,6 +71,17 @@ enum Input {
     Shown(Box<Snapshot>),
     /// A provider was started, or not.
     Started(Result<Box<Session>>),
+    /// A question of the window of that number is answered.
+    Answered {
+        /// Which window.
+        number: u64,
+        /// Which question.
+        id: u64,
+        /// What.
+        answer: Result<Answer, ApiError>,
+    },
+    /// Something about money has changed.
+    MoneyMoved,
     /// It is gone; its last facts.
     Stopped(Box<Snapshot>),
     /// Readings of the devices.
@@ -100,6 +112,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
     let (sender, mut inputs) = mpsc::channel(WAITING_INPUTS);
     let history = History::open(&folder.ledger(), unix_ms()).context("the ledger can't be read")?;
+    let desk = Arc::new(Desk::new(folder.path().to_owned(), &folder.ledger()).context("the ledger can't be read")?);
     let tray = start_tray(&sender).await;
     forward(&sender, move |sender| async move {
         loop {
@@ -125,6 +138,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         owner: Owner::new(first),
         wanted: Arc::new(wanted),
         history,
+        desk,
         inputs: sender.clone(),
         tray,
         window: None,
@@ -197,6 +211,7 @@ struct App {
     owner: Owner,
     wanted: Arc<Wanted>,
     history: History,
+    desk: Arc<Desk>,
     inputs: mpsc::Sender<Input>,
     tray: Option<Tray>,
     window: Option<WindowProcess>,
@@ -231,6 +246,8 @@ impl App {
         let now = self.now();
         match input {
             Input::Beat => {
+                self.desk.beat();
+                self.tell_money();
                 let order = self.beat(now);
                 self.obey(order).await;
                 self.tell().await;
@@ -252,6 +269,35 @@ impl App {
                     PauseFor::UntilISaySo => None,
                 };
                 self.want(Wish::Pause { until_unix_ms }, now).await;
+            }
+            Input::Window(
+                number,
+                ToApp::Ask { id, question: question @ (Question::Wallet(_) | Question::Earnings(_)) },
+            ) => {
+                self.was_seen = true;
+                let desk = Arc::clone(&self.desk);
+                forward(&self.inputs, |sender| async move {
+                    let answer = match question {
+                        Question::Wallet(question) => desk.wallet(question).await,
+                        Question::Earnings(question) => desk.earnings(question).await,
+                        _ => return,
+                    };
+                    let _ = sender.send(Input::Answered { number, id, answer }).await;
+                });
+                return;
+            }
+            Input::Answered { number, id, answer } => {
+                if let Some(window) = self.window.as_ref().filter(|window| window.number() == number) {
+                    window.say(&ToWindow::Answer { id, answer });
+                }
+                self.tell_money();
+                return;
+            }
+            Input::MoneyMoved => {
+                self.tell_money();
+                self.say(&ToWindow::Event(Event::WalletHistoryChanged));
+                self.say(&ToWindow::Event(Event::PayoutsChanged));
+                return;
             }
             Input::Window(number, ToApp::Ask { id, question }) => {
                 self.was_seen = true;
@@ -295,6 +341,8 @@ impl App {
                 self.snapshot = Some(Box::new(session.snapshots().borrow().clone()));
                 self.watch(&session);
                 self.facts.network = Some(session.network());
+                let root = Arc::new(session.root().clone());
+                self.desk.opened(session.cashbox(), session.purse(), root).await;
                 self.session = Some(*session);
                 self.meter.begin();
                 if let Some(snapshot) = &self.snapshot {
@@ -381,6 +429,7 @@ impl App {
                     // Nothing can be stopped that was never started.
                     return;
                 };
+                self.desk.closed();
                 forward(&self.inputs, |sender| async move {
                     let last = session.stop().await;
                     let _ = sender.send(Input::Stopped(Box::new(last))).await;
@@ -405,6 +454,19 @@ impl App {
                 }
             }
         });
+        let mut payouts = session.cashbox().shown();
+        forward(&self.inputs, |sender| async move {
+            let under_way =
+                |shown: &node::core::payouts::Shown| shown.in_flight.as_ref().map(|it| (it.id, it.stage.clone()));
+            let mut before = None;
+            while payouts.changed().await.is_ok() {
+                let now = under_way(&payouts.borrow_and_update());
+                if now != before && sender.send(Input::MoneyMoved).await.is_err() {
+                    return;
+                }
+                before = now;
+            }
+        });
     }
 
     /// Brings tray and window up to date.
@@ -417,6 +479,16 @@ impl App {
         if self.window.is_some() {
             self.say(&ToWindow::Event(Event::Home(Box::new(home))));
             self.say(&ToWindow::Event(Event::Cards(cards)));
+        }
+    }
+
+    /// Brings the pages about money up to date.
+    fn tell_money(&self) {
+        if self.window.is_some() {
+            self.say(&ToWindow::Event(Event::Wallet(Box::new(self.desk.wallet_page()))));
+            if let Ok(page) = self.desk.earnings_page() {
+                self.say(&ToWindow::Event(Event::Earnings(Box::new(page))));
+            }
         }
     }
 
@@ -433,11 +505,6 @@ impl App {
         home::home(&self.facts, &self.owner, self.snapshot.as_deref(), &self.wanted, speed, now)
     }
 
-    /// The network that is served, or will be.
-    fn network(&self) -> view::Network {
-        self.facts.network.clone().unwrap_or_else(|| self.wanted.network())
-    }
-
     fn cards(&self) -> Vec<Card> {
         let now = self.now();
         let speed = self.meter.tokens_per_second(now.mono, meter::SHORT);
@@ -449,8 +516,8 @@ impl App {
             Question::Home => Ok(Answer::Home(Box::new(self.home()))),
             Question::Cards => Ok(Answer::Cards(self.cards())),
             Question::Jobs(query) => jobs::page(&self.history, self.snapshot.as_deref(), &query).map(Answer::Jobs),
-            Question::Wallet(question) => money::wallet(&question, &self.network(), unix_ms()),
-            Question::Earnings(question) => money::earnings(&question, &self.network(), unix_ms()),
+            Question::Wallet(question) => self.desk.wallet(question).await,
+            Question::Earnings(question) => self.desk.earnings(question).await,
             Question::Quit => {
                 let now = self.now();
                 self.quit(now).await;

@@ -7,7 +7,6 @@ use accounting::ModelName;
 use accounting::practice::{PRACTICE_RESERVE, PRACTICE_THRESHOLD};
 use anyhow::{Context as _, Result};
 use node::core::Target;
-use node::core::payouts::Shown;
 use node::model_file::ModelFile;
 use node::run::Node;
 use node::snapshot::Snapshot;
@@ -53,7 +52,8 @@ pub(crate) struct Session {
     network: PracticeNetwork,
     root: RootConfig,
     served_as: ModelName,
-    cashbox: Cashbox,
+    cashbox: Arc<Cashbox>,
+    purse: Arc<Purse>,
 }
 
 /// Starts both. Nothing is left behind if it fails.
@@ -92,15 +92,16 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
     let opened = root.root_contract.context("the practice network names no root contract").and_then(|root_contract| {
         Cashbox::open(cashbox::Wanted {
             chain: network.chain().clone(),
-            purse,
+            purse: Arc::clone(&purse),
             root_contract,
+            root: Arc::new(root.clone()),
             ledger: wanted.ledger.clone(),
             threshold: Some(PRACTICE_THRESHOLD),
             reserve: PRACTICE_RESERVE,
         })
     });
     match opened {
-        Ok(cashbox) => Ok(Session { node, network, root, served_as, cashbox }),
+        Ok(cashbox) => Ok(Session { node, network, root, served_as, cashbox: Arc::new(cashbox), purse }),
         Err(error) => {
             node.stop().await;
             network.stop().await;
@@ -135,9 +136,14 @@ impl Session {
         self.cashbox.payments_came().await;
     }
 
-    /// What there is to show of payouts.
-    pub(crate) fn payouts(&self) -> watch::Receiver<Shown> {
-        self.cashbox.shown()
+    /// The money side of it.
+    pub(crate) fn cashbox(&self) -> Arc<Cashbox> {
+        Arc::clone(&self.cashbox)
+    }
+
+    /// The open wallet.
+    pub(crate) fn purse(&self) -> Arc<Purse> {
+        Arc::clone(&self.purse)
     }
 
     /// Changes what the provider is to do.
@@ -151,7 +157,10 @@ impl Session {
         if last.unwritten > 0 {
             tracing::error!(records = last.unwritten, "some records could not be written down before the end");
         }
-        self.cashbox.stop().await;
+        // Whoever still answers a question of the page with it lets go of it in a moment.
+        if let Some(cashbox) = Arc::into_inner(self.cashbox) {
+            cashbox.stop().await;
+        }
         self.network.stop().await;
         last
     }

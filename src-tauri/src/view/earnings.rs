@@ -191,15 +191,21 @@ pub(crate) struct PayoutPage {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fact {
     /// The chain has this transaction on the owner's account.
-    OnChain,
+    Transaction,
     /// Its message is a payout, and no rest of a fee.
-    IsPayout,
-    /// A contract of a proxy that the network lists sent it.
-    FromProxy,
+    Message,
     /// The amount is the tokens times their price.
     Amount,
-    /// The proxy signed for these tokens, and this PC has the signature.
-    Signed,
+    /// A contract of a proxy of this network sent it.
+    Proxy,
+    /// That contract's code and terms are those of the network.
+    Terms,
+    /// The worker contract is the owner's own.
+    Worker,
+    /// The proxy's key has signed for these tokens.
+    Signature,
+    /// The worker contract's running total covers them.
+    Total,
     /// This PC counted these tokens itself.
     Counted,
 }
@@ -215,6 +221,8 @@ pub(crate) struct FactCheck {
     pub found: Option<String>,
     /// What should be there.
     pub expected: Option<String>,
+    /// Why it can't be told, or what is wrong, in words of the log.
+    pub why: Option<String>,
 }
 
 /// Everything about a payout, computed anew from the chain's data and the ledger.

@@ -15,13 +15,11 @@ pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// A secret of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "whoever has words to show makes it"))]
     pub(crate) fn new(text: &str) -> Self {
         Self(Zeroizing::new(text.to_owned()))
     }
 
     /// What it is, for the wallet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the wallet takes it"))]
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

@@ -27,16 +27,16 @@ describe('why money waits', () => {
 
 describe('a proof', () => {
   it('holds only if every fact was looked at and holds', () => {
-    expect(proofOf(fakeVerification('500', NOW))).toEqual({ holds: 6, of: 6, good: true });
-    expect(proofOf(fakeVerification('498', NOW))).toEqual({ holds: 5, of: 6, good: false });
-    expect(proofOf(fakeVerification('497', NOW))).toEqual({ holds: 3, of: 6, good: null });
+    expect(proofOf(fakeVerification('500', NOW))).toEqual({ holds: 9, of: 9, good: true });
+    expect(proofOf(fakeVerification('498', NOW))).toEqual({ holds: 8, of: 9, good: false });
+    expect(proofOf(fakeVerification('497', NOW))).toEqual({ holds: 3, of: 9, good: null });
     expect(proofOf({ key: '1', at: NOW, checks: [], chain_fails: 'x' }).good).toBeNull();
   });
 
   it('has words for every fact', () => {
-    const facts: Record<Fact, true> = { on_chain: true, is_payout: true, from_proxy: true, amount: true, signed: true, counted: true };
+    const facts: Record<Fact, true> = { transaction: true, message: true, amount: true, proxy: true, terms: true, worker: true, signature: true, total: true, counted: true };
     const said = Object.keys(facts).map((fact) => factWords(fact as Fact));
-    expect(new Set(said).size).toBe(6);
+    expect(new Set(said).size).toBe(9);
   });
 });
 

@@ -26,8 +26,8 @@ export function waitWords(wait: PayoutWait, threshold: string | null, unit: stri
 
 export function factWords(fact: Fact): string {
   return {
-    on_chain: m.fact_on_chain, is_payout: m.fact_is_payout, from_proxy: m.fact_from_proxy, amount: m.fact_amount, signed: m.fact_signed,
-    counted: m.fact_counted,
+    transaction: m.fact_transaction, message: m.fact_message, amount: m.fact_amount, proxy: m.fact_proxy, terms: m.fact_terms,
+    worker: m.fact_worker, signature: m.fact_signature, total: m.fact_total, counted: m.fact_counted,
   }[fact]();
 }
 

@@ -511,15 +511,21 @@ refusal: Refusal };
 /**  Something that must be so if a payout is one. */
 export type Fact = 
 /**  The chain has this transaction on the owner's account. */
-"on_chain" | 
+"transaction" | 
 /**  Its message is a payout, and no rest of a fee. */
-"is_payout" | 
-/**  A contract of a proxy that the network lists sent it. */
-"from_proxy" | 
+"message" | 
 /**  The amount is the tokens times their price. */
 "amount" | 
-/**  The proxy signed for these tokens, and this PC has the signature. */
-"signed" | 
+/**  A contract of a proxy of this network sent it. */
+"proxy" | 
+/**  That contract's code and terms are those of the network. */
+"terms" | 
+/**  The worker contract is the owner's own. */
+"worker" | 
+/**  The proxy's key has signed for these tokens. */
+"signature" | 
+/**  The worker contract's running total covers them. */
+"total" | 
 /**  This PC counted these tokens itself. */
 "counted";
 
@@ -536,6 +542,8 @@ export type FactCheck_Deserialize = {
 	found?: string | null,
 	/**  What should be there. */
 	expected?: string | null,
+	/**  Why it can't be told, or what is wrong, in words of the log. */
+	why?: string | null,
 };
 
 /**  One fact, looked at. */
@@ -548,6 +556,8 @@ export type FactCheck_Serialize = {
 	found: string | null,
 	/**  What should be there. */
 	expected: string | null,
+	/**  Why it can't be told, or what is wrong, in words of the log. */
+	why: string | null,
 };
 
 /**  The wallet that pays fees where payouts go to an address without a key here. Its money is not the owner's earnings. */

@@ -1,7 +1,7 @@
 // What the fake knows about money. Samples that agree with each other, made up; the addresses are those of nobody.
 import type { Scene } from './fake-scenes';
 import type {
-  AddressForms, Bar, Earnings, EarnedChart, Finding, KeychainTrouble, Payout, Range, Verification, Wallet, WalletCandidate, WalletEntry, WalletState,
+  AddressForms, Bar, Earnings, EarnedChart, Fact, FactCheck, Finding, KeychainTrouble, Payout, Range, Verification, Wallet, WalletCandidate, WalletEntry, WalletState,
 } from './view';
 
 const MINUTE = 60_000;
@@ -163,25 +163,33 @@ export function fakePayouts(scene: Scene, now: number): Payout[] {
     from: PROXY,
     transaction: (0x4ee5cbd30b7e1f09n * BigInt(i + 3)).toString(16).padStart(16, '0').slice(-16).repeat(4),
     worth: home || i > 1 ? null : { amount: '4.95', currency: 'EUR', source: 'CoinGecko' },
-    proved: i === 1 ? { holds: 6, of: 6, at: now - HOUR } : null,
+    proved: i === 1 ? { holds: 9, of: 9, at: now - HOUR } : null,
   }));
 }
 
 export function fakeVerification(key: string, now: number): Verification {
   const wrong = key === '498';
   const blind = key === '497';
+  const why = 'toncenter.com: the time was up';
+  const seen = (fact: Fact, found: string | null, expected: string | null = null): FactCheck =>
+    blind ? { fact, holds: null, found: null, expected: null, why } : { fact, holds: true, found, expected, why: null };
+  // What is in the ledger needs no chain.
+  const known = { holds: true, why: null };
   return {
     key,
     at: now,
     checks: [
-      { fact: 'on_chain', holds: blind ? null : true, found: blind ? null : 'lt 58211940000003', expected: null },
-      { fact: 'is_payout', holds: blind ? null : true, found: blind ? null : '0xc59a7cd3', expected: '0xc59a7cd3' },
-      { fact: 'from_proxy', holds: blind ? null : true, found: blind ? null : PROXY, expected: PROXY },
-      { fact: 'amount', holds: wrong ? false : true, found: wrong ? '3.609000000' : '200666666 × 0.000000018', expected: wrong ? '3.612000000' : null },
-      { fact: 'signed', holds: true, found: '1002333330', expected: null },
-      { fact: 'counted', holds: true, found: '1002335112', expected: null },
+      seen('transaction', 'lt 58211940000003'),
+      seen('message', '0xc59a7cd3'),
+      { ...seen('amount', '3612000000', '3612000000'), ...(wrong ? { holds: false, found: '3609000000', why: 'it is less than the tokens are worth' } : {}) },
+      seen('proxy', PROXY),
+      seen('terms', null),
+      seen('worker', `0:${'5'.repeat(64)}`),
+      { ...seen('signature', '1002333330'), ...known },
+      { ...seen('total', '1002333330', '1002333330'), ...known },
+      { ...seen('counted', '1002335112', '1002333330'), ...known },
     ],
-    chain_fails: blind ? 'toncenter.com: the time was up' : null,
+    chain_fails: blind ? why : null,
   };
 }
 

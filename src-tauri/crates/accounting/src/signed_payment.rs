@@ -198,10 +198,11 @@ impl SignedPayment {
         if self.target != *target {
             return Err(PaymentError::Target { target: self.target });
         }
-        let key = VerifyingKey::from_bytes(key).map_err(|_| PaymentError::Signature)?;
-        key.verify_strict(&self.inner().hash(), &Signature::from_bytes(&self.signature))
-            .map_err(|_| PaymentError::Signature)?;
-        Ok(self.tokens)
+        if is_signed_by(&self.inner().hash(), &self.signature, key) {
+            Ok(self.tokens)
+        } else {
+            Err(PaymentError::Signature)
+        }
     }
 
     /// The same payment with another receiver of what is left of the fee: that is not signed, so whoever presents it names itself.
@@ -219,6 +220,11 @@ impl SignedPayment {
                 .address(&self.target),
         )
     }
+}
+
+/// Whether a signature over a cell's hash is by this key. Keys of small order are nobody's.
+pub fn is_signed_by(hash: &[u8; 32], signature: &[u8; 64], key: &[u8; 32]) -> bool {
+    VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify_strict(hash, &Signature::from_bytes(signature)).is_ok())
 }
 
 /// 427 and 875 bits fit into a cell.

@@ -26,7 +26,7 @@ mod wallets;
 
 pub use chains::{chain_answer, chain_request, chain_transaction};
 pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
-pub use money::{root_config, signed_payment, ton_address, ton_boc};
+pub use money::{owner_rates, root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
 pub use pipe::link_frames;
 pub use requests::worker_request;
@@ -61,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     target("ton_address", ton_address, 16 * 1024, 0),
     target("root_config", root_config, 64 * 1024, 512),
     target("signed_payment", signed_payment, 64 * 1024, 1024),
+    target("owner_rates", owner_rates, 64 * 1024, 512),
     target("wallet_file", wallet_file, 16 * 1024, 8),
     target("wallet_words", wallet_words, 64 * 1024, 64),
     target("chain_answer", chain_answer, 4 << 20, 1024),

@@ -1,7 +1,8 @@
 //! What arrives in TON's forms: cells, addresses, a network's parameters, signed payments.
 
 use accounting::signed_payment::SignedPayment;
-use ton::{AddressText, RootConfig, boc};
+use accounting::statement::{Date, Entry, EntryKind, Form, Rates, write};
+use ton::{Address, AddressText, Nanoton, RootConfig, boc};
 
 /// The bytes as a bag of cells.
 pub fn ton_boc(data: &[u8]) {
@@ -45,4 +46,25 @@ pub fn signed_payment(data: &[u8]) {
         "a payment is not read as it was written"
     );
     assert!(payment.verify(&[1; 32], &payment.target).is_err(), "a payment that nobody signed is good");
+}
+
+/// The bytes as the owner's file of rates, of which a table is made.
+pub fn owner_rates(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(rates) = Rates::from_csv(text) else { return };
+    let entry = Entry {
+        unix: 1_795_773_600,
+        kind: EntryKind::Payout,
+        amount: Some(Nanoton(u64::MAX)),
+        hash: None,
+        lt: None,
+        from: None,
+        to: None,
+        network: Address { workchain: 0, hash: [1; 32] },
+        pays_nothing: false,
+    };
+    let rate = rates.on(Date::of_unix(entry.unix));
+    let table = write(&[entry], &rates, Form::Lines);
+    assert!(table.lines().count() == 2, "a rate's words break a line");
+    assert!(rate.is_none_or(|rate| table.contains(&rate.currency)), "a rate is lost");
 }

@@ -4,11 +4,12 @@
 #![allow(clippy::print_stdout, reason = "its output is the result")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use ledger::{JobFilter, Ledger};
+use ledger::{JobFilter, Ledger, QUARTER_MS};
 use ton::Address;
 
 const JOBS: u32 = 1_000_000;
@@ -28,6 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut opened = Vec::new();
     let mut shown = Vec::new();
     let mut summed = Vec::new();
+    let mut earned = Vec::new();
+    // All of it in weeks: the chart that adds up most.
+    let edges: Vec<i64> = (0..=50).map(|week| week * 7 * 96 * QUARTER_MS).collect();
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let ledger = Ledger::open(&path, 0)?;
@@ -43,6 +47,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         if seen != (PAGE as usize, PAGE as usize, PAGE as usize, u64::from(PAYOUTS), u64::from(JOBS)) {
             return Err(format!("the pages are not those of a large ledger: {seen:?}").into());
         }
+        drop(ledger);
+        let start_of_earnings = Instant::now();
+        let ledger = Ledger::open_for_reading(&path)?;
+        let pipeline = ledger.pipeline(&root, &BTreeMap::new(), None)?;
+        let bars = ledger.earned(&root, &edges)?;
+        let payouts = ledger.payouts(&root, None, PAGE)?;
+        let end_of_earnings = Instant::now();
+        let answered: u64 = bars.iter().map(|bar| bar.answered).sum();
+        let in_bars: u64 = bars.iter().map(|bar| bar.paid.0).sum();
+        let seen = (payouts.payouts.len(), pipeline.payouts, answered, in_bars);
+        if seen != (PAGE as usize, u64::from(PAYOUTS), u64::from(JOBS), pipeline.paid.0) {
+            return Err(format!("the page Earnings is not that of a large ledger: {seen:?}").into());
+        }
+        earned.push((end_of_earnings - start_of_earnings).as_secs_f64() * 1e3);
         opened.push((open - start).as_secs_f64() * 1e3);
         shown.push((pages - start).as_secs_f64() * 1e3);
         summed.push((sums - pages).as_secs_f64() * 1e3);
@@ -51,10 +69,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let memory = memory().zip(before).map(|(now, before)| now.saturating_sub(before));
     println!(
         "{{\"jobs\":{JOBS},\"payouts\":{PAYOUTS},\"file_bytes\":{bytes},\"open_ms\":{:.2},\"open_and_first_pages_ms\":{:.2},\
-         \"sums_over_all_ms\":{:.2},\"memory_bytes\":{}}}",
+         \"sums_over_all_ms\":{:.2},\"open_and_earnings_ms\":{:.2},\"memory_bytes\":{}}}",
         median(&mut opened),
         median(&mut shown),
         median(&mut summed),
+        median(&mut earned),
         memory.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string()),
     );
     Ok(())
@@ -80,9 +99,14 @@ fn fill(path: &Path) -> Result<(), Box<dyn Error>> {
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAYOUTS})
          INSERT INTO transfer SELECT i, x'00{root}', i * 3000000, x'00{worker}', 200000000, 1, randomblob(300), NULL,
              x'00{worker}', x'00{proxy}', (i - 1) * 190000, i * 190000, 3610000, 15000000, 3610000, 900000000, 2,
-             randomblob(500), randomblob(32), i, i * 3000, 0, NULL, 15000000 FROM n;
+             randomblob(500), randomblob(32), i, i * 3000, 0, NULL, 15000000, x'00{owner}' FROM n;
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAYOUTS})
          INSERT INTO receipt SELECT i, x'00{root}', x'00{owner}', x'00{proxy}', 3610000, 1, i, randomblob(32), i * 3000, i FROM n;
+         INSERT INTO quarter SELECT at, 1, sum(answered), sum(tokens), sum(signed) FROM (
+             SELECT finished_unix_ms / 900000 AS at, 1 AS answered, adjusted_total AS tokens, 0 AS signed FROM job
+             UNION ALL SELECT received_unix_ms / 900000, 0, 0, 3610000 FROM payment) GROUP BY at;
+         INSERT INTO unsigned VALUES (x'00{root}', x'{key}', 19);
+         INSERT INTO cashed VALUES (x'00{worker}', x'00{root}', {PAYOUTS} * 190000, 1);
          COMMIT;",
         root = "01".repeat(32),
         worker = "02".repeat(32),

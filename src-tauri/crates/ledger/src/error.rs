@@ -26,6 +26,14 @@ pub enum LedgerError {
         /// Newest version that is known.
         known: i64,
     },
+    /// The file is of an older program and was to be read only. It has not been touched.
+    #[error("the ledger has version {found} of an older program: start Chrysalis once, it is brought to {known} then")]
+    OlderVersion {
+        /// Version of the file.
+        found: i64,
+        /// Version that is wanted.
+        known: i64,
+    },
     /// The file can't be opened or written: rights, a missing folder, a failing disk.
     #[error("the ledger's file can't be opened or written: {0}")]
     File(#[source] rusqlite::Error),

@@ -17,6 +17,10 @@
 //! | `working` | how much was done for a proxy in a session | proxy key, session |
 //! | `payment` | a new high of the running total signed for one worker contract | worker contract, tokens |
 //! | `contract` | our contract at a proxy, and what it takes to bring it onto the chain | worker contract |
+//! | `quarter` | what was earned in a quarter of an hour of a session | quarter, session |
+//! | `unsigned` | what was done for a proxy and is not signed yet | root contract, proxy key |
+//! | `cashed` | how much of its running total a worker contract had paid when it was last looked at | worker contract |
+//! | `search` | how far the owner's account was searched for payouts | owner, root contract |
 //! | `tuning` | how the model's kernels are cut for a graphics card | card, driver, model |
 //! | `transfer` | money that left a wallet on this machine, with the bytes that were signed | `id` |
 //! | `receipt` | money that came to the owner's address | owner, logical time, hash |
@@ -58,19 +62,25 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
+mod earnings;
 mod error;
 mod history;
 mod open;
 mod read;
 mod row;
+mod search;
 mod transfer;
 mod tuning;
 mod write;
 
+pub use earnings::{
+    Earned, Expense, KnownNetwork, PayoutCursor, PayoutEntry, PayoutPage, PayoutTransfer, Pipeline, QUARTER_MS,
+};
 pub use error::LedgerError;
 pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
 pub use read::{Cashable, JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
+pub use search::{FoundPayout, KnownProxy, KnownTotals, Searched, Sweep};
 pub use transfer::{MoneyCursor, Paid, ReceiptEntry, ReceiptPage, TransferPage};
 pub use tuning::Tuning;
 pub use write::{MAX_COUNT, NewSession, Payment, ProxyEntry, Recorded, SessionId};

@@ -1,7 +1,7 @@
 //! Opening the file and bringing it to the newest schema.
 
 use crate::LedgerError;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_how_money_moved.sql"),
     include_str!("../migrations/0005_running_totals.sql"),
     include_str!("../migrations/0006_what_can_be_cashed.sql"),
+    include_str!("../migrations/0007_what_was_earned.sql"),
 ];
 
 /// The open file. Dropping it closes it; nothing needs to be flushed.
@@ -31,6 +32,24 @@ impl Ledger {
     /// noted beside the migration.
     pub fn open(path: &Path, now_unix_ms: i64) -> Result<Self, LedgerError> {
         Self::prepare(Connection::open(path)?, now_unix_ms)
+    }
+
+    /// Opens a file that is there for reading alone, while the app may be writing to it. One that an older program wrote and no
+    /// present one has opened yet is refused: reading would need what is not in it.
+    pub fn open_for_reading(path: &Path) -> Result<Self, LedgerError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        let known = MIGRATIONS.len() as i64;
+        let found = version(&*connection.unchecked_transaction()?)?;
+        if found > known {
+            return Err(LedgerError::NewerVersion { found, known });
+        }
+        if found < known {
+            return Err(LedgerError::OlderVersion { found, known });
+        }
+        connection.pragma_update(None, "trusted_schema", false)?;
+        Ok(Self { connection })
     }
 
     /// A ledger that is gone when it is dropped, for tests and trials.
@@ -101,7 +120,7 @@ mod tests {
             ledger.connection.query_row("SELECT applied_unix_ms FROM migration", (), |row| row.get(0)).unwrap();
         assert_eq!(applied, 7);
         let pragma = |name: &str| ledger.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(pragma("user_version"), 6);
+        assert_eq!(pragma("user_version"), 7);
         assert_eq!(pragma("synchronous"), 2, "FULL");
         assert_eq!(pragma("foreign_keys"), 1);
         let journal: String = ledger.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
@@ -117,7 +136,7 @@ mod tests {
             .unwrap();
         let tables: Vec<(String, bool)> =
             tables.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
-        assert_eq!(tables.len(), 10);
+        assert_eq!(tables.len(), 14);
         assert!(tables.iter().all(|(_, strict)| *strict), "{tables:?}");
         let mut texts = Vec::new();
         let mut blobs = Vec::new();

@@ -185,6 +185,18 @@ impl Ledger {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Root contracts of the networks that this file has worked for, the latest one first, and then of those it has transfers of that
+    /// have not ended.
+    pub fn root_contracts(&self) -> Result<Vec<Address>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT root_contract FROM (SELECT root_contract, id FROM session
+                 UNION ALL SELECT root_contract, 0 FROM transfer WHERE stage < 2)
+             GROUP BY root_contract ORDER BY max(id) DESC, root_contract",
+        )?;
+        let rows = query.query_map((), |row| row::address(row, "root_contract"))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The best payment for each of our contracts in this network.
     pub fn cashable(&self, root_contract: &Address) -> Result<Vec<Cashable>, LedgerError> {
         let mut query = self.connection.prepare_cached(
@@ -251,7 +263,7 @@ impl Ledger {
     }
 }
 
-fn payment(row: &Row<'_>) -> rusqlite::Result<PaymentEntry> {
+pub(crate) fn payment(row: &Row<'_>) -> rusqlite::Result<PaymentEntry> {
     Ok(PaymentEntry {
         session: SessionId(row.get("session")?),
         nanoton: Nanoton(row.get("nanoton")?),

@@ -325,7 +325,7 @@ fn step(before: &Stage, now: &Stage) -> Step {
     }
 }
 
-fn insert_receipt(
+pub(crate) fn insert_receipt(
     connection: &Connection,
     root: &[u8; 33],
     receipt: &Receipt,
@@ -369,7 +369,7 @@ fn fill_receipts(connection: &Connection, transfer: &mut Transfer) -> Result<(),
     Ok(())
 }
 
-fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
+pub(crate) fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     Ok(Receipt {
         from: address(row, "sender")?,
         to: address(row, "owner")?,

@@ -1,9 +1,10 @@
 //! Writing down what happened. Each method is one transaction: when it returns, its row is on the disk or nothing of it is.
 
+use crate::earnings::Quarter;
 use crate::history::Multipliers;
 use crate::row::{address_bytes, endpoint_column, outcome_columns};
-use crate::{Ledger, LedgerError};
-use accounting::JobRecord;
+use crate::{Ledger, LedgerError, earnings};
+use accounting::{JobOutcome, JobRecord};
 use rusqlite::{OptionalExtension as _, TransactionBehavior, named_params};
 use std::net::SocketAddrV4;
 use ton::{Address, Nanoton};
@@ -122,7 +123,7 @@ impl Ledger {
         let count = |tokens: u64| whole(tokens, "a count of tokens").and_then(in_range);
         let (outcome, outcome_code) = outcome_columns(job.outcome);
         let (usage, adjusted) = (&job.usage, &job.adjusted);
-        self.session_fee(session)?;
+        let fee = self.session_fee(session)?;
         let total = in_range(adjusted.total)?;
         let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let written = writing.execute(
@@ -170,6 +171,12 @@ impl Ledger {
             |row| row.get(0),
         )?;
         writing.execute("UPDATE job SET running = ? WHERE session = ? AND id = ?", (running, session.0, job.id.0))?;
+        let tokens = total.max(0);
+        let answered = matches!(job.outcome, JobOutcome::Answered | JobOutcome::Stopped);
+        let quarter = Quarter { answered: answered.into(), tokens, signed: 0 };
+        earnings::add_to_quarter(&writing, session, job.finished_unix_ms, &quarter)?;
+        let worth = fee.checked_mul(tokens.unsigned_abs()).map_or(i64::MAX, earnings::capped);
+        earnings::add_unsigned(&writing, session, proxy_key, worth)?;
         writing.commit()?;
         Ok(Recorded::New)
     }
@@ -249,12 +256,16 @@ impl Ledger {
         let nanoton = whole(worth.0, "a payment's worth")?;
         let contract = address_bytes(&payment.worker_contract);
         let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let highest: Option<u64> =
-            writing
-                .query_row("SELECT max(tokens) FROM payment WHERE worker_contract = ?", [contract], |row| row.get(0))?;
-        match highest {
-            Some(highest) if payment.tokens == highest => return Ok(Recorded::Known),
-            Some(highest) if payment.tokens < highest => {
+        let before: Option<(u64, i64)> = writing
+            .query_row(
+                "SELECT tokens, nanoton FROM payment WHERE worker_contract = ? ORDER BY tokens DESC LIMIT 1",
+                [contract],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        match before {
+            Some((highest, _)) if payment.tokens == highest => return Ok(Recorded::Known),
+            Some((highest, _)) if payment.tokens < highest => {
                 return Err(LedgerError::PaymentDecreased {
                     worker_contract: payment.worker_contract,
                     highest,
@@ -268,6 +279,10 @@ impl Ledger {
              VALUES (?, ?, ?, ?, ?, ?, ?)",
             (session.0, contract, payment.proxy_key, tokens, nanoton, payment.received_unix_ms, &payment.boc),
         )?;
+        let rise = nanoton.saturating_sub(before.map_or(0, |(_, worth)| worth)).max(0);
+        let quarter = Quarter { answered: 0, tokens: 0, signed: rise };
+        earnings::add_to_quarter(&writing, session, payment.received_unix_ms, &quarter)?;
+        earnings::add_unsigned(&writing, session, &payment.proxy_key, rise.saturating_neg())?;
         writing.commit()?;
         Ok(Recorded::New)
     }
@@ -297,7 +312,7 @@ fn in_range(tokens: i64) -> Result<i64, LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use accounting::{AdjustedUsage, Endpoint, JobId, JobOutcome, TokenUsage};
+    use accounting::{AdjustedUsage, Endpoint, JobId, TokenUsage};
 
     fn job(number: u16) -> JobRecord {
         let mut id = [0; 32];

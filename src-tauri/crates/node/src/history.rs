@@ -37,6 +37,16 @@ impl History {
         Ok(last.map(|last| last.0))
     }
 
+    /// The networks that this file has worked for, see [`Ledger::root_contracts`].
+    pub fn root_contracts(&self) -> Result<Vec<Address>, LedgerError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).root_contracts()
+    }
+
+    /// Transfers of a network that have not ended, see [`Ledger::open_transfers`].
+    pub fn open_transfers(&self, root_contract: &Address) -> Result<Vec<Transfer>, LedgerError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).open_transfers(root_contract)
+    }
+
     /// Transfers after that of this number with all they brought, the newest first, at most so many.
     pub fn transfers_since(
         &self,

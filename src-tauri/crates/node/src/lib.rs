@@ -6,16 +6,20 @@
 //! Walk-through: [`start`](run::start) checks nothing and owns everything that runs: it feeds [`core::Core`] with [`core::Input`]s and
 //! executes its [`core::Effect`]s. Before that, [`model_file`] checks the model against the name it is served under and
 //! [`folder`] takes the data folder for this process alone. [`snapshot::Snapshot`] is what there is to show,
-//! [`history`] what there was. Above it all, [`owner`] decides when a provider is started and stopped.
+//! [`history`] what there was. [`earnings`] says how far the money has come, [`receipt`] proves what was paid, [`movements`] says why money
+//! came and went. Above it all, [`owner`] decides when a provider is started and stopped.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 pub mod core;
+pub mod earnings;
 pub mod folder;
 pub mod history;
 pub mod model_file;
+pub mod movements;
 pub mod owner;
 pub mod proceeds;
+pub mod receipt;
 pub mod run;
 pub mod snapshot;
 

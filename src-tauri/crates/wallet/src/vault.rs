@@ -478,10 +478,11 @@ mod tests {
 
     #[test]
     fn a_password_is_changed_added_and_taken_away_and_the_wallet_stays() {
+        type Step<'a> = (Protection, Option<&'a Password>, Option<&'a Password>, Result<Protection, VaultError>);
         let words = Words::parse(KNOWN).unwrap();
         let [first, second, short] =
             ["correct horse", "battery staple", "seven77"].map(|text| Password::new(text.to_owned()));
-        let steps: [(Protection, Option<&Password>, Option<&Password>, Result<Protection, VaultError>); 7] = [
+        let steps: [Step<'_>; 7] = [
             (Protection::Keychain, None, Some(&short), Ok(Protection::KeychainAndPassword)),
             (Protection::Keychain, None, None, Ok(Protection::Keychain)),
             (Protection::KeychainAndPassword, Some(&first), Some(&second), Ok(Protection::KeychainAndPassword)),

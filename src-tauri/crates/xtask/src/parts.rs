@@ -84,13 +84,6 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
         Ok(())
     })?;
     let mut not_run = Vec::new();
-    if !full {
-        // With `--full` the setup is built, and all of them with it.
-        part(&mut parts, "windows modules", || {
-            not_run.extend(bundle::check_windows_modules()?);
-            Ok(())
-        })?;
-    }
     if full {
         part(&mut parts, "newer Mesa", || {
             not_run.extend(lavapipe::test()?);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
+/// What was earned: how far it has come, charts, payouts.
+mod earnings;
 /// Sums over a time, prices, and what is covered by a signature.
 mod history;
 /// Jobs, sums and pages.

@@ -29,3 +29,22 @@ fn what_a_file_of_version_1_did_not_write_down_is_unknown_and_not_zero() {
     assert!(page.jobs.iter().all(|job| job.multipliers.is_none() && job.pays_nothing.is_none()));
     assert!(page.jobs.iter().all(|job| job.signed_unix_ms.is_some()));
 }
+
+#[test]
+fn what_was_earned_before_charts_were_kept_stands_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    std::fs::copy(format!("{FOLDER}/version-1.sqlite"), &path).unwrap();
+    assert!(matches!(Ledger::open_for_reading(&path), Err(ledger::LedgerError::OlderVersion { found: 1, .. })));
+    let ledger = Ledger::open(&path, 0).unwrap();
+    let all = FEE.checked_mul(402).unwrap();
+    let (first, end) = ledger.earned_span(&address(1)).unwrap().unwrap();
+    assert_eq!(ledger.earned_span(&address(9)).unwrap(), None);
+    let edges = [first, end];
+    let bars = ledger.earned(&address(1), &edges).unwrap();
+    assert_eq!((bars[0].counted, bars[0].signed), (all, all));
+    let pipeline = ledger.pipeline(&address(1), &std::collections::BTreeMap::new(), None).unwrap();
+    assert_eq!((pipeline.counted, pipeline.signed), (ton::Nanoton(0), all));
+    drop(ledger);
+    assert!(Ledger::open_for_reading(&path).is_ok());
+}

@@ -188,6 +188,7 @@ fn is_refusal(error: &LedgerError) -> bool {
         | LedgerError::Corrupt
         | LedgerError::NotALedger
         | LedgerError::NewerVersion { .. }
+        | LedgerError::OlderVersion { .. }
         | LedgerError::File(_)
         | LedgerError::Database(_) => false,
     }

@@ -148,13 +148,16 @@ fn keep(mut ledger: Ledger, whose: Whose, orders: &std::sync::mpsc::Receiver<Ord
 
 /// What is signed. A payment that can't be cashed stays in the ledger, and the log says why.
 fn claims(ledger: &Ledger, whose: Whose) -> Result<Vec<Claim>, LedgerError> {
-    let claim = |best: Cashable| {
-        let Cashable { worker_contract, proxy_contract, fee_per_token, payment, state_init, .. } = best;
-        Claim::of_payment(&payment, proxy_contract, fee_per_token, whose.payer, state_init)
-            .map_err(|error| tracing::error!("what is signed for {worker_contract} can't be cashed: {error}"))
-            .ok()
-    };
-    Ok(ledger.cashable(&whose.root)?.into_iter().filter_map(claim).collect())
+    Ok(ledger.cashable(&whose.root)?.into_iter().filter_map(|best| claim(best, whose.payer)).collect())
+}
+
+/// The claim of a payment that is written down; what is left of the fee goes back to the payer. `None`: it can't be cashed, and the log
+/// says why.
+pub fn claim(best: Cashable, payer: Address) -> Option<Claim> {
+    let Cashable { worker_contract, proxy_contract, fee_per_token, payment, state_init, .. } = best;
+    Claim::of_payment(&payment, proxy_contract, fee_per_token, payer, state_init)
+        .map_err(|error| tracing::error!("what is signed for {worker_contract} can't be cashed: {error}"))
+        .ok()
 }
 
 struct Loop {
@@ -215,7 +218,8 @@ impl Loop {
                 });
             }
             Effect::Emulate { id, outgoing, seqno, valid_until, .. } => answer(answers, async move {
-                let forecast = forecast(&till, &outgoing, seqno, valid_until).await;
+                let forecast =
+                    forecast(&*till.chain, &till.wallet, &till.terms.owner, &outgoing, seqno, valid_until).await;
                 Input::Emulated { id, forecast }
             }),
             Effect::Sign { id, outgoing, seqno, valid_until } => answer(answers, async move {
@@ -259,7 +263,7 @@ fn answer(answers: mpsc::Sender<Input>, work: impl Future<Output = Input> + Send
 }
 
 /// How things stand on the chain.
-async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Result<Sight, ChainError> {
+pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Result<Sight, ChainError> {
     let account = chain.agreed_account(payer).await?;
     let mut unix = account.seen_at;
     let seqno = match (account.status, &account.code, &account.data) {
@@ -321,11 +325,20 @@ fn external(
     Ok((message.to_cell().map_err(|error| error.to_string())?, hash))
 }
 
-async fn forecast(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Result<Forecast, String> {
+/// What a wallet's transfer would do, tried on a copy of the chain under its present configuration; nothing is signed or sent. Income is
+/// what contracts would pay to this owner. `Err`: it can't be tried, in words for the owner.
+pub async fn forecast(
+    chain: &dyn Chain,
+    wallet: &WalletContract,
+    owner: &Address,
+    outgoing: &Outgoing,
+    seqno: u32,
+    valid_until: u32,
+) -> Result<Forecast, String> {
     let unsigned = unsigned(outgoing, seqno, valid_until)?;
-    let (message, _) = external(&till.wallet, &unsigned, &[0; 64], seqno)?;
-    let tried = till.chain.emulate_unsigned(&message).await.map_err(|error| error.to_string())?;
-    let payer = till.wallet.address();
+    let (message, _) = external(wallet, &unsigned, &[0; 64], seqno)?;
+    let tried = chain.emulate_unsigned(&message).await.map_err(|error| error.to_string())?;
+    let payer = wallet.address();
     let failure = if let Some(unseen) = tried.unresolved.first() {
         Some(format!("it is not known what {} would do", unseen.destination))
     } else {
@@ -336,7 +349,7 @@ async fn forecast(till: &Till, outgoing: &Outgoing, seqno: u32, valid_until: u32
         .hops
         .iter()
         .filter_map(|hop| receipt(&hop.transaction))
-        .filter(|receipt| receipt.is_payout && receipt.to == till.terms.owner)
+        .filter(|receipt| receipt.is_payout && receipt.to == *owner)
         .map(|receipt| receipt.value.0)
         .fold(0, u64::saturating_add);
     let fees = tried.all_fees().ok_or("its fees are no amount")?;

@@ -1,12 +1,14 @@
 //! Does what the core decides: one task owns the core, feeds it and executes its effects. It decides nothing itself.
 //!
 //! Walk-through: `Loop::run` waits for an input, a deadline, or nothing more to do. A worker process and its pipe live in
-//! `process`, connections to proxies in `relay`, the ledger on a thread of its own in `book`.
+//! `process`, connections to proxies in `relay`, the ledger on a thread of its own in `book`. Beside it, [`cashier`] fetches what is
+//! signed and [`recovery`] finds what a ledger has forgotten.
 
 mod book;
 pub mod cashier;
 mod clock;
 mod process;
+pub mod recovery;
 mod relay;
 pub mod stats;
 

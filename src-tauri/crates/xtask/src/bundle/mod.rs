@@ -17,7 +17,7 @@ mod wine;
 use crate::{model, page, system};
 use anyhow::Result;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// The programs that are shipped, without what a system puts behind their names.
 const PROGRAMS: [&str; 3] = ["chrysalis", "chrysalis-worker", "chrysalis-network"];
@@ -78,25 +78,6 @@ pub(crate) fn make(system: For, check: bool) -> Result<Made> {
             Ok(Made::Done)
         }
     }
-}
-
-/// The crates whose modules for Windows nothing else compiles on Linux, and that need neither a web view nor a C compiler for it.
-const WINDOWS_MODULES: [&str; 3] = ["gpu", "sandbox", "wallet"];
-
-/// Type-checks the modules for Windows. `Some`: no compiler here knows that system; says why.
-pub(crate) fn check_windows_modules() -> Result<Option<String>> {
-    let not_run = |why: &str| format!("type-checking the modules for Windows: {why}");
-    let compiler = match compiler::find() {
-        Ok(Some(compiler)) => compiler,
-        Ok(None) => return Ok(Some(not_run("no compiler here knows Windows; how to get one is above"))),
-        Err(error) => return Ok(Some(not_run(&format!("no compiler here knows Windows: {error:#}")))),
-    };
-    let mut command = compiler.cargo();
-    command.args(["check", "--quiet", "--target", compiler::TARGET]);
-    command.args(WINDOWS_MODULES.iter().flat_map(|name| ["-p", name]));
-    let status = command.stdout(Stdio::from(std::io::stderr())).status()?;
-    anyhow::ensure!(status.success(), "the modules for Windows do not compile; the reason is above");
-    Ok(None)
 }
 
 /// Says where the result is and how large.

@@ -180,7 +180,7 @@ impl Claim {
     }
 
     /// The transfer that cashes it.
-    pub(super) fn payout(&self, sight: &Sight) -> (Errand, Outgoing) {
+    pub fn payout(&self, sight: &Sight) -> (Errand, Outgoing) {
         let Unpaid { from, to, worth } = self.unpaid(sight);
         let absent = sight.contracts.get(&self.worker_contract).is_none_or(|seen| seen.standing == Standing::Absent);
         let errand = Errand::Payout {

@@ -216,6 +216,8 @@ pub struct Shown {
     pub asked: u64,
     /// Why nothing is on its way though something is owed, in words.
     pub waits: Option<Wait>,
+    /// Running totals that worker contracts have paid for, as last seen.
+    pub cashed: BTreeMap<Address, u64>,
     /// The paying wallet's balance as last seen.
     pub balance: Option<Nanoton>,
     /// Why the chain could not be asked, while it can't.
@@ -370,6 +372,7 @@ impl Payouts {
             in_flight: self.hand.as_ref().map(|hand| hand.transfer.clone()),
             asked: self.asked,
             busy: !self.is_at_rest() || self.take_now || self.sending.is_some(),
+            cashed: self.sight.iter().flat_map(|sight| &sight.contracts).map(|(at, seen)| (*at, seen.tokens)).collect(),
             waits: self.waits.clone(),
             balance: self.sight.as_ref().map(|sight| sight.payer.balance),
             chain_fails: self.chain_fails.clone(),
@@ -384,7 +387,8 @@ impl Payouts {
     fn wants_to_look(&self) -> bool {
         let busy = match &self.hand {
             Some(hand) => matches!(hand.step, Step::Away { .. }),
-            None => !self.claims.is_empty() || self.sending.is_some() || !self.queue.is_empty(),
+            // What is in the wallet is of use to its owner even while nothing is owed.
+            None => true,
         };
         busy && self.payer().is_some()
     }

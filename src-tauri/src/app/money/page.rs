@@ -1,0 +1,213 @@
+//! The page Wallet, made of facts.
+
+use accounting::{Errand, Outcome, Stage, Transfer};
+use node::core::payouts::Shown;
+use ton::{AddressText, Nanoton};
+use wallet::{DailyLimit, KeychainError, LimitDecision, Protection, Public, Reminder, VaultState};
+
+use super::{Desk, Inner, forms, paid, seconds};
+use crate::provider::unix_ms;
+use crate::view::{
+    ChainKind, Flight, FlightErrand, FlightOutcome, FlightStage, KeyPlace, Keychain, KeychainTrouble, Kind, Landed,
+    Money, PayoutTarget, Wallet, WalletState,
+};
+
+/// Transfers that are looked through for what left within a day.
+const MOST_OF_A_DAY: usize = 2_000;
+const DAY_MS: i64 = 86_400_000;
+
+impl Desk {
+    /// The page. Waits for the disk.
+    pub(crate) fn wallet_page(&self) -> Wallet {
+        tokio::task::block_in_place(|| self.refresh_vault());
+        let shown = self.shown();
+        let spent = tokio::task::block_in_place(|| self.sent_today());
+        let landed = tokio::task::block_in_place(|| self.landed());
+        let inner = self.inner();
+        let now = seconds();
+        let public = inner.vault.as_ref().and_then(public);
+        let address = public.map(|public| public.address());
+        let state = state(&inner);
+        let written_down =
+            address.map(|address| inner.rules.written_down.as_deref() == Some(address.to_string().as_str()));
+        let owed = shown.as_ref().and_then(|shown| shown.unpaid).unwrap_or_default();
+        let held = inner.balance.map(|(balance, _)| balance);
+        let reminder = Reminder {
+            written_down: written_down.unwrap_or(true),
+            at_stake: held.and_then(|held| held.checked_add(owed)),
+            dismissed_at: inner.rules.dismissed_at,
+        };
+        let left = inner.rules.daily_limit.map(|limit| left_of(limit, &spent, now));
+        let place = |protection| match protection {
+            Protection::Keychain => KeyPlace::PracticeFile,
+            Protection::KeychainAndPassword => KeyPlace::KeychainAndPassword,
+            Protection::Password => KeyPlace::Password,
+        };
+        Wallet {
+            at: unix_ms() as f64,
+            chain: ChainKind::Practice,
+            pays_nothing: true,
+            explorer: None,
+            keychain: Some(Keychain { name: "a file in the practice folder".to_owned(), trouble: None }),
+            state,
+            address: address.as_ref().map(forms),
+            balance: held.map(paid),
+            balance_at: inner.balance.map(|(_, at)| at as f64),
+            chain_fails: shown.as_ref().and_then(|shown| shown.chain_fails.clone()),
+            reserve_nanoton: accounting::practice::PRACTICE_RESERVE.0.to_string(),
+            key_place: public.map(|public| place(public.protection)),
+            written_down,
+            remind: reminder.is_due(now),
+            locks_after_s: inner.rules.locks_after_s.map(|after| after as f64),
+            daily_limit_nanoton: inner.rules.daily_limit.map(|limit| limit.0.to_string()),
+            limit_left_nanoton: left.map(|left| left.0.to_string()),
+            payout: address.map(|address| PayoutTarget { address: forms(&address), ours: true, change: None }),
+            payer: None,
+            in_flight: shown.as_ref().and_then(|shown| shown.in_flight.as_ref()).and_then(flight),
+            landed,
+        }
+    }
+
+    /// What the cashier shows, while there is one.
+    pub(super) fn shown(&self) -> Option<Shown> {
+        self.inner().open.as_ref().map(|open| open.cashbox.shown().borrow().clone())
+    }
+
+    /// Looks at the wallet's file, unless nothing has changed since.
+    pub(super) fn refresh_vault(&self) {
+        if self.inner().vault.is_none() {
+            match self.vault().state() {
+                Ok(state) => self.inner().vault = Some(state),
+                Err(error) => tracing::warn!(%error, "the wallet's file can't be looked at"),
+            }
+        }
+    }
+
+    /// Sendings of the last day: when, Unix seconds, and how much.
+    pub(super) fn sent_today(&self) -> Vec<(u64, Nanoton)> {
+        let since = unix_ms().saturating_sub(DAY_MS);
+        let rows = self.transfers(None, MOST_OF_A_DAY);
+        let left = |row: &Transfer| match &row.stage {
+            Stage::Ended(Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. }) => false,
+            Stage::Planned | Stage::Signed(_) | Stage::Ended(_) => row.errand == Errand::Send,
+        };
+        rows.iter()
+            .filter(|row| row.planned_unix_ms >= since && left(row))
+            .map(|row| (u64::try_from(row.planned_unix_ms / 1_000).unwrap_or_default(), row.outgoing.value))
+            .collect()
+    }
+
+    /// The transfer that ended last in this session.
+    fn landed(&self) -> Option<Landed> {
+        let before = self.inner().open.as_ref()?.before;
+        let rows = self.transfers(before, 2);
+        rows.iter().find_map(|row| {
+            let Stage::Ended(ended) = &row.stage else { return None };
+            Some(Landed { id: row.id.0.to_string(), errand: errand(row), outcome: outcome(ended) })
+        })
+    }
+}
+
+/// What may still leave today.
+pub(super) fn left_of(limit: Nanoton, sent: &[(u64, Nanoton)], now: u64) -> Nanoton {
+    let mut rule = DailyLimit::new(limit);
+    for (at, amount) in sent {
+        rule.record(*amount, *at);
+    }
+    match rule.decide(Nanoton(0), now) {
+        LimitDecision::Within { left } | LimitDecision::Above { left } => left,
+    }
+}
+
+/// What a vault's file says to everybody.
+pub(super) fn public(state: &VaultState) -> Option<Public> {
+    match state {
+        VaultState::Locked(public)
+        | VaultState::Orphaned(public)
+        | VaultState::Replaced(public)
+        | VaultState::NoKeychain(public, _) => Some(*public),
+        VaultState::None | VaultState::Damaged(_) => None,
+    }
+}
+
+fn state(inner: &Inner) -> WalletState {
+    match &inner.vault {
+        None => WalletState::Unknown,
+        Some(VaultState::None) => WalletState::None,
+        Some(VaultState::Locked(public)) if inner.locked => {
+            WalletState::Locked { needs_password: public.protection.needs_password() }
+        }
+        Some(VaultState::Locked(_)) => WalletState::Unlocked {
+            locks_at: inner.rules.locks_after_s.map(|after| inner.used_at.saturating_add(after) as f64 * 1_000.0),
+        },
+        Some(VaultState::Orphaned(_)) => WalletState::KeyGone,
+        Some(VaultState::Replaced(_)) => WalletState::KeyReplaced,
+        Some(VaultState::NoKeychain(_, why)) => WalletState::NoKeychain { trouble: trouble(why) },
+        Some(VaultState::Damaged(why)) => WalletState::Damaged { why: why.to_string() },
+    }
+}
+
+pub(super) fn trouble(error: &KeychainError) -> KeychainTrouble {
+    match error {
+        KeychainError::Absent { missing } => KeychainTrouble::Absent { missing: (*missing).to_owned() },
+        KeychainError::Locked => KeychainTrouble::Locked,
+        KeychainError::NoAnswer { seconds } => {
+            KeychainTrouble::NoAnswer { seconds: u32::try_from(*seconds).unwrap_or(u32::MAX) }
+        }
+        KeychainError::Form => KeychainTrouble::Form,
+        KeychainError::Failed { why } => KeychainTrouble::Failed { why: why.clone() },
+    }
+}
+
+fn errand(transfer: &Transfer) -> FlightErrand {
+    match transfer.errand {
+        Errand::Payout { .. } => FlightErrand::Payout,
+        Errand::Send => FlightErrand::Send,
+    }
+}
+
+/// What is under way; a transfer that has ended is only being written down.
+pub(super) fn flight(transfer: &Transfer) -> Option<Flight> {
+    let (stage, until) = match &transfer.stage {
+        Stage::Planned => (FlightStage::Planned, None),
+        Stage::Signed(message) => (FlightStage::Sent, Some(f64::from(message.valid_until) * 1_000.0)),
+        Stage::Ended(_) => return None,
+    };
+    let amount = match transfer.errand {
+        Errand::Payout { expected, .. } => Money { nanoton: expected.0.to_string(), kind: Kind::Signed },
+        Errand::Send => Money { nanoton: transfer.outgoing.value.0.to_string(), kind: Kind::Estimate },
+    };
+    let to = AddressText { address: transfer.outgoing.to, bounceable: transfer.outgoing.bounce, testnet: true };
+    Some(Flight {
+        id: transfer.id.0.to_string(),
+        errand: errand(transfer),
+        to: to.to_text(),
+        amount,
+        stage,
+        since: transfer.planned_unix_ms as f64,
+        until,
+    })
+}
+
+pub(super) fn outcome(outcome: &Outcome) -> FlightOutcome {
+    match outcome {
+        Outcome::Done { .. } => FlightOutcome::Done,
+        Outcome::Failed { why, .. } => FlightOutcome::Failed { why: why.clone() },
+        Outcome::Expired => FlightOutcome::Expired,
+        Outcome::Overtaken => FlightOutcome::Overtaken,
+        Outcome::NotBegun { why } => FlightOutcome::NotBegun { why: why.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_left_within_a_day_counts_against_the_limit() {
+        let sent = [(100, Nanoton(30)), (90_000, Nanoton(5))];
+        assert_eq!(left_of(Nanoton(50), &sent, 100_000), Nanoton(45));
+        assert_eq!(left_of(Nanoton(50), &sent, 86_000), Nanoton(15));
+        assert_eq!(left_of(Nanoton(4), &sent, 100_000), Nanoton(0));
+    }
+}

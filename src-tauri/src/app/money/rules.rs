@@ -1,0 +1,96 @@
+//! What the owner has decided about the wallet, in a file beside it. A file that can't be read is no reason to forget a limit silently:
+//! it is set aside and said.
+
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use ton::Nanoton;
+
+const NAME: &str = "wallet-rules.json";
+/// Longest file that is read, in bytes.
+const MOST: u64 = 64 << 10;
+
+/// See the module. Everything unknown is as if it was never set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Rules {
+    /// The owner has shown to have the words of the wallet of this address, in its raw form.
+    pub(super) written_down: Option<String>,
+    /// When the reminder of that was dismissed last, Unix seconds.
+    pub(super) dismissed_at: Option<u64>,
+    /// Lock after so many seconds without use.
+    pub(super) locks_after_s: Option<u64>,
+    /// How much may leave within 24 hours.
+    pub(super) daily_limit: Option<Nanoton>,
+    /// From how much on it is fetched by itself; `None`: only when asked.
+    pub(super) threshold: Option<Nanoton>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            written_down: None,
+            dismissed_at: None,
+            locks_after_s: None,
+            daily_limit: None,
+            threshold: Some(accounting::practice::PRACTICE_THRESHOLD),
+        }
+    }
+}
+
+impl Rules {
+    /// Those of this folder, or the usual ones.
+    pub(super) fn read(data: &Path) -> Self {
+        let path = data.join(NAME);
+        let read = || -> Result<Self> {
+            let length = std::fs::metadata(&path)?.len();
+            anyhow::ensure!(length <= MOST, "it has {length} bytes");
+            Ok(serde_json::from_str(&std::fs::read_to_string(&path)?)?)
+        };
+        match read() {
+            Ok(rules) => rules,
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|it| it.kind() == ErrorKind::NotFound) => {
+                Self::default()
+            }
+            Err(error) => {
+                let aside = path.with_extension("json.aside");
+                let moved = std::fs::rename(&path, &aside);
+                tracing::error!(%error, moved = moved.is_ok(), aside = %aside.display(), "the wallet's rules can't be read: the usual ones count");
+                Self::default()
+            }
+        }
+    }
+
+    /// Writes them down, whole or not at all.
+    pub(super) fn write(&self, data: &Path) -> Result<()> {
+        let path: PathBuf = data.join(NAME);
+        let draft = path.with_extension("json.new");
+        let mut file = std::fs::File::create(&draft).with_context(|| format!("writing {}", draft.display()))?;
+        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &path).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_were_written_and_nonsense_is_kept_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Rules::read(folder.path()), Rules::default());
+        let rules = Rules { daily_limit: Some(Nanoton(u64::MAX)), threshold: None, ..Rules::default() };
+        rules.write(folder.path()).unwrap();
+        assert_eq!(Rules::read(folder.path()), rules);
+        let long = vec![b' '; 70_000];
+        for nonsense in [&b"{"[..], b"[]", b"{\"daily_limit\": -1}", b"{\"other\": 1}", b"\xff", &long] {
+            std::fs::write(folder.path().join(NAME), nonsense).unwrap();
+            assert_eq!(Rules::read(folder.path()), Rules::default());
+            assert!(folder.path().join("wallet-rules.json.aside").exists());
+            assert!(!folder.path().join(NAME).exists());
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! `chrysalis earnings` and `chrysalis export`: what was earned, read from the ledger while the app may be at work.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use node::earnings::statement::{self, Date, EntryKind, Form, MAX_RATES_BYTES, Rates};
+use node::earnings::{Earnings, KnownNetwork, Pipeline, stages};
+use serde_json::{Value, json};
+use ton::{Address, AddressText};
+
+use crate::practice::own_folder;
+
+#[derive(Args)]
+pub(crate) struct EarningsArguments {
+    /// Folder of the ledger [default: chrysalis/practice in your data folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print one JSON object: integers of nanotons, null where something is not known
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArguments {
+    /// Folder of the ledger [default: chrysalis/practice in your data folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// csv: a line for each payout and each fee; koinly: the same in the columns of Koinly's universal import; months: a line for each
+    /// month
+    #[arg(long, value_enum)]
+    pub(crate) format: FormatWord,
+    /// Rates of your own, a CSV file with the columns date (2026-11-27), currency, rate, source; a day that is not in it stays blank
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rates: Option<PathBuf>,
+    /// First day, in UTC, as 2026-01-01
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: Option<Date>,
+    /// Last day, in UTC
+    #[arg(long, value_name = "DATE")]
+    pub(crate) to: Option<Date>,
+    /// Write to this file, which must not be there yet, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write money of practice and test networks too, marked as worth nothing; without this it is left out
+    #[arg(long)]
+    pub(crate) practice: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatWord {
+    Csv,
+    Koinly,
+    Months,
+}
+
+impl From<FormatWord> for Form {
+    fn from(word: FormatWord) -> Self {
+        match word {
+            FormatWord::Csv => Self::Lines,
+            FormatWord::Koinly => Self::Koinly,
+            FormatWord::Months => Self::Months,
+        }
+    }
+}
+
+/// `chrysalis earnings`.
+pub(crate) fn earnings(arguments: &EarningsArguments) -> Result<()> {
+    let (path, earnings) = open(arguments.data.as_deref())?;
+    let mut networks = Vec::new();
+    for network in earnings.networks()? {
+        let pipeline = earnings.pipeline(&network.root_contract, &BTreeMap::new(), None)?;
+        networks.push((network, pipeline));
+    }
+    let text = if arguments.json { format!("{}\n", json_of(&path, &networks)) } else { words_of(&path, &networks) };
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// `chrysalis export`.
+pub(crate) fn export(arguments: &ExportArguments) -> Result<()> {
+    let (path, earnings) = open(arguments.data.as_deref())?;
+    if let (Some(from), Some(to)) = (arguments.from, arguments.to) {
+        anyhow::ensure!(from <= to, "--from {from} is after --to {to}");
+    }
+    let from = arguments.from.map_or(i64::MIN, Date::begins_unix);
+    let to = arguments.to.map_or(i64::MAX, Date::ends_unix);
+    let rates = match &arguments.rates {
+        Some(path) => read_rates(path)?,
+        None => Rates::default(),
+    };
+    let (mut entries, mut left_out) = (Vec::new(), 0);
+    for network in earnings.networks()? {
+        let of_network = earnings.entries(&network, from, to)?;
+        if network.pays_nothing && !arguments.practice {
+            left_out += of_network.len();
+        } else {
+            entries.extend(of_network);
+        }
+    }
+    if entries.is_empty() {
+        let why = if left_out > 0 {
+            "there is only practice money, which is worth nothing and no income; --practice writes it, marked"
+        } else {
+            "no payout was made in that time"
+        };
+        bail!("{}: {why}", path.display());
+    }
+    let text = statement::write(&entries, &rates, arguments.format.into());
+    if let Some(out) = &arguments.out {
+        let failed = || format!("{} can't be written; it must not be there yet", out.display());
+        let mut file = std::fs::File::options().write(true).create_new(true).open(out).with_context(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
+    } else {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+    }
+    let payouts = entries.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
+    let mut said = format!("{payouts} payouts and {} fees. This is a record, not tax advice.", entries.len() - payouts);
+    if left_out > 0 {
+        let _ = write!(said, " Practice money was left out.");
+    }
+    writeln!(std::io::stderr(), "{said}")?;
+    Ok(())
+}
+
+fn open(data: Option<&Path>) -> Result<(PathBuf, Earnings)> {
+    let folder = match data {
+        Some(folder) => folder.to_owned(),
+        None => own_folder()?,
+    };
+    let path = folder.join("ledger.sqlite");
+    if !path.is_file() {
+        bail!("there is no ledger at {}; name the app's folder with --data", path.display());
+    }
+    let earnings = Earnings::open_for_reading(&path).with_context(|| path.display().to_string())?;
+    Ok((path, earnings))
+}
+
+fn read_rates(path: &Path) -> Result<Rates> {
+    let failed = || format!("the rates in {} can't be read", path.display());
+    let mut text = String::new();
+    // One byte more says that it is too long.
+    let limit = MAX_RATES_BYTES as u64 + 1;
+    std::fs::File::open(path).with_context(failed)?.take(limit).read_to_string(&mut text).with_context(failed)?;
+    Rates::from_csv(&text).with_context(failed)
+}
+
+fn friendly(address: &Address) -> String {
+    AddressText { address: *address, bounceable: true, testnet: false }.to_text()
+}
+
+fn json_of(path: &Path, networks: &[(KnownNetwork, Pipeline)]) -> Value {
+    let networks: Vec<Value> = networks
+        .iter()
+        .map(|(network, pipeline)| {
+            json!({
+                "root_contract": friendly(&network.root_contract),
+                "pays_nothing": network.pays_nothing,
+                "counted_nanoton": pipeline.counted.0,
+                "signed_nanoton": pipeline.signed.0,
+                "on_the_way_nanoton": pipeline.on_the_way.0,
+                "paid_nanoton": pipeline.paid.0,
+                "payouts": pipeline.payouts,
+                // A sum in which something is missing is not known.
+                "fees_nanoton": (pipeline.unknown_fees == 0).then_some(pipeline.fees.0),
+            })
+        })
+        .collect();
+    json!({ "ledger": path, "networks": networks })
+}
+
+fn words_of(path: &Path, networks: &[(KnownNetwork, Pipeline)]) -> String {
+    let mut text = format!("{}\n", path.display());
+    if networks.is_empty() {
+        text.push_str("No network was served yet.\n");
+    }
+    for (network, pipeline) in networks {
+        let worthless = if network.pays_nothing { " (practice or test: worth nothing)" } else { "" };
+        let _ = writeln!(text, "\nNetwork {}{worthless}", friendly(&network.root_contract));
+        for (stage, amount) in stages(pipeline) {
+            let (name, means) = stage.words();
+            let amount = amount.to_string();
+            let _ = writeln!(text, "  {name:<12}{amount:>28}   {means}");
+        }
+        let unknown = match pipeline.unknown_fees {
+            0 => String::new(),
+            missing => format!(", without those of {missing} that are not known"),
+        };
+        let _ = writeln!(text, "  {} payouts cost {} in fees{unknown}", pipeline.payouts, pipeline.fees);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use ton::Nanoton;
+
+    use super::*;
+
+    fn one(unknown_fees: u64) -> Vec<(KnownNetwork, Pipeline)> {
+        let root_contract = Address { workchain: 0, hash: [1; 32] };
+        let network = KnownNetwork { root_contract, pays_nothing: true, first_unix_ms: 0, last_unix_ms: 0 };
+        let pipeline = Pipeline {
+            counted: Nanoton(1),
+            signed: Nanoton(2),
+            paid: Nanoton(u64::MAX),
+            payouts: 3,
+            fees: Nanoton(5),
+            unknown_fees,
+            ..Pipeline::default()
+        };
+        vec![(network, pipeline)]
+    }
+
+    #[test]
+    fn json_has_integers_and_null_where_something_is_missing() {
+        let path = Path::new("/a/ledger.sqlite");
+        let json = json_of(path, &one(0));
+        let network = &json["networks"][0];
+        assert_eq!(network["paid_nanoton"].as_u64(), Some(u64::MAX));
+        assert_eq!((network["fees_nanoton"].as_u64(), network["on_the_way_nanoton"].as_u64()), (Some(5), Some(0)));
+        assert!(json_of(path, &one(1))["networks"][0]["fees_nanoton"].is_null());
+    }
+
+    #[test]
+    fn words_name_each_stage_its_meaning_and_money_that_is_worth_nothing() {
+        let text = words_of(Path::new("/a/ledger.sqlite"), &one(2));
+        for wanted in
+            ["counted", "signed", "on the way", "paid", "worth nothing", "0.000000002 TON", "2 that are not known"]
+        {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+        assert!(words_of(Path::new("/x"), &[]).contains("No network was served yet"));
+    }
+}

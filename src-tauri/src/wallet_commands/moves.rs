@@ -1,0 +1,383 @@
+//! `send` and `collect`: what moves money, through the cashier, so that it is written down first and happens once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounting::{Errand, Outcome, Outgoing, Stage, Transfer};
+use anyhow::{Context as _, Result, bail, ensure};
+use chain::{AccountStatus, Chain, MessageKind, Transaction};
+use node::core::payouts::{Input, Shown, Terms};
+use node::folder::Folder;
+use node::history::History;
+use node::run::cashier::{self, Cashier, Signer, Till};
+use serde_json::json;
+use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, Unsigned, WalletData, boc, comment};
+use wallet::{Finding, Known, Public, Seen, Wallet, findings, read_recipient};
+
+use super::ask::Ask;
+use super::{address_text, endpoints, money, public, take, tell, vault};
+use crate::cli::{ChainArguments, CollectArguments, SendArguments};
+use crate::provider::{Asked, unix_ms};
+
+/// How often the ledger is looked at for how a transfer ends.
+const LOOK: Duration = Duration::from_millis(200);
+/// Transactions of the wallet whose other sides are known addresses.
+const KNOWN: u32 = 100;
+/// A transfer that is only tried is good for so many seconds.
+const VALID_SECONDS: u32 = 120;
+/// What a payout leaves in the wallet; less could not pay for the next one.
+const RESERVE: Nanoton = Nanoton(50_000_000);
+/// Most payouts of one run that are added up.
+const MOST_PAYOUTS: usize = 10_000;
+
+struct Unlocked(Wallet);
+
+impl Signer for Unlocked {
+    fn sign(&self, unsigned: &Unsigned) -> Result<[u8; 64], String> {
+        self.0.signature(unsigned).map_err(|error| error.to_string())
+    }
+}
+
+pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
+    let ask = Ask::new();
+    let public = public(&arguments.data)?;
+    let to = read_recipient(&arguments.to, public.network)?;
+    let amount =
+        Nanoton::from_coins(&arguments.amount).with_context(|| format!("{} is no amount", arguments.amount))?;
+    ensure!(amount > Nanoton(0), "an amount of nothing is not sent");
+    let keep =
+        Nanoton::from_coins(&arguments.keep).with_context(|| format!("--keep {} is no amount", arguments.keep))?;
+    let memo = arguments.comment.as_deref().unwrap_or_default();
+    ensure!(memo.len() <= MAX_COMMENT, "a comment has at most {MAX_COMMENT} bytes");
+    let chain = endpoints::chain(&arguments.chain)?;
+    let folder = take(&arguments.data)?;
+    let root = network_of(&folder, arguments.root.as_deref())?;
+
+    let own = public.address();
+    let account = chain.account(to.address).await;
+    let seen = match account.as_ref().map(|account| account.status) {
+        Ok(AccountStatus::Active) => Seen::Active,
+        Ok(_) => Seen::Uninitialised,
+        Err(_) => Seen::No,
+    };
+    let known = known(&money::recent(&*chain, own, KNOWN).await?, &own);
+    let found = findings(&to.address, &own, seen, &known);
+    let is_known = found.iter().any(|finding| matches!(finding, Finding::UsedBefore { .. }));
+    for finding in found {
+        ensure!(!finding.stops(), "{finding}");
+        if matches!(finding, Finding::Exchange { .. }) && !memo.is_empty() {
+            continue;
+        }
+        if finding.asks() {
+            ask.yes(&format!("Careful: {finding}."))?;
+        } else {
+            ask.say(&format!("{finding}."))?;
+        }
+    }
+    if !is_known && memo.is_empty() {
+        ask.say("Note: exchanges need a comment to know whose money it is; this transfer has none.")?;
+    }
+    let outgoing = Outgoing {
+        to: to.address,
+        value: amount,
+        // Money for an account that is not set up would come straight back.
+        bounce: to.bounceable && seen == Seen::Active,
+        body: if memo.is_empty() { None } else { Some(boc::encode(&comment(memo)?)?) },
+        state_init: None,
+    };
+    let forecast = tried(&*chain, &public, &outgoing).await?;
+    if let Some(why) = &forecast.failure {
+        bail!("it would fail, so it is not sent: {why}");
+    }
+    if let Some(short) = keep.checked_sub(forecast.balance_after).filter(|short| *short > Nanoton(0)) {
+        let most = amount.checked_sub(short).unwrap_or_default();
+        bail!(
+            "{} would be left, and {keep} is kept for the worker's fees: send at most {most}, or keep less with --keep",
+            forecast.balance_after
+        );
+    }
+    let recipient = AddressText { address: to.address, bounceable: false, testnet: public.network == Network::Test };
+    ask.say(&format!("From     {}", address_text(&own, public.network)))?;
+    ask.say(&format!("To       {}", recipient.groups()))?;
+    ask.say(&format!("Amount   {amount}"))?;
+    ask.say(&format!("Comment  {}", if memo.is_empty() { "none" } else { memo }))?;
+    ask.say(&format!(
+        "Network  {}",
+        if public.network == Network::Main { "TON" } else { "TON's test network, worth nothing" }
+    ))?;
+    ask.say(&format!("Fee      {}", forecast.fees))?;
+    ask.say(&format!("Left     {}", forecast.balance_after))?;
+    if arguments.chain.chain.len() < 2 {
+        ask.say("One endpoint says so; a second --chain would check what the first one says.")?;
+    }
+    ask.yes("Send it?")?;
+    let signer = unlock(&ask, arguments.data.as_path(), &public)?;
+    let mut asked = Asked::listen()?;
+    let till = Desk { folder: &folder, public, chain, signer, owner: own };
+    till.finish_earlier(&mut asked).await?;
+    let history = open(&folder)?;
+    let before = history.last_transfer()?;
+    let cashier = till.open(root, keep)?;
+    cashier.tell(Input::Send(Box::new(outgoing))).await;
+    let ended = wait(&cashier, &mut asked, |_| {
+        let rows = history.transfers_since(&root, before, 1)?;
+        Ok(rows.into_iter().find(|row| matches!(row.stage, Stage::Ended(_))))
+    });
+    let ended = ended.await;
+    cashier.stop().await;
+    let transfer = ended?;
+    let Stage::Ended(outcome) = &transfer.stage else { bail!("it has not ended") };
+    let object = json!({
+        "transfer": transfer.id.0,
+        "outcome": word(outcome),
+        "nanoton": amount.0,
+        "fees_nanoton": fees(outcome).map(|fees| fees.0),
+    });
+    match outcome {
+        Outcome::Done { fees, .. } => {
+            let cost = fees.map_or(String::new(), |fees| format!(" It cost {fees}."));
+            tell(arguments.json, &object, &[format!("{amount} arrived at {}.{cost}", recipient.to_text())])
+        }
+        other => {
+            tell(arguments.json, &object, &[])?;
+            bail!("the transfer: {other}")
+        }
+    }
+}
+
+pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
+    let ask = Ask::new();
+    let public = public(&arguments.data)?;
+    let chain = endpoints::chain(&arguments.chain)?;
+    let folder = take(&arguments.data)?;
+    let root = network_of(&folder, arguments.root.as_deref())?;
+    let owner = match &arguments.owner {
+        Some(text) => AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?.address,
+        None => public.address(),
+    };
+    let signer = unlock(&ask, arguments.data.as_path(), &public)?;
+    let mut asked = Asked::listen()?;
+    let till = Desk { folder: &folder, public, chain, signer, owner };
+    till.finish_earlier(&mut asked).await?;
+    let history = open(&folder)?;
+    let before = history.last_transfer()?;
+    let cashier = till.open(root, RESERVE)?;
+    cashier.tell(Input::TakeNow).await;
+    // All there is, as long as it is worth its fee: one payout after the other.
+    let settled = wait(&cashier, &mut asked, |shown| Ok((shown.asked > 0 && !shown.busy).then(|| shown.clone()))).await;
+    cashier.stop().await;
+    let shown = settled?;
+    let rows = history.transfers_since(&root, before, MOST_PAYOUTS)?;
+    let mut sums = Sums::default();
+    for row in &rows {
+        sums.add(row);
+    }
+    let object = json!({
+        "paid_nanoton": sums.paid.0,
+        "payouts": sums.payouts,
+        "fees_nanoton": sums.fees.0,
+        "left_nanoton": shown.unpaid.map(|left| left.0),
+        "waits": shown.waits.as_ref().map(ToString::to_string),
+    });
+    let mut lines = vec![format!("{} came in, in {} payouts; fees {}", sums.paid, sums.payouts, sums.fees)];
+    lines.extend(shown.waits.as_ref().map(|waits| format!("Not fetched: {waits}")));
+    tell(arguments.json, &object, &lines)?;
+    match sums.trouble {
+        Some(why) => bail!("a payout: {why}"),
+        None => Ok(()),
+    }
+}
+
+/// A cashier for a network that is being served: it fetches by itself what a proxy owes from the threshold on. `None`: no chain is named,
+/// so nothing is fetched. The folder is the caller's already.
+pub(crate) fn serve(
+    folder: &Folder,
+    named: &ChainArguments,
+    root_contract: Address,
+    owner: Address,
+    threshold: &str,
+    keep: &str,
+) -> Result<Option<Cashier>> {
+    let Some(chain) = endpoints::chain_if_named(named)? else { return Ok(None) };
+    let coins = |word: &str, text: &str| {
+        Nanoton::from_coins(text).with_context(|| format!("{word} {text} is no amount of TON"))
+    };
+    let (threshold, reserve) = (coins("--threshold", threshold)?, coins("--keep", keep)?);
+    // Before there is any secret in this process.
+    sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
+    let public = public(folder.path())
+        .context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
+    let signer = unlock(&Ask::new(), folder.path(), &public)?;
+    let payer = public.address();
+    let cashier = cashier::start(Till {
+        chain,
+        signer,
+        wallet: public.contract,
+        root_contract,
+        terms: Terms { owner, payer: Some(payer), threshold: Some(threshold), reserve },
+        ledger: folder.ledger(),
+    })?;
+    tracing::info!(
+        "what is signed is fetched from {threshold} on; {} pays the fees",
+        address_text(&payer, public.network)
+    );
+    Ok(Some(cashier))
+}
+
+#[derive(Default)]
+struct Sums {
+    paid: Nanoton,
+    fees: Nanoton,
+    payouts: u64,
+    trouble: Option<String>,
+}
+
+impl Sums {
+    fn add(&mut self, row: &Transfer) {
+        let (Errand::Payout { .. }, Stage::Ended(outcome)) = (&row.errand, &row.stage) else { return };
+        if let Outcome::Done { receipts, .. } | Outcome::Failed { receipts, .. } = outcome {
+            let paid = receipts.iter().map(|receipt| receipt.value.0).fold(0, u64::saturating_add);
+            self.paid = Nanoton(self.paid.0.saturating_add(paid));
+        }
+        self.fees = Nanoton(self.fees.0.saturating_add(fees(outcome).unwrap_or_default().0));
+        if matches!(outcome, Outcome::Done { .. }) {
+            self.payouts += 1;
+        } else {
+            self.trouble = Some(outcome.to_string());
+        }
+    }
+}
+
+/// What it takes to run a cashier over this folder.
+struct Desk<'a> {
+    folder: &'a Folder,
+    public: Public,
+    chain: Arc<dyn Chain>,
+    signer: Arc<Unlocked>,
+    owner: Address,
+}
+
+impl Desk<'_> {
+    /// A cashier that does what it is told and nothing by itself.
+    fn open(&self, root_contract: Address, reserve: Nanoton) -> Result<Cashier> {
+        Ok(cashier::start(Till {
+            chain: Arc::clone(&self.chain),
+            signer: Arc::clone(&self.signer) as Arc<dyn Signer>,
+            wallet: self.public.contract,
+            root_contract,
+            terms: Terms { owner: self.owner, payer: Some(self.public.address()), threshold: None, reserve },
+            ledger: self.folder.ledger(),
+        })?)
+    }
+
+    /// Follows to their end what an earlier run had sent: the wallet's numbers are used one after the other.
+    async fn finish_earlier(&self, asked: &mut Asked) -> Result<()> {
+        let history = open(self.folder)?;
+        for root in history.root_contracts()? {
+            if history.open_transfers(&root)?.is_empty() {
+                continue;
+            }
+            tracing::info!("a transfer of an earlier run is still under way; it is finished first");
+            let cashier = self.open(root, RESERVE)?;
+            let done = wait(&cashier, asked, |_| Ok(history.open_transfers(&root)?.is_empty().then_some(()))).await;
+            cashier.stop().await;
+            done?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks until something is so. The chain's own clock ends every transfer, so this ends as long as the chain answers.
+async fn wait<T>(cashier: &Cashier, asked: &mut Asked, look: impl Fn(&Shown) -> Result<Option<T>>) -> Result<T> {
+    let shown = cashier.shown();
+    let mut told = None;
+    loop {
+        let now = shown.borrow().clone();
+        if let Some(found) = look(&now)? {
+            return Ok(found);
+        }
+        if now.chain_fails != told {
+            if let Some(why) = &now.chain_fails {
+                tracing::warn!("the chain can't be asked, and is asked again: {why}");
+            }
+            told = now.chain_fails;
+        }
+        tokio::select! {
+            () = asked.wait() => bail!(
+                "stopped before the end is known; what was signed is written down, and the next `chrysalis wallet send` or `collect`, or \
+                 the app, goes on with it"
+            ),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+fn open(folder: &Folder) -> Result<History> {
+    Ok(History::open(&folder.ledger(), unix_ms())?)
+}
+
+/// The network a transfer is written down under: the one that is named, or the one this folder worked for last.
+fn network_of(folder: &Folder, named: Option<&str>) -> Result<Address> {
+    if let Some(text) = named {
+        return Ok(AddressText::parse(text).with_context(|| format!("--root {text} is no TON address"))?.address);
+    }
+    let known = open(folder)?.root_contracts()?;
+    known
+        .first()
+        .copied()
+        .context("this folder has not worked for any network yet; name one's root contract with --root")
+}
+
+fn unlock(ask: &Ask, data: &Path, public: &Public) -> Result<Arc<Unlocked>> {
+    let password = if public.protection.needs_password() { Some(ask.password()?) } else { None };
+    let wallet = vault(data).unlock(password.as_ref()).context("the wallet stays locked")?;
+    Ok(Arc::new(Unlocked(wallet)))
+}
+
+/// What the transfer would do, on a copy of the chain.
+async fn tried(chain: &dyn Chain, public: &Public, outgoing: &Outgoing) -> Result<accounting::Forecast> {
+    let account = chain.agreed_account(public.address()).await.context("the chain can't be asked about this wallet")?;
+    let seqno = match (account.status, &account.data) {
+        (AccountStatus::Active, Some(data)) => WalletData::read(public.contract.version, data)?.seqno,
+        _ => 0,
+    };
+    let valid_until = account.seen_at.saturating_add(VALID_SECONDS);
+    let forecast = cashier::forecast(chain, &public.contract, &public.address(), outgoing, seqno, valid_until).await;
+    forecast.map_err(|why| anyhow::anyhow!("it can't be tried out, so it is not sent: {why}"))
+}
+
+/// The other sides of the wallet's last transactions.
+fn known(transactions: &[Transaction], own: &Address) -> Vec<Known> {
+    let mut known: BTreeMap<Address, Option<u64>> = BTreeMap::new();
+    for transaction in transactions {
+        for message in transaction.in_message.iter().chain(&transaction.out_messages) {
+            let MessageKind::Internal { source, destination, .. } = message.kind else { continue };
+            let (peer, sent) =
+                if source == *own { (destination, Some(u64::from(transaction.now))) } else { (source, None) };
+            if peer != *own {
+                let last = known.entry(peer).or_default();
+                *last = (*last).max(sent);
+            }
+        }
+    }
+    known.into_iter().map(|(address, sent_at)| Known { address, sent_at }).collect()
+}
+
+fn fees(outcome: &Outcome) -> Option<Nanoton> {
+    match outcome {
+        Outcome::Done { fees, .. } | Outcome::Failed { fees, .. } => *fees,
+        Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. } => None,
+    }
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done { .. } => "done",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Expired => "expired",
+        Outcome::Overtaken => "overtaken",
+        Outcome::NotBegun { .. } => "not_begun",
+    }
+}
