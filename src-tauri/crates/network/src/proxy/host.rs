@@ -1,13 +1,14 @@
 //! The one task that owns the proxy's core and carries out what it decides.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Now;
 use protocol::proxy::{Account, Action, Core, Side, Sight};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use ton::Address;
+use ton::{Address, RootConfig};
 
 use super::stats::Stats;
 use super::treasurer::{Ask, Confirm};
@@ -33,6 +34,8 @@ pub(super) enum Event {
     Persisted { seq: u64, writes: u64 },
     /// The chain has the note of this write.
     Committed { seq: u64 },
+    /// The root contract was read.
+    Root(Arc<RootConfig>),
     /// A client's contract was looked at.
     Seen { client: Address, sight: Sight },
     /// A client's contract has said this number.
@@ -170,6 +173,15 @@ impl Host {
                 self.core.persisted(seq, now);
             }
             Event::Committed { seq } => self.confirm(seq, out),
+            Event::Root(root) => {
+                let version = root.version;
+                if !self.core.renew_root(root) {
+                    tracing::warn!(
+                        version,
+                        "the network has other terms now: start a proxy with them, and close this one with --close"
+                    );
+                }
+            }
             Event::Seen { client, sight } => self.core.client_seen(&client, sight, now, out),
             Event::Registered { client, nonce } => self.core.client_registered(&client, nonce, out),
             Event::Books(reply) => {

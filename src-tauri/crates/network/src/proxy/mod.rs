@@ -178,7 +178,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
         committing = Some(Committing { asks, confirm: on.confirm });
         settings.wallet = on.address();
         let books = Books::Running(events.clone());
-        let keeper = Treasurer::new(on, facts_of(&settings, proxy_contract), books, page_of_chain)?;
+        let mut keeper = Treasurer::new(on, facts_of(&settings, proxy_contract), books, page_of_chain)?;
         // Before anybody is let in.
         keeper.compare(&accounts.accounts, store.writes()?).await?;
         treasurer = Some(keeper);

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::host::{BookEntry, Event};
 use crate::clock::random_bytes;
+use crate::config::chain::{RootError, read_root};
 use crate::keys::SigningKey;
 use crate::store::StoreError;
 use crate::treasury::operator::{self, Client, Rules, View, Worker};
@@ -35,6 +36,8 @@ const NOTE_PAGES: u32 = 4;
 const NOTE_PAGE: u32 = 100;
 /// Transactions of a page that is read for what clients' contracts say.
 const HEARD: u32 = 20;
+/// Looks from one reading of the root contract to the next, about half a minute to five.
+const ROOT_EVERY: u32 = 30;
 
 /// When payments may be signed for what is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +176,12 @@ pub(super) struct Treasurer {
     /// Where the next round begins.
     round: usize,
     closing: bool,
+    /// Number of the last write before this run: whoever leaves a note of a newer one is not we.
+    writes: u64,
+    /// Looks until the root contract is read again.
+    root_in: u32,
+    /// Clients that came when their contracts were closing.
+    leaving: BTreeSet<Address>,
     /// Logical time up to which our contract's history was read for what clients' contracts said.
     heard_until: Option<u64>,
     page: watch::Sender<Value>,
@@ -206,6 +215,9 @@ impl Treasurer {
             noted_at: None,
             round: 0,
             closing: false,
+            writes: 0,
+            root_in: 0,
+            leaving: BTreeSet::new(),
             heard_until: None,
             page,
         })
@@ -223,7 +235,8 @@ impl Treasurer {
     }
 
     /// Compares the accounts with the chain before anything is signed for them. `writes` is the number of the last write.
-    pub(super) async fn compare(&self, accounts: &[AccountChange], writes: u64) -> Result<(), ChainTrouble> {
+    pub(super) async fn compare(&mut self, accounts: &[AccountChange], writes: u64) -> Result<(), ChainTrouble> {
+        self.writes = writes;
         if let Some(noted) = self.last_note().await?
             && u64::from(noted.cast_unsigned()) > writes
         {
@@ -292,17 +305,35 @@ impl Treasurer {
     }
 
     /// Tells the deciding task what a client's contract holds.
-    async fn show(&self, client: Address) {
+    async fn show(&mut self, client: Address) {
         let facts = &self.facts;
         let contract = facts.root.client_contract(&client, &facts.contract, &self.public_key);
         let sight = match self.standing(contract, ClientData::from_cell).await {
-            Ok(standing) => sight(&standing),
+            Ok(standing) => {
+                // It comes to leave, perhaps without ever having used anything.
+                let leaves = standing.data.as_ref().is_some_and(|data| data.state == ContractState::Closing);
+                if leaves && self.leaving.len() < MOST_LOOKED_AT {
+                    self.leaving.insert(client);
+                }
+                sight(&standing)
+            }
             Err(error) => {
                 tracing::warn!(%error, "a client's contract cannot be looked at");
                 Sight::Unknown
             }
         };
         self.tell(Event::Seen { client, sight }).await;
+    }
+
+    /// Tells the deciding task what the root contract says; without one, as some practice networks are, the file's word stands.
+    async fn read_root(&self) -> Result<(), ChainTrouble> {
+        match read_root(&*self.chain, self.facts.root_contract).await {
+            Ok(network) => self.tell(Event::Root(network.root)).await,
+            Err(RootError::Chain(error)) => return Err(error.into()),
+            Err(RootError::Absent { .. }) => {}
+            Err(error) => tracing::warn!(%error, "the root contract cannot be read"),
+        }
+        Ok(())
     }
 
     /// Clients whose contracts have told ours a number since the last look.
@@ -319,11 +350,23 @@ impl Treasurer {
                     break 'pages;
                 }
                 let Some(message) = &transaction.in_message else { continue };
+                let body = Body::from_cell(&message.body);
+                if let Ok(Body::DoNotProcess { note: Note::ProxySaveState { seqno, session }, .. }) = &body
+                    && message.source() == Some(self.purse.address())
+                    && *session != self.session
+                    && u64::from(seqno.cast_unsigned()) > self.writes
+                {
+                    let words = format!(
+                        "another program has left note {seqno} of them there, this one began at {}",
+                        self.writes
+                    );
+                    return Err(ChainTrouble::OldAccounts(words));
+                }
                 if let Ok(Body::ClientProxyRequest {
                     owner,
                     payload: Some(ClientPayload::Register { nonce: Some(nonce) }),
                     ..
-                }) = Body::from_cell(&message.body)
+                }) = body
                 {
                     let facts = &self.facts;
                     let contract = facts.root.client_contract(&owner, &facts.contract, &self.public_key);
@@ -388,6 +431,12 @@ impl Treasurer {
         }
         if !self.closing && view.proxy.data.is_some() {
             self.hear().await?;
+            if let Some(rest) = self.root_in.checked_sub(1) {
+                self.root_in = rest;
+            } else {
+                self.read_root().await?;
+                self.root_in = ROOT_EVERY;
+            }
         }
         let closed = operator::is_closed(&view);
         Ok(Turn { busy, closed })
@@ -410,6 +459,16 @@ impl Treasurer {
         let proxy = self.standing(facts.contract, ProxyData::from_cell).await?;
         let chosen = self.choose(entries);
         let (mut clients, mut workers) = (Vec::new(), Vec::new());
+        let nobody = |owner: &Address| !entries.iter().any(|one| one.side == Side::Client && one.owner == *owner);
+        let unused: Vec<Address> = self.leaving.iter().filter(|owner| nobody(owner)).copied().collect();
+        for owner in unused {
+            let (contract, standing) = self.client(&owner, 0).await?;
+            if standing.data.as_ref().is_none_or(|data| data.state == ContractState::Closed) {
+                self.leaving.remove(&owner);
+            } else {
+                clients.push(Client { contract, standing, committed: 0, is_idle: true });
+            }
+        }
         for entry in chosen.into_iter().filter_map(|at| entries.get(at)) {
             let (known, committed) = (to_tokens(entry.account.known), to_tokens(entry.account.committed));
             let owner = &entry.owner;

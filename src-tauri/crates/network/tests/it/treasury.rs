@@ -23,7 +23,7 @@ use ton::{Address, AddressText, Code, Nanoton, RegisteredProxy, RootConfig, Stat
 use zeroize::Zeroizing;
 
 use crate::programs::{Program, run, write};
-use crate::stage::{PATIENCE, USAGE, Worker, chat, post, soon, until};
+use crate::stage::{PATIENCE, USAGE, Worker, chat, get, post, soon, until};
 
 const COIN: u64 = 1_000_000_000;
 const PRICE: u64 = 1_000_000;
@@ -288,7 +288,7 @@ fn practice_that_is_killed_while_it_starts_goes_on_and_puts_money_in_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stats = runtime.block_on(async {
         let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
-        crate::stage::get(address, "/jsonstats").await.json()
+        get(address, "/jsonstats").await.json()
     });
     assert_eq!(money(&stats, "balance"), 20_000 * COIN, "{stats}");
     let spent = stats["money"]["spent"].as_u64().unwrap();
@@ -356,27 +356,44 @@ async fn a_client_registers_is_charged_puts_in_no_more_than_allowed_and_gets_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_from_an_old_copy_are_refused() {
     let scene = Scene::new().await;
-    let proxy = scene.proxy().await;
-    let gateway = scene.gateway(&proxy, false).await;
-    assert!(gateway.connected(PATIENCE).await);
-    proxy.stop().await;
-    gateway.stop().await;
+    let serve = async |times| {
+        let proxy = scene.proxy().await;
+        let gateway = scene.gateway(&proxy, false).await;
+        assert!(gateway.connected(PATIENCE).await);
+        let worker = Worker::dial(proxy.workers(), &scene.network(None), 1).await;
+        let payments = Arc::clone(&worker.payments);
+        let _answering = worker.answer_all();
+        for _ in 0..times {
+            until("an answer", || async { (ask(&gateway).await == 200).then_some(()) }).await;
+        }
+        until("a payment that the chain has a note of", || async {
+            ask(&gateway).await;
+            payments.lock().unwrap().iter().any(|report| report.tokens > 0).then_some(())
+        })
+        .await;
+        let before = scene.client_data().await.tokens_used;
+        until("a charge", || async {
+            ask(&gateway).await;
+            (scene.client_data().await.tokens_used > before).then_some(())
+        })
+        .await;
+        gateway.stop().await;
+        proxy.stop().await;
+    };
+    serve(1).await;
     std::fs::copy(scene.path("proxy.sqlite"), scene.path("old.sqlite")).unwrap();
-
-    let proxy = scene.proxy().await;
-    let gateway = scene.gateway(&proxy, false).await;
-    assert!(gateway.connected(PATIENCE).await, "known by its secret now");
-    let worker = Worker::dial(proxy.workers(), &scene.network(None), 1).await;
-    let payments = Arc::clone(&worker.payments);
-    let _answering = worker.answer_all();
-    until("an answer", || async { (ask(&gateway).await == 200).then_some(()) }).await;
-    until("a payment that the chain has a note of", || async {
-        ask(&gateway).await;
-        payments.lock().unwrap().iter().any(|report| report.tokens > 0).then_some(())
-    })
-    .await;
-    gateway.stop().await;
-    proxy.stop().await;
+    // Somebody runs the same proxy once more, from a copy that is still the newest.
+    std::fs::copy(scene.path("proxy.sqlite"), scene.path("twin.sqlite")).unwrap();
+    let mut twin = scene.proxy_settings();
+    twin.accounts = scene.path("twin.sqlite");
+    if let Some(on) = &mut twin.on_chain {
+        on.file = scene.path("twin-wallet.sqlite");
+    }
+    let twin = proxy::start(twin).await.unwrap();
+    serve(3).await;
+    let words = soon("the twin to find out", twin.trouble()).await;
+    assert!(words.contains("older than the chain"), "{words}");
+    twin.stop().await;
 
     // The newest accounts are taken.
     let proxy = scene.proxy().await;
@@ -405,4 +422,58 @@ async fn accounts_from_an_old_copy_are_refused() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("older than the chain"), "{said}");
     scene.chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_joins_a_network_that_it_knows_from_the_chain_alone_and_leaves_with_its_money() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = practice::Settings::new(folder.path().join("practice"));
+    (settings.customers, settings.block_time) = (0, BLOCK);
+    let running = practice::start(settings).await.unwrap();
+    let root_contract = Network::read(running.network_file(), "").unwrap().root_contract;
+    let client = client_of(running.chain());
+    until("the root contract to name the proxy", || async {
+        let read = network::config::chain::read_root(&*client, root_contract).await.ok()?;
+        (!read.root.registered_proxies.is_empty()).then_some(())
+    })
+    .await;
+    let wallet = Wallet::new(&seed(5), ton::Network::Main).address();
+    running.chain().give(wallet, Nanoton(100 * COIN)).await.unwrap();
+    let text = |address| AddressText { address, bounceable: true, testnet: false }.to_text();
+    let key_file = write(folder.path(), "key", running.chain().token());
+    let config = json!({
+        "is_test": true, "owner_address": text(wallet), "root_contract_address": text(root_contract),
+        "node_wallet_key": base64::engine::general_purpose::STANDARD.encode([5; 32]),
+        "chain": {
+            "endpoints": [{ "url": running.chain().endpoint(), "key_file": key_file }],
+            "look_seconds": 1, "most": 50 * COIN, "top_up": (20 * COIN).to_string(),
+        },
+    });
+    let config = write(folder.path(), "gateway.json", &config.to_string());
+    let data = folder.path().join("gateway").to_str().unwrap().to_owned();
+    let gateway = {
+        let (config, data) = (config.clone(), data.clone());
+        let start = move || Program::start(&["gateway", "--config", &config, "--data", &data]);
+        tokio::task::spawn_blocking(start).await.unwrap()
+    };
+    let port = u16::try_from(gateway.ready["http_port"].as_u64().unwrap()).unwrap();
+    let http = SocketAddr::from(([127, 0, 0, 1], port));
+    until("the gateway to be let in with its money", || async {
+        let stats = get(http, "/jsonstats").await.json();
+        (stats["proxies"][0]["is_ready"] == true && money(&stats, "left") == 20 * COIN).then_some(())
+    })
+    .await;
+    drop(gateway);
+    assert!(client.account(wallet).await.unwrap().balance.0 < 80 * COIN);
+
+    let leave = move || {
+        let program = env!("CARGO_BIN_EXE_chrysalis-network");
+        let words = ["gateway", "--config", &config, "--data", &data, "--refund"];
+        std::process::Command::new(program).args(words).output().unwrap()
+    };
+    let output = soon("the refund", tokio::task::spawn_blocking(leave)).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("refunded"));
+    until("the money", || async { (client.account(wallet).await.unwrap().balance.0 > 99 * COIN).then_some(()) }).await;
+    running.stop().await;
 }

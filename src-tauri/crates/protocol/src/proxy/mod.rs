@@ -415,6 +415,16 @@ impl Core {
         self.peers.values().filter_map(Peer::owner).collect()
     }
 
+    /// The network's lists have changed: its version, and who and what is admitted from now on. Says whether that was taken; other terms
+    /// make other contracts, and so another proxy.
+    pub fn renew_root(&mut self, root: Arc<RootConfig>) -> bool {
+        let fits = root.version >= self.config.root.version && root.params() == self.config.root.params();
+        if fits {
+            self.config.root = root;
+        }
+        fits
+    }
+
     /// How many jobs run or wait for another worker.
     pub fn active_jobs(&self) -> usize {
         self.work.len()

@@ -122,3 +122,24 @@ fn a_client_asks_for_no_more_than_its_contract_holds_and_what_was_charged_counts
     let paid = ClientStanding { charged: 10_000, ..empty };
     assert_eq!(refused(&mut stage, paid), None, "books and contract are compared by their totals");
 }
+
+#[test]
+fn a_networks_newer_lists_are_taken_and_other_terms_are_not() {
+    let connects = |version| tl::client::ConnectToProxy { min_config_version: version, ..network::client_connects() };
+    let mut stage = Stage::new(1, proxy_config(false));
+    let ours = network::root();
+    let newer = ton::RootConfig { version: ours.version + 1, ..ours.clone() };
+    let wanted = newer.version.cast_signed();
+    let ask = |stage: &mut Stage| {
+        let conn = stage.add_raw(Side::Client);
+        stage.raw_send(conn, &Packet::Connect { id: 1 });
+        stage.raw_ask(conn, connects(wanted).to_bytes())
+    };
+    assert_eq!(ask(&mut stage), Err((602, "active config version is too low".to_owned())));
+    let dearer = ton::RootConfig { price_per_token: Nanoton(ours.price_per_token.0 + 1), ..newer.clone() };
+    assert!(!stage.core.renew_root(dearer.into()));
+    assert!(ask(&mut stage).is_err());
+    assert!(stage.core.renew_root(newer.into()));
+    assert!(ask(&mut stage).is_ok());
+    assert!(!stage.core.renew_root(ours.into()), "never back");
+}
