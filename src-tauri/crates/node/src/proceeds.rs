@@ -190,7 +190,8 @@ mod tests {
         let mut open = paid(None);
         open.stage = Stage::Planned;
         assert!(matches!(Proceeds::of(&[open], &OWNER, still, still), Err(Unexplained::UnderWay { .. })));
-        let unknown = Proceeds::of(&[paid(None)], &OWNER, still, still).unwrap();
+        let signed = standing(0, 0, 100, 0);
+        let unknown = Proceeds::of(&[paid(None)], &OWNER, still, signed).unwrap();
         assert_eq!((unknown.fees, unknown.check()), (None, Err(Unexplained::Fees)));
     }
 }

@@ -3,7 +3,7 @@
 use accounting::{Errand, Outcome, Stage, Transfer};
 use node::core::payouts::Shown;
 use ton::{AddressText, Nanoton};
-use wallet::{DailyLimit, KeychainError, LimitDecision, Protection, Public, Reminder, VaultState};
+use wallet::{DailyLimit, KeychainError, LimitDecision, Protection, Public, VaultState};
 
 use super::{Desk, Inner, forms, paid, seconds};
 use crate::provider::unix_ms;
@@ -31,13 +31,7 @@ impl Desk {
         let state = state(&inner);
         let written_down =
             address.map(|address| inner.rules.written_down.as_deref() == Some(address.to_string().as_str()));
-        let owed = shown.as_ref().and_then(|shown| shown.unpaid).unwrap_or_default();
         let held = inner.balance.map(|(balance, _)| balance);
-        let reminder = Reminder {
-            written_down: written_down.unwrap_or(true),
-            at_stake: held.and_then(|held| held.checked_add(owed)),
-            dismissed_at: inner.rules.dismissed_at,
-        };
         let left = inner.rules.daily_limit.map(|limit| left_of(limit, &spent, now));
         let place = |protection| match protection {
             Protection::Keychain => KeyPlace::PracticeFile,
@@ -58,7 +52,8 @@ impl Desk {
             reserve_nanoton: accounting::practice::PRACTICE_RESERVE.0.to_string(),
             key_place: public.map(|public| place(public.protection)),
             written_down,
-            remind: reminder.is_due(now),
+            // Practice coins are worth nothing, so there is nothing to lose.
+            remind: false,
             locks_after_s: inner.rules.locks_after_s.map(|after| after as f64),
             daily_limit_nanoton: inner.rules.daily_limit.map(|limit| limit.0.to_string()),
             limit_left_nanoton: left.map(|left| left.0.to_string()),
