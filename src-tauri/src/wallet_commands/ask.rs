@@ -33,11 +33,12 @@ impl Ask {
 
     /// A line that is not shown while it is typed.
     pub(super) fn secret(&self, question: &str) -> Result<Zeroizing<String>> {
-        self.prompt(question)?;
+        // Whoever sees the question may type at once, so it is asked when nothing is shown any more.
+        let ask = || self.prompt(question).and_then(|()| read(question));
         if self.terminal {
-            sandbox::without_echo(|| read(question)).context("the terminal can't be kept from showing what is typed")?
+            sandbox::without_echo(ask).context("the terminal can't be kept from showing what is typed")?
         } else {
-            read(question)
+            ask()
         }
     }
 
