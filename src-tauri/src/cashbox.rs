@@ -156,10 +156,9 @@ impl Cashbox {
         self.chain.transactions(address, from, limit).await.context("the chain")
     }
 
-    /// Every contract that speaks for the network. Waits for the disk.
+    /// Every contract that speaks for a network. Waits for the disk.
     pub(crate) fn contracts(&self) -> Result<BTreeSet<Address>> {
-        let known = self.history.cashable(&self.root_contract).context("the ledger can't be read")?;
-        Ok(known.into_iter().flat_map(|best| [best.worker_contract, best.proxy_contract]).collect())
+        self.history.contracts().context("the ledger can't be read")
     }
 
     /// What a transfer would do. `Err`: it can't be tried, in words for the owner.

@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use node::run::cashier::Signer;
 use ton::{Address, Network, Unsigned, WalletContract, WalletVersion};
-use wallet::{Keychain, KeychainError, Protection, Save, Scheme, Vault, VaultState, Wallet, Words, WrappingKey};
+use wallet::{
+    FileError, Keychain, KeychainError, Protection, Save, Scheme, Vault, VaultState, Wallet, Words, WrappingKey,
+};
 use zeroize::Zeroizing;
 
 /// The wallet's file in a data folder.
@@ -106,6 +108,11 @@ impl Purse {
                 "the folder {} has a wallet of the main network, so it is not practice's; choose another one with --data",
                 data.display()
             ),
+            VaultState::Damaged(error @ FileError::Newer { .. }) => {
+                bail!(
+                    "the practice wallet does not open: {error}; a newer Chrysalis made it, or choose another folder with --data"
+                )
+            }
             VaultState::Damaged(_) | VaultState::Orphaned(_) | VaultState::Replaced(_) => {
                 // Worth nothing, and kept all the same.
                 let aside = vault.set_aside().context("the practice wallet")?;
@@ -212,6 +219,20 @@ mod tests {
         let Err(error) = Purse::of_practice(folder.path()) else { panic!("practice took it") };
         assert!(error.to_string().contains("choose another one"), "{error}");
         assert_eq!(std::fs::read(folder.path().join(WALLET)).unwrap(), before);
+    }
+
+    #[test]
+    fn practice_never_moves_a_wallet_of_a_newer_program() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Purse::of_practice(folder.path()).unwrap());
+        let path = folder.path().join(WALLET);
+        let mut newer = std::fs::read(&path).unwrap();
+        // The byte after the eight that say what kind of file it is.
+        newer[8] = 200;
+        std::fs::write(&path, &newer).unwrap();
+        let Err(error) = Purse::of_practice(folder.path()) else { panic!("practice took it") };
+        assert!(error.to_string().contains("newer"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), newer);
     }
 
     #[cfg(unix)]

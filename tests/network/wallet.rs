@@ -11,9 +11,10 @@ use node::folder::Folder;
 use serde_json::Value;
 use system_tests::ROOT as SOME_ROOT;
 use system_tests::program::{self, Running};
+use ton::cocoon::Body;
 use ton::{Address, AddressText};
 
-use crate::money::{COIN, FEE, ROOT, stage_for};
+use crate::money::{COIN, FEE, Purse, ROOT, soon, stage_for};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 /// A public phrase of no worth, its last two words in the wrong order.
@@ -244,8 +245,24 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     assert!(said.contains("is kept for the worker's fees: send at most"), "{said}");
     let said = refused(send(&spell(false), "9", &["--keep", "0"]), &["yes", "yes", PASSWORD]).await.unwrap();
     assert!(said.contains("would fail"), "{said}");
-    let said = refused(send(&spell(false), "1.5", &[]), &["yes", "no"]).await.unwrap();
-    assert!(said.contains("did not say yes"), "{said}");
+    // What is shown before the yes is what the chain has and would have.
+    let words = send(&spell(false), "1.5", &["--comment", "for tea"]);
+    let asked = tokio::task::spawn_blocking(move || {
+        wallet(&words.iter().map(String::as_str).collect::<Vec<_>>(), &["yes", "no"])
+    });
+    let (code, _, said) = asked.await.unwrap();
+    assert!(code == Some(1) && said.contains("did not say yes"), "{said}");
+    let line = |name: &str| {
+        let found = said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {said}"));
+        found.trim().to_owned()
+    };
+    let coins = |name: &str| ton::Nanoton::from_coins(line(name).trim_end_matches(" TON")).unwrap().0;
+    assert_eq!(line("From "), text);
+    let recipient = AddressText { address: friend, bounceable: false, testnet: false };
+    assert_eq!(line("To "), recipient.groups());
+    assert_eq!((line("Comment "), line("Network ")), ("for tea".to_owned(), "TON".to_owned()));
+    assert_eq!(coins("Amount "), 3 * COIN / 2);
+    assert_eq!(coins("Amount ") + coins("Fee ") + coins("Left "), before, "{said}");
     let held = Folder::take(&data).unwrap();
     let said = refused(send(&spell(false), "1.5", &[]), &["yes", "yes", PASSWORD]).await.unwrap();
     assert!(said.contains("already in use by another chrysalis"), "{said}");
@@ -262,10 +279,17 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     assert!(rows.iter().all(|row| matches!(row.stage, Stage::Ended(Outcome::Done { .. }))), "{rows:?}");
     assert!(ledger.open_transfers(&ROOT).unwrap().is_empty());
 
+    // A stranger sends what looks like a payout.
+    let fake = Body::Payout { query_id: 250_000_000 }.to_cell().unwrap();
+    let before = scene.client.account(own).await.unwrap().balance;
+    crate::money::send(&scene.client, &Purse::new(2), own, COIN, fake, None).await;
+    soon("the stranger's gift", || async { (scene.client.account(own).await.unwrap().balance > before).then_some(()) })
+        .await;
     let history = run(with(&["history"]), &[]).await.unwrap();
     let reasons: Vec<&str> =
         history.as_array().unwrap().iter().map(|entry| entry["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons.iter().filter(|reason| **reason == "payout").count(), 1, "{history}");
+    assert_eq!(reasons[0], "received", "{history}");
     let tea = history.as_array().unwrap().iter().find(|entry| entry["comment"] == "for tea").unwrap();
     assert_eq!((&tea["reason"], &tea["nanoton"]), (&"sent".into(), &(3 * COIN / 2).into()));
     scene.chain.stop().await;

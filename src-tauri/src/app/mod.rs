@@ -423,9 +423,9 @@ impl App {
         match order {
             None => {}
             Some(Order::Start) => {
-                let wanted = Arc::clone(&self.wanted);
+                let (wanted, desk) = (Arc::clone(&self.wanted), Arc::clone(&self.desk));
                 forward(&self.inputs, |sender| async move {
-                    let started = session::start(&wanted).await.map(Box::new);
+                    let started = session::start(&wanted, &desk).await.map(Box::new);
                     let _ = sender.send(Input::Started(started)).await;
                 });
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use accounting::ModelName;
-use accounting::practice::{PRACTICE_RESERVE, PRACTICE_THRESHOLD};
+use accounting::practice::PRACTICE_RESERVE;
 use anyhow::{Context as _, Result};
 use node::core::Target;
 use node::model_file::ModelFile;
@@ -14,6 +14,7 @@ use node::{EvidenceKind, PeerPolicy};
 use tokio::sync::watch;
 use ton::{AddressText, RootConfig};
 
+use super::money::Desk;
 use crate::cashbox::{self, Cashbox};
 use crate::cli::DeviceArguments;
 use crate::practice::{self, MAX_ACTIVE, REDIAL};
@@ -56,8 +57,8 @@ pub(crate) struct Session {
     purse: Arc<Purse>,
 }
 
-/// Starts both. Nothing is left behind if it fails.
-pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
+/// Starts both. Nothing is left behind if it fails. What the owner has decided about the wallet counts from the first moment on.
+pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
     let path = wanted.model.clone();
     // Hashing a model takes seconds.
     let model = tokio::task::spawn_blocking(move || ModelFile::open(&path)).await??;
@@ -96,7 +97,7 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
             root_contract,
             root: Arc::new(root.clone()),
             ledger: wanted.ledger.clone(),
-            threshold: Some(PRACTICE_THRESHOLD),
+            threshold: desk.begins(&purse),
             reserve: PRACTICE_RESERVE,
         })
     });

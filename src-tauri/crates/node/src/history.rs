@@ -1,5 +1,6 @@
 //! What the ledger remembers, for people: read on a connection of its own, beside the one that writes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -21,6 +22,11 @@ impl History {
         Ok(Self { ledger: Mutex::new(Ledger::open(path, now_unix_ms)?) })
     }
 
+    /// Opens a file that is there for reading alone, while an app may be writing to it, see [`Ledger::open_for_reading`].
+    pub fn open_for_reading(path: &Path) -> Result<Self, LedgerError> {
+        Ok(Self { ledger: Mutex::new(Ledger::open_for_reading(path)?) })
+    }
+
     /// Jobs from the newest to the oldest, see [`Ledger::priced_jobs`].
     pub fn jobs(&self, filter: JobFilter, before: Option<JobCursor>, limit: u32) -> Result<PricedPage, LedgerError> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).priced_jobs(filter, before, limit)
@@ -29,6 +35,15 @@ impl History {
     /// The best payment for each of our contracts, see [`Ledger::cashable`].
     pub fn cashable(&self, root_contract: &Address) -> Result<Vec<Cashable>, LedgerError> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).cashable(root_contract)
+    }
+
+    /// Every contract that speaks for one of the networks which this file has worked for, or is the owner's there.
+    pub fn contracts(&self) -> Result<BTreeSet<Address>, LedgerError> {
+        let mut all = BTreeSet::new();
+        for root in self.root_contracts()? {
+            all.extend(self.cashable(&root)?.iter().flat_map(|best| [best.worker_contract, best.proxy_contract]));
+        }
+        Ok(all)
     }
 
     /// Number of the transfer that was begun last.

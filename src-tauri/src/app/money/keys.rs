@@ -182,12 +182,12 @@ impl Desk {
         let opened = beside(self.vault(), |vault| vault.unlock(None).map_err(|error| refusal(&error)));
         let opened = opened.await?;
         let mut inner = self.inner();
-        inner.locked = false;
         match &inner.open {
             Some(open) if open.purse.address() == opened.address() => open.purse.unlock(opened),
             Some(_) => return Err(Refusal::KeyGone),
             None => {}
         }
+        inner.locked = false;
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use node::core::payouts::{Input, Terms};
 use node::earnings::Earnings as Figures;
 use node::history::History;
 use ton::{Address, AddressText, Nanoton, RootConfig};
-use wallet::{Quiz, VaultState};
+use wallet::{AutoLock, Quiz, VaultState};
 
 use crate::cashbox::Cashbox;
 use crate::provider::unix_ms;
@@ -87,6 +87,15 @@ impl Desk {
         Ok(Self { data, history, figures, inner: Mutex::new(inner) })
     }
 
+    /// From how much on a session that begins fetches by itself, with the wallet as open as the owner wants it.
+    pub(crate) fn begins(&self, purse: &Purse) -> Option<Nanoton> {
+        let inner = self.inner();
+        if inner.locked {
+            purse.lock();
+        }
+        inner.rules.threshold
+    }
+
     /// A session runs: its cashier does what the owner has decided.
     pub(crate) async fn opened(&self, cashbox: Arc<Cashbox>, purse: Arc<Purse>, root: Arc<RootConfig>) {
         let before = tokio::task::block_in_place(|| self.history.last_transfer()).unwrap_or_default();
@@ -95,6 +104,8 @@ impl Desk {
             if inner.locked {
                 purse.lock();
             }
+            // It was unlocked while the session began, which has not heard of it.
+            inner.locked = purse.is_locked();
             inner.vault = None;
             let terms = Terms { threshold: inner.rules.threshold, ..cashbox.terms() };
             inner.open = Some(Open { cashbox: Arc::clone(&cashbox), purse, terms: root, before });
@@ -116,7 +127,7 @@ impl Desk {
         let mut inner = self.inner();
         if let Some(after) = inner.rules.locks_after_s
             && !inner.locked
-            && now.saturating_sub(inner.used_at) >= after
+            && AutoLock::new(after, inner.used_at).is_due(now)
         {
             inner.locked = true;
             if let Some(open) = &inner.open {
