@@ -66,7 +66,7 @@ const fn reason(movement: &Movement) -> &'static str {
         Reason::Sent => "sent",
         Reason::Received => "received",
         Reason::Fee => "sent along for a payout",
-        Reason::Rest => "rest of that",
+        Reason::Rest => "left over, came back",
         Reason::Bounced => "came back",
         Reason::Other => "fee",
     }

@@ -156,7 +156,7 @@ describe('what moves', () => {
 
   it('has a plain reason', () => {
     const reasons: Record<MoneyReason, string> = {
-      payout: 'Payout', sent: 'Sent', received: 'Received', fee: 'Fee', rest: 'Rest of a fee', bounced: 'Came back', other: 'Other',
+      payout: 'Payout', sent: 'Sent', received: 'Received', fee: 'Sent along', rest: 'Left over', bounced: 'Came back', other: 'Other',
     };
     for (const [reason, word] of Object.entries(reasons)) expect(reasonWords(reason as MoneyReason).word).toBe(word);
   });

@@ -15,7 +15,7 @@ use ledger::{Cashable, Ledger, LedgerError};
 use link::message::LogLevel;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use ton::cocoon::{Body, ContractState, WorkerData};
+use ton::cocoon::{Body, ContractState, WorkerData, exit_meaning};
 use ton::{
     Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, WalletVersion,
     boc,
@@ -379,9 +379,13 @@ fn trace(followed: &Followed, payer: Address) -> Trace {
 }
 
 fn failure_of(transaction: &chain::Transaction) -> String {
+    let account = &transaction.account;
     match transaction.exit_code() {
-        Some(code) => format!("{} ended with exit code {code}", transaction.account),
-        None => format!("{} did not do it", transaction.account),
+        Some(code) => match exit_meaning(code) {
+            Some(meaning) => format!("the contract refused: {meaning} ({account}, exit code {code})"),
+            None => format!("the contract refused ({account}, exit code {code})"),
+        },
+        None => format!("the contract did not do it ({account})"),
     }
 }
 

@@ -4,12 +4,14 @@
 
 mod body;
 mod data;
+mod exit;
 mod op;
 mod root_operation;
 mod signed;
 
 pub use body::{Body, BodyError, ClientPayload, ClientSummary, Note, WorkerPayout};
 pub use data::{ClientData, ContractState, ProxyData, WorkerData};
+pub use exit::exit_meaning;
 pub use op::Op;
 pub use root_operation::RootOperation;
 pub use signed::{SignedBody, SignedOperation, SignedPayload};
