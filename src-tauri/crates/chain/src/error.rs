@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 use thiserror::Error;
+use ton::Network;
 
 /// Why a chain gave no answer, by what a caller does about it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -33,12 +34,20 @@ pub enum ChainError {
         seen: u64,
     },
     /// Endpoints that should agree do not, or too few answered. No money may move on this.
-    #[error("{agreeing} of {needed} endpoints agree about the account")]
+    #[error("{agreeing} of {needed} endpoints say the same of the chain")]
     Disagreement {
         /// How many said the same.
         agreeing: usize,
         /// How many are wanted.
         needed: usize,
+    },
+    /// The endpoints are of another network than the wallet. Nothing may be signed for them.
+    #[error("{}", other_network(*found, *wanted))]
+    OtherNetwork {
+        /// What the chain calls itself.
+        found: i32,
+        /// The wallet's network.
+        wanted: Network,
     },
     /// What was asked cannot be asked: no external message, an address that is none, cells that are too large.
     #[error("this cannot be asked of a chain: {0}")]
@@ -46,4 +55,13 @@ pub enum ChainError {
     /// The account has no code, or code that is not known here.
     #[error("the account has no code that can be run")]
     NoCode,
+}
+
+fn other_network(found: i32, wanted: Network) -> String {
+    let name = |id: i32| match [Network::Main, Network::Test].into_iter().find(|network| network.global_id() == id) {
+        Some(Network::Main) => "TON's main network".to_owned(),
+        Some(Network::Test) => "TON's test network".to_owned(),
+        None => format!("a network of its own ({id})"),
+    };
+    format!("the endpoint is of {}, the wallet of {}", name(found), name(wanted.global_id()))
 }

@@ -52,14 +52,16 @@ pub async fn follow<C: Chain + ?Sized>(
     let ours = |message: &Message| {
         matches!(message.kind, MessageKind::ExternalIn { .. }) && message.normalised_hash == normalised_hash
     };
-    let Some(first) = find(chain, account, 0, ours).await? else { return Ok(None) };
+    // From the last transaction that as many endpoints show as must agree: one alone could hide what the account did.
+    let Some(last) = chain.agreed_account(account).await?.last else { return Ok(None) };
+    let Some(first) = find(chain, account, Some(last), 0, ours).await? else { return Ok(None) };
     let mut waiting: VecDeque<Message> = first.out_messages.iter().cloned().collect();
     let mut followed = Followed { transactions: vec![first], under_way: 0 };
     while let Some(message) = waiting.pop_front() {
         // What a contract says to the outside world has no receiver.
         let MessageKind::Internal { destination, .. } = message.kind else { continue };
         let taken = if followed.transactions.len() < MOST_FOLLOWED {
-            find(chain, destination, message.created_lt, |taken| taken.hash == message.hash).await?
+            find(chain, destination, None, message.created_lt, |taken| taken.hash == message.hash).await?
         } else {
             None
         };
@@ -78,10 +80,10 @@ pub async fn follow<C: Chain + ?Sized>(
 async fn find<C: Chain + ?Sized>(
     chain: &C,
     account: Address,
+    mut from: Option<TransactionId>,
     since_lt: u64,
     wanted: impl Fn(&Message) -> bool,
 ) -> Result<Option<Transaction>, ChainError> {
-    let mut from: Option<TransactionId> = None;
     for _ in 0..MOST_PAGES {
         let page = chain.transactions(account, from, PAGE).await?;
         let Some(oldest) = page.last() else { return Ok(None) };
@@ -106,8 +108,9 @@ mod tests {
     use super::*;
     use crate::{AccountState, ActionPhase, Answer, ChainConfig, ComputePhase, Head};
 
+    /// Histories of accounts, and whether whoever is asked alone shows none of them.
     #[derive(Default)]
-    struct Histories(BTreeMap<Address, Vec<Transaction>>);
+    struct Histories(BTreeMap<Address, Vec<Transaction>>, bool);
 
     impl Histories {
         /// The account's next transaction.
@@ -154,7 +157,8 @@ mod tests {
         }
 
         fn agreed_account(&self, address: Address) -> Answer<'_, AccountState> {
-            self.account(address)
+            let last = self.0.get(&address).and_then(|history| history.last()).map(|last| last.id);
+            Box::pin(async move { Ok(AccountState { last, ..AccountState::absent(address, 1) }) })
         }
 
         fn transactions(
@@ -163,7 +167,8 @@ mod tests {
             from: Option<TransactionId>,
             limit: u32,
         ) -> Answer<'_, Vec<Transaction>> {
-            let history = self.0.get(&address).cloned().unwrap_or_default();
+            let hidden = from.is_none() && self.1;
+            let history = if hidden { Vec::new() } else { self.0.get(&address).cloned().unwrap_or_default() };
             let newest_first = history.into_iter().rev().skip_while(move |one| from.is_some_and(|from| one.id != from));
             let page = newest_first.take(limit as usize).collect();
             Box::pin(async move { Ok(page) })
@@ -230,6 +235,16 @@ mod tests {
         // Ten for each transaction, and one for carrying each of the four messages.
         assert_eq!(followed.all_fees(), Some(Nanoton(54)));
         assert_eq!(follow(&chain, address(1), [8; 32]).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn one_endpoint_alone_does_not_hide_what_the_wallet_sent() {
+        let mut chain = Histories::default();
+        chain.add(address(1), 5, outside(7), vec![inside(8, 1, 2, 6)]);
+        chain.add(address(2), 9, inside(8, 1, 2, 6), Vec::new());
+        chain.1 = true;
+        let followed = follow(&chain, address(1), [7; 32]).await.unwrap().expect("it was sent");
+        assert_eq!((followed.transactions.len(), followed.under_way), (1, 1));
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ mod transaction;
 use std::future::Future;
 use std::pin::Pin;
 
-use ton::{Address, Cell};
+use ton::{Address, Cell, Network};
 
 pub use account::{AccountState, AccountStatus, Head, TransactionId};
 pub use config::{ChainConfig, ConfigError, PARAMETERS};
@@ -61,6 +61,21 @@ pub trait Chain: Send + Sync {
 
     /// The chain's current parameters that executing needs.
     fn config(&self) -> Answer<'_, ChainConfig>;
+
+    /// The id of the network that the endpoints are of, as many of them as must agree and all that answer: -239 for the main network,
+    /// -3 for the test network. [`ChainError::Disagreement`] if they are of several.
+    fn network_id(&self) -> Answer<'_, i32> {
+        Box::pin(async move { Ok(self.config().await?.network_id()) })
+    }
+
+    /// Nothing, if the chain is of this network; [`ChainError::OtherNetwork`] if not. Older wallets have one address on both networks,
+    /// so what is signed for the one may be taken by the other: to be asked before anything is.
+    fn expect_network(&self, network: Network) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let found = self.network_id().await?;
+            if found == network.global_id() { Ok(()) } else { Err(ChainError::OtherNetwork { found, wanted: network }) }
+        })
+    }
 
     /// Hands in an external message. `Ok` means that an endpoint took it, not that it was executed. The same message may be handed in
     /// as often as one likes. [`ChainError::Refused`] means that nobody took it, [`ChainError::Uncertain`] that somebody may have.

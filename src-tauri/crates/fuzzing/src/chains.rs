@@ -30,6 +30,7 @@ pub fn chain_answer(data: &[u8]) {
         2 => drop(answer::newest_block(&value)),
         3 => drop(answer::block_time(&value)),
         4 => drop(answer::config(&value, 1_790_000_000).map(|config| config.network_id())),
+        5 => drop(answer::network_id(&value)),
         _ => drop(answer::parameter(&value)),
     }
 }
@@ -54,7 +55,7 @@ pub fn chain_transaction(data: &[u8]) {
 /// The bytes as a request to the embedded chain, a new one.
 pub fn chain_request(data: &[u8]) {
     let Ok(request) = serde_json::from_slice::<Value>(data) else { return };
-    let rules = Rules { seed: 1, block_ms: 1000 };
+    let rules = Rules { seed: 1, block_ms: 1000, global_id: -3 };
     let now = 1_790_000_000_000;
     let Ok(mut chain) = Embedded::open(Path::new(":memory:"), rules, now) else { panic!("no chain begins") };
     let method = request.get("method").and_then(Value::as_str).unwrap_or_default();

@@ -22,7 +22,8 @@ fn main() -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("chrysalis-transfers-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let mut now = 1_790_000_000_000_i64;
-    let mut chain = Embedded::open(&folder.join("chain.sqlite"), Rules { seed: 1, block_ms: 1000 }, now)?;
+    let mut chain =
+        Embedded::open(&folder.join("chain.sqlite"), Rules { seed: 1, block_ms: 1000, global_id: -3 }, now)?;
     let mut made = Vec::new();
     for number in 0..wallets {
         let mut seed = [0; 32];

@@ -160,6 +160,9 @@ struct ChainArgs {
     /// Decides all chance on a new chain
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// What the chain calls itself: -3 like TON's test network, -239 like the main one, or a number of its own
+    #[arg(long, value_name = "N", default_value_t = chain::GLOBAL_ID, allow_negative_numbers = true)]
+    global_id: i32,
     /// Milliseconds from block to block
     #[arg(long, value_name = "MS", default_value_t = chain::BLOCK_TIME.as_millis() as u32, value_parser = clap::value_parser!(u32).range(1..))]
     block_time: u32,
@@ -432,6 +435,7 @@ async fn run_chain(args: ChainArgs) -> Result<(), Failure> {
     let mut settings = chain::Settings::new(args.data);
     settings.port = args.port;
     settings.seed = args.seed;
+    settings.global_id = args.global_id;
     settings.block_time = std::time::Duration::from_millis(u64::from(args.block_time));
     settings.faucet = Nanoton(args.faucet);
     settings.faults = args.fault;

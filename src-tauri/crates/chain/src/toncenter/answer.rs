@@ -164,6 +164,14 @@ pub fn parameter(value: &Value) -> Result<Cell, Failure> {
     cell(inner, "bytes")?.ok_or_else(|| nonsense("an empty parameter"))
 }
 
+/// The network's id, from `getConfigParam` for parameter 19: 32 bits with a sign.
+pub fn network_id(value: &Value) -> Result<i32, Failure> {
+    let cell = parameter(value)?;
+    let mut slice = cell.slice().map_err(|error| Failure::Nonsense(error.to_string()))?;
+    let bits = slice.uint(32).map_err(|error| Failure::Nonsense(error.to_string()))?;
+    u32::try_from(bits).map(u32::cast_signed).map_err(|_| nonsense("no network's id"))
+}
+
 /// The parameters one by one.
 pub fn config_of(parameters: &BTreeMap<u32, Cell>, now: u32) -> Result<ChainConfig, Failure> {
     ChainConfig::from_parameters(parameters, now).map_err(|error| Failure::Nonsense(error.to_string()))

@@ -1,15 +1,15 @@
 //! The client of the toncenter v2 HTTP API, with one endpoint or several.
 //!
 //! A question goes to one endpoint, and to the next if that one is away, busy, behind or talks nonsense; when all have been asked, once more
-//! after a pause. A message is offered to each until one takes it, always with the same bytes. What to do decides [`policy`], what an
-//! answer says reads [`answer`]; neither touches the network.
+//! after a pause. A message is offered to each until as many have taken it as must agree, and to all when it comes a second time, always
+//! with the same bytes. What to do decides [`policy`], what an answer says reads [`answer`]; neither touches the network.
 
 pub mod answer;
 pub mod policy;
 
 mod http;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,12 +26,16 @@ use crate::config::{ChainConfig, PARAMETERS};
 use crate::error::ChainError;
 use crate::transaction::Transaction;
 use crate::{Answer, Chain, MOST_TRANSACTIONS};
-use policy::{Bucket, Failure, Health, Patience, agreed, verdict_of_message, verdict_of_question};
+use policy::{Bucket, Failure, Health, Newest, Patience, agreed, verdict_of_message, verdict_of_question};
 
 /// How long fetched parameters are used.
 const CONFIG_LASTS: Duration = Duration::from_mins(10);
 /// Most accounts whose newest transaction is remembered.
 const REMEMBERED: usize = 1024;
+/// Messages that were offered and may be offered again.
+const OFFERED: usize = 64;
+/// The parameter in which a chain names itself.
+const GLOBAL_ID: u32 = 19;
 
 /// Why an endpoint can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -129,9 +133,34 @@ struct Place {
 #[derive(Default)]
 struct Memory {
     /// Newest transaction seen of each account.
-    newest: BTreeMap<Address, u64>,
+    newest: BTreeMap<Address, Newest>,
     head: u32,
     config: Option<(Duration, ChainConfig)>,
+    /// The network that every endpoint is of.
+    network: Option<i32>,
+    /// Hashes of messages that were offered, the last one last.
+    offered: VecDeque<[u8; 32]>,
+}
+
+impl Memory {
+    fn newest(&mut self, address: Address) -> &mut Newest {
+        if self.newest.len() >= REMEMBERED && !self.newest.contains_key(&address) {
+            self.newest.pop_first();
+        }
+        self.newest.entry(address).or_default()
+    }
+
+    /// Whether this message was offered before. From now on it was.
+    fn offers_again(&mut self, hash: [u8; 32]) -> bool {
+        if self.offered.contains(&hash) {
+            return true;
+        }
+        if self.offered.len() >= OFFERED {
+            self.offered.pop_front();
+        }
+        self.offered.push_back(hash);
+        false
+    }
 }
 
 /// The client.
@@ -245,25 +274,20 @@ impl Toncenter {
 
     /// An account cannot be younger than it was.
     fn not_behind(&self, account: AccountState) -> Result<AccountState, Failure> {
-        let mut memory = locked(&self.memory);
-        let (shown, seen) = (account.last_lt(), memory.newest.get(&account.address).copied().unwrap_or(0));
-        if shown < seen {
-            return Err(Failure::Behind { shown, seen });
-        }
-        if memory.newest.len() >= REMEMBERED && !memory.newest.contains_key(&account.address) {
-            memory.newest.pop_first();
-        }
-        memory.newest.insert(account.address, shown);
+        locked(&self.memory).newest(account.address).told(account.last_lt())?;
         Ok(account)
     }
 
     async fn agreed(&self, address: Address) -> Result<AccountState, ChainError> {
         let params = address_params(&address);
         let mut last = ChainError::Disagreement { agreeing: 0, needed: self.agreement };
-        for round in 0..self.patience.rounds.max(1) {
+        let rounds = self.patience.rounds.max(1);
+        for round in 0..rounds {
             tokio::time::sleep(self.patience.pause(round, (self.jitter)())).await;
             let mut answers = Vec::new();
-            for at in self.order() {
+            let order = self.order();
+            for (turn, at) in order.iter().copied().enumerate() {
+                let is_last = turn + 1 == order.len();
                 let asked = self.ask_one(at, "getAddressInformation", &params).await;
                 match asked.and_then(|value| answer::account(&value, address)) {
                     Ok(account) => {
@@ -272,10 +296,14 @@ impl Toncenter {
                     }
                     Err(failure) => self.note(at, Some(&failure)),
                 }
-                if let Ok(account) = agreed(&answers, self.agreement) {
-                    // Two who agree are behind, or one who was believed before lied about the future. Nobody knows which.
-                    match self.not_behind(account.clone()) {
-                        Ok(account) => return Ok(account),
+                if let Ok(found) = agreed(&answers, self.agreement)
+                    && (is_last || !found.clocks_differ)
+                {
+                    // Those who agree are behind, or one who was believed before lied about the future: time tells.
+                    let given_up = is_last && round + 1 == rounds;
+                    let shown = found.account.last_lt();
+                    match locked(&self.memory).newest(address).agreed(shown, given_up) {
+                        Ok(()) => return Ok(found.account),
                         Err(failure) => last = verdict_of_question(&[failure]),
                     }
                 }
@@ -290,12 +318,17 @@ impl Toncenter {
     async fn offer(&self, message: &Cell) -> Result<(), ChainError> {
         let bytes = boc::encode(message).map_err(|error| ChainError::Question(error.to_string()))?;
         let params = json!({ "boc": STANDARD.encode(bytes) });
-        let mut failures = Vec::new();
+        // One that says yes and keeps it to itself must not be the only one that has it. What comes again has not landed so far.
+        let wanted = if locked(&self.memory).offers_again(message.hash()) { self.places.len() } else { self.agreement };
+        let (mut taken, mut failures) = (0, Vec::new());
         for at in self.order() {
             match self.ask_one(at, "sendBoc", &params).await {
                 Ok(_) => {
                     self.note(at, None);
-                    return Ok(());
+                    taken += 1;
+                    if taken >= wanted {
+                        break;
+                    }
                 }
                 Err(failure) => {
                     self.note(at, Some(&failure));
@@ -303,7 +336,68 @@ impl Toncenter {
                 }
             }
         }
-        Err(verdict_of_message(&failures))
+        if taken > 0 { Ok(()) } else { Err(verdict_of_message(&failures)) }
+    }
+
+    /// The network's id, if all who answer say the same and are as many as must agree.
+    async fn network(&self) -> Result<i32, ChainError> {
+        if let Some(id) = locked(&self.memory).network {
+            return Ok(id);
+        }
+        let params = json!({ "config_id": GLOBAL_ID, "param": GLOBAL_ID });
+        let mut last = ChainError::Disagreement { agreeing: 0, needed: self.agreement };
+        for round in 0..self.patience.rounds.max(1) {
+            tokio::time::sleep(self.patience.pause(round, (self.jitter)())).await;
+            let (mut ids, mut failures) = (Vec::new(), Vec::new());
+            for at in self.order() {
+                let asked = self.ask_one(at, "getConfigParam", &params).await;
+                match asked.and_then(|value| answer::network_id(&value)) {
+                    Ok(id) => {
+                        self.note(at, None);
+                        ids.push(id);
+                    }
+                    Err(failure) => {
+                        self.note(at, Some(&failure));
+                        failures.push(failure);
+                    }
+                }
+            }
+            let agreeing = ids.iter().filter(|id| Some(*id) == ids.first()).count();
+            match ids.first() {
+                Some(id) if agreeing == ids.len() && agreeing >= self.agreement => {
+                    if failures.is_empty() {
+                        locked(&self.memory).network = Some(*id);
+                    }
+                    return Ok(*id);
+                }
+                Some(_) => last = ChainError::Disagreement { agreeing, needed: self.agreement.max(ids.len()) },
+                None => last = verdict_of_question(&failures),
+            }
+        }
+        Err(last)
+    }
+
+    async fn newest_block(&self) -> Result<u32, ChainError> {
+        let ask = || {
+            self.ask("getMasterchainInfo", json!({}), |value| {
+                let seqno = answer::newest_block(value)?;
+                let mut memory = locked(&self.memory);
+                // Endpoints are servers behind one name, some blocks apart.
+                if u64::from(seqno) + 100 < u64::from(memory.head) {
+                    return Err(Failure::Behind { shown: seqno.into(), seen: memory.head.into() });
+                }
+                memory.head = memory.head.max(seqno);
+                Ok(seqno)
+            })
+        };
+        match ask().await {
+            // One said more than all of them say now.
+            Err(ChainError::Behind { .. }) => {
+                locked(&self.memory).head = 0;
+                ask().await
+            }
+            answered => answered,
+        }
     }
 
     async fn parameters(&self) -> Result<ChainConfig, ChainError> {
@@ -340,17 +434,7 @@ fn address_params(address: &Address) -> Value {
 impl Chain for Toncenter {
     fn head(&self) -> Answer<'_, Head> {
         Box::pin(async move {
-            let seqno = self.ask("getMasterchainInfo", json!({}), |value| {
-                let seqno = answer::newest_block(value)?;
-                let mut memory = locked(&self.memory);
-                // Endpoints are servers behind one name, some blocks apart.
-                if u64::from(seqno) + 100 < u64::from(memory.head) {
-                    return Err(Failure::Behind { shown: seqno.into(), seen: memory.head.into() });
-                }
-                memory.head = memory.head.max(seqno);
-                Ok(seqno)
-            });
-            let seqno = seqno.await?;
+            let seqno = self.newest_block().await?;
             let params = json!({ "workchain": -1, "shard": "-9223372036854775808", "seqno": seqno });
             let time = self.ask("getBlockHeader", params, answer::block_time).await?;
             Ok(Head { seqno, time })
@@ -360,10 +444,14 @@ impl Chain for Toncenter {
     fn account(&self, address: Address) -> Answer<'_, AccountState> {
         Box::pin(async move {
             let params = address_params(&address);
-            self.ask("getAddressInformation", params, |value| {
+            let asked = self.ask("getAddressInformation", params, |value| {
                 answer::account(value, address).and_then(|account| self.not_behind(account))
-            })
-            .await
+            });
+            match asked.await {
+                // One alone may have shown a future that never comes: as many decide as must agree.
+                Err(ChainError::Behind { .. }) if self.agreement > 1 => self.agreed(address).await,
+                answered => answered,
+            }
         })
     }
 
@@ -399,6 +487,10 @@ impl Chain for Toncenter {
 
     fn config(&self) -> Answer<'_, ChainConfig> {
         Box::pin(self.parameters())
+    }
+
+    fn network_id(&self) -> Answer<'_, i32> {
+        Box::pin(self.network())
     }
 
     fn send<'a>(&'a self, message: &'a Cell) -> Answer<'a, ()> {

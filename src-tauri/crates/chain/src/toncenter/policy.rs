@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::account::AccountState;
 use crate::error::ChainError;
 
+/// Clocks of endpoints that are further apart than this, in seconds, want another opinion.
+const CLOCKS_APART: u32 = 120;
+
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -170,12 +173,59 @@ impl Bucket {
     }
 }
 
+/// What endpoints agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreement {
+    /// The account, at the newest time that as many have reached as must agree: one alone does not set the clock.
+    pub account: AccountState,
+    /// Whether those who agree about the account are far apart about the time, so that whoever is left should be asked too.
+    pub clocks_differ: bool,
+}
+
 /// The state that at least so many endpoints show, if there is one; of several, the newest.
-pub fn agreed(answers: &[AccountState], needed: usize) -> Result<&AccountState, ChainError> {
+pub fn agreed(answers: &[AccountState], needed: usize) -> Result<Agreement, ChainError> {
+    let needed = needed.max(1);
     let votes = |one: &AccountState| answers.iter().filter(|other| one.agrees_with(other)).count();
-    let best = answers.iter().filter(|one| votes(one) >= needed.max(1)).max_by_key(|one| (one.last_lt(), one.seen_at));
+    let best = answers.iter().filter(|one| votes(one) >= needed).max_by_key(|one| one.last_lt());
     let most = answers.iter().map(votes).max().unwrap_or(0);
-    best.ok_or(ChainError::Disagreement { agreeing: most, needed })
+    let best = best.ok_or(ChainError::Disagreement { agreeing: most, needed })?;
+    let mut times: Vec<u32> = answers.iter().filter(|one| best.agrees_with(one)).map(|one| one.seen_at).collect();
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    let newest = times.first().copied().unwrap_or(best.seen_at);
+    let seen_at = times.get(needed - 1).copied().unwrap_or(best.seen_at);
+    let clocks_differ = newest.saturating_sub(seen_at) > CLOCKS_APART;
+    Ok(Agreement { account: AccountState { seen_at, ..best.clone() }, clocks_differ })
+}
+
+/// What was seen of an account's history: it cannot become shorter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// Logical time that as many showed as must agree.
+    agreed: u64,
+    /// The newest that anybody showed.
+    alone: u64,
+}
+
+impl Newest {
+    /// One endpoint shows this logical time.
+    pub fn told(&mut self, shown: u64) -> Result<(), Failure> {
+        let seen = self.alone.max(self.agreed);
+        if shown < seen {
+            return Err(Failure::Behind { shown, seen });
+        }
+        self.alone = shown;
+        Ok(())
+    }
+
+    /// As many show it as must agree. What one alone said before is waited for, and given up at `last`: that one was ahead, or lied.
+    pub fn agreed(&mut self, shown: u64, last: bool) -> Result<(), Failure> {
+        let seen = if last { self.agreed } else { self.alone.max(self.agreed) };
+        if shown < seen {
+            return Err(Failure::Behind { shown, seen });
+        }
+        *self = Self { agreed: shown, alone: shown };
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -246,14 +296,55 @@ mod tests {
             ..AccountState::absent(Address { workchain: 0, hash: [1; 32] }, seen_at)
         };
         let honest = [state(5, 7, 100), state(5, 7, 101)];
-        assert_eq!(agreed(&honest, 2).unwrap().seen_at, 101, "when they looked does not matter");
+        let found = agreed(&honest, 2).unwrap();
+        assert_eq!(
+            (found.account.balance, found.clocks_differ),
+            (Nanoton(5), false),
+            "when they looked does not matter"
+        );
         let lie = [state(5, 7, 100), state(50, 7, 100)];
         assert_eq!(agreed(&lie, 2), Err(ChainError::Disagreement { agreeing: 1, needed: 2 }));
         let outvoted = [state(50, 7, 100), state(5, 7, 100), state(5, 7, 100)];
-        assert_eq!(agreed(&outvoted, 2).unwrap().balance, Nanoton(5));
+        assert_eq!(agreed(&outvoted, 2).unwrap().account.balance, Nanoton(5));
         let behind = [state(4, 6, 99), state(5, 7, 100)];
         assert!(agreed(&behind, 2).is_err());
         assert_eq!(agreed(&[], 2), Err(ChainError::Disagreement { agreeing: 0, needed: 2 }));
         assert!(agreed(&[], 0).is_err(), "nobody's word is no agreement");
+    }
+
+    #[test]
+    fn one_endpoint_alone_never_sets_the_chains_clock() {
+        let last = Some(TransactionId { lt: 7, hash: [7; 32] });
+        let at =
+            |seen_at| AccountState { last, ..AccountState::absent(Address { workchain: 0, hash: [1; 32] }, seen_at) };
+        let time = |times: &[u32], needed| {
+            let answers: Vec<AccountState> = times.iter().map(|time| at(*time)).collect();
+            let found = agreed(&answers, needed).unwrap();
+            (found.account.seen_at, found.clocks_differ)
+        };
+        assert_eq!(time(&[100, 101], 2), (100, false));
+        for liar_first in [[4_000_000_000, 100], [100, 4_000_000_000]] {
+            assert_eq!(time(&liar_first, 2), (100, true), "nobody else has reached that time");
+        }
+        // A third one decides, about the future as about the past.
+        assert_eq!(time(&[4_000_000_000, 1000, 1001], 2).0, 1001);
+        assert_eq!(time(&[0, 1000, 1001], 2), (1000, false));
+        assert_eq!(time(&[0, 1000], 2), (0, true));
+        assert_eq!(time(&[100], 1), (100, false));
+    }
+
+    #[test]
+    fn what_one_said_of_an_account_gives_way_to_what_as_many_say_as_must_agree() {
+        let mut newest = Newest::default();
+        assert_eq!(newest.told(5), Ok(()));
+        assert_eq!(newest.told(4), Err(Failure::Behind { shown: 4, seen: 5 }));
+        // A lie about the future is waited for, and then no more.
+        assert_eq!(newest.told(u64::MAX), Ok(()));
+        assert!(newest.told(6).is_err() && newest.agreed(6, false).is_err());
+        assert_eq!(newest.agreed(6, true), Ok(()));
+        assert_eq!(newest.told(6), Ok(()), "the honest are heard again");
+        // What as many said as must agree stands.
+        assert_eq!(newest.agreed(5, true), Err(Failure::Behind { shown: 5, seen: 6 }));
+        assert_eq!(newest.agreed(7, false), Ok(()));
     }
 }

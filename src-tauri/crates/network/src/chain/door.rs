@@ -16,7 +16,7 @@ use ton::{AddressText, Nanoton};
 
 use super::api::{self, Refusal};
 use super::embedded::{Embedded, EmbeddedError};
-use super::faults::{Faults, Wrong, lie};
+use super::faults::{Faults, Wrong, lie, lie_about_lt, lie_about_time};
 use crate::store::chain::Audit;
 use crate::web::{self, Body, BrokenOff, Patience};
 
@@ -215,6 +215,7 @@ async fn perform(method: String, params: Value, id: Value, orders: &mpsc::Sender
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             return response;
         }
+        Some(Wrong::Swallow) => return finish(Ok(json!({ "@type": "ok" })), &id),
         Some(Wrong::Delay(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
         _ => {}
     }
@@ -228,6 +229,8 @@ async fn perform(method: String, params: Value, id: Value, orders: &mpsc::Sender
         (Some(Wrong::LostAnswer), _) => return broken(),
         (Some(Wrong::Garbage), _) => return web::whole(StatusCode::OK, "text/html", "<html>Just a moment...</html>"),
         (Some(Wrong::LieAboutBalance(more)), Ok(answer)) => lie(answer, more),
+        (Some(Wrong::LieAboutTime(more)), Ok(answer)) => lie_about_time(answer, more),
+        (Some(Wrong::LieAboutLt(more)), Ok(answer)) => lie_about_lt(answer, more),
         (Some(Wrong::Duplicate), Ok(Value::Array(items))) => items.extend(items.clone()),
         _ => {}
     }

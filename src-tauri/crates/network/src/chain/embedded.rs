@@ -28,6 +28,8 @@ use crate::store::chain::{AccountRow, Audit, Block, ChainStore, Passage, Standin
 
 /// The eight parameters of TON's main network that executing needs, as of December 2025 (docs/adr/0015).
 const PARAMETERS: &str = include_str!("parameters.b64");
+/// The parameter in which a chain names itself.
+const GLOBAL_ID: u32 = 19;
 /// Who sends what the faucet gives. Nobody can have this account: no state has this hash.
 const FAUCET: Address = Address { workchain: 0, hash: [0xfa; 32] };
 
@@ -51,6 +53,8 @@ pub struct Rules {
     pub seed: u64,
     /// From block to block, in milliseconds; at least 1.
     pub block_ms: u32,
+    /// What it calls itself; not kept in the file.
+    pub global_id: i32,
 }
 
 /// Why the chain can't do something.
@@ -111,8 +115,8 @@ impl Embedded {
         };
         let (store, standing) = ChainStore::open(path, first)?;
         let on_the_way = !store.passages(1)?.is_empty();
-        let rules = Rules { seed: standing.seed, block_ms: rules.block_ms.max(1) };
-        let config = parameters((wall_ms / 1000) as u32)?;
+        let rules = Rules { seed: standing.seed, block_ms: rules.block_ms.max(1), ..rules };
+        let config = parameters(rules.global_id, (wall_ms / 1000) as u32)?;
         Ok(Self {
             store,
             config,
@@ -553,12 +557,15 @@ fn standard(address: &Address) -> StdAddr {
     StdAddr::new(address.workchain, HashBytes(address.hash))
 }
 
-fn parameters(now: u32) -> Result<ChainConfig, EmbeddedError> {
+fn parameters(global_id: i32, now: u32) -> Result<ChainConfig, EmbeddedError> {
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(PARAMETERS.trim())
         .map_err(|error| EmbeddedError::Damaged(error.to_string()))?;
-    Ok(ChainConfig::from_dictionary(&bytes, now)?)
+    let mut parameters = ChainConfig::from_dictionary(&bytes, now)?.parameters()?;
+    let own_name = ton::CellBuilder::new().uint(global_id.cast_unsigned().into(), 32).build();
+    parameters.insert(GLOBAL_ID, own_name.map_err(|error| EmbeddedError::Damaged(error.to_string()))?);
+    Ok(ChainConfig::from_parameters(&parameters, now)?)
 }
 
 /// A message as it came, for [`Embedded::send`] and [`Embedded::estimate`].

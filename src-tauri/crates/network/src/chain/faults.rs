@@ -23,6 +23,12 @@ pub enum Wrong {
     Duplicate,
     /// Accounts are shown with so many nanotons more than they have.
     LieAboutBalance(u64),
+    /// Accounts are shown as they are, at a time so many seconds ahead.
+    LieAboutTime(u64),
+    /// Accounts are shown with a last transaction whose logical time is so much later.
+    LieAboutLt(u64),
+    /// The request is answered as if it were carried out, and is not.
+    Swallow,
     /// Everything is shown as it was when the first of these faults was asked for.
     Behind,
     /// The request is answered with "too many requests, come back in so many seconds".
@@ -45,7 +51,7 @@ pub struct Fault {
 /// Why a text names no fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{0} is not KIND[=NUMBER][:METHOD[:TIMES]] with KIND one of drop, delay, late_answer, lost_answer, duplicate, lie_balance, behind, busy, garbage"
+    "{0} is not KIND[=NUMBER][:METHOD[:TIMES]] with KIND one of drop, delay, late_answer, lost_answer, duplicate, lie_balance, lie_time, lie_lt, swallow, behind, busy, garbage"
 )]
 pub struct FaultError(String);
 
@@ -69,6 +75,9 @@ impl FromStr for Fault {
             "lost_answer" => Wrong::LostAnswer,
             "duplicate" => Wrong::Duplicate,
             "lie_balance" => Wrong::LieAboutBalance(number.unwrap_or(1_000_000_000)),
+            "lie_time" => Wrong::LieAboutTime(number.unwrap_or(1_000_000)),
+            "lie_lt" => Wrong::LieAboutLt(number.unwrap_or(1_000_000_000_000)),
+            "swallow" => Wrong::Swallow,
             "behind" => Wrong::Behind,
             "busy" => Wrong::Busy(number.unwrap_or(1)),
             "garbage" => Wrong::Garbage,
@@ -114,6 +123,24 @@ impl Faults {
             *times -= 1;
         }
         Some(fault.wrong)
+    }
+}
+
+/// Makes the time at which an account was looked at later than it was.
+pub(super) fn lie_about_time(answer: &mut Value, more: u64) {
+    if let Some(time) = answer.get_mut("sync_utime")
+        && let Some(told) = time.as_u64()
+    {
+        *time = Value::from(told.saturating_add(more));
+    }
+}
+
+/// Makes an account's last transaction later than it was.
+pub(super) fn lie_about_lt(answer: &mut Value, more: u64) {
+    if let Some(lt) = answer.pointer_mut("/last_transaction_id/lt")
+        && let Some(told) = lt.as_str().and_then(|text| text.parse::<u64>().ok())
+    {
+        *lt = Value::String(told.saturating_add(more).to_string());
     }
 }
 

@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use ton::{Address, Nanoton};
+use ton::{Address, Nanoton, Network};
 
 use crate::clock::random_bytes;
 use crate::store::chain::Audit;
@@ -34,6 +34,8 @@ pub use faults::{Fault, FaultError, Faults, Wrong};
 
 /// Time from block to block when nobody says otherwise.
 pub const BLOCK_TIME: Duration = Duration::from_secs(1);
+/// What a chain calls itself when nobody says otherwise: wallets of the test network are at home on it, others are not.
+pub const GLOBAL_ID: i32 = Network::Test.global_id();
 /// What the faucet gives when nobody says otherwise.
 pub const FAUCET: Nanoton = Nanoton(100_000_000_000);
 /// The chain's file within its folder.
@@ -48,6 +50,8 @@ pub struct Settings {
     pub port: u16,
     /// What all chance is drawn from. A chain that is already there keeps its own.
     pub seed: u64,
+    /// What it calls itself in its parameter 19: usually what TON's test network does, for its money is worth nothing either.
+    pub global_id: i32,
     /// From block to block.
     pub block_time: Duration,
     /// What the faucet gives to whoever names no amount.
@@ -61,7 +65,16 @@ pub struct Settings {
 impl Settings {
     /// The usual chain in this folder.
     pub fn new(data: PathBuf) -> Self {
-        Self { data, port: 0, seed: 1, block_time: BLOCK_TIME, faucet: FAUCET, faults: Vec::new(), token: None }
+        Self {
+            data,
+            port: 0,
+            seed: 1,
+            global_id: GLOBAL_ID,
+            block_time: BLOCK_TIME,
+            faucet: FAUCET,
+            faults: Vec::new(),
+            token: None,
+        }
     }
 }
 
@@ -96,7 +109,7 @@ pub struct Running {
 /// Starts a chain on the current tokio runtime.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let block_ms = u32::try_from(settings.block_time.as_millis()).unwrap_or(u32::MAX);
-    let rules = Rules { seed: settings.seed, block_ms };
+    let rules = Rules { seed: settings.seed, block_ms, global_id: settings.global_id };
     let chain = Embedded::open(&settings.data.join(FILE), rules, wall_ms())?;
     let port = settings.port;
     let bound = |source| StartError::Bind { port, source };

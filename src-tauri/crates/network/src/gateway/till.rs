@@ -97,7 +97,9 @@ impl Till {
         shown: watch::Sender<Shown>,
     ) -> Result<Self, StoreError> {
         let wallet = Wallet::new(&on.wallet, on.network);
-        let purse = Purse::open(Arc::clone(&on.chain), wallet, &on.file)?;
+        // Asking for the money back is never too dear.
+        let most = (!on.refund).then_some(on.rules.most);
+        let purse = Purse::open(Arc::clone(&on.chain), wallet, &on.file)?.allowed(most);
         let known = purse.known_proxies()?.into_iter().map(|proxy| (proxy.contract, proxy)).collect();
         let (chain, rules, look, refund) = (on.chain, on.rules, on.look, on.refund);
         Ok(Self { chain, purse, root, rules, look, refund, is_testnet, proxies, known, registering: Vec::new(), shown })
@@ -144,7 +146,7 @@ impl Till {
             }
         }
         let Some(free) = look.free else { return Ok(true) };
-        let (mut orders, mut rows, mut is_refunded) = (Vec::new(), Vec::new(), self.refund);
+        let (mut views, mut rows, mut is_refunded) = (Vec::new(), Vec::new(), self.refund);
         for (contract, proxy) in &self.known {
             let met = met.get(contract);
             if met.is_none() && !self.refund {
@@ -152,9 +154,10 @@ impl Till {
             }
             let view = self.view(proxy, met, free.time).await?;
             is_refunded &= customer::is_refunded(&view);
-            orders.extend(customer::plan(&self.rules, &view, u64::from_le_bytes(random_bytes())));
             rows.push(self.row(&view, contract));
+            views.push(view);
         }
+        let orders = customer::plan_all(&self.rules, &views, || u64::from_le_bytes(random_bytes()));
         let shown = Shown { page: self.page(free.balance, &rows)?, is_refunded };
         self.shown.send_replace(shown);
         let sent = self.purse.send(free, &orders).await?;

@@ -31,10 +31,11 @@ const ROUND: usize = 8;
 const MOST_LOOKED_AT: usize = 50;
 /// Accounts that are compared with the chain before the proxy begins; the others follow in rounds.
 const AT_THE_BEGINNING: usize = 200;
-/// Transactions of the proxy's contract that are searched for its last note, by pages.
-const NOTE_PAGES: u32 = 4;
+/// Pages of the proxy's contract's history that are searched for its last note, and read for what was said since the last look: a
+/// hundred thousand transactions. Whoever buries a note deeper than that has the proxy refuse to begin, not begin with old accounts.
+const NOTE_PAGES: u32 = 1000;
 const NOTE_PAGE: u32 = 100;
-/// Transactions of a page that is read for what clients' contracts say.
+/// Transactions of the first page that is read for what was said since the last look: usually all of it.
 const HEARD: u32 = 20;
 /// Looks from one reading of the root contract to the next, about half a minute to five.
 const ROOT_EVERY: u32 = 30;
@@ -90,6 +91,16 @@ pub enum ChainTrouble {
         "the accounts are older than the chain: {0}; nothing is signed with them. Put the newest copy of the --data folder in their place"
     )]
     OldAccounts(String),
+    /// Whether it does is not known.
+    #[error(
+        "the last {searched} transactions of {contract} hold no note of the accounts, so whether these are the newest is not known; nothing is signed with them"
+    )]
+    NoNote {
+        /// The proxy's contract.
+        contract: Address,
+        /// How far was searched.
+        searched: u32,
+    },
     /// The wallet.
     #[error(transparent)]
     Purse(#[from] PurseError),
@@ -253,11 +264,17 @@ impl Treasurer {
         Ok(())
     }
 
-    /// Number of the newest note that our wallet left with our contract.
-    async fn last_note(&self) -> Result<Option<i32>, ChainTrouble> {
-        let mut from = None;
+    /// Number of the newest note that our wallet left with our contract, from its whole history.
+    async fn last_note(&mut self) -> Result<Option<i32>, ChainTrouble> {
+        let contract = self.facts.contract;
+        // Each transaction names the one before it: with the last one agreed upon, no endpoint alone can add a note or leave one out.
+        let mut from = self.chain.agreed_account(contract).await?.last;
+        self.heard_until = from.map(|last| last.lt);
         for _ in 0..NOTE_PAGES {
-            let page = self.chain.transactions(self.facts.contract, from, NOTE_PAGE).await?;
+            if from.is_none() {
+                return Ok(None);
+            }
+            let page = self.chain.transactions(contract, from, NOTE_PAGE).await?;
             let Some(oldest) = page.last() else { return Ok(None) };
             let next = oldest.previous;
             let found = page.iter().filter_map(|transaction| transaction.in_message.as_ref()).find_map(|message| {
@@ -272,7 +289,7 @@ impl Treasurer {
             }
             from = next;
         }
-        Ok(None)
+        Err(ChainTrouble::NoNote { contract, searched: NOTE_PAGES.saturating_mul(NOTE_PAGE) })
     }
 
     /// Runs until the proxy has ended.
@@ -338,14 +355,18 @@ impl Treasurer {
 
     /// Clients whose contracts have told ours a number since the last look.
     async fn hear(&mut self) -> Result<(), ChainTrouble> {
-        let mut from = None;
-        let (mut newest, mut heard) = (None, Vec::new());
-        'pages: for _ in 0..NOTE_PAGES {
-            let page = self.chain.transactions(self.facts.contract, from, HEARD).await?;
+        let mut from = self.chain.agreed_account(self.facts.contract).await?.last;
+        let newest = from.map(|last| last.lt);
+        let mut heard = Vec::new();
+        'pages: for page in 0..NOTE_PAGES {
+            if from.is_none() || newest <= self.heard_until {
+                break;
+            }
+            let limit = if page == 0 { HEARD } else { NOTE_PAGE };
+            let page = self.chain.transactions(self.facts.contract, from, limit).await?;
             let Some(oldest) = page.last() else { break };
             from = oldest.previous;
             for transaction in &page {
-                newest = newest.max(Some(transaction.id.lt));
                 if Some(transaction.id.lt) <= self.heard_until {
                     break 'pages;
                 }
@@ -375,9 +396,6 @@ impl Treasurer {
                         heard.push((owner, nonce));
                     }
                 }
-            }
-            if from.is_none() || self.heard_until.is_none() {
-                break;
             }
         }
         self.heard_until = self.heard_until.max(newest);
@@ -529,7 +547,7 @@ impl Treasurer {
         address: Address,
         read: impl Fn(&Cell) -> Result<T, ParamsError>,
     ) -> Result<Standing<T>, ChainTrouble> {
-        let account = self.chain.account(address).await?;
+        let account = self.chain.agreed_account(address).await?;
         standing(&account, read)
     }
 

@@ -64,8 +64,19 @@ pub fn is_refunded(view: &View) -> bool {
     view.client.data.as_ref().is_none_or(|data| data.state == ContractState::Closed)
 }
 
-/// What to send, the most needed first.
-pub fn plan(rules: &Rules, view: &View, query_id: u64) -> Vec<Order> {
+/// What to send to all contracts: none of them is planned with money that another one is to have. Views are of one look, and all say
+/// what was spent before it.
+pub fn plan_all(rules: &Rules, views: &[View], mut query_id: impl FnMut() -> u64) -> Vec<Order> {
+    let mut orders: Vec<Order> = Vec::new();
+    for view in views {
+        let spent = orders.iter().map(|order| order.spends).fold(view.spent, sum);
+        orders.extend(plan(rules, &View { spent, ..view.clone() }, query_id()));
+    }
+    orders
+}
+
+/// What to send to one, the most needed first.
+fn plan(rules: &Rules, view: &View, query_id: u64) -> Vec<Order> {
     let tell = |body: Body, what| Order {
         to: view.contract,
         value: FOR_THE_WAY,
@@ -227,6 +238,22 @@ mod tests {
         assert!(words(&spent).is_empty());
         let broke = View { spent: RULES.most, ..view() };
         assert!(words(&broke).is_empty());
+    }
+
+    #[test]
+    fn several_proxies_share_what_the_owner_allowed() {
+        let another = View { contract: address(7), ..view() };
+        let views = [view(), another.clone(), View { contract: address(8), ..view() }];
+        for (most, spent) in [(15 * COIN, 0), (25 * COIN, 10 * COIN + 1), (25 * COIN, 24 * COIN)] {
+            let rules = Rules { most: Nanoton(most), ..RULES };
+            let views = views.clone().map(|view| View { spent: Nanoton(spent), ..view });
+            let orders = plan_all(&rules, &views, || 7);
+            let planned: u64 = orders.iter().map(|order| order.spends.0).sum();
+            assert!(planned <= most - spent, "{planned} of {}", most - spent);
+            assert_eq!(orders.iter().filter(|order| order.what == "top up").count(), usize::from(spent < 20 * COIN));
+        }
+        let enough = Rules { most: Nanoton(40 * COIN), ..RULES };
+        assert_eq!(plan_all(&enough, &views, || 7).iter().filter(|order| order.what == "top up").count(), 3);
     }
 
     #[test]

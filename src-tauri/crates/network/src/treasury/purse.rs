@@ -62,6 +62,7 @@ pub struct Purse {
     store: TransferStore,
     under_way: Option<(i64, Transfer)>,
     vain_looks: u32,
+    most: Option<Nanoton>,
 }
 
 impl Purse {
@@ -69,7 +70,14 @@ impl Purse {
     pub fn open(chain: Arc<dyn Chain>, wallet: Wallet, path: &Path) -> Result<Self, StoreError> {
         let store = TransferStore::open(path, &wallet.address())?;
         let under_way = store.under_way()?;
-        Ok(Self { chain, wallet, store, under_way, vain_looks: 0 })
+        Ok(Self { chain, wallet, store, under_way, vain_looks: 0, most: None })
+    }
+
+    /// The same, for somebody who allows it to spend so much in all its life; `None`: as much as it has.
+    #[must_use]
+    pub fn allowed(mut self, most: Option<Nanoton>) -> Self {
+        self.most = most;
+        self
     }
 
     /// Where the wallet lives.
@@ -139,10 +147,12 @@ impl Purse {
         }
     }
 
-    /// Sends what can be paid for and succeeds on a copy of the chain, in one transfer; gives the places of those orders. Nothing may be
-    /// under way.
+    /// Sends what can be paid for, is allowed and succeeds on a copy of the chain, in one transfer; gives the places of those orders.
+    /// Nothing may be under way.
     pub async fn send(&mut self, free: Free, orders: &[Order]) -> Result<Vec<usize>, PurseError> {
-        let affordable = affordable(free.balance, orders);
+        let spent = self.spent()?;
+        let allowed = self.most.map(|most| most.checked_sub(spent).unwrap_or(Nanoton(0)));
+        let affordable = affordable(free.balance, allowed, orders);
         if self.under_way.is_some() || affordable == 0 {
             return Ok(Vec::new());
         }
@@ -188,13 +198,16 @@ impl Purse {
     }
 }
 
-/// How many of the first orders the wallet can pay for.
-fn affordable(balance: Nanoton, orders: &[Order]) -> usize {
+/// How many of the first orders the wallet can pay for and may, if there is a limit.
+fn affordable(balance: Nanoton, allowed: Option<Nanoton>, orders: &[Order]) -> usize {
     let mut left = balance.checked_sub(KEPT).unwrap_or(Nanoton(0));
+    let mut allowed = allowed.unwrap_or(Nanoton(u64::MAX));
     let mut count = 0;
     for order in orders.iter().take(MOST_ORDERS) {
-        let Some(rest) = left.checked_sub(order.value) else { break };
-        left = rest;
+        let (Some(rest), Some(more)) = (left.checked_sub(order.value), allowed.checked_sub(order.spends)) else {
+            break;
+        };
+        (left, allowed) = (rest, more);
         count += 1;
     }
     count
@@ -253,9 +266,20 @@ mod tests {
     #[test]
     fn a_wallet_never_sends_more_than_it_has_and_keeps_something_for_fees() {
         let orders: Vec<Order> = [5, 7, 1].map(order).to_vec();
-        assert_eq!(affordable(Nanoton(KEPT.0 + 13), &orders), 3);
-        assert_eq!(affordable(Nanoton(KEPT.0 + 12), &orders), 2, "in their order");
-        assert_eq!(affordable(Nanoton(KEPT.0 + 4), &orders), 0);
-        assert_eq!(affordable(Nanoton(0), &orders), 0);
+        assert_eq!(affordable(Nanoton(KEPT.0 + 13), None, &orders), 3);
+        assert_eq!(affordable(Nanoton(KEPT.0 + 12), None, &orders), 2, "in their order");
+        assert_eq!(affordable(Nanoton(KEPT.0 + 4), None, &orders), 0);
+        assert_eq!(affordable(Nanoton(0), None, &orders), 0);
+    }
+
+    #[test]
+    fn a_wallet_with_a_limit_never_sends_more_than_is_left_of_it() {
+        let rich = Nanoton(KEPT.0 + 100);
+        // Of each order's value half comes back.
+        let orders: Vec<Order> = [10, 14, 2].map(|value| Order { spends: Nanoton(value / 2), ..order(value) }).to_vec();
+        for (allowed, count) in [(13, 3), (12, 2), (11, 1), (5, 1), (4, 0), (0, 0)] {
+            assert_eq!(affordable(rich, Some(Nanoton(allowed)), &orders), count, "{allowed}");
+        }
+        assert_eq!(affordable(rich, None, &orders), 3);
     }
 }

@@ -18,7 +18,8 @@ fn recorded() -> Value {
 }
 
 fn open(folder: &Path, wall_ms: i64) -> Embedded {
-    Embedded::open(&folder.join("chain.sqlite"), Rules { seed: 5, block_ms: BLOCK as u32 }, wall_ms).unwrap()
+    let rules = Rules { seed: 5, block_ms: BLOCK as u32, global_id: -3 };
+    Embedded::open(&folder.join("chain.sqlite"), rules, wall_ms).unwrap()
 }
 
 /// Lets blocks be made until nothing is left to do. How late it is then.

@@ -8,7 +8,7 @@ use chain::toncenter::{Endpoint, EndpointError, Settings, Toncenter};
 use chain::{AccountStatus, Chain, ChainError, StackValue, TransactionId};
 use ed25519_dalek::{Signer, SigningKey};
 use network::chain::{self as embedded, Running};
-use ton::{Address, Cell, CellBuilder, Nanoton, StateInit, boc};
+use ton::{Address, Cell, CellBuilder, Nanoton, Network, StateInit, boc};
 
 use crate::stage::soon;
 
@@ -255,6 +255,7 @@ async fn two_endpoints_must_agree_and_one_that_lies_or_is_behind_is_found_out() 
     chain.set_faults(&["behind:getAddressState"]).await.unwrap();
     chain.give(owner, Nanoton(COIN)).await.unwrap();
     let balance = balance_is(&two, owner, |balance| about(balance, 2 * COIN)).await;
+    two.agreed_account(owner).await.unwrap();
     chain.set_faults(&["behind:getAddressInformation"]).await.unwrap();
     assert!(matches!(two.account(owner).await, Err(ChainError::Behind { .. })));
     assert!(matches!(two.agreed_account(owner).await, Err(ChainError::Behind { .. })));
@@ -262,6 +263,77 @@ async fn two_endpoints_must_agree_and_one_that_lies_or_is_behind_is_found_out() 
     assert_eq!(two.account(owner).await.unwrap().balance.0, balance, "the other endpoint is not behind");
     chain.stop().await;
     other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_endpoint_that_lies_about_time_sets_no_clock_and_shuts_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = start(folder.path()).await;
+    let two = client(&[&chain, &chain], 2);
+    let owner = Address { workchain: 0, hash: [6; 32] };
+    chain.give(owner, Nanoton(COIN)).await.unwrap();
+    let balance = balance_is(&two, owner, |balance| balance == COIN).await;
+    let now = two.agreed_account(owner).await.unwrap().seen_at;
+    chain.set_faults(&["lie_time=4000000:getAddressInformation:1"]).await.unwrap();
+    let told = two.agreed_account(owner).await.unwrap().seen_at;
+    assert!(told >= now && told < now + 1_000, "{told} instead of {now}");
+
+    // A logical time that never comes, said by one alone.
+    chain.set_faults(&["lie_lt:getAddressInformation:1"]).await.unwrap();
+    assert!(two.account(owner).await.unwrap().last_lt() > 1_000_000_000_000, "one alone is believed for now");
+    assert_eq!(two.account(owner).await.map(|account| account.balance.0), Ok(balance), "two know better");
+    chain.set_faults(&["lie_lt:getAddressInformation:1"]).await.unwrap();
+    two.account(owner).await.unwrap();
+    assert_eq!(two.agreed_account(owner).await.map(|account| account.balance.0), Ok(balance));
+    assert_eq!(two.transactions(owner, None, 5).await.unwrap().len(), 1);
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_one_endpoint_keeps_to_itself_reaches_the_chain_through_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = start(folder.path()).await;
+    let (payer, receiver) = (Wallet::new(1), Address { workchain: 0, hash: [5; 32] });
+    let two = client(&[&chain, &chain], 2);
+    chain.give(payer.address, Nanoton(20 * COIN)).await.unwrap();
+    balance_is(&two, payer.address, |balance| balance == 20 * COIN).await;
+    // Where two must agree, two get it at once.
+    chain.set_faults(&["swallow:sendBoc:1"]).await.unwrap();
+    two.send(&payer.transfer(0, &receiver, COIN, false)).await.unwrap();
+    balance_is(&two, receiver, |balance| about(balance, COIN)).await;
+    // Where one is enough, the others get it when it comes again.
+    let one = client(&[&chain, &chain], 1);
+    chain.set_faults(&["swallow:sendBoc:2"]).await.unwrap();
+    let message = payer.transfer(1, &receiver, COIN, false);
+    one.send(&message).await.unwrap();
+    one.send(&message).await.unwrap();
+    balance_is(&one, receiver, |balance| about(balance, 2 * COIN)).await;
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_says_of_which_network_it_is_and_a_wallet_of_another_is_refused() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let test = start(folders[0].path()).await;
+    let mut settings = embedded::Settings::new(folders[1].path().to_owned());
+    settings.global_id = Network::Main.global_id();
+    let main = embedded::start(settings).await.unwrap();
+    for (chain, network, other) in [(&test, Network::Test, Network::Main), (&main, Network::Main, Network::Test)] {
+        let client = client(&[chain, chain], 2);
+        assert_eq!(client.network_id().await, Ok(network.global_id()));
+        assert_eq!(client.config().await.unwrap().network_id(), network.global_id());
+        client.expect_network(network).await.unwrap();
+        let refused = client.expect_network(other).await.unwrap_err();
+        assert_eq!(refused, ChainError::OtherNetwork { found: network.global_id(), wanted: other });
+        assert!(refused.to_string().contains("test network") && refused.to_string().contains("main network"));
+    }
+    // One of each is neither, also where one is enough for the rest.
+    for agreement in [1, 2] {
+        let mixed = client(&[&test, &main], agreement);
+        assert_eq!(mixed.expect_network(Network::Test).await, Err(ChainError::Disagreement { agreeing: 1, needed: 2 }));
+    }
+    test.stop().await;
+    main.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -391,6 +391,10 @@ async fn accounts_from_an_old_copy_are_refused() {
     }
     let twin = proxy::start(twin).await.unwrap();
     serve(3).await;
+    // Strangers bury the notes beneath hundreds of payments to the contract.
+    for _ in 0..450 {
+        scene.chain.give(scene.proxy_contract(), Nanoton(1)).await.unwrap();
+    }
     let words = soon("the twin to find out", twin.trouble()).await;
     assert!(words.contains("older than the chain"), "{words}");
     twin.stop().await;
@@ -404,6 +408,7 @@ async fn accounts_from_an_old_copy_are_refused() {
     std::fs::copy(scene.path("old.sqlite"), scene.path("proxy.sqlite")).unwrap();
     let error = proxy::start(scene.proxy_settings()).await.err().unwrap();
     assert!(matches!(error, proxy::StartError::Chain(ChainTrouble::OldAccounts(_))), "{error}");
+    assert!(error.to_string().contains("the chain has note"), "{error}");
 
     // The program says so with an exit code of its own. It reads the network's terms from the chain.
     let key_file = write(scene.folder.path(), "key", scene.chain.token());
@@ -421,6 +426,27 @@ async fn accounts_from_an_old_copy_are_refused() {
     let (code, said) = tokio::task::spawn_blocking(words).await.unwrap();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("older than the chain"), "{said}");
+    scene.chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_decides_nothing_on_one_endpoints_word() {
+    let scene = Scene::new().await;
+    scene.proxy().await.stop().await;
+    // One of two endpoints knows nothing of the proxy's contract.
+    let other = embedded::start(embedded::Settings::new(scene.path("other"))).await.unwrap();
+    let endpoint = |chain: &Running| Endpoint::new(&chain.endpoint(), Some(chain.token())).unwrap();
+    for endpoints in [[endpoint(&scene.chain), endpoint(&other)], [endpoint(&other), endpoint(&scene.chain)]] {
+        let patience = Patience { rounds: 1, ..Patience::default() };
+        let settings = Settings { endpoints: endpoints.to_vec(), agreement: 2, patience, jitter: Arc::new(|| 500) };
+        let mut proxy = scene.proxy_settings();
+        if let Some(on) = &mut proxy.on_chain {
+            on.chain = Arc::new(Toncenter::new(settings).unwrap());
+        }
+        let error = proxy::start(proxy).await.err().expect("it begins with one endpoint's word");
+        assert!(error.to_string().contains("1 of 2 endpoints"), "{error}");
+    }
+    other.stop().await;
     scene.chain.stop().await;
 }
 

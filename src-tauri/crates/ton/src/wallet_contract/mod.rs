@@ -39,6 +39,16 @@ pub enum Network {
     Test,
 }
 
+impl Network {
+    /// The number by which a chain calls itself: its configuration's parameter 19.
+    pub const fn global_id(self) -> i32 {
+        match self {
+            Self::Main => -239,
+            Self::Test => -3,
+        }
+    }
+}
+
 const V5R1_MAIN: u32 = 0x7fff_ff11;
 const V5R1_TEST: u32 = 0x7fff_fffd;
 const EARLIER: u32 = 698_983_191;

@@ -15,6 +15,7 @@
 //! the rows of the ledger: a planned transfer was never signed and is dropped, a signed one is sent again as it is.
 
 mod claim;
+mod clock;
 mod judge;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use ton::{Address, Nanoton};
 use super::Now;
 use super::backoff::Backoff;
 pub use claim::{Claim, ClaimError, ContractSight, PayerSight, Sight, Standing, Wait, choose};
+use clock::{Clock, Time};
 pub use judge::{Trace, Verdict};
 
 /// Between two looks at the chain while nothing is under way.
@@ -272,6 +274,7 @@ pub struct Payouts {
     queue: Vec<Transfer>,
     next: u64,
     sight: Option<Sight>,
+    clock: Clock,
     looking: bool,
     look_at: Duration,
     /// The next sight decides about a payout.
@@ -297,6 +300,7 @@ impl Payouts {
             queue: remembered.open,
             next,
             sight: None,
+            clock: Clock::default(),
             looking: false,
             look_at: Duration::ZERO,
             fresh: false,
@@ -425,11 +429,17 @@ impl Payouts {
         self.looking = false;
         self.chain_fails = None;
         self.chain_pause.reset();
-        // An endpoint that answers from an older block than one before says nothing new.
-        let stale = self.sight.as_ref().is_some_and(|before| sight.unix < before.unix);
-        self.look_at = now.mono.saturating_add(if self.hand.is_some() { LOOK_BUSY } else { LOOK_IDLE });
-        if stale {
-            return;
+        let time = self.clock.shows(sight.unix, now);
+        let soon = self.hand.is_some() || time == Time::Doubtful;
+        self.look_at = now.mono.saturating_add(if soon { LOOK_BUSY } else { LOOK_IDLE });
+        match time {
+            Time::Good => {}
+            // From an older block than one before: it says nothing new.
+            Time::Old => return,
+            Time::Doubtful => {
+                self.chain_fails = Some("the endpoints show a time that cannot be; looking again".to_owned());
+                return;
+            }
         }
         self.sight = Some(sight);
         self.fresh = true;
@@ -445,7 +455,7 @@ impl Payouts {
         if sight.payer.next_seqno() > message.seqno {
             effects.push(Effect::Trace { id: hand.transfer.id, payer, hash: message.hash });
             hand.step = Step::Tracing { send_at, misses };
-        } else if sight.unix > message.valid_until.saturating_add(MARGIN_SECONDS) {
+        } else if sight.unix > message.valid_until.saturating_add(MARGIN_SECONDS) && self.clock.is_sure() {
             self.end(Outcome::Expired, now, effects);
         }
     }

@@ -405,6 +405,42 @@ fn bytes_that_never_arrive_are_sent_again_unchanged_and_given_up_by_the_chains_c
 }
 
 #[test]
+fn one_look_at_a_time_far_ahead_gives_no_message_up_and_stops_nothing() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    while world.sent.is_empty() {
+        if !world.step(Fate::Lost) {
+            world.pass(1);
+        }
+    }
+    // It did not arrive; whoever got it holds it back, and says that its time is over.
+    let mut lie = world.chain.sight();
+    lie.unix = 4_000_000_000;
+    world.input(Input::Seen(Box::new(lie.clone())));
+    assert!(world.core.shown().chain_fails.is_some(), "it is said");
+    while world.step(Fate::Lost) {}
+    assert!(!world.rows.values().any(World::is_over), "{:?}", world.rows);
+    world.settle();
+    assert!(matches!(world.outcomes()[..], [Outcome::Done { .. }]), "{:?}", world.rows);
+    assert_eq!((world.chain.received, world.core.shown().chain_fails), (1_000_000_000, None));
+
+    // And as the first thing that is seen, of a message of an earlier run.
+    world.sign(FIRST, 2_000_000);
+    while world.sent.len() < 2 {
+        if !world.step(Fate::Lost) {
+            world.pass(1);
+        }
+    }
+    world.kill();
+    lie.payer = world.chain.sight().payer;
+    world.input(Input::Seen(Box::new(lie)));
+    world.settle();
+    assert!(matches!(world.outcomes()[..], [Outcome::Done { .. }, Outcome::Done { .. }]), "{:?}", world.rows);
+    assert_eq!(world.chain.received, 2_000_000_000);
+    world.check();
+}
+
+#[test]
 fn a_contract_that_was_paid_by_somebody_else_meanwhile_is_seen_and_not_paid_again() {
     let mut world = World::new();
     world.sign(FIRST, 1_000_000);
