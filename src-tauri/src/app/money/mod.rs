@@ -4,7 +4,6 @@
 //! - [`keys`]: making, showing, reading in and deleting words; locking.
 //! - [`send`]: whom money may go to, trying a transfer, giving the word.
 //! - [`moved`]: what moved, and why; [`earnings`] the page Earnings.
-//! - [`rules`]: what the owner has decided.
 //!
 //! Questions are answered beside the app's loop, because the chain and the disk take their time.
 
@@ -12,7 +11,6 @@ mod earnings;
 mod keys;
 mod moved;
 mod page;
-mod rules;
 mod send;
 
 use std::path::PathBuf;
@@ -29,9 +27,9 @@ use wallet::{Quiz, VaultState};
 use crate::cashbox::Cashbox;
 use crate::provider::unix_ms;
 use crate::purse::{PracticeKeychain, Purse, practice_vault};
+use crate::rules::Rules;
 use crate::view::{AddressForms, ApiError, Done, Kind, Money, PayoutSet, Refusal, Sent, WalletRules};
 use crate::wire::{Answer, WalletAnswer, WalletQuestion};
-use rules::Rules;
 
 /// What a running session has.
 struct Open {

@@ -3,18 +3,15 @@
 use accounting::{Errand, Outcome, Stage, Transfer};
 use node::core::payouts::Shown;
 use ton::{AddressText, Nanoton};
-use wallet::{DailyLimit, KeychainError, LimitDecision, Protection, Public, VaultState};
+use wallet::{KeychainError, Protection, Public, VaultState};
 
 use super::{Desk, Inner, forms, paid, seconds};
 use crate::provider::unix_ms;
+use crate::rules::{MOST_OF_A_DAY, left_of, sent_within_a_day};
 use crate::view::{
     ChainKind, Flight, FlightErrand, FlightOutcome, FlightStage, KeyPlace, Keychain, KeychainTrouble, Kind, Landed,
     Money, PayoutTarget, Wallet, WalletState,
 };
-
-/// Transfers that are looked through for what left within a day.
-const MOST_OF_A_DAY: usize = 2_000;
-const DAY_MS: i64 = 86_400_000;
 
 impl Desk {
     /// The page. Waits for the disk.
@@ -81,16 +78,7 @@ impl Desk {
 
     /// Sendings of the last day: when, Unix seconds, and how much.
     pub(super) fn sent_today(&self) -> Vec<(u64, Nanoton)> {
-        let since = unix_ms().saturating_sub(DAY_MS);
-        let rows = self.transfers(None, MOST_OF_A_DAY);
-        let left = |row: &Transfer| match &row.stage {
-            Stage::Ended(Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. }) => false,
-            Stage::Planned | Stage::Signed(_) | Stage::Ended(_) => row.errand == Errand::Send,
-        };
-        rows.iter()
-            .filter(|row| row.planned_unix_ms >= since && left(row))
-            .map(|row| (u64::try_from(row.planned_unix_ms / 1_000).unwrap_or_default(), row.outgoing.value))
-            .collect()
+        sent_within_a_day(&self.transfers(None, MOST_OF_A_DAY), unix_ms())
     }
 
     /// The transfer that ended last in this session.
@@ -101,17 +89,6 @@ impl Desk {
             let Stage::Ended(ended) = &row.stage else { return None };
             Some(Landed { id: row.id.0.to_string(), errand: errand(row), outcome: outcome(ended) })
         })
-    }
-}
-
-/// What may still leave today. What was sent comes the newest first.
-pub(super) fn left_of(limit: Nanoton, sent: &[(u64, Nanoton)], now: u64) -> Nanoton {
-    let mut rule = DailyLimit::new(limit);
-    for (at, amount) in sent {
-        rule.record(*amount, *at);
-    }
-    match rule.decide(Nanoton(0), now) {
-        LimitDecision::Within { left } | LimitDecision::Above { left } => left,
     }
 }
 
@@ -158,6 +135,7 @@ pub(super) fn trouble(error: &KeychainError) -> KeychainTrouble {
 fn errand(transfer: &Transfer) -> FlightErrand {
     match transfer.errand {
         Errand::Payout { .. } => FlightErrand::Payout,
+        Errand::Send if transfer.outgoing.everything => FlightErrand::TakeBack,
         Errand::Send => FlightErrand::Send,
     }
 }
@@ -192,18 +170,5 @@ pub(super) fn outcome(outcome: &Outcome) -> FlightOutcome {
         Outcome::Expired => FlightOutcome::Expired,
         Outcome::Overtaken => FlightOutcome::Overtaken,
         Outcome::NotBegun { why } => FlightOutcome::NotBegun { why: why.clone() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_left_within_a_day_counts_against_the_limit() {
-        let sent = [(90_000, Nanoton(5)), (100, Nanoton(30))];
-        assert_eq!(left_of(Nanoton(50), &sent, 100_000), Nanoton(45));
-        assert_eq!(left_of(Nanoton(50), &sent, 86_000), Nanoton(15));
-        assert_eq!(left_of(Nanoton(4), &sent, 100_000), Nanoton(0));
     }
 }

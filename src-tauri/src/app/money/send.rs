@@ -8,9 +8,9 @@ use node::core::payouts::Input;
 use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, boc, comment};
 use wallet::{Known, Seen, findings, read_recipient};
 
-use super::page::left_of;
 use super::{Desk, failed, seconds};
 use crate::provider::unix_ms;
+use crate::rules::left_of;
 use crate::view::{Destination, Draft, Finding, Kind, Money, Prepared, Refusal, SendOrder, Sent};
 
 /// A draft is good for so many seconds.
@@ -116,7 +116,7 @@ impl Desk {
         }
         // Money for an account that is not set up would come straight back.
         let bounce = read.bounceable && cashbox.seen(to).await == Seen::Active;
-        let mut outgoing = Outgoing { to, value: wanted, bounce, body, state_init: None };
+        let mut outgoing = Outgoing { to, value: wanted, everything: false, bounce, body, state_init: None };
         let forecast = |outgoing: &Outgoing| cashbox.forecast(&purse, outgoing.clone());
         let mut tried = forecast(&outgoing).await.map_err(|why| Refusal::ChainFails { why })?;
         if order.everything && tried.failure.is_none() {

@@ -21,7 +21,15 @@ const fn address(number: u8) -> Address {
 
 fn claim(worker_contract: Address, tokens: u64) -> Claim {
     let body = tokens.to_be_bytes().to_vec();
-    Claim { worker_contract, proxy_contract: PROXY, fee_per_token: FEE, tokens, body, state_init: Some(vec![7]) }
+    Claim {
+        worker_contract,
+        proxy_contract: PROXY,
+        owner: None,
+        fee_per_token: FEE,
+        tokens,
+        body,
+        state_init: Some(vec![7]),
+    }
 }
 
 fn terms() -> Terms {
@@ -463,7 +471,7 @@ fn another_message_of_the_wallet_takes_its_number_and_the_payout_is_made_with_th
 #[test]
 fn only_one_transfer_of_a_wallet_is_on_its_way_and_the_owners_comes_first() {
     let mut world = World::new();
-    let outgoing = Outgoing { to: SECOND, value: Nanoton(5), bounce: false, body: None, state_init: None };
+    let outgoing = Outgoing { to: SECOND, value: Nanoton(5), everything: false, bounce: false, body: None, state_init: None };
     world.input(Input::Send(Box::new(outgoing.clone())));
     world.sign(FIRST, 1_000_000);
     world.input(Input::Send(Box::new(outgoing)));
@@ -512,7 +520,7 @@ fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
             to_tokens: 1_000_000,
             expected: Nanoton(1_000_000_000),
         },
-        outgoing: Outgoing { to: FIRST, value: Nanoton(1), bounce: true, body: None, state_init: None },
+        outgoing: Outgoing { to: FIRST, value: Nanoton(1), everything: false, bounce: true, body: None, state_init: None },
         forecast: None,
         stage: Stage::Planned,
         planned_unix_ms: 0,
