@@ -40,9 +40,7 @@ enum Ended {
 pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
     let given = match &arguments.owner {
-        Some(text) => {
-            Some(AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?)
-        }
+        Some(text) => Some(AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?),
         None => None,
     };
     let folder = Folder::take(&arguments.data)?;
@@ -55,7 +53,9 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
         if let Some(notice) = Payee::of(folder.path())?.notice() {
             tracing::warn!("{notice}");
         }
-        if let Ended::Asked = once(&arguments, &folder, owner, book.as_ref(), fees.as_ref(), &mut ready, &mut asked).await? {
+        if let Ended::Asked =
+            once(&arguments, &folder, owner, book.as_ref(), fees.as_ref(), &mut ready, &mut asked).await?
+        {
             return Ok(());
         }
         tracing::warn!("payouts go to another address from now on; the worker registers anew");
@@ -64,7 +64,8 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
 
 /// Who is paid: the payout address of the folder, else who is named, else the folder's wallet.
 fn owner(given: Option<AddressText>, book: Option<&PayoutBook>, folder: &Folder) -> Result<AddressText> {
-    let spelt = |address: Address, network| AddressText { address, bounceable: false, testnet: network == Network::Test };
+    let spelt =
+        |address: Address, network| AddressText { address, bounceable: false, testnet: network == Network::Test };
     if let Some(book) = book {
         let owner = spelt(book.at(payout::now()), book.network());
         ensure!(
@@ -121,7 +122,8 @@ async fn once(
     let root_contract = service.root_contract()?;
     let cashier = fees.map(|fees| fees.cashier(folder, root_contract, owner.address)).transpose()?;
     let (node, root) = service.start()?;
-    let accounts = [owner.address].into_iter().chain(book.iter().flat_map(|book| book.earlier()).map(|one| one.address));
+    let accounts =
+        [owner.address].into_iter().chain(book.iter().flat_map(|book| book.earlier()).map(|one| one.address));
     let searching = fees.map(|fees| search(fees.chain(), root_contract, root, accounts.collect(), folder));
     let changes_at = book.and_then(|book| book.waiting(payout::now())).map(|change| change.from);
     let served = serve(&node, arguments, folder, owner, cashier.as_ref(), changes_at, ready, asked).await;
@@ -151,8 +153,7 @@ fn search(
     let work = async move {
         for owner in accounts {
             let (terms, ledger) = (Arc::clone(&terms), ledger.clone());
-            let search =
-                Search { root_contract, terms, owner, ledger, page: MOST_TRANSACTIONS, pages: SEARCHED_PAGES };
+            let search = Search { root_contract, terms, owner, ledger, page: MOST_TRANSACTIONS, pages: SEARCHED_PAGES };
             if let Err(error) = recover(&*chain, &search).await {
                 tracing::warn!("{error}; it is tried again at the next start");
             }

@@ -89,9 +89,7 @@ pub(crate) fn sent_within_a_day(rows: &[Transfer], now_unix_ms: i64) -> Vec<(u64
     let since = now_unix_ms.saturating_sub(DAY_MS);
     let left = |row: &Transfer| match &row.stage {
         Stage::Ended(Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. }) => false,
-        Stage::Planned | Stage::Signed(_) | Stage::Ended(_) => {
-            row.errand == Errand::Send && !row.outgoing.everything
-        }
+        Stage::Planned | Stage::Signed(_) | Stage::Ended(_) => row.errand == Errand::Send && !row.outgoing.everything,
     };
     rows.iter()
         .filter(|row| row.planned_unix_ms >= since && left(row))

@@ -156,7 +156,10 @@ async fn checked(
             ask.yes(&format!("Careful: {finding}."))?;
         }
     }
-    ask.say(&format!("Payouts shall go to {}", AddressText { address: to, bounceable: false, testnet: network == Network::Test }.groups()))?;
+    ask.say(&format!(
+        "Payouts shall go to {}",
+        AddressText { address: to, bounceable: false, testnet: network == Network::Test }.groups()
+    ))?;
     ask.say("Only you know whether its key is yours: whoever has it has what is paid out.")?;
     ask.yes("Shall they?")?;
     Ok(to)

@@ -150,7 +150,14 @@ mod tests {
                 to_tokens: 10,
                 expected: Nanoton(100),
             },
-            outgoing: Outgoing { to: PROXY, value: Nanoton(50), everything: false, bounce: true, body: None, state_init: None },
+            outgoing: Outgoing {
+                to: PROXY,
+                value: Nanoton(50),
+                everything: false,
+                bounce: true,
+                body: None,
+                state_init: None,
+            },
             forecast: None,
             stage: Stage::Ended(outcome),
             planned_unix_ms: 0,
@@ -178,7 +185,9 @@ mod tests {
     #[test]
     fn what_came_in_less_fees_and_reserve_is_what_the_wallet_has_more() {
         let nothing = transfer(Outcome::NotBegun { why: String::new() });
-        let of = |before, after| Proceeds::of(&[paid(Some(15)), nothing.clone()], &BTreeSet::from([OWNER]), before, after).unwrap();
+        let of = |before, after| {
+            Proceeds::of(&[paid(Some(15)), nothing.clone()], &BTreeSet::from([OWNER]), before, after).unwrap()
+        };
         let before = standing(1_000, 20, 500, 30);
         let proceeds = of(before, standing(1_075, 30, 590, 20));
         assert_eq!((proceeds.paid, proceeds.payouts, proceeds.fees), (Nanoton(100), 1, Some(Nanoton(15))));
@@ -196,7 +205,10 @@ mod tests {
         let still = standing(0, 0, 0, 0);
         let mut open = paid(None);
         open.stage = Stage::Planned;
-        assert!(matches!(Proceeds::of(&[open], &BTreeSet::from([OWNER]), still, still), Err(Unexplained::UnderWay { .. })));
+        assert!(matches!(
+            Proceeds::of(&[open], &BTreeSet::from([OWNER]), still, still),
+            Err(Unexplained::UnderWay { .. })
+        ));
         let signed = standing(0, 0, 100, 0);
         let unknown = Proceeds::of(&[paid(None)], &BTreeSet::from([OWNER]), still, signed).unwrap();
         assert_eq!((unknown.fees, unknown.check()), (None, Err(Unexplained::Fees)));

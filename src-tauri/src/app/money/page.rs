@@ -10,7 +10,7 @@ use crate::provider::unix_ms;
 use crate::rules::{MOST_OF_A_DAY, left_of, sent_within_a_day};
 use crate::view::{
     ChainKind, Flight, FlightErrand, FlightOutcome, FlightStage, KeyPlace, Keychain, KeychainTrouble, Kind, Landed,
-    Money, PayoutTarget, Wallet, WalletState,
+    Money, Wallet, WalletState,
 };
 
 impl Desk {
@@ -21,14 +21,21 @@ impl Desk {
         let limited = self.inner().rules.daily_limit.is_some();
         let spent = if limited { tokio::task::block_in_place(|| self.sent_today()) } else { Vec::new() };
         let landed = tokio::task::block_in_place(|| self.landed());
+        let own = self.own();
+        let payee = tokio::task::block_in_place(|| self.payee(own));
+        let payer = payee.fee_wallet.map(|address| tokio::task::block_in_place(|| self.fee_wallet(address)));
+        let watched = payee.address.filter(|address| own != Some(*address));
+        let elsewhere = watched.and_then(|address| self.on_the_address(address));
         let inner = self.inner();
         let now = seconds();
         let public = inner.vault.as_ref().and_then(public);
         let address = public.map(|public| public.address());
-        let state = state(&inner);
-        let written_down =
-            address.map(|address| inner.rules.written_down.as_deref() == Some(address.to_string().as_str()));
-        let held = inner.balance.map(|(balance, _)| balance);
+        let state = match state(&inner) {
+            WalletState::None if watched.is_some() => WalletState::WatchOnly,
+            state => state,
+        };
+        let written_down = address.map(|address| inner.rules.has_words_of(&address));
+        let held = if watched.is_some() { elsewhere } else { inner.balance };
         let left = inner.rules.daily_limit.map(|limit| left_of(limit, &spent, now));
         let place = |protection| match protection {
             Protection::Keychain => KeyPlace::PracticeFile,
@@ -42,9 +49,9 @@ impl Desk {
             explorer: None,
             keychain: Some(Keychain { name: "a file in the practice folder".to_owned(), trouble: None }),
             state,
-            address: address.as_ref().map(forms),
-            balance: held.map(paid),
-            balance_at: inner.balance.map(|(_, at)| at as f64),
+            address: watched.or(address).as_ref().map(forms),
+            balance: held.map(|(balance, _)| paid(balance)),
+            balance_at: held.map(|(_, at)| at as f64),
             chain_fails: shown.as_ref().and_then(|shown| shown.chain_fails.clone()),
             reserve_nanoton: accounting::practice::PRACTICE_RESERVE.0.to_string(),
             key_place: public.map(|public| place(public.protection)),
@@ -54,8 +61,8 @@ impl Desk {
             locks_after_s: inner.rules.locks_after_s.map(|after| after as f64),
             daily_limit_nanoton: inner.rules.daily_limit.map(|limit| limit.0.to_string()),
             limit_left_nanoton: left.map(|left| left.0.to_string()),
-            payout: address.map(|address| PayoutTarget { address: forms(&address), ours: true, change: None }),
-            payer: None,
+            payout: payee.target(own),
+            payer,
             in_flight: shown.as_ref().and_then(|shown| shown.in_flight.as_ref()).and_then(flight),
             landed,
         }

@@ -26,9 +26,9 @@ const BEGINNING: Duration = Duration::from_secs(10);
 
 /// A transfer that waits for the owner's word.
 pub(super) struct Waiting {
-    name: String,
-    outgoing: Outgoing,
-    until: u64,
+    pub(super) name: String,
+    pub(super) outgoing: Outgoing,
+    pub(super) until: u64,
 }
 
 impl Desk {
@@ -44,8 +44,7 @@ impl Desk {
     }
 
     async fn findings(&self, to: &Address) -> Vec<wallet::Finding> {
-        tokio::task::block_in_place(|| self.refresh_vault());
-        let own = self.inner().vault.as_ref().and_then(super::page::public).map(|public| public.address());
+        let own = self.own();
         let seen = match self.session() {
             Ok((cashbox, _)) => cashbox.seen(*to).await,
             Err(_) => Seen::No,
@@ -79,6 +78,10 @@ impl Desk {
         let (cashbox, purse) = self.session()?;
         if purse.is_locked() {
             return Err(Refusal::Locked);
+        }
+        if cashbox.owner() != purse.address() {
+            // What is in the wallet here is for fees; it goes back as a whole, to its owner.
+            return Err(Refusal::WatchOnly);
         }
         if cashbox.shown().borrow().busy {
             return Err(Refusal::InFlight);
@@ -198,7 +201,7 @@ impl Desk {
     }
 }
 
-fn shown(finding: wallet::Finding) -> Finding {
+pub(super) fn shown(finding: wallet::Finding) -> Finding {
     let text = |address: Address| AddressText { address, bounceable: false, testnet: true }.to_text();
     match finding {
         wallet::Finding::NoAddress => Finding::NoAddress,
