@@ -44,8 +44,12 @@ const MOST_TRANSFERS: usize = 100_000;
 pub(crate) struct Wanted {
     /// The chain on this machine.
     pub(crate) chain: ChainPlace,
-    /// Who signs and is paid.
+    /// Who signs and pays the fees.
     pub(crate) purse: Arc<Purse>,
+    /// Who is paid: this wallet, or an address whose key is elsewhere.
+    pub(crate) owner: Address,
+    /// Who was paid before; forgotten payouts are searched there, too.
+    pub(crate) earlier: Vec<Address>,
     /// The network.
     pub(crate) root_contract: Address,
     /// What it pays today.
@@ -63,6 +67,7 @@ pub(crate) struct Cashbox {
     cashier: Cashier,
     chain: Arc<Toncenter>,
     owner: Address,
+    payer: Address,
     root_contract: Address,
     terms: Terms,
     history: History,
@@ -75,27 +80,28 @@ pub(crate) struct Cashbox {
 impl Cashbox {
     /// Opens the ledger, asks nothing yet, and begins to cash what is worth it.
     pub(crate) fn open(wanted: Wanted) -> Result<Self> {
-        let Wanted { chain: place, purse, root_contract, root, ledger, threshold, reserve } = wanted;
+        let Wanted { chain: place, purse, owner, earlier, root_contract, root, ledger, threshold, reserve } = wanted;
         let endpoint = Endpoint::new(&place.endpoint, Some(&place.token)).context("the chain's address")?;
         let endpoint = endpoint.with_rate(LOCAL_RATE.0, LOCAL_RATE.1);
         let patience = Patience { first_pause: LOCAL_PAUSE, ..Patience::default() };
         // Nobody else asks a chain on this machine, so pauses need not be spread.
         let settings = Settings { endpoints: vec![endpoint], agreement: 1, patience, jitter: Arc::new(|| 500) };
         let chain = Arc::new(Toncenter::new(settings).context("the chain's address")?);
-        let owner = purse.address();
+        let payer = purse.address();
         let history = History::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let earnings = Earnings::open(&ledger, unix_ms()).context("the ledger can't be read")?;
         let before = history.last_transfer().context("the ledger can't be read")?;
-        let search = Search {
+        let search = |owner| Search {
             root_contract,
-            terms: root,
+            terms: Arc::clone(&root),
             owner,
             ledger: ledger.clone(),
             page: MOST_TRANSACTIONS,
             pages: SEARCHED_PAGES,
         };
-        let searching = tokio::spawn(search_for_the_forgotten(Arc::clone(&chain), search)).abort_handle();
-        let terms = Terms { owner, payer: Some(owner), threshold, reserve };
+        let searches = [owner].into_iter().chain(earlier).map(search).collect();
+        let searching = tokio::spawn(search_for_the_forgotten(Arc::clone(&chain), searches)).abort_handle();
+        let terms = Terms { owner, payer: Some(payer), threshold, reserve };
         let cashier = cashier::start(Till {
             chain: Arc::clone(&chain) as Arc<dyn Chain>,
             wallet: purse.contract(),
@@ -104,7 +110,7 @@ impl Cashbox {
             terms: terms.clone(),
             ledger,
         })?;
-        Ok(Self { cashier, chain, owner, root_contract, terms, history, searching, earnings, before })
+        Ok(Self { cashier, chain, owner, payer, root_contract, terms, history, searching, earnings, before })
     }
 
     /// What there is to show.
@@ -115,6 +121,11 @@ impl Cashbox {
     /// Tells the cashier something.
     pub(crate) async fn tell(&self, input: Input) {
         self.cashier.tell(input).await;
+    }
+
+    /// Who is paid.
+    pub(crate) fn owner(&self) -> Address {
+        self.owner
     }
 
     /// What it began with.
@@ -165,7 +176,7 @@ impl Cashbox {
     pub(crate) async fn forecast(&self, purse: &Purse, outgoing: Outgoing) -> Result<Forecast, String> {
         let sight =
             cashier::look(&*self.chain, purse.address(), Vec::new()).await.map_err(|error| error.to_string())?;
-        self.tried(purse, &outgoing, &sight).await
+        self.tried(purse, self.owner, &outgoing, &sight).await
     }
 
     /// What fetching now would bring from the contract that owes most.
@@ -188,13 +199,20 @@ impl Cashbox {
             Some(Wait::Threshold { .. }) | None => Refusal::Nothing,
         })?;
         let (_, outgoing) = claim.payout(&sight);
-        self.tried(purse, &outgoing, &sight).await.map_err(|why| Refusal::ChainFails { why })
+        let owner = claim.owner.unwrap_or(self.owner);
+        self.tried(purse, owner, &outgoing, &sight).await.map_err(|why| Refusal::ChainFails { why })
     }
 
-    async fn tried(&self, purse: &Purse, outgoing: &Outgoing, sight: &Sight) -> Result<Forecast, String> {
+    async fn tried(
+        &self,
+        purse: &Purse,
+        owner: Address,
+        outgoing: &Outgoing,
+        sight: &Sight,
+    ) -> Result<Forecast, String> {
         let valid_until = sight.unix.saturating_add(TRIED_SECONDS);
         let seqno = sight.payer.next_seqno();
-        cashier::forecast(&*self.chain, &purse.contract(), &self.owner, outgoing, seqno, valid_until).await
+        cashier::forecast(&*self.chain, &purse.contract(), &owner, outgoing, seqno, valid_until).await
     }
 
     /// Proxies have signed more.
@@ -237,9 +255,13 @@ impl Cashbox {
 
     /// How things stand on the chain now.
     pub(crate) async fn standing(&self) -> Result<Standing> {
-        let wallet = self.chain.account(self.owner).await.context("the chain")?.balance;
-        let (mut reserve, mut signed, mut unpaid) = (Nanoton(0), Nanoton(0), Nanoton(0));
         let too_much = "more money than there is";
+        let mut wallet = Nanoton(0);
+        for account in self.owners()?.into_iter().chain([self.payer]).collect::<BTreeSet<_>>() {
+            let balance = self.chain.account(account).await.context("the chain")?.balance;
+            wallet = wallet.checked_add(balance).context(too_much)?;
+        }
+        let (mut reserve, mut signed, mut unpaid) = (Nanoton(0), Nanoton(0), Nanoton(0));
         for best in self.history.cashable(&self.root_contract).context("the ledger can't be read")? {
             let account = self.chain.account(best.worker_contract).await.context("the chain")?;
             reserve = reserve.checked_add(account.balance).context(too_much)?;
@@ -258,7 +280,14 @@ impl Cashbox {
             .history
             .transfers_since(&self.root_contract, self.before, MOST_TRANSFERS)
             .context("the ledger can't be read")?;
-        Ok(Proceeds::of(&transfers, &self.owner, before, after)?)
+        Ok(Proceeds::of(&transfers, &self.owners()?, before, after)?)
+    }
+
+    /// Whom the worker contracts pay: the owner of today, and those of contracts that were made before.
+    fn owners(&self) -> Result<BTreeSet<Address>> {
+        let known = self.history.cashable(&self.root_contract).context("the ledger can't be read")?;
+        let claims = known.into_iter().filter_map(|best| cashier::claim(best, self.payer));
+        Ok(claims.filter_map(|claim| claim.owner).chain([self.owner]).collect())
     }
 
     /// How many of the newest payouts are proved by the chain's own data; what refutes one is logged.
@@ -299,8 +328,10 @@ impl Cashbox {
 
 /// Payouts that the chain has and the ledger does not, after it was lost or restored from an old copy. What is found is in the ledger;
 /// a search that is cut off goes on at the next start.
-async fn search_for_the_forgotten(chain: Arc<Toncenter>, search: Search) {
-    if let Err(error) = recover(&*chain, &search).await {
-        tracing::warn!("{error}; it is tried again at the next start");
+async fn search_for_the_forgotten(chain: Arc<Toncenter>, searches: Vec<Search>) {
+    for search in searches {
+        if let Err(error) = recover(&*chain, &search).await {
+            tracing::warn!("{error}; it is tried again at the next start");
+        }
     }
 }

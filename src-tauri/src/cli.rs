@@ -132,6 +132,18 @@ pub(crate) enum WalletCommand {
     Send(SendArguments),
     /// Fetch now what proxies have signed, and wait until it is in the wallet
     Collect(CollectArguments),
+    /// Say where payouts go, or let them go to an address whose key is elsewhere; another one counts after 24 hours
+    PayoutAddress(PayoutAddressArguments),
+    /// Send everything in the worker's fee wallet to the payout address
+    TakeBack(TakeBackArguments),
+    /// Say or set how much may be sent within 24 hours
+    Limit(LimitArguments),
+    /// Say or set after how many minutes without use the app locks the wallet
+    AutoLock(AutoLockArguments),
+    /// Be asked for three of the wallet's words, so that you know that your paper is right
+    CheckWords(AddressArguments),
+    /// Delete the wallet from this computer; what is in it stays on the chain, for whoever has the words
+    Delete(DeleteArguments),
 }
 
 #[derive(Args)]
@@ -248,9 +260,86 @@ pub(crate) struct CollectArguments {
     /// Root contract of the network that signed [default: the one this folder worked for last]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) root: Option<String>,
-    /// The TON address that is paid, where it is not this wallet's
+    /// The TON address that is paid [default: the payout address of this folder, else its wallet]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) owner: Option<String>,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PayoutAddressArguments {
+    /// The new address, of 48 characters. The first one counts at once if there is no wallet yet; without it, the present one is said
+    #[arg(value_name = "ADDRESS", conflicts_with = "cancel")]
+    pub(crate) to: Option<String>,
+    /// Keep the present address: a change that waits is taken back at once
+    #[arg(long)]
+    pub(crate) cancel: bool,
+    /// Folder of the wallet and the ledger; for a change no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Where there is neither a wallet nor an address yet: for TON's test network
+    #[arg(long)]
+    pub(crate) testnet: bool,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct TakeBackArguments {
+    /// Folder of the wallet and its ledger; no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Root contract of the network under which it is written down [default: the one this folder worked for last]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) root: Option<String>,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct LimitArguments {
+    /// In whole coins, or none; without it, the present one is said
+    #[arg(value_name = "TON|none")]
+    pub(crate) limit: Option<String>,
+    /// Folder of the wallet; for a change no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct AutoLockArguments {
+    /// After so many minutes, or never; without it, the present setting is said
+    #[arg(value_name = "MINUTES|never")]
+    pub(crate) after: Option<String>,
+    /// Folder of the wallet; for a change no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DeleteArguments {
+    /// Folder of the wallet and its ledger; no other chrysalis may use it meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArguments,
+    /// Do not ask for three of the words: you have them
+    #[arg(long)]
+    pub(crate) yes_i_have_the_words: bool,
     /// Print one JSON object as the last line of standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -349,9 +438,9 @@ pub(crate) struct HeadlessArguments {
     /// The name it is served under; HASH is the file's SHA-256 in hex
     #[arg(long, value_name = "NAME@COMMIT:HASH")]
     pub(crate) served_as: ModelName,
-    /// The TON address that is paid
+    /// The TON address that is paid [default: the payout address of this folder, see `chrysalis wallet payout-address`, else its wallet]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) owner: String,
+    pub(crate) owner: Option<String>,
     /// Price coefficient in thousandths: 1000 is the network's price, 500 half of it
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(0..1_000_000_000))]
     pub(crate) coefficient: i32,
@@ -370,7 +459,7 @@ pub(crate) struct HeadlessArguments {
     /// Only on networks marked is_test: serve the file under a name that claims another hash
     #[arg(long)]
     pub(crate) test_claim: bool,
-    /// Fetch what is signed by itself, as soon as a proxy owes this many TON; needs --chain and a wallet in --data, see `chrysalis wallet`
+    /// Fetch what is signed by itself, as soon as a proxy owes this many TON; needs --chain and a wallet in --data that pays the fees, see `chrysalis wallet`
     #[arg(long, value_name = "TON", default_value = "5")]
     pub(crate) threshold: String,
     /// TON that stay in the wallet for fees

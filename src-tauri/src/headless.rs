@@ -1,41 +1,113 @@
 //! `chrysalis headless`: serve an open network until asked to stop.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use chain::{Chain, MOST_TRANSACTIONS};
 use node::core::workers::WorkerState;
 use node::folder::Folder;
 use node::model_file::ModelFile;
 use node::run::cashier::Cashier;
+use node::run::recovery::{Search, recover};
 use node::run::{Node, stats};
 use serde_json::json;
-use ton::AddressText;
+use tokio::task::AbortHandle;
+use ton::{Address, AddressText, Network, RootConfig};
+use wallet::PayoutBook;
 
 use crate::cli::HeadlessArguments;
+use crate::payout;
 use crate::provider::{Asked, Service, check};
-use crate::wallet_commands;
+use crate::wallet_commands::{Fees, Payee};
 
 /// Pause before a lost proxy is dialled again, as genuine workers make it.
 const REDIAL: Duration = Duration::from_secs(10);
+/// Between two looks at the clock while a payout address waits: it may be set meanwhile.
+const CLOCK_LOOK: Duration = Duration::from_secs(30);
+/// Most pages of an account that are searched for forgotten payouts at one start.
+const SEARCHED_PAGES: u32 = 200;
+
+/// Why serving ended well.
+enum Ended {
+    /// The owner has asked.
+    Asked,
+    /// Another payout address has come into force, so the worker registers anew.
+    PaidElsewhere,
+}
 
 pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
-    let owner = AddressText::parse(&arguments.owner)
-        .with_context(|| format!("--owner {} is no TON address", arguments.owner))?;
+    let given = match &arguments.owner {
+        Some(text) => Some(AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?),
+        None => None,
+    };
+    let folder = Folder::take(&arguments.data)?;
+    let book = payout::settled(folder.path(), payout::now())?;
+    let fees = Fees::open(&folder, &arguments.chain, book.is_some(), &arguments.threshold, &arguments.keep)?;
+    let mut ready = false;
+    loop {
+        let book = payout::settled(folder.path(), payout::now())?;
+        let owner = owner(given, book.as_ref(), &folder)?;
+        if let Some(notice) = Payee::of(folder.path())?.notice() {
+            tracing::warn!("{notice}");
+        }
+        if let Ended::Asked =
+            once(&arguments, &folder, owner, book.as_ref(), fees.as_ref(), &mut ready, &mut asked).await?
+        {
+            return Ok(());
+        }
+        tracing::warn!("payouts go to another address from now on; the worker registers anew");
+    }
+}
+
+/// Who is paid: the payout address of the folder, else who is named, else the folder's wallet.
+fn owner(given: Option<AddressText>, book: Option<&PayoutBook>, folder: &Folder) -> Result<AddressText> {
+    let spelt =
+        |address: Address, network| AddressText { address, bounceable: false, testnet: network == Network::Test };
+    if let Some(book) = book {
+        let owner = spelt(book.at(payout::now()), book.network());
+        ensure!(
+            given.is_none_or(|given| given.address == owner.address),
+            "--owner is not the payout address of this folder, {}; leave --owner out, or see `chrysalis wallet payout-address`",
+            owner.to_text()
+        );
+        return Ok(owner);
+    }
+    let own = || -> Result<Option<AddressText>> {
+        let wallet = Payee::of(folder.path())?.wallet;
+        Ok(wallet.map(|public| spelt(public.address(), public.network)))
+    };
+    match given {
+        Some(given) => Ok(given),
+        None => own()?.context(
+            "who is paid? Name them with --owner, or with `chrysalis wallet payout-address`, or make a wallet with `chrysalis wallet create`",
+        ),
+    }
+}
+
+/// Serves until the owner asks to end, or is paid on another address.
+async fn once(
+    arguments: &HeadlessArguments,
+    folder: &Folder,
+    owner: AddressText,
+    book: Option<&PayoutBook>,
+    fees: Option<&Fees>,
+    ready: &mut bool,
+    asked: &mut Asked,
+) -> Result<Ended> {
     let root_contract = match &arguments.root {
         Some(text) => {
             Some(AddressText::parse(text).with_context(|| format!("--root {text} is no TON address"))?.address)
         }
         None => None,
     };
-    let folder = Folder::take(&arguments.data)?;
-    let model = ModelFile::open(&arguments.model)?;
     let service = Service {
         ledger: folder.ledger(),
         network: &arguments.network,
         root_contract,
-        model,
+        model: ModelFile::open(&arguments.model)?,
         served_as: arguments.served_as.clone(),
         test_claim: arguments.test_claim,
         owner,
@@ -47,16 +119,17 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
         redial: REDIAL,
         device: &arguments.device,
     };
-    let cashier = wallet_commands::serve(
-        &folder,
-        &arguments.chain,
-        service.root_contract()?,
-        owner.address,
-        &arguments.threshold,
-        &arguments.keep,
-    )?;
-    let (node, _) = service.start()?;
-    let served = serve(&node, &arguments, &folder, cashier.as_ref(), &mut asked).await;
+    let root_contract = service.root_contract()?;
+    let cashier = fees.map(|fees| fees.cashier(folder, root_contract, owner.address)).transpose()?;
+    let (node, root) = service.start()?;
+    let accounts =
+        [owner.address].into_iter().chain(book.iter().flat_map(|book| book.earlier()).map(|one| one.address));
+    let searching = fees.map(|fees| search(fees.chain(), root_contract, root, accounts.collect(), folder));
+    let changes_at = book.and_then(|book| book.waiting(payout::now())).map(|change| change.from);
+    let served = serve(&node, arguments, folder, owner, cashier.as_ref(), changes_at, ready, asked).await;
+    if let Some(searching) = searching {
+        searching.abort();
+    }
     let last = node.stop().await;
     if let Some(cashier) = cashier {
         // What is on its way is written down, and the next run goes on with it.
@@ -68,19 +141,53 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     served
 }
 
+/// Looks on the accounts that are and were paid for payouts that the ledger does not have.
+fn search(
+    chain: Arc<dyn Chain>,
+    root_contract: Address,
+    root: RootConfig,
+    accounts: Vec<Address>,
+    folder: &Folder,
+) -> AbortHandle {
+    let (terms, ledger) = (Arc::new(root), folder.ledger());
+    let work = async move {
+        for owner in accounts {
+            let (terms, ledger) = (Arc::clone(&terms), ledger.clone());
+            let search = Search { root_contract, terms, owner, ledger, page: MOST_TRANSACTIONS, pages: SEARCHED_PAGES };
+            if let Err(error) = recover(&*chain, &search).await {
+                tracing::warn!("{error}; it is tried again at the next start");
+            }
+        }
+    };
+    tokio::spawn(work).abort_handle()
+}
+
+/// Until this machine's clock shows that time, Unix seconds.
+async fn until(unix: Option<u64>) {
+    let Some(unix) = unix else { return std::future::pending().await };
+    while let Some(left) = unix.checked_sub(payout::now()).filter(|left| *left > 0) {
+        tokio::time::sleep(Duration::from_secs(left).min(CLOCK_LOOK)).await;
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that serving is about, from one caller")]
 async fn serve(
     node: &Node,
     arguments: &HeadlessArguments,
     folder: &Folder,
+    owner: AddressText,
     cashier: Option<&Cashier>,
+    changes_at: Option<u64>,
+    ready: &mut bool,
     asked: &mut Asked,
-) -> Result<()> {
+) -> Result<Ended> {
     let stats_port = match arguments.stats {
         Some(address) => Some(stats::serve(address, node.snapshots()).await?.port()),
         None => None,
     };
     let mut snapshots = node.snapshots();
-    let mut ready = false;
+    let changed_owner = until(changes_at);
+    tokio::pin!(changed_owner);
     let mut signed = 0;
     loop {
         let now = snapshots.borrow().signed_tokens;
@@ -91,11 +198,12 @@ async fn serve(
         {
             let snapshot = snapshots.borrow_and_update().clone();
             check(&snapshot)?;
-            if !ready && matches!(snapshot.worker, WorkerState::Serving { .. }) {
-                ready = true;
+            if !*ready && matches!(snapshot.worker, WorkerState::Serving { .. }) {
+                *ready = true;
                 let line = json!({ "ready": {
                     "role": "worker",
                     "worker_pid": snapshot.worker_pid,
+                    "owner": owner.to_text(),
                     "served_as": arguments.served_as.to_string(),
                     "stats_port": stats_port,
                     "backend": snapshot.model.as_ref().map(|model| model.backend.clone()),
@@ -108,7 +216,8 @@ async fn serve(
             }
         }
         tokio::select! {
-            () = asked.wait() => return Ok(()),
+            () = asked.wait() => return Ok(Ended::Asked),
+            () = &mut changed_owner => return Ok(Ended::PaidElsewhere),
             changed = snapshots.changed() => changed.context("the node ended by itself")?,
         }
     }

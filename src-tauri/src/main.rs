@@ -10,6 +10,7 @@
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
+//! - [`payout`]: where payouts go; [`rules`] what the owner has decided about the wallet.
 //! - [`wallet_commands`]: the owner's wallet without a window.
 
 // Without this, Windows shows a console behind the window. What the command line prints reaches a pipe or a file all the same, and the
@@ -23,11 +24,13 @@ mod cli;
 mod detect;
 mod earnings;
 mod headless;
+mod payout;
 mod practice;
 mod practice_network;
 mod provider;
 mod purse;
 mod report;
+mod rules;
 mod tray;
 mod view;
 mod wallet_commands;

@@ -19,6 +19,7 @@ use ton::{AddressText, RootConfig};
 
 use crate::cashbox::{self, Cashbox};
 use crate::cli::PracticeArguments;
+use crate::payout;
 use crate::practice_network::PracticeNetwork;
 use crate::provider::{Asked, Service, check};
 use crate::purse::Purse;
@@ -58,6 +59,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     say("Practice: simulated customers and practice prices, all on this machine. The money is worth nothing.")?;
     let data = folder.path().to_owned();
     let purse = Arc::new(tokio::task::spawn_blocking(move || Purse::of_practice(&data)).await??);
+    let (owner, earlier) = payout::of_practice(folder.path(), &purse)?;
     let place = folder.path().join("network");
     let mut network =
         PracticeNetwork::start(&place, &served_as, purse.address(), arguments.customers, arguments.seed).await?;
@@ -68,7 +70,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         model,
         served_as: served_as.clone(),
         test_claim: false,
-        owner: AddressText { address: purse.address(), bounceable: false, testnet: false },
+        owner: AddressText { address: owner, bounceable: false, testnet: false },
         coefficient: 1000,
         max_active: MAX_ACTIVE,
         proxy_connections: 1,
@@ -82,6 +84,8 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     let mut cashbox = Cashbox::open(cashbox::Wanted {
         chain: network.chain().clone(),
         purse,
+        owner,
+        earlier,
         root_contract,
         root: Arc::new(root.clone()),
         ledger: folder.ledger(),

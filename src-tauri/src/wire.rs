@@ -95,7 +95,7 @@ pub(crate) enum WalletQuestion {
     SetRules(WalletRules),
     /// Not now. Answer: `Done`.
     DismissReminder,
-    /// Send all that is in the fee wallet to the payout address. Answer: `Sent`.
+    /// Try to send all that is in the fee wallet to the payout address; `ConfirmSend` gives the word. Answer: `Prepared`.
     TakeRestBack,
     /// Open a site in the owner's browser. Answer: `Done`.
     ShowOnExplorer(ExplorerTarget),

@@ -21,7 +21,7 @@ use ton::{Nanoton, RootConfig};
 use crate::money::{COIN, FEE, Purse, ROOT, Scene, params, send, settled, soon, stage};
 
 /// The network's terms as its file would have them.
-fn terms() -> RootConfig {
+pub(crate) fn terms() -> RootConfig {
     let codes = Codes::load().unwrap();
     let params = params(&codes);
     let code = |cell: &ton::Cell| ton::Code::new(cell.clone()).unwrap().to_text();

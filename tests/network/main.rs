@@ -25,6 +25,7 @@
 mod commands;
 mod earnings;
 mod faults;
+mod fees;
 mod flags;
 mod kills;
 mod money;

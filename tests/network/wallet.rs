@@ -47,7 +47,7 @@ pub(crate) fn object(words: &[&str], input: &[&str]) -> Value {
 }
 
 /// What a command says when it does nothing.
-fn refusal(words: &[&str], input: &[&str]) -> String {
+pub(crate) fn refusal(words: &[&str], input: &[&str]) -> String {
     let (code, out, errors) = wallet(words, input);
     assert_eq!(code, Some(1), "{words:?}: {out}{errors}");
     errors.lines().last().unwrap().to_owned()
@@ -65,7 +65,7 @@ fn shown(running: &mut Running) -> Vec<String> {
 }
 
 /// The place that is asked for now, so many questions having been asked before.
-fn asked(running: &Running, before: usize) -> usize {
+pub(crate) fn asked(running: &Running, before: usize) -> usize {
     system_tests::until("a question for a word", || {
         let said = running.errors();
         let question = said.lines().filter_map(|line| line.strip_prefix("Word ")).nth(before)?;

@@ -100,6 +100,13 @@ describe('the page', () => {
     expect(it.queryByRole('button', { name: 'Send' })).toBeNull();
     await it.user.click(it.getByRole('button', { name: 'Take the rest back' }));
     expect(asked(it, 'takeRestBack')).toHaveLength(1);
+    await settled();
+    // It is reviewed, and nothing moves before the word is given.
+    expect(words(dialog())).toContain('0.867 TON');
+    expect(asked(it, 'confirm')).toEqual([]);
+    await it.user.click(it.getByRole('button', { name: /^Take 0\.867 .*back$/ }));
+    await settled();
+    expect(asked(it, 'confirm')).toEqual([['d2']]);
   });
 });
 

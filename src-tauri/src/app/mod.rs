@@ -253,6 +253,8 @@ impl App {
             Input::Beat => {
                 self.desk.beat();
                 if self.told_money.is_none_or(|told| told.elapsed() >= MONEY_BEAT) {
+                    let desk = Arc::clone(&self.desk);
+                    tokio::spawn(async move { desk.look().await });
                     self.tell_money();
                 }
                 let order = self.beat(now);
@@ -387,6 +389,12 @@ impl App {
         {
             // The wish to work stays, so it begins anew once it is stopped.
             tracing::error!("the practice network ended by itself; starting anew");
+            let pause = self.owner.wants(Wish::Pause { until_unix_ms: None }, now);
+            let work = self.owner.wants(Wish::Work, now);
+            return pause.or(work);
+        }
+        if self.desk.is_paid_elsewhere() && self.owner.stage() == Stage::Running {
+            tracing::warn!("payouts go to another address from now on; practice starts anew");
             let pause = self.owner.wants(Wish::Pause { until_unix_ms: None }, now);
             let work = self.owner.wants(Wish::Work, now);
             return pause.or(work);

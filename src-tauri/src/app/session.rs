@@ -17,6 +17,7 @@ use ton::{AddressText, RootConfig};
 use super::money::Desk;
 use crate::cashbox::{self, Cashbox};
 use crate::cli::DeviceArguments;
+use crate::payout;
 use crate::practice::{self, MAX_ACTIVE, REDIAL};
 use crate::practice_network::PracticeNetwork;
 use crate::provider::Service;
@@ -65,6 +66,7 @@ pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
     let served_as = practice::name_of(&wanted.model, &model)?;
     let data = wanted.data.clone();
     let purse = Arc::new(tokio::task::spawn_blocking(move || Purse::of_practice(&data)).await??);
+    let (owner, earlier) = payout::of_practice(&wanted.data, &purse)?;
     let place = wanted.data.join("network");
     let network = PracticeNetwork::start(&place, &served_as, purse.address(), wanted.customers, wanted.seed).await?;
     let service = Service {
@@ -74,7 +76,7 @@ pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
         model,
         served_as: served_as.clone(),
         test_claim: false,
-        owner: AddressText { address: purse.address(), bounceable: false, testnet: false },
+        owner: AddressText { address: owner, bounceable: false, testnet: false },
         coefficient: 1000,
         max_active: MAX_ACTIVE,
         proxy_connections: 1,
@@ -94,6 +96,8 @@ pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
         Cashbox::open(cashbox::Wanted {
             chain: network.chain().clone(),
             purse: Arc::clone(&purse),
+            owner,
+            earlier,
             root_contract,
             root: Arc::new(root.clone()),
             ledger: wanted.ledger.clone(),

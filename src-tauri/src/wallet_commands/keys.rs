@@ -4,12 +4,12 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use node::folder::Folder;
-use serde_json::json;
-use ton::{Network, WalletVersion};
+use serde_json::{Value, json};
+use ton::{Address, Network, WalletVersion};
 use wallet::{Candidate, Keychain as _, Password, Protection, Public, Quiz, Save, Scheme, VaultError, Words};
 
 use super::ask::Ask;
-use super::{address_text, endpoints, keychain, must_be_empty, offer_password, public, take, tell, vault};
+use super::{Payee, address_text, endpoints, guards, keychain, must_be_empty, offer_password, take, tell, vault};
 use crate::cli::{AddressArguments, CreateArguments, ImportArguments};
 
 /// How often the three words may be got wrong.
@@ -30,6 +30,7 @@ pub(super) fn create(arguments: &CreateArguments) -> Result<()> {
     // Its own scheme and today's contract come first.
     let candidate = *words.candidates(network).first().context("new words have no wallet")?;
     let public = save(&ask, &folder, &words, candidate, network, protection)?;
+    guards::has_words(folder.path(), &public.address())?;
     report(arguments.json, &public)
 }
 
@@ -104,6 +105,7 @@ pub(super) async fn import(arguments: &ImportArguments) -> Result<()> {
     let chosen = said.trim().parse::<usize>().ok().and_then(|number| candidates.get(number.checked_sub(1)?));
     let candidate = *chosen.context("that is none of the numbers; nothing was saved")?;
     let public = save(&ask, &folder, &words, candidate, network, protection)?;
+    guards::has_words(folder.path(), &public.address())?;
     report(arguments.json, &public)
 }
 
@@ -122,7 +124,29 @@ fn scheme(ask: &Ask, words: &Words, bip39: bool) -> Result<Scheme> {
 }
 
 pub(super) fn address(arguments: &AddressArguments) -> Result<()> {
-    report(arguments.json, &public(&arguments.data)?)
+    let payee = Payee::of(&arguments.data)?;
+    let (Some(address), Some(network)) = (payee.address(), payee.network()) else {
+        return super::public(&arguments.data).map(drop);
+    };
+    let text = |address: &Address| address_text(address, network);
+    let Some(public) = payee.wallet else {
+        let lines = [format!("Your payout address        {}", text(&address))];
+        return tell(arguments.json, &payee.to_json(), &lines);
+    };
+    let mut object = described(&public);
+    if let (Value::Object(members), Value::Object(more)) = (&mut object, payee.to_json()) {
+        members.extend(more);
+    }
+    let mut lines = match payee.fee_wallet() {
+        None => vec![text(&address)],
+        Some(fee) => vec![
+            format!("Your payout address        {}", text(&address)),
+            format!("The worker's fee wallet    {}", text(&fee.address())),
+        ],
+    };
+    lines.extend(remark(&public));
+    lines.extend(payee.notice());
+    tell(arguments.json, &object, &lines)
 }
 
 fn save(
@@ -165,10 +189,19 @@ fn network(testnet: bool) -> Network {
 }
 
 fn report(json: bool, public: &Public) -> Result<()> {
+    let mut lines = vec![address_text(&public.address(), public.network)];
+    lines.extend(remark(public));
+    tell(json, &described(public), &lines)
+}
+
+fn remark(public: &Public) -> Option<String> {
+    (public.network == Network::Test).then(|| "on the test network, where coins are worth nothing".to_owned())
+}
+
+fn described(public: &Public) -> Value {
     let (address, network) = (public.address(), public.network);
-    let text = address_text(&address, network);
-    let object = json!({
-        "address": text,
+    json!({
+        "address": address_text(&address, network),
         "raw": address.to_string(),
         "version": format!("{:?}", public.contract.version).to_lowercase(),
         "network": if network == Network::Main { "main" } else { "test" },
@@ -177,10 +210,5 @@ fn report(json: bool, public: &Public) -> Result<()> {
             Protection::KeychainAndPassword => "keychain_and_password",
             Protection::Password => "password",
         },
-    });
-    let mut lines = vec![text];
-    if network == Network::Test {
-        lines.push("on the test network, where coins are worth nothing".to_owned());
-    }
-    tell(json, &object, &lines)
+    })
 }

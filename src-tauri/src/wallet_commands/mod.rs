@@ -4,16 +4,21 @@
 //! - [`keys`]: `create`, `import`, `address`.
 //! - [`endpoints`]: the chain that the command line names.
 //! - [`money`]: `balance`, `history`; [`moves`]: `send`, `collect`.
+//! - [`payouts`]: `payout-address`, `take-back`.
+//! - [`guards`]: `limit`, `auto-lock`, `check-words`, `delete`.
 //!
 //! Secrets come from a prompt or from standard input, never from arguments or the environment, where other programs could read them.
 
 mod ask;
 mod endpoints;
+mod guards;
 mod keys;
 mod money;
 mod moves;
+mod payouts;
 
-pub(crate) use moves::serve;
+pub(crate) use moves::Fees;
+pub(crate) use payouts::Payee;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -43,6 +48,12 @@ pub(crate) async fn run(words: WalletWords) -> Result<()> {
         WalletCommand::History(arguments) => money::history(&arguments).await,
         WalletCommand::Send(arguments) => moves::send(&arguments).await,
         WalletCommand::Collect(arguments) => moves::collect(&arguments).await,
+        WalletCommand::PayoutAddress(arguments) => payouts::payout_address(&arguments).await,
+        WalletCommand::TakeBack(arguments) => payouts::take_back(&arguments).await,
+        WalletCommand::Limit(arguments) => guards::limit(&arguments),
+        WalletCommand::AutoLock(arguments) => guards::auto_lock(&arguments),
+        WalletCommand::CheckWords(arguments) => guards::check_words(&arguments),
+        WalletCommand::Delete(arguments) => guards::delete(&arguments).await,
     }
 }
 
@@ -65,16 +76,25 @@ fn take(folder: &Path) -> Result<Folder> {
     Folder::take(folder).context("a wallet is used by one program at a time")
 }
 
+/// The same, where there need be none.
+fn known_public(folder: &Path) -> Result<Option<Public>> {
+    vault(folder).public().context("the wallet can't be read")
+}
+
+/// Whether practice has this folder.
+fn is_practice(folder: &Path) -> bool {
+    folder.join(PRACTICE).exists() || has_practice_wallet(folder)
+}
+
 /// What is known of the wallet in this folder while it is locked.
 fn public(folder: &Path) -> Result<Public> {
-    let found = vault(folder).public().context("the wallet can't be read")?;
-    found
+    known_public(folder)?
         .with_context(|| format!("there is no wallet in {}; make one with `chrysalis wallet create`", folder.display()))
 }
 
 /// Refuses to go on where there is, or may be, a wallet already.
 fn must_be_empty(folder: &Path) -> Result<()> {
-    if folder.join(PRACTICE).exists() || has_practice_wallet(folder) {
+    if is_practice(folder) {
         bail!(
             "the folder {} is practice's, which makes a wallet by itself; choose another one with --data",
             folder.display()

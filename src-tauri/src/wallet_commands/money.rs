@@ -10,27 +10,61 @@ use node::history::History;
 use node::movements::{Movement, Reason, movements};
 use serde_json::{Value, json};
 use ton::{Address, Nanoton, Network};
+use wallet::Reminder;
 
-use super::{address_text, endpoints, public, tell};
+use super::ask::Ask;
+use super::{Payee, address_text, endpoints, public, tell};
 use crate::cli::{BalanceArguments, HistoryArguments};
+use crate::payout;
+use crate::rules::Rules;
 
 pub(super) async fn balance(arguments: &BalanceArguments) -> Result<()> {
-    let public = public(&arguments.data)?;
+    let payee = Payee::of(&arguments.data)?;
+    let (Some(paid), Some(network)) = (payee.address(), payee.network()) else {
+        return public(&arguments.data).map(drop);
+    };
     let chain = endpoints::chain(&arguments.chain)?;
-    let account = chain.account(public.address()).await.context("the chain can't be asked")?;
+    let account = chain.account(paid).await.context("the chain can't be asked")?;
+    let fee = match payee.fee_wallet() {
+        Some(fee) => Some(chain.account(fee.address()).await.context("the chain can't be asked")?.balance),
+        None => None,
+    };
     let status = match account.status {
         AccountStatus::Active => "active",
         AccountStatus::Uninitialised => "uninitialised",
         AccountStatus::Frozen => "frozen",
     };
-    let address = address_text(&public.address(), public.network);
-    let object = json!({
+    let address = address_text(&paid, network);
+    let mut object = json!({
         "address": address,
         "nanoton": account.balance.0,
         "status": status,
         "seen_at": account.seen_at,
+        "fee_wallet_nanoton": fee.map(|fee| fee.0),
     });
-    tell(arguments.json, &object, &[format!("{}  {address}", account.balance)])
+    if let (Value::Object(members), Value::Object(more)) = (&mut object, payee.to_json()) {
+        members.extend(more);
+    }
+    let mut lines = match (fee, payee.fee_wallet()) {
+        (Some(balance), Some(fee)) => vec![
+            format!("Your payout address        {}  {address}", account.balance),
+            format!("The worker's fee wallet    {balance}  {}", address_text(&fee.address(), network)),
+        ],
+        _ => vec![format!("{}  {address}", account.balance)],
+    };
+    lines.extend(payee.notice());
+    if let Some(own) = payee.wallet {
+        let rules = Rules::read(&arguments.data);
+        let reminder = Reminder {
+            written_down: rules.has_words_of(&own.address()),
+            at_stake: Some(fee.unwrap_or(account.balance)),
+            dismissed_at: rules.dismissed_at,
+        };
+        if reminder.is_due(payout::now()) && network == Network::Main {
+            Ask::new().say("It was never checked that you have the words of this wallet: `chrysalis wallet check-words` asks for three.")?;
+        }
+    }
+    tell(arguments.json, &object, &lines)
 }
 
 pub(super) async fn history(arguments: &HistoryArguments) -> Result<()> {

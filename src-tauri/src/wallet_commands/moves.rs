@@ -17,14 +17,16 @@ use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, Unsigned, WalletD
 use wallet::{Finding, Known, Public, Seen, Wallet, findings, read_recipient};
 
 use super::ask::Ask;
-use super::{address_text, endpoints, money, public, take, tell, vault};
+use super::{Payee, address_text, endpoints, known_public, money, public, take, tell, vault};
 use crate::cli::{ChainArguments, CollectArguments, SendArguments};
+use crate::payout;
 use crate::provider::{Asked, unix_ms};
+use crate::rules::{MOST_OF_A_DAY, Rules, left_of, sent_within_a_day};
 
 /// How often the ledger is looked at for how a transfer ends.
 const LOOK: Duration = Duration::from_millis(200);
 /// Transactions of the wallet whose other sides are known addresses.
-const KNOWN: u32 = 100;
+pub(super) const KNOWN: u32 = 100;
 /// A transfer that is only tried is good for so many seconds.
 const VALID_SECONDS: u32 = 120;
 /// What a payout leaves in the wallet; less could not pay for the next one.
@@ -32,7 +34,7 @@ const RESERVE: Nanoton = Nanoton(50_000_000);
 /// Most payouts of one run that are added up.
 const MOST_PAYOUTS: usize = 10_000;
 
-struct Unlocked(Wallet);
+pub(super) struct Unlocked(Wallet);
 
 impl Signer for Unlocked {
     fn sign(&self, unsigned: &Unsigned) -> Result<[u8; 64], String> {
@@ -82,6 +84,7 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
     let outgoing = Outgoing {
         to: to.address,
         value: amount,
+        everything: false,
         // Money for an account that is not set up would come straight back.
         bounce: to.bounceable && seen == Seen::Active,
         body: if memo.is_empty() { None } else { Some(boc::encode(&comment(memo)?)?) },
@@ -96,6 +99,14 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
         bail!(
             "{} would be left, and {keep} is kept for the worker's fees: send at most {most}, or keep less with --keep",
             forecast.balance_after
+        );
+    }
+    if let Some(limit) = Rules::read(folder.path()).daily_limit {
+        let rows = open(&folder)?.transfers_since(&root, None, MOST_OF_A_DAY)?;
+        let left = left_of(limit, &sent_within_a_day(&rows, unix_ms()), payout::now());
+        ensure!(
+            amount <= left,
+            "the limit of {limit} within 24 hours leaves {left} for now; `chrysalis wallet limit` changes it"
         );
     }
     let recipient = AddressText { address: to.address, bounceable: false, testnet: public.network == Network::Test };
@@ -117,17 +128,7 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
     let till = Desk { folder: &folder, public, chain, signer, owner: own };
     till.finish_earlier(&mut asked).await?;
-    let history = open(&folder)?;
-    let before = history.last_transfer()?;
-    let cashier = till.open(root, keep)?;
-    cashier.tell(Input::Send(Box::new(outgoing))).await;
-    let ended = wait(&cashier, &mut asked, |_| {
-        let rows = history.transfers_since(&root, before, 1)?;
-        Ok(rows.into_iter().find(|row| matches!(row.stage, Stage::Ended(_))))
-    });
-    let ended = ended.await;
-    cashier.stop().await;
-    let transfer = ended?;
+    let transfer = carry_out(&till, root, keep, outgoing, &mut asked).await?;
     let Stage::Ended(outcome) = &transfer.stage else { bail!("it has not ended") };
     let object = json!({
         "transfer": transfer.id.0,
@@ -147,6 +148,52 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
     }
 }
 
+/// Has a transfer written down, signed and sent, and waits for its end.
+pub(super) async fn carry_out(
+    desk: &Desk<'_>,
+    root: Address,
+    keep: Nanoton,
+    outgoing: Outgoing,
+    asked: &mut Asked,
+) -> Result<Transfer> {
+    let history = open(desk.folder)?;
+    let before = history.last_transfer()?;
+    let cashier = desk.open(root, keep)?;
+    cashier.tell(Input::Send(Box::new(outgoing))).await;
+    let ended = wait(&cashier, asked, |_| {
+        let rows = history.transfers_since(&root, before, 1)?;
+        Ok(rows.into_iter().find(|row| matches!(row.stage, Stage::Ended(_))))
+    });
+    let ended = ended.await;
+    cashier.stop().await;
+    ended
+}
+
+/// Refuses to go on while a transfer of this folder has not come to its end.
+pub(super) fn nothing_under_way(folder: &Folder) -> Result<()> {
+    let history = open(folder)?;
+    for root in history.root_contracts()? {
+        if let Some(transfer) = history.open_transfers(&root)?.first() {
+            bail!(
+                "{} is under way; `chrysalis wallet collect` follows it to its end, then this can be done",
+                transfer.name()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether proxies have ever signed something for this folder.
+pub(super) fn was_signed_for(folder: &Folder) -> Result<bool> {
+    let history = open(folder)?;
+    for root in history.root_contracts()? {
+        if !history.cashable(&root)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     let ask = Ask::new();
     let public = public(&arguments.data)?;
@@ -155,7 +202,7 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     let root = network_of(&folder, arguments.root.as_deref())?;
     let owner = match &arguments.owner {
         Some(text) => AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?.address,
-        None => public.address(),
+        None => Payee::of(folder.path())?.address().unwrap_or_else(|| public.address()),
     };
     let signer = unlock(&ask, arguments.data.as_path(), &public)?;
     let mut asked = Asked::listen()?;
@@ -190,40 +237,69 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     }
 }
 
-/// A cashier for a network that is being served: it fetches by itself what a proxy owes from the threshold on. `None`: no chain is named,
-/// so nothing is fetched. The folder is the caller's already.
-pub(crate) fn serve(
-    folder: &Folder,
-    named: &ChainArguments,
-    root_contract: Address,
-    owner: Address,
-    threshold: &str,
-    keep: &str,
-) -> Result<Option<Cashier>> {
-    let Some(chain) = endpoints::chain_if_named(named)? else { return Ok(None) };
-    let coins = |word: &str, text: &str| {
-        Nanoton::from_coins(text).with_context(|| format!("{word} {text} is no amount of TON"))
-    };
-    let (threshold, reserve) = (coins("--threshold", threshold)?, coins("--keep", keep)?);
-    // Before there is any secret in this process.
-    sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
-    let public = public(folder.path())
-        .context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
-    let signer = unlock(&Ask::new(), folder.path(), &public)?;
-    let payer = public.address();
-    let cashier = cashier::start(Till {
-        chain,
-        signer,
-        wallet: public.contract,
-        root_contract,
-        terms: Terms { owner, payer: Some(payer), threshold: Some(threshold), reserve },
-        ledger: folder.ledger(),
-    })?;
-    tracing::info!(
-        "what is signed is fetched from {threshold} on; {} pays the fees",
-        address_text(&payer, public.network)
-    );
-    Ok(Some(cashier))
+/// The wallet that pays the fees of a network that is being served, opened once. What a proxy owes is fetched by itself from the
+/// threshold on.
+pub(crate) struct Fees {
+    chain: Arc<dyn Chain>,
+    signer: Arc<Unlocked>,
+    public: Public,
+    threshold: Nanoton,
+    reserve: Nanoton,
+}
+
+impl Fees {
+    /// Opens it. `None`: no chain is named, or there is no wallet here though it is known who is paid, so nothing is fetched by itself;
+    /// the log says so. The folder is the caller's already.
+    pub(crate) fn open(
+        folder: &Folder,
+        named: &ChainArguments,
+        has_payout_address: bool,
+        threshold: &str,
+        keep: &str,
+    ) -> Result<Option<Self>> {
+        let Some(chain) = endpoints::chain_if_named(named)? else { return Ok(None) };
+        let coins = |word: &str, text: &str| {
+            Nanoton::from_coins(text).with_context(|| format!("{word} {text} is no amount of TON"))
+        };
+        let (threshold, reserve) = (coins("--threshold", threshold)?, coins("--keep", keep)?);
+        if has_payout_address && known_public(folder.path())?.is_none() {
+            tracing::warn!(
+                "no wallet in {} can pay the fees, so nothing is fetched by itself; what is signed is kept. `chrysalis wallet create` makes one",
+                folder.path().display()
+            );
+            return Ok(None);
+        }
+        // Before there is any secret in this process.
+        sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
+        let public = public(folder.path())
+            .context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
+        let signer = unlock(&Ask::new(), folder.path(), &public)?;
+        let payer = address_text(&public.address(), public.network);
+        tracing::info!("what is signed is fetched from {threshold} on; {payer} pays the fees");
+        Ok(Some(Self { chain, signer, public, threshold, reserve }))
+    }
+
+    /// The chain.
+    pub(crate) fn chain(&self) -> Arc<dyn Chain> {
+        Arc::clone(&self.chain)
+    }
+
+    /// A cashier for this network and whoever is paid there.
+    pub(crate) fn cashier(&self, folder: &Folder, root_contract: Address, owner: Address) -> Result<Cashier> {
+        Ok(cashier::start(Till {
+            chain: self.chain(),
+            signer: Arc::clone(&self.signer) as Arc<dyn Signer>,
+            wallet: self.public.contract,
+            root_contract,
+            terms: Terms {
+                owner,
+                payer: Some(self.public.address()),
+                threshold: Some(self.threshold),
+                reserve: self.reserve,
+            },
+            ledger: folder.ledger(),
+        })?)
+    }
 }
 
 #[derive(Default)]
@@ -251,12 +327,13 @@ impl Sums {
 }
 
 /// What it takes to run a cashier over this folder.
-struct Desk<'a> {
-    folder: &'a Folder,
-    public: Public,
-    chain: Arc<dyn Chain>,
-    signer: Arc<Unlocked>,
-    owner: Address,
+pub(super) struct Desk<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) public: Public,
+    pub(super) chain: Arc<dyn Chain>,
+    pub(super) signer: Arc<Unlocked>,
+    /// Who is paid.
+    pub(super) owner: Address,
 }
 
 impl Desk<'_> {
@@ -319,7 +396,7 @@ fn open(folder: &Folder) -> Result<History> {
 }
 
 /// The network a transfer is written down under: the one that is named, or the one this folder worked for last.
-fn network_of(folder: &Folder, named: Option<&str>) -> Result<Address> {
+pub(super) fn network_of(folder: &Folder, named: Option<&str>) -> Result<Address> {
     if let Some(text) = named {
         return Ok(AddressText::parse(text).with_context(|| format!("--root {text} is no TON address"))?.address);
     }
@@ -330,14 +407,14 @@ fn network_of(folder: &Folder, named: Option<&str>) -> Result<Address> {
         .context("this folder has not worked for any network yet; name one's root contract with --root")
 }
 
-fn unlock(ask: &Ask, data: &Path, public: &Public) -> Result<Arc<Unlocked>> {
+pub(super) fn unlock(ask: &Ask, data: &Path, public: &Public) -> Result<Arc<Unlocked>> {
     let password = if public.protection.needs_password() { Some(ask.password()?) } else { None };
     let wallet = vault(data).unlock(password.as_ref()).context("the wallet stays locked")?;
     Ok(Arc::new(Unlocked(wallet)))
 }
 
 /// What the transfer would do, on a copy of the chain.
-async fn tried(chain: &dyn Chain, public: &Public, outgoing: &Outgoing) -> Result<accounting::Forecast> {
+pub(super) async fn tried(chain: &dyn Chain, public: &Public, outgoing: &Outgoing) -> Result<accounting::Forecast> {
     let account = chain.agreed_account(public.address()).await.context("the chain can't be asked about this wallet")?;
     let seqno = match (account.status, &account.data) {
         (AccountStatus::Active, Some(data)) => WalletData::read(public.contract.version, data)?.seqno,
@@ -349,7 +426,7 @@ async fn tried(chain: &dyn Chain, public: &Public, outgoing: &Outgoing) -> Resul
 }
 
 /// The other sides of the wallet's last transactions.
-fn known(transactions: &[Transaction], own: &Address) -> Vec<Known> {
+pub(super) fn known(transactions: &[Transaction], own: &Address) -> Vec<Known> {
     let mut known: BTreeMap<Address, Option<u64>> = BTreeMap::new();
     for transaction in transactions {
         for message in transaction.in_message.iter().chain(&transaction.out_messages) {
@@ -365,14 +442,14 @@ fn known(transactions: &[Transaction], own: &Address) -> Vec<Known> {
     known.into_iter().map(|(address, sent_at)| Known { address, sent_at }).collect()
 }
 
-fn fees(outcome: &Outcome) -> Option<Nanoton> {
+pub(super) fn fees(outcome: &Outcome) -> Option<Nanoton> {
     match outcome {
         Outcome::Done { fees, .. } | Outcome::Failed { fees, .. } => *fees,
         Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. } => None,
     }
 }
 
-fn word(outcome: &Outcome) -> &'static str {
+pub(super) fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done { .. } => "done",
         Outcome::Failed { .. } => "failed",

@@ -216,12 +216,12 @@ pub(crate) async fn dismiss_reminder(app: State<'_, App>) -> Result<Done, ApiErr
     }
 }
 
-/// Sends all that is in the fee wallet to the payout address.
+/// Tries to send all that is in the fee wallet to the payout address, on a copy of the chain; the word is given as for any draft.
 #[tauri::command]
 #[specta::specta]
-pub(crate) async fn take_rest_back(app: State<'_, App>) -> Result<Sent, ApiError> {
+pub(crate) async fn take_rest_back(app: State<'_, App>) -> Result<Prepared, ApiError> {
     match ask(&app, WalletQuestion::TakeRestBack).await? {
-        WalletAnswer::Sent(it) => Ok(it),
+        WalletAnswer::Prepared(it) => Ok(it),
         _ => Err(mixed_up()),
     }
 }

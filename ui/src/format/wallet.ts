@@ -226,4 +226,5 @@ export function candidateWords(candidate: WalletCandidate): string {
 export const isGood = (draft: Draft, now: number) => (draft.until ?? 0) > now;
 
 /** Whether there is a key here that can send. */
-export const canSend = (wallet: Wallet) => wallet.state.state === 'locked' || wallet.state.state === 'unlocked';
+/** Nothing is sent from a wallet that is there for fees: its rest goes back as a whole. */
+export const canSend = (wallet: Wallet) => (wallet.state.state === 'locked' || wallet.state.state === 'unlocked') && (wallet.payer ?? null) === null;

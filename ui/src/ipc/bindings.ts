@@ -53,8 +53,8 @@ export const commands = {
 	setWalletRules: (rules: WalletRules_Deserialize) => typedError<Done, ApiError>(__TAURI_INVOKE("set_wallet_rules", { rules })),
 	/**  Lets the reminder to write the words down rest for a while. */
 	dismissReminder: () => typedError<Done, ApiError>(__TAURI_INVOKE("dismiss_reminder")),
-	/**  Sends all that is in the fee wallet to the payout address. */
-	takeRestBack: () => typedError<Sent, ApiError>(__TAURI_INVOKE("take_rest_back")),
+	/**  Tries to send all that is in the fee wallet to the payout address, on a copy of the chain; the word is given as for any draft. */
+	takeRestBack: () => typedError<Prepared_Serialize, ApiError>(__TAURI_INVOKE("take_rest_back")),
 	/**  Opens the site that shows the chain in the owner's browser. */
 	showOnExplorer: (target: ExplorerTarget) => typedError<Done, ApiError>(__TAURI_INVOKE("show_on_explorer", { target })),
 	/**  A text as a picture that a phone can read. Made here: it says nothing that the page does not know. */

@@ -31,7 +31,7 @@ export interface WalletCalls {
   setAside(): Call<SetAside>;
   rules(rules: WalletRules): Call<Done>;
   dismissReminder(): Call<Done>;
-  takeRestBack(): Call<Sent>;
+  takeRestBack(): Call<Prepared>;
   show(target: ExplorerTarget): Call<Done>;
   qr(text: string): Call<Qr>;
 }

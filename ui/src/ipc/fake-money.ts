@@ -84,9 +84,10 @@ export class FakeMoney {
       if (this.wallet_.state.state === 'locked' && password !== PASSWORD) return this.#answer<Sent>({ sent: 'no', refusal: { refusal: 'wrong_password' } });
       const answer = await this.#sent('confirm', '12', draft);
       if (answer.status === 'ok' && answer.data.sent === 'begun') {
-        const order = this.asked.findLast(([name]) => name === 'prepare')?.[1] as { to: string; nanoton: string };
-        const amount = { nanoton: order.nanoton, kind: 'estimate' as const };
-        this.wallet_ = { ...this.wallet_, in_flight: { id: '12', errand: 'send', to: order.to, amount, stage: 'planned', since: Date.now(), until: null } };
+        const back = draft === 'd2';
+        const order = back ? null : (this.asked.findLast(([name]) => name === 'prepare')?.[1] as { to: string; nanoton: string });
+        const amount = { nanoton: order?.nanoton ?? this.wallet_.payer?.balance?.nanoton ?? '0', kind: 'estimate' as const };
+        this.wallet_ = { ...this.wallet_, in_flight: { id: '12', errand: back ? 'take_back' : 'send', to: order?.to ?? this.wallet_.payout?.address.plain ?? '', amount, stage: 'planned', since: Date.now(), until: null } };
       }
       return answer;
     },
@@ -134,7 +135,17 @@ export class FakeMoney {
     },
     rules: (rules) => this.#done('rules', rules),
     dismissReminder: () => this.#done('dismissReminder'),
-    takeRestBack: () => this.#sent('takeRestBack', '14'),
+    takeRestBack: () => {
+      this.asked.push(['takeRestBack']);
+      if (this.refusal) return this.#answer({ prepared: 'no' as const, refusal: this.refusal });
+      const money = (nanoton: bigint) => ({ nanoton: String(nanoton), kind: 'estimate' as const });
+      const have = BigInt(this.wallet_.payer?.balance?.nanoton ?? 0);
+      const draft = {
+        id: 'd2', to: this.wallet_.payout?.address.plain ?? '', amount: money(have - 3_000_000n), memo: null, fee: money(3_000_000n), balance_after: money(0n), below_reserve: false,
+        needs_password: false, until: Date.now() + 60_000,
+      };
+      return this.#answer({ prepared: 'ready' as const, draft });
+    },
     show: (target) => this.#done('show', target),
     qr: (text) => this.#answer(fakeQr(text)),
   };

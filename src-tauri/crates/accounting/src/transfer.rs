@@ -35,6 +35,8 @@ pub struct Outgoing {
     pub to: Address,
     /// How much.
     pub value: Nanoton,
+    /// All the wallet has leaves, fees taken from it; the amount above is what it had when that was wanted.
+    pub everything: bool,
     /// Whether it comes back if it is not wanted.
     pub bounce: bool,
     /// Its body, a bag of cells.

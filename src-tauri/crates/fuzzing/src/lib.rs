@@ -32,7 +32,7 @@ pub use pipe::link_frames;
 pub use requests::worker_request;
 pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
-pub use wallets::{wallet_file, wallet_words};
+pub use wallets::{payout_address, wallet_file, wallet_words};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     target("owner_rates", owner_rates, 64 * 1024, 512),
     target("wallet_file", wallet_file, 16 * 1024, 8),
     target("wallet_words", wallet_words, 64 * 1024, 64),
+    target("payout_address", payout_address, 64 * 1024, 64),
     target("chain_answer", chain_answer, 4 << 20, 1024),
     target("chain_transaction", chain_transaction, 1 << 20, 1024),
     target("chain_request", chain_request, 16 << 20, 1024),

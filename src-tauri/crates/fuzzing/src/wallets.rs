@@ -1,6 +1,6 @@
-//! What an owner's wallet is read from: its file, and the words that somebody types.
+//! What an owner's wallet is read from: its file, the file that says where payouts go, and the words that somebody types.
 
-use wallet::{Header, MAX_FILE, Words};
+use wallet::{Header, MAX_FILE, PayoutBook, Words};
 
 /// The bytes as a wallet's file; only what stands in front of the ciphertext is looked at, since no key opens it.
 pub fn wallet_file(data: &[u8]) {
@@ -13,6 +13,18 @@ pub fn wallet_file(data: &[u8]) {
     assert!(data.starts_with(&again), "a header is not written as it was read");
     again.resize(MAX_FILE, 0);
     assert!(Header::read(&again) == Ok(header), "a header is not read as it was written");
+}
+
+/// The bytes as the file that says where payouts go.
+pub fn payout_address(data: &[u8]) {
+    let Ok(book) = PayoutBook::from_bytes(data) else { return };
+    let again = PayoutBook::from_bytes(&book.to_bytes());
+    assert!(again.is_ok_and(|again| again == book), "a payout address is not read as it was written");
+    // A change never counts before its time.
+    if let Some(change) = book.waiting(0) {
+        assert!(book.at(change.from.saturating_sub(1)) != change.to, "a change counts too early");
+        assert!(book.at(change.from) == change.to, "a change does not count when its time has come");
+    }
 }
 
 /// The bytes as words in whatever scheme.

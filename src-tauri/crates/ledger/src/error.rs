@@ -45,7 +45,7 @@ pub enum LedgerError {
         /// The key it was first met with.
         pinned: [u8; 32],
     },
-    /// The same key, but other contracts than under the same parameters before. Nothing was written.
+    /// The same key, but other contracts than under the same parameters and for the same owner before. Nothing was written.
     #[error("the proxy at {endpoint} names other contracts than before")]
     ProxyContractsChanged {
         /// Where it is dialled.

@@ -88,11 +88,11 @@ impl Ledger {
         }
         // The bytes stay in the row of an ended transfer: a receipt can be checked against them.
         writing.execute(
-            "INSERT INTO transfer (id, root_contract, planned_unix_ms, payer, recipient, nanoton, bounce, body, state_init,
+            "INSERT INTO transfer (id, root_contract, planned_unix_ms, payer, recipient, nanoton, everything, bounce, body, state_init,
                  worker_contract, proxy_contract, from_tokens, to_tokens, expected,
                  forecast_fees, forecast_income, forecast_balance,
                  stage, message, message_hash, seqno, valid_until, outcome, why, fees)
-             VALUES (:id, :root, :planned, :payer, :recipient, :nanoton, :bounce, :body, :state_init,
+             VALUES (:id, :root, :planned, :payer, :recipient, :nanoton, :everything, :bounce, :body, :state_init,
                  :worker, :proxy, :from_tokens, :to_tokens, :expected,
                  :forecast_fees, :forecast_income, :forecast_balance,
                  :stage, :message, :message_hash, :seqno, :valid_until, :outcome, :why, :fees)
@@ -109,6 +109,7 @@ impl Ledger {
                 ":payer": address_bytes(&transfer.payer),
                 ":recipient": address_bytes(&outgoing.to),
                 ":nanoton": whole(outgoing.value.0, "an amount")?,
+                ":everything": outgoing.everything,
                 ":bounce": outgoing.bounce,
                 ":body": outgoing.body,
                 ":state_init": outgoing.state_init,
@@ -410,6 +411,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Transfer> {
         outgoing: Outgoing {
             to: address(row, "recipient")?,
             value: Nanoton(row.get("nanoton")?),
+            everything: row.get("everything")?,
             bounce: row.get("bounce")?,
             body: row.get("body")?,
             state_init: row.get("state_init")?,

@@ -7,13 +7,20 @@ use crate::{Ledger, LedgerError, earnings};
 use accounting::{JobOutcome, JobRecord};
 use rusqlite::{OptionalExtension as _, TransactionBehavior, named_params};
 use std::net::SocketAddrV4;
-use ton::{Address, Nanoton};
+use ton::cocoon::WorkerData;
+use ton::{Address, Nanoton, StateInit, boc};
 
 /// Most tokens of one count of one job. Far beyond any job; keeps the sums over millions of them within 64 bits.
 pub const MAX_COUNT: i64 = 1 << 40;
 const MAX_NAME: usize = 512;
 const MAX_BOC: usize = 4_096;
 const MAX_STATE: usize = 65_536;
+
+/// The owner that a worker contract's first state names, a bag of cells.
+fn owner_in(state_init: Option<&[u8]>) -> Option<Address> {
+    let state = StateInit::from_cell(&boc::decode(state_init?).ok()?).ok()?;
+    WorkerData::from_cell(&state.data).ok().map(|data| data.owner)
+}
 
 /// Names a session of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,8 +219,20 @@ impl Ledger {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        if known.is_some_and(|known| known != contracts) {
-            return Err(LedgerError::ProxyContractsChanged { endpoint });
+        let mut moved = false;
+        if let Some((proxy_contract, worker_contract)) = known.filter(|known| *known != contracts) {
+            // Whoever is paid on another address has another contract there; anything else is not meant.
+            let state: Option<Vec<u8>> = writing
+                .query_row("SELECT state_init FROM contract WHERE worker_contract = ?", [worker_contract], |row| {
+                    row.get(0)
+                })
+                .optional()?
+                .flatten();
+            let owners = owner_in(state.as_deref()).zip(owner_in(proxy.state_init.as_deref()));
+            moved = proxy_contract == contracts.0 && owners.is_some_and(|(before, now)| before != now);
+            if !moved {
+                return Err(LedgerError::ProxyContractsChanged { endpoint });
+            }
         }
         // The address follows from code and data, so the same contract never has others.
         let new = writing.execute(
@@ -229,10 +248,16 @@ impl Ledger {
                 (&text, root, proxy.params_version, proxy.public_key, contracts.0, contracts.1, proxy.seen_unix_ms),
             )?;
         }
-        if known.is_none() || new > 0 {
+        if moved {
+            writing.execute(
+                "UPDATE proxy SET worker_contract = ? WHERE root_contract = ? AND endpoint = ? AND params_version = ?",
+                (contracts.1, root, &text, proxy.params_version),
+            )?;
+        }
+        if known.is_none() || moved || new > 0 {
             writing.commit()?;
         }
-        Ok(if known.is_none() { Recorded::New } else { Recorded::Known })
+        Ok(if known.is_none() || moved { Recorded::New } else { Recorded::Known })
     }
 
     /// Lets go of a proxy's pinned key, because its owner says that the change is meant. Its payments stay. Says whether there was one.

@@ -4,13 +4,15 @@
 //! be fetched. And the wallet has what it had, with what came in, less fees, less what worker contracts keep for their own rent, which
 //! comes back when they close.
 
+use std::collections::BTreeSet;
+
 use accounting::{Errand, Outcome, Stage, Transfer};
 use ton::{Address, Nanoton};
 
 /// How things stood at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// What is in the wallet.
+    /// What is in the wallet, and on the address that is paid where that is another.
     pub wallet: Nanoton,
     /// What the owner's worker contracts have.
     pub reserve: Nanoton,
@@ -75,8 +77,13 @@ pub enum Unexplained {
 }
 
 impl Proceeds {
-    /// Adds up the transfers of a run: all of them ended.
-    pub fn of(transfers: &[Transfer], owner: &Address, before: Standing, after: Standing) -> Result<Self, Unexplained> {
+    /// Adds up the transfers of a run: all of them ended. `owners` are whom its worker contracts pay.
+    pub fn of(
+        transfers: &[Transfer],
+        owners: &BTreeSet<Address>,
+        before: Standing,
+        after: Standing,
+    ) -> Result<Self, Unexplained> {
         let signed = after.signed.checked_sub(before.signed).ok_or(Unexplained::NoAmount)?;
         let mut proceeds = Self { signed, paid: Nanoton(0), payouts: 0, fees: Some(Nanoton(0)), before, after };
         for transfer in transfers {
@@ -91,7 +98,7 @@ impl Proceeds {
                 }
             };
             if matches!(transfer.errand, Errand::Payout { .. }) {
-                for receipt in receipts.iter().filter(|receipt| receipt.is_payout && receipt.to == *owner) {
+                for receipt in receipts.iter().filter(|receipt| receipt.is_payout && owners.contains(&receipt.to)) {
                     proceeds.paid = proceeds.paid.checked_add(receipt.value).ok_or(Unexplained::NoAmount)?;
                     proceeds.payouts = proceeds.payouts.saturating_add(1);
                 }
@@ -143,7 +150,14 @@ mod tests {
                 to_tokens: 10,
                 expected: Nanoton(100),
             },
-            outgoing: Outgoing { to: PROXY, value: Nanoton(50), bounce: true, body: None, state_init: None },
+            outgoing: Outgoing {
+                to: PROXY,
+                value: Nanoton(50),
+                everything: false,
+                bounce: true,
+                body: None,
+                state_init: None,
+            },
             forecast: None,
             stage: Stage::Ended(outcome),
             planned_unix_ms: 0,
@@ -171,7 +185,9 @@ mod tests {
     #[test]
     fn what_came_in_less_fees_and_reserve_is_what_the_wallet_has_more() {
         let nothing = transfer(Outcome::NotBegun { why: String::new() });
-        let of = |before, after| Proceeds::of(&[paid(Some(15)), nothing.clone()], &OWNER, before, after).unwrap();
+        let of = |before, after| {
+            Proceeds::of(&[paid(Some(15)), nothing.clone()], &BTreeSet::from([OWNER]), before, after).unwrap()
+        };
         let before = standing(1_000, 20, 500, 30);
         let proceeds = of(before, standing(1_075, 30, 590, 20));
         assert_eq!((proceeds.paid, proceeds.payouts, proceeds.fees), (Nanoton(100), 1, Some(Nanoton(15))));
@@ -189,9 +205,12 @@ mod tests {
         let still = standing(0, 0, 0, 0);
         let mut open = paid(None);
         open.stage = Stage::Planned;
-        assert!(matches!(Proceeds::of(&[open], &OWNER, still, still), Err(Unexplained::UnderWay { .. })));
+        assert!(matches!(
+            Proceeds::of(&[open], &BTreeSet::from([OWNER]), still, still),
+            Err(Unexplained::UnderWay { .. })
+        ));
         let signed = standing(0, 0, 100, 0);
-        let unknown = Proceeds::of(&[paid(None)], &OWNER, still, signed).unwrap();
+        let unknown = Proceeds::of(&[paid(None)], &BTreeSet::from([OWNER]), still, signed).unwrap();
         assert_eq!((unknown.fees, unknown.check()), (None, Err(Unexplained::Fees)));
     }
 }

@@ -124,13 +124,39 @@ impl PayoutAddress {
         self.change.filter(|change| now < change.from)
     }
 
-    /// Asks for another address; what is given back is to be told to the owner. The present one takes back what was waiting, and a
-    /// third one begins to wait anew.
+    /// Asks for another address; what is given back is to be told to the owner. The present one takes back what was waiting, a third
+    /// one begins to wait anew, and the one that waits goes on waiting: no longer than a day by a clock that was set back since.
     pub fn change(&mut self, to: Address, now: u64) -> Option<PayoutChange> {
-        self.current = self.at(now);
-        self.change =
-            (to != self.current).then_some(PayoutChange { to, from: now.saturating_add(PAYOUT_CHANGE_WAITS) });
+        self.settle(now);
+        let a_day = now.saturating_add(PAYOUT_CHANGE_WAITS);
+        let from = match self.change {
+            Some(waiting) if waiting.to == to => waiting.from.min(a_day),
+            _ => a_day,
+        };
+        self.change = (to != self.current).then_some(PayoutChange { to, from });
         self.change
+    }
+
+    /// Makes a change whose time has come the present address, so that a clock that is set back later does not undo it. Gives the
+    /// address that no longer counts.
+    pub fn settle(&mut self, now: u64) -> Option<Address> {
+        let before = self.current;
+        self.current = self.at(now);
+        if self.current == before {
+            return None;
+        }
+        self.change = None;
+        Some(before)
+    }
+
+    /// What stands in a file: the present address and the change that has not been settled.
+    pub(crate) const fn parts(&self) -> (Address, Option<PayoutChange>) {
+        (self.current, self.change)
+    }
+
+    /// From what stood in a file.
+    pub(crate) const fn from_parts(current: Address, change: Option<PayoutChange>) -> Self {
+        Self { current, change }
     }
 }
 
@@ -217,6 +243,16 @@ mod tests {
         assert_eq!(third.at(NOW + DAY), address(1));
         assert_eq!(third.change(address(1), NOW + DAY), None);
         assert_eq!(third.at(NOW + 9 * DAY), address(1));
+        // Whoever asks for it again, as after a clock was set back, neither waits longer than a day nor shorter.
+        let mut again = payout;
+        assert_eq!(again.change(address(2), NOW + 5), Some(change));
+        let earlier = again.change(address(2), NOW - 9 * DAY).unwrap();
+        assert_eq!(earlier.from, NOW - 8 * DAY);
+        // What is settled stays, whatever the clock says later.
+        let mut settled = payout;
+        assert_eq!(settled.settle(NOW + DAY - 1), None);
+        assert_eq!(settled.settle(NOW + DAY), Some(address(1)));
+        assert_eq!((settled.at(NOW - 9 * DAY), settled.waiting(NOW), settled.settle(NOW)), (address(2), None, None));
         // What came to count stays what the next change starts from.
         payout.change(address(3), NOW + DAY).unwrap();
         assert_eq!(payout.at(NOW + DAY), address(2));

@@ -62,7 +62,7 @@ impl Desk {
     }
 
     /// The network whose money is shown: the one that is or was served last.
-    fn served(&self) -> Result<Option<KnownNetwork>, ApiError> {
+    pub(super) fn served(&self) -> Result<Option<KnownNetwork>, ApiError> {
         let networks = tokio::task::block_in_place(|| self.figures.networks()).map_err(|error| ledger(&error))?;
         Ok(networks.into_iter().next())
     }
@@ -104,7 +104,7 @@ impl Desk {
         };
         let inner = self.inner();
         let waits = shown.as_ref().and_then(|shown| waits(shown, inner.locked));
-        let to = inner.open.as_ref().map(|open| open.purse.address());
+        let to = inner.open.as_ref().map(|open| open.cashbox.owner()).or(inner.owner);
         Ok(Earnings {
             at: unix_ms() as f64,
             pays_nothing: true,

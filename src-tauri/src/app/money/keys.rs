@@ -194,6 +194,9 @@ impl Desk {
     pub(super) async fn delete(&self, address: &str) -> Result<(), Refusal> {
         self.nothing_runs()?;
         let address: Address = AddressText::parse(address).map_err(|_| Refusal::NoWallet)?.address;
+        if self.own().is_none() {
+            return tokio::task::block_in_place(|| self.stop_watching());
+        }
         let deleted = beside(self.vault(), move |vault| vault.delete(address).map_err(|error| refusal(&error)));
         let deleted = deleted.await;
         let mut inner = self.inner();

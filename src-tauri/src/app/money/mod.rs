@@ -3,8 +3,8 @@
 //! - [`page`]: the page Wallet, made of facts.
 //! - [`keys`]: making, showing, reading in and deleting words; locking.
 //! - [`send`]: whom money may go to, trying a transfer, giving the word.
+//! - [`payee`]: where payouts go, and the fee wallet where that is another.
 //! - [`moved`]: what moved, and why; [`earnings`] the page Earnings.
-//! - [`rules`]: what the owner has decided.
 //!
 //! Questions are answered beside the app's loop, because the chain and the disk take their time.
 
@@ -12,7 +12,7 @@ mod earnings;
 mod keys;
 mod moved;
 mod page;
-mod rules;
+mod payee;
 mod send;
 
 use std::path::PathBuf;
@@ -29,9 +29,9 @@ use wallet::{AutoLock, Quiz, VaultState};
 use crate::cashbox::Cashbox;
 use crate::provider::unix_ms;
 use crate::purse::{PracticeKeychain, Purse, practice_vault};
-use crate::view::{AddressForms, ApiError, Done, Kind, Money, PayoutSet, Refusal, Sent, WalletRules};
+use crate::rules::Rules;
+use crate::view::{AddressForms, ApiError, Done, Kind, Money, Refusal, WalletRules};
 use crate::wire::{Answer, WalletAnswer, WalletQuestion};
-use rules::Rules;
 
 /// What a running session has.
 struct Open {
@@ -56,8 +56,12 @@ struct Inner {
     draft: Option<send::Waiting>,
     read: Option<keys::Read>,
     quiz: Option<Quiz>,
-    /// What the chain said last, and when, Unix milliseconds.
+    /// What the chain said last of the wallet, and when, Unix milliseconds.
     balance: Option<(Nanoton, i64)>,
+    /// The same of the address that is paid, where it is another.
+    paid: Option<(Address, Nanoton, i64)>,
+    /// Who is to be paid, if the owner has named an address.
+    owner: Option<Address>,
 }
 
 /// See the module.
@@ -83,6 +87,8 @@ impl Desk {
             read: None,
             quiz: None,
             balance: None,
+            paid: None,
+            owner: None,
         };
         Ok(Self { data, history, figures, inner: Mutex::new(inner) })
     }
@@ -154,7 +160,10 @@ impl Desk {
             })
         };
         Ok(Answer::Wallet(match question {
-            WalletQuestion::Page => WalletAnswer::Page(Box::new(self.wallet_page())),
+            WalletQuestion::Page => {
+                self.look().await;
+                WalletAnswer::Page(Box::new(self.wallet_page()))
+            }
             WalletQuestion::History(query) => WalletAnswer::History(self.moved(&query).await?),
             WalletQuestion::CheckDestination(text) => WalletAnswer::Destination(self.check_destination(&text).await),
             WalletQuestion::PrepareSend(order) => WalletAnswer::Prepared(self.prepare_send(&order).await),
@@ -183,12 +192,10 @@ impl Desk {
             WalletQuestion::SetAside => WalletAnswer::SetAside(self.set_aside().await),
             WalletQuestion::SetRules(rules) => done(self.set_rules(&rules)),
             WalletQuestion::DismissReminder => done(self.change_rules(|rules| rules.dismissed_at = Some(seconds()))),
-            // In practice payouts go to the practice wallet, which pays its own fees, and no site shows its chain.
-            WalletQuestion::SetPayoutAddress(_) => {
-                WalletAnswer::PayoutSet(PayoutSet::No { refusal: only_on_a_network() })
-            }
-            WalletQuestion::KeepPayoutAddress | WalletQuestion::ShowOnExplorer(_) => done(Err(only_on_a_network())),
-            WalletQuestion::TakeRestBack => WalletAnswer::Sent(Sent::No { refusal: only_on_a_network() }),
+            WalletQuestion::SetPayoutAddress(text) => WalletAnswer::PayoutSet(self.set_payout_address(&text).await),
+            WalletQuestion::KeepPayoutAddress => done(self.keep_payout_address().await),
+            WalletQuestion::TakeRestBack => WalletAnswer::Prepared(self.prepare_take_back().await),
+            WalletQuestion::ShowOnExplorer(_) => done(Err(no_site())),
         }))
     }
 
@@ -248,8 +255,8 @@ fn paused() -> Refusal {
     Refusal::ChainFails { why: "practice is paused, and its chain with it; start it first".to_owned() }
 }
 
-fn only_on_a_network() -> Refusal {
-    Refusal::Failed { why: "practice pays into the practice wallet; this is for networks outside this PC".to_owned() }
+fn no_site() -> Refusal {
+    Refusal::Failed { why: "no site shows the chain of practice, which is on this PC".to_owned() }
 }
 
 fn failed(error: &anyhow::Error) -> Refusal {

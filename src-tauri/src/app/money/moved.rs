@@ -14,7 +14,7 @@ impl Desk {
     /// Some of it, the newest first.
     pub(super) async fn moved(&self, query: &PageQuery) -> Result<WalletHistory, ApiError> {
         let unknown = |message: String| ApiError { code: ErrorCode::NotRunning, message };
-        let (cashbox, purse) =
+        let (cashbox, _) =
             self.session().map_err(|_| unknown("practice is paused, and its chain with it".to_owned()))?;
         let from = match &query.before {
             None => None,
@@ -24,7 +24,7 @@ impl Desk {
             })?),
         };
         let limit = query.limit.clamp(1, MOST);
-        let own = purse.address();
+        let own = cashbox.owner();
         let read = cashbox.transactions(own, from, limit).await.map_err(|error| unknown(crate::sentence(&error)))?;
         let contracts = tokio::task::block_in_place(|| cashbox.contracts())
             .map_err(|error| ApiError { code: ErrorCode::Ledger, message: crate::sentence(&error) })?;

@@ -3,18 +3,15 @@
 use accounting::{Errand, Outcome, Stage, Transfer};
 use node::core::payouts::Shown;
 use ton::{AddressText, Nanoton};
-use wallet::{DailyLimit, KeychainError, LimitDecision, Protection, Public, VaultState};
+use wallet::{KeychainError, Protection, Public, VaultState};
 
 use super::{Desk, Inner, forms, paid, seconds};
 use crate::provider::unix_ms;
+use crate::rules::{MOST_OF_A_DAY, left_of, sent_within_a_day};
 use crate::view::{
     ChainKind, Flight, FlightErrand, FlightOutcome, FlightStage, KeyPlace, Keychain, KeychainTrouble, Kind, Landed,
-    Money, PayoutTarget, Wallet, WalletState,
+    Money, Wallet, WalletState,
 };
-
-/// Transfers that are looked through for what left within a day.
-const MOST_OF_A_DAY: usize = 2_000;
-const DAY_MS: i64 = 86_400_000;
 
 impl Desk {
     /// The page. Waits for the disk.
@@ -24,14 +21,21 @@ impl Desk {
         let limited = self.inner().rules.daily_limit.is_some();
         let spent = if limited { tokio::task::block_in_place(|| self.sent_today()) } else { Vec::new() };
         let landed = tokio::task::block_in_place(|| self.landed());
+        let own = self.own();
+        let payee = tokio::task::block_in_place(|| self.payee(own));
+        let payer = payee.fee_wallet.map(|address| tokio::task::block_in_place(|| self.fee_wallet(address)));
+        let watched = payee.address.filter(|address| own != Some(*address));
+        let elsewhere = watched.and_then(|address| self.on_the_address(address));
         let inner = self.inner();
         let now = seconds();
         let public = inner.vault.as_ref().and_then(public);
         let address = public.map(|public| public.address());
-        let state = state(&inner);
-        let written_down =
-            address.map(|address| inner.rules.written_down.as_deref() == Some(address.to_string().as_str()));
-        let held = inner.balance.map(|(balance, _)| balance);
+        let state = match state(&inner) {
+            WalletState::None if watched.is_some() => WalletState::WatchOnly,
+            state => state,
+        };
+        let written_down = address.map(|address| inner.rules.has_words_of(&address));
+        let held = if watched.is_some() { elsewhere } else { inner.balance };
         let left = inner.rules.daily_limit.map(|limit| left_of(limit, &spent, now));
         let place = |protection| match protection {
             Protection::Keychain => KeyPlace::PracticeFile,
@@ -45,9 +49,9 @@ impl Desk {
             explorer: None,
             keychain: Some(Keychain { name: "a file in the practice folder".to_owned(), trouble: None }),
             state,
-            address: address.as_ref().map(forms),
-            balance: held.map(paid),
-            balance_at: inner.balance.map(|(_, at)| at as f64),
+            address: watched.or(address).as_ref().map(forms),
+            balance: held.map(|(balance, _)| paid(balance)),
+            balance_at: held.map(|(_, at)| at as f64),
             chain_fails: shown.as_ref().and_then(|shown| shown.chain_fails.clone()),
             reserve_nanoton: accounting::practice::PRACTICE_RESERVE.0.to_string(),
             key_place: public.map(|public| place(public.protection)),
@@ -57,8 +61,8 @@ impl Desk {
             locks_after_s: inner.rules.locks_after_s.map(|after| after as f64),
             daily_limit_nanoton: inner.rules.daily_limit.map(|limit| limit.0.to_string()),
             limit_left_nanoton: left.map(|left| left.0.to_string()),
-            payout: address.map(|address| PayoutTarget { address: forms(&address), ours: true, change: None }),
-            payer: None,
+            payout: payee.target(own),
+            payer,
             in_flight: shown.as_ref().and_then(|shown| shown.in_flight.as_ref()).and_then(flight),
             landed,
         }
@@ -81,16 +85,7 @@ impl Desk {
 
     /// Sendings of the last day: when, Unix seconds, and how much.
     pub(super) fn sent_today(&self) -> Vec<(u64, Nanoton)> {
-        let since = unix_ms().saturating_sub(DAY_MS);
-        let rows = self.transfers(None, MOST_OF_A_DAY);
-        let left = |row: &Transfer| match &row.stage {
-            Stage::Ended(Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. }) => false,
-            Stage::Planned | Stage::Signed(_) | Stage::Ended(_) => row.errand == Errand::Send,
-        };
-        rows.iter()
-            .filter(|row| row.planned_unix_ms >= since && left(row))
-            .map(|row| (u64::try_from(row.planned_unix_ms / 1_000).unwrap_or_default(), row.outgoing.value))
-            .collect()
+        sent_within_a_day(&self.transfers(None, MOST_OF_A_DAY), unix_ms())
     }
 
     /// The transfer that ended last in this session.
@@ -101,17 +96,6 @@ impl Desk {
             let Stage::Ended(ended) = &row.stage else { return None };
             Some(Landed { id: row.id.0.to_string(), errand: errand(row), outcome: outcome(ended) })
         })
-    }
-}
-
-/// What may still leave today. What was sent comes the newest first.
-pub(super) fn left_of(limit: Nanoton, sent: &[(u64, Nanoton)], now: u64) -> Nanoton {
-    let mut rule = DailyLimit::new(limit);
-    for (at, amount) in sent {
-        rule.record(*amount, *at);
-    }
-    match rule.decide(Nanoton(0), now) {
-        LimitDecision::Within { left } | LimitDecision::Above { left } => left,
     }
 }
 
@@ -158,6 +142,7 @@ pub(super) fn trouble(error: &KeychainError) -> KeychainTrouble {
 fn errand(transfer: &Transfer) -> FlightErrand {
     match transfer.errand {
         Errand::Payout { .. } => FlightErrand::Payout,
+        Errand::Send if transfer.outgoing.everything => FlightErrand::TakeBack,
         Errand::Send => FlightErrand::Send,
     }
 }
@@ -192,18 +177,5 @@ pub(super) fn outcome(outcome: &Outcome) -> FlightOutcome {
         Outcome::Expired => FlightOutcome::Expired,
         Outcome::Overtaken => FlightOutcome::Overtaken,
         Outcome::NotBegun { why } => FlightOutcome::NotBegun { why: why.clone() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_left_within_a_day_counts_against_the_limit() {
-        let sent = [(90_000, Nanoton(5)), (100, Nanoton(30))];
-        assert_eq!(left_of(Nanoton(50), &sent, 100_000), Nanoton(45));
-        assert_eq!(left_of(Nanoton(50), &sent, 86_000), Nanoton(15));
-        assert_eq!(left_of(Nanoton(4), &sent, 100_000), Nanoton(0));
     }
 }

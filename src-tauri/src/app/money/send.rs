@@ -8,9 +8,9 @@ use node::core::payouts::Input;
 use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, boc, comment};
 use wallet::{Known, Seen, findings, read_recipient};
 
-use super::page::left_of;
 use super::{Desk, failed, seconds};
 use crate::provider::unix_ms;
+use crate::rules::left_of;
 use crate::view::{Destination, Draft, Finding, Kind, Money, Prepared, Refusal, SendOrder, Sent};
 
 /// A draft is good for so many seconds.
@@ -26,9 +26,9 @@ const BEGINNING: Duration = Duration::from_secs(10);
 
 /// A transfer that waits for the owner's word.
 pub(super) struct Waiting {
-    name: String,
-    outgoing: Outgoing,
-    until: u64,
+    pub(super) name: String,
+    pub(super) outgoing: Outgoing,
+    pub(super) until: u64,
 }
 
 impl Desk {
@@ -44,8 +44,7 @@ impl Desk {
     }
 
     async fn findings(&self, to: &Address) -> Vec<wallet::Finding> {
-        tokio::task::block_in_place(|| self.refresh_vault());
-        let own = self.inner().vault.as_ref().and_then(super::page::public).map(|public| public.address());
+        let own = self.own();
         let seen = match self.session() {
             Ok((cashbox, _)) => cashbox.seen(*to).await,
             Err(_) => Seen::No,
@@ -79,6 +78,10 @@ impl Desk {
         let (cashbox, purse) = self.session()?;
         if purse.is_locked() {
             return Err(Refusal::Locked);
+        }
+        if cashbox.owner() != purse.address() {
+            // What is in the wallet here is for fees; it goes back as a whole, to its owner.
+            return Err(Refusal::WatchOnly);
         }
         if cashbox.shown().borrow().busy {
             return Err(Refusal::InFlight);
@@ -116,7 +119,7 @@ impl Desk {
         }
         // Money for an account that is not set up would come straight back.
         let bounce = read.bounceable && cashbox.seen(to).await == Seen::Active;
-        let mut outgoing = Outgoing { to, value: wanted, bounce, body, state_init: None };
+        let mut outgoing = Outgoing { to, value: wanted, everything: false, bounce, body, state_init: None };
         let forecast = |outgoing: &Outgoing| cashbox.forecast(&purse, outgoing.clone());
         let mut tried = forecast(&outgoing).await.map_err(|why| Refusal::ChainFails { why })?;
         if order.everything && tried.failure.is_none() {
@@ -198,7 +201,7 @@ impl Desk {
     }
 }
 
-fn shown(finding: wallet::Finding) -> Finding {
+pub(super) fn shown(finding: wallet::Finding) -> Finding {
     let text = |address: Address| AddressText { address, bounceable: false, testnet: true }.to_text();
     match finding {
         wallet::Finding::NoAddress => Finding::NoAddress,

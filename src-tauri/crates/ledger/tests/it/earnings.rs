@@ -37,6 +37,7 @@ fn transfer(id: u64, contract: u8, tokens: (u64, u64), fee: Nanoton, stage: Stag
         outgoing: Outgoing {
             to: address(contract),
             value: Nanoton(200_000_000),
+            everything: false,
             bounce: true,
             body: Some(vec![1]),
             state_init: None,

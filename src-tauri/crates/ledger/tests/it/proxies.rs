@@ -1,6 +1,7 @@
 use crate::{KEY, address, fresh};
 use ledger::{Cashable, LedgerError, Payment, ProxyEntry, Recorded};
-use ton::Nanoton;
+use ton::cocoon::WorkerData;
+use ton::{Address, Cell, Nanoton, Params, boc};
 
 fn proxy() -> ProxyEntry {
     ProxyEntry {
@@ -104,5 +105,52 @@ fn the_best_payment_of_a_contract_can_be_cashed_even_when_its_proxy_is_let_go_of
     for state in [Vec::new(), vec![0; 65_537]] {
         let wrong = ProxyEntry { worker_contract: address(5), params_version: 3, state_init: Some(state), ..proxy() };
         assert!(matches!(ledger.record_proxy(&wrong), Err(LedgerError::OutOfRange { .. })));
+    }
+}
+
+/// The first state of a worker contract at the proxy, for an owner.
+fn state_of(owner: u8) -> (Address, Vec<u8>) {
+    let params = Params {
+        struct_version: 3,
+        params_version: 1,
+        unique_id: 1,
+        is_test: true,
+        price_per_token: Nanoton(20),
+        worker_fee_per_token: Nanoton(19),
+        prompt_tokens_price_multiplier: 10_000,
+        cached_tokens_price_multiplier: 10_000,
+        completion_tokens_price_multiplier: 10_000,
+        reasoning_tokens_price_multiplier: 10_000,
+        proxy_delay_before_close: 600,
+        client_delay_before_close: 300,
+        min_proxy_stake: Nanoton(1),
+        min_client_stake: Nanoton(1),
+        proxy_code: None,
+        worker_code: None,
+        client_code: None,
+    };
+    let state = WorkerData::initial(address(owner), address(2), KEY, &params).state_init(Cell::empty()).unwrap();
+    (state.address().unwrap(), boc::encode(&state.to_cell().unwrap()).unwrap())
+}
+
+#[test]
+fn who_is_paid_on_another_address_has_another_contract_at_the_same_proxy() {
+    let (mut ledger, _) = fresh();
+    let of = |owner| {
+        let (worker_contract, state) = state_of(owner);
+        ProxyEntry { worker_contract, state_init: Some(state), ..proxy() }
+    };
+    for (owner, recorded) in [(20, Recorded::New), (21, Recorded::New), (21, Recorded::Known), (20, Recorded::New)] {
+        assert_eq!(ledger.record_proxy(&of(owner)).unwrap(), recorded, "{owner}");
+    }
+    let known = ledger.known_proxies(&address(1)).unwrap();
+    assert_eq!(known.len(), 2, "what the earlier one owes is not forgotten: {known:?}");
+    // The same owner never has another one, and the proxy's own contract never changes.
+    let same = ProxyEntry { worker_contract: address(4), ..of(20) };
+    let other = ProxyEntry { proxy_contract: address(5), ..of(21) };
+    let unknown = ProxyEntry { state_init: None, ..of(21) };
+    for refused in [same, other, unknown] {
+        let error = ledger.record_proxy(&refused).unwrap_err();
+        assert!(matches!(error, LedgerError::ProxyContractsChanged { .. }), "{error}");
     }
 }

@@ -18,6 +18,7 @@ fn payout(id: u64) -> Transfer {
         outgoing: Outgoing {
             to: address(2),
             value: Nanoton(200_000_000),
+            everything: false,
             bounce: true,
             body: Some(vec![1, 2, 3]),
             state_init: Some(vec![4; 900]),

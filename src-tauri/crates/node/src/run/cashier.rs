@@ -217,9 +217,8 @@ impl Loop {
                     }
                 });
             }
-            Effect::Emulate { id, outgoing, seqno, valid_until, .. } => answer(answers, async move {
-                let forecast =
-                    forecast(&*till.chain, &till.wallet, &till.terms.owner, &outgoing, seqno, valid_until).await;
+            Effect::Emulate { id, owner, outgoing, seqno, valid_until, .. } => answer(answers, async move {
+                let forecast = forecast(&*till.chain, &till.wallet, &owner, &outgoing, seqno, valid_until).await;
                 Input::Emulated { id, forecast }
             }),
             Effect::Sign { id, outgoing, seqno, valid_until } => answer(answers, async move {
@@ -307,7 +306,8 @@ fn unsigned(outgoing: &Outgoing, seqno: u32, valid_until: u32) -> Result<Unsigne
     if let Some(init) = bag(&outgoing.state_init)? {
         message = message.with_init(StateInit::from_cell(&init).map_err(|error| error.to_string())?);
     }
-    let messages = vec![ton::Outgoing { mode: SendMode::TRANSFER, message }];
+    let mode = if outgoing.everything { SendMode::SEND_ALL } else { SendMode::TRANSFER };
+    let messages = vec![ton::Outgoing { mode, message }];
     Ok(Unsigned::Transfer(ton::Transfer { seqno, valid_until, messages }))
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use accounting::{Errand, Outgoing};
-use ton::cocoon::{BodyError, SignedBody, SignedOperation};
-use ton::{Address, CellError, Nanoton, boc};
+use ton::cocoon::{BodyError, SignedBody, SignedOperation, WorkerData};
+use ton::{Address, CellError, Nanoton, StateInit, boc};
 
 use super::Terms;
 
@@ -19,6 +19,8 @@ pub struct Claim {
     pub worker_contract: Address,
     /// The contract that pays.
     pub proxy_contract: Address,
+    /// Who is paid: the owner whom the worker contract names, whoever is paid by later ones; `None`: not known, the owner of today.
+    pub owner: Option<Address>,
     /// What a token is worth there; the contract holds it to this, whatever the network asks for today.
     pub fee_per_token: Nanoton,
     /// Running total of adjusted tokens that is signed.
@@ -156,9 +158,12 @@ impl Claim {
     ) -> Result<Self, ClaimError> {
         let signed = SignedBody::from_cell(&boc::decode(payment)?)?;
         let SignedOperation::WorkerPayout(tokens) = signed.payload.operation else { return Err(ClaimError::Kind) };
+        let first = state_init.as_deref().and_then(|bag| StateInit::from_cell(&boc::decode(bag).ok()?).ok());
+        let owner = first.and_then(|init| Some(WorkerData::from_cell(&init.data).ok()?.owner));
         Ok(Self {
             worker_contract: signed.payload.target,
             proxy_contract,
+            owner,
             fee_per_token,
             tokens,
             body: boc::encode(&signed.repack(payer).to_cell()?)?,
@@ -193,6 +198,7 @@ impl Claim {
         let outgoing = Outgoing {
             to: self.worker_contract,
             value: ATTACHED,
+            everything: false,
             bounce: true,
             body: Some(self.body.clone()),
             state_init: self.state_init.clone().filter(|_| absent),

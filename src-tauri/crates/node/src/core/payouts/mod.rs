@@ -54,7 +54,7 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 /// What does not change by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Who is paid: the address the worker contracts name.
+    /// Who is paid: the address that worker contracts of today name. What an earlier owner's contracts still owe goes to that one.
     pub owner: Address,
     /// The wallet that sends and pays the fees; `None`: no key on this machine can sign.
     pub payer: Option<Address>,
@@ -144,6 +144,8 @@ pub enum Effect {
         id: TransferId,
         /// The wallet.
         payer: Address,
+        /// Whose income is counted.
+        owner: Address,
         /// What it sends.
         outgoing: Box<Outgoing>,
         /// Under which number.
@@ -461,7 +463,8 @@ impl Payouts {
     }
 
     fn traced(&mut self, id: TransferId, trace: Result<Option<Trace>, String>, now: Now, effects: &mut Vec<Effect>) {
-        let owner = self.terms.owner;
+        let owner = self.hand.as_ref().and_then(|hand| owner_of(&self.claims, &hand.transfer));
+        let owner = owner.unwrap_or(self.terms.owner);
         let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
         let Step::Tracing { send_at, misses } = hand.step else { return };
         self.look_at = now.mono.saturating_add(LOOK_BUSY);
@@ -507,9 +510,11 @@ impl Payouts {
             After::Emulate => {
                 let Some(sight) = &self.sight else { return };
                 hand.step = Step::Emulating;
+                let owner = owner_of(&self.claims, &hand.transfer).unwrap_or(self.terms.owner);
                 effects.push(Effect::Emulate {
                     id,
                     payer: hand.transfer.payer,
+                    owner,
                     outgoing: Box::new(hand.transfer.outgoing.clone()),
                     seqno: sight.payer.next_seqno(),
                     valid_until: sight.unix.saturating_add(VALID_SECONDS),
@@ -670,6 +675,12 @@ impl Payouts {
         effects.push(Effect::Record(Box::new(transfer.clone())));
         self.hand = Some(Hand { transfer, step: Step::Recording(After::Emulate) });
     }
+}
+
+/// Who is paid by a payout: the owner of its worker contract, who may not be the owner of today.
+fn owner_of(claims: &BTreeMap<Address, Claim>, transfer: &Transfer) -> Option<Address> {
+    let Errand::Payout { worker_contract, .. } = &transfer.errand else { return None };
+    claims.get(worker_contract)?.owner
 }
 
 fn log(effects: &mut Vec<Effect>, level: LogLevel, message: String) {

@@ -21,7 +21,15 @@ const fn address(number: u8) -> Address {
 
 fn claim(worker_contract: Address, tokens: u64) -> Claim {
     let body = tokens.to_be_bytes().to_vec();
-    Claim { worker_contract, proxy_contract: PROXY, fee_per_token: FEE, tokens, body, state_init: Some(vec![7]) }
+    Claim {
+        worker_contract,
+        proxy_contract: PROXY,
+        owner: None,
+        fee_per_token: FEE,
+        tokens,
+        body,
+        state_init: Some(vec![7]),
+    }
 }
 
 fn terms() -> Terms {
@@ -499,7 +507,8 @@ fn another_message_of_the_wallet_takes_its_number_and_the_payout_is_made_with_th
 #[test]
 fn only_one_transfer_of_a_wallet_is_on_its_way_and_the_owners_comes_first() {
     let mut world = World::new();
-    let outgoing = Outgoing { to: SECOND, value: Nanoton(5), bounce: false, body: None, state_init: None };
+    let outgoing =
+        Outgoing { to: SECOND, value: Nanoton(5), everything: false, bounce: false, body: None, state_init: None };
     world.input(Input::Send(Box::new(outgoing.clone())));
     world.sign(FIRST, 1_000_000);
     world.input(Input::Send(Box::new(outgoing)));
@@ -548,7 +557,14 @@ fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
             to_tokens: 1_000_000,
             expected: Nanoton(1_000_000_000),
         },
-        outgoing: Outgoing { to: FIRST, value: Nanoton(1), bounce: true, body: None, state_init: None },
+        outgoing: Outgoing {
+            to: FIRST,
+            value: Nanoton(1),
+            everything: false,
+            bounce: true,
+            body: None,
+            state_init: None,
+        },
         forecast: None,
         stage: Stage::Planned,
         planned_unix_ms: 0,
@@ -662,4 +678,38 @@ proptest! {
         world.outcomes();
         prop_assert_eq!(world.receipts() + world.chain.by_proxy, world.chain.received, "the rows know all that came in");
     }
+}
+
+#[test]
+fn a_contract_pays_the_owner_it_names_whoever_is_the_owner_today() {
+    const EARLIER: Address = address(9);
+    let claims = vec![Claim { owner: Some(EARLIER), ..claim(FIRST, 200_000) }];
+    let mut core = Payouts::new(terms(), Remembered { claims, ..Remembered::default() });
+    let now = Now { mono: Duration::ZERO, unix_ms: 0 };
+    let mut handle = |input| {
+        let mut effects = Vec::new();
+        core.handle(input, now, &mut effects);
+        effects
+    };
+    let mut chain = Chain::new();
+    handle(Input::Tick);
+    handle(Input::Seen(Box::new(chain.sight())));
+    let id = TransferId(0);
+    let effects = handle(Input::Recorded { id });
+    let Some(Effect::Emulate { owner, outgoing, .. }) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!((*owner, outgoing.everything), (EARLIER, false));
+    let worth = Nanoton(200_000 * FEE.0);
+    let forecast = Forecast { failure: None, fees: GAS, income: worth, balance_after: Nanoton(1) };
+    handle(Input::Emulated { id, forecast: Ok(forecast) });
+    let message = SignedMessage { boc: vec![1], hash: [1; 32], seqno: 0, valid_until: chain.unix + 60 };
+    handle(Input::MessageSigned { id, message: Ok(message) });
+    handle(Input::Recorded { id });
+    chain.seqno = Some(1);
+    handle(Input::Seen(Box::new(chain.sight())));
+    let receipt = |to| Receipt { from: PROXY, to, value: worth, is_payout: true, lt: 1, hash: [1; 32], unix: 1 };
+    let trace = Trace { complete: true, failure: None, receipts: vec![receipt(EARLIER)], fees: Some(GAS) };
+    let effects = handle(Input::Traced { id, trace: Ok(Some(trace)) });
+    let row = effects.iter().find_map(|effect| if let Effect::Record(row) = effect { Some(row) } else { None });
+    let Some(Stage::Ended(Outcome::Done { receipts, .. })) = row.map(|row| &row.stage) else { panic!("{effects:?}") };
+    assert_eq!(receipts.as_slice(), [receipt(EARLIER)]);
 }

@@ -4,28 +4,33 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use accounting::{Errand, Outcome, Stage, Transfer};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use ton::Nanoton;
+use ton::{Address, Nanoton};
+use wallet::{DailyLimit, LimitDecision};
 
 const NAME: &str = "wallet-rules.json";
 /// Longest file that is read, in bytes.
 const MOST: u64 = 64 << 10;
+/// Transfers that are looked through for what left within a day.
+pub(crate) const MOST_OF_A_DAY: usize = 2_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// See the module. Everything unknown is as if it was never set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// The owner has shown to have the words of the wallet of this address, in its raw form.
-    pub(super) written_down: Option<String>,
+    pub(crate) written_down: Option<String>,
     /// When the reminder of that was dismissed last, Unix seconds.
-    pub(super) dismissed_at: Option<u64>,
+    pub(crate) dismissed_at: Option<u64>,
     /// Lock after so many seconds without use.
-    pub(super) locks_after_s: Option<u64>,
+    pub(crate) locks_after_s: Option<u64>,
     /// How much may leave within 24 hours.
-    pub(super) daily_limit: Option<Nanoton>,
+    pub(crate) daily_limit: Option<Nanoton>,
     /// From how much on it is fetched by itself; `None`: only when asked.
-    pub(super) threshold: Option<Nanoton>,
+    pub(crate) threshold: Option<Nanoton>,
 }
 
 impl Default for Rules {
@@ -41,8 +46,13 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Whether the owner has shown to have the words of this wallet.
+    pub(crate) fn has_words_of(&self, address: &Address) -> bool {
+        self.written_down.as_deref() == Some(address.to_string().as_str())
+    }
+
     /// Those of this folder, or the usual ones.
-    pub(super) fn read(data: &Path) -> Self {
+    pub(crate) fn read(data: &Path) -> Self {
         let path = data.join(NAME);
         let read = || -> Result<Self> {
             let length = std::fs::metadata(&path)?.len();
@@ -64,7 +74,7 @@ impl Rules {
     }
 
     /// Writes them down, whole or not at all.
-    pub(super) fn write(&self, data: &Path) -> Result<()> {
+    pub(crate) fn write(&self, data: &Path) -> Result<()> {
         let path: PathBuf = data.join(NAME);
         let draft = path.with_extension("json.new");
         let mut file = std::fs::File::create(&draft).with_context(|| format!("writing {}", draft.display()))?;
@@ -74,9 +84,41 @@ impl Rules {
     }
 }
 
+/// Sendings of the last day among these transfers: when, Unix seconds, and how much. What goes to the owner's own payout address is none.
+pub(crate) fn sent_within_a_day(rows: &[Transfer], now_unix_ms: i64) -> Vec<(u64, Nanoton)> {
+    let since = now_unix_ms.saturating_sub(DAY_MS);
+    let left = |row: &Transfer| match &row.stage {
+        Stage::Ended(Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. }) => false,
+        Stage::Planned | Stage::Signed(_) | Stage::Ended(_) => row.errand == Errand::Send && !row.outgoing.everything,
+    };
+    rows.iter()
+        .filter(|row| row.planned_unix_ms >= since && left(row))
+        .map(|row| (u64::try_from(row.planned_unix_ms / 1_000).unwrap_or_default(), row.outgoing.value))
+        .collect()
+}
+
+/// What may still leave today. What was sent comes the newest first.
+pub(crate) fn left_of(limit: Nanoton, sent: &[(u64, Nanoton)], now: u64) -> Nanoton {
+    let mut rule = DailyLimit::new(limit);
+    for (at, amount) in sent {
+        rule.record(*amount, *at);
+    }
+    match rule.decide(Nanoton(0), now) {
+        LimitDecision::Within { left } | LimitDecision::Above { left } => left,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_left_within_a_day_counts_against_the_limit() {
+        let sent = [(90_000, Nanoton(5)), (100, Nanoton(30))];
+        assert_eq!(left_of(Nanoton(50), &sent, 100_000), Nanoton(45));
+        assert_eq!(left_of(Nanoton(50), &sent, 86_000), Nanoton(15));
+        assert_eq!(left_of(Nanoton(4), &sent, 100_000), Nanoton(0));
+    }
 
     #[test]
     fn rules_are_read_as_they_were_written_and_nonsense_is_kept_aside() {
