@@ -78,7 +78,7 @@ pub enum Form {
     Months,
 }
 
-/// What an exact number of parts is worth in words: a sum of money with nine places.
+/// A sum of nanotons with all nine places of a coin and no unit.
 pub fn coins_sum(nanotons: u128) -> String {
     exact(nanotons, 9, 9)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ton::Nanoton;
 
+use super::Entry;
 use super::csv::{self, Table};
 use super::date::Date;
 
@@ -135,7 +136,7 @@ impl Rate {
 }
 
 /// What [`Rate::worth`] gives, as a text.
-pub fn value_text(worth: u128) -> String {
+pub(super) fn value_text(worth: u128) -> String {
     exact(worth, VALUE_PLACES, 2)
 }
 
@@ -219,6 +220,15 @@ impl Rates {
     /// The newest rate that is not of a day after this one.
     pub fn newest(&self, until: Date) -> Option<(Date, &Rate)> {
         self.days.range(..=until).next_back().map(|(date, rate)| (*date, rate))
+    }
+
+    /// What payouts were worth on their days, all together, rounded down; `None`: one of them has no rate, or no amount.
+    pub fn worth_of(&self, payouts: &[Entry], places: usize) -> Option<String> {
+        let worth = payouts.iter().try_fold(0_u128, |sum, payout| {
+            let rate = self.on(Date::of_unix(payout.unix)).filter(|_| !payout.pays_nothing)?;
+            sum.checked_add(rate.worth(payout.amount?))
+        })?;
+        Some(rounded(worth, VALUE_PLACES, places))
     }
 
     /// The rate of a day.
