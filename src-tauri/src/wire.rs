@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::view::{
     ApiError, Card, Destination, Done, EarnedChart, Earnings, Event, ExplorerTarget, ExportOrder, Exported, Home,
-    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, Prepared, Protect, Range, ReadWords, Revealed, Secret,
+    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Range, RateOrder, ReadWords, Revealed, Secret,
     SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet, WalletHistory, WalletRules, Wish,
 };
 
@@ -118,6 +118,10 @@ pub(crate) enum EarningsQuestion {
     TakeNow,
     /// From how much on it is fetched by itself, nanotons; none: only when asked. Answer: `Done`.
     SetThreshold(Option<String>),
+    /// What a coin is worth today. Answer: `Done`.
+    SetRate(RateOrder),
+    /// What electricity costs. Answer: `Done`.
+    SetPowerPrice(PowerOrder),
     /// Write a file. Answer: `Exported`.
     Export(ExportOrder),
 }

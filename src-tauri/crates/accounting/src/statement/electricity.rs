@@ -155,6 +155,11 @@ impl Cost {
         rounded(self.0, COST_PLACES, places)
     }
 
+    /// In thousand-millionths of the currency, rounded down.
+    pub fn billionths(self) -> u128 {
+        self.0 / 1_000_000
+    }
+
     /// How much of the coin that is at a rate of the same currency; `None`: more than there can be.
     pub fn in_coins(self, rate: &Rate) -> Option<Nanoton> {
         rate.coins_of(self.0, COST_PLACES as u32)
