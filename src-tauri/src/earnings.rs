@@ -110,8 +110,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<()> {
             if wanted.is_empty() {
                 return nothing("no network was served yet");
             }
-            let parts =
-                wanted.iter().map(|network| earnings.month(network, month)).collect::<Result<Vec<_>, _>>()?;
+            let parts = wanted.iter().map(|network| earnings.month(network, month)).collect::<Result<Vec<_>, _>>()?;
             let prices = prices::read_prices(folder)?;
             let written_unix = unix_ms().div_euclid(1_000);
             let statement = Statement { month, written_unix, parts: &parts, rates: &rates, prices: &prices };

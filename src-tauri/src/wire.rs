@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::view::{
     ApiError, Card, Destination, Done, EarnedChart, Earnings, Event, ExplorerTarget, ExportOrder, Exported, Home,
-    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Range, RateOrder, ReadWords, Revealed, Secret,
-    SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet, WalletHistory, WalletRules, Wish,
+    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Range, RateOrder, ReadWords,
+    Revealed, Secret, SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet, WalletHistory, WalletRules, Wish,
 };
 
 /// Longest line that is read, in bytes.

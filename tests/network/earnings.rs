@@ -433,7 +433,8 @@ fn statement_and_electricity_are_written_with_the_owners_own_rates_and_prices() 
     assert!(errors.contains("no payout was made in that time"), "{errors}");
     // A month without anything is a statement too.
     let out = folder.path().join("empty.pdf");
-    let (code, _, _) = run(&["export", "--data", data, "--format", "pdf", "--month", "2025-01", "--out", out.to_str().unwrap()]);
+    let (code, _, _) =
+        run(&["export", "--data", data, "--format", "pdf", "--month", "2025-01", "--out", out.to_str().unwrap()]);
     assert_eq!(code, Some(0));
     assert!(String::from_utf8_lossy(&std::fs::read(out).unwrap()).contains("No payout came in this month."));
     // Practice alone is no income.

@@ -1,9 +1,7 @@
 //! What arrives in TON's forms: cells, addresses, a network's parameters, signed payments.
 
 use accounting::signed_payment::SignedPayment;
-use accounting::statement::{
-    Date, Energy, EnergyDay, Entry, EntryKind, Form, Prices, Rates, write, write_electricity,
-};
+use accounting::statement::{Date, Energy, EnergyDay, Entry, EntryKind, Form, Prices, Rates, write, write_electricity};
 use ton::{Address, AddressText, Nanoton, RootConfig, boc};
 
 /// The bytes as a bag of cells.

@@ -12,12 +12,7 @@ const SECOND_MS: i64 = 1_000;
 
 impl Ledger {
     /// Adds what was drawn while a network was served, in the quarter of an hour of that time. What was not measured is not written.
-    pub fn record_energy(
-        &mut self,
-        root_contract: &Address,
-        unix_ms: i64,
-        energy: Energy,
-    ) -> Result<(), LedgerError> {
+    pub fn record_energy(&mut self, root_contract: &Address, unix_ms: i64, energy: Energy) -> Result<(), LedgerError> {
         if energy.measured_ms == 0 {
             return Ok(());
         }
@@ -41,11 +36,7 @@ impl Ledger {
 
     /// What was drawn between each edge and the next, by days of UTC. Edges are Unix time in milliseconds and rise; a quarter belongs to
     /// where it begins. A day that is not there was not measured.
-    pub fn energy(
-        &self,
-        root_contract: &Address,
-        edges: &[i64],
-    ) -> Result<Vec<BTreeMap<Date, Energy>>, LedgerError> {
+    pub fn energy(&self, root_contract: &Address, edges: &[i64]) -> Result<Vec<BTreeMap<Date, Energy>>, LedgerError> {
         let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Ok(Vec::new()) };
         let mut bars = vec![BTreeMap::<Date, Energy>::new(); edges.len().saturating_sub(1)];
         let mut query = self.connection.prepare_cached(

@@ -312,14 +312,12 @@ impl Desk {
                 let month: Month = order.month.as_deref().context("a statement is of a month")?.parse()?;
                 let part = self.figures.month(&network, month)?;
                 let payouts = part.entries.iter().filter(|entry| entry.kind == EntryKind::Payout);
-                let without = payouts.clone().filter(|entry| {
-                    entry.pays_nothing || rates.on(Date::of_unix(entry.unix)).is_none()
-                });
+                let without =
+                    payouts.clone().filter(|entry| entry.pays_nothing || rates.on(Date::of_unix(entry.unix)).is_none());
                 counted = (payouts.count(), without.count());
                 let prices = prices::read_prices(&self.data)?;
                 let written_unix = unix_ms().div_euclid(1_000);
-                let statement =
-                    Statement { month, written_unix, parts: &[part], rates: &rates, prices: &prices };
+                let statement = Statement { month, written_unix, parts: &[part], rates: &rates, prices: &prices };
                 (paper::pdf(&statement), format!("statement-{month}"), "pdf")
             }
             ExportKind::Months => (table(Form::Months)?, "months".to_owned(), "csv"),
@@ -350,8 +348,7 @@ impl Desk {
     pub(crate) fn drew(&self, drawn: Drawn) {
         let root = self.inner().open.as_ref().map(|open| open.cashbox.root_contract());
         let Some(root) = root else { return };
-        let written =
-            tokio::task::block_in_place(|| self.figures.record_energy(&root, drawn.unix_ms, drawn.energy));
+        let written = tokio::task::block_in_place(|| self.figures.record_energy(&root, drawn.unix_ms, drawn.energy));
         if let Err(error) = written {
             tracing::warn!(%error, "what the card drew can't be written down");
         }

@@ -108,7 +108,17 @@ impl Month {
     /// Its English name with its year.
     pub fn name(self) -> String {
         let names = [
-            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
             "December",
         ];
         let name = names.get((self.month as usize).saturating_sub(1)).copied().unwrap_or("Month");

@@ -185,8 +185,7 @@ impl Prices {
         let [Some(from), Some(currency), Some(price)] = COLUMNS.map(column) else { return Err(PricesError::Columns) };
         let mut prices = Self::default();
         for (line, fields) in lines {
-            let fields =
-                fields.ok().filter(|fields| fields.len() == head.len()).ok_or(PricesError::Fields { line })?;
+            let fields = fields.ok().filter(|fields| fields.len() == head.len()).ok_or(PricesError::Fields { line })?;
             let field = |at: usize| fields.get(at).map_or("", |field| field.trim());
             let date: Date = field(from).parse().map_err(|_| PricesError::Date { line })?;
             prices.put(date, field(price), field(currency), line)?;
@@ -280,12 +279,10 @@ mod tests {
         let mut prices = Prices::from_csv("from,currency,price_per_kwh\n2026-11-10,eur,0.31\n").unwrap();
         prices.set("2026-12-01".parse().unwrap(), "0.29", "EUR").unwrap();
         let on = |date: &str| prices.on(date.parse().unwrap()).map(Price::to_text);
-        assert_eq!([on("2026-11-09"), on("2026-11-10"), on("2026-11-30"), on("2027-01-01")], [
-            None,
-            Some("0.31".to_owned()),
-            Some("0.31".to_owned()),
-            Some("0.29".to_owned())
-        ]);
+        assert_eq!(
+            [on("2026-11-09"), on("2026-11-10"), on("2026-11-30"), on("2027-01-01")],
+            [None, Some("0.31".to_owned()), Some("0.31".to_owned()), Some("0.29".to_owned())]
+        );
         assert_eq!(Prices::from_csv(&prices.to_csv()), Ok(prices.clone()));
         assert_eq!(prices.cost(&[]), None, "nothing measured is no cost of nothing");
         assert_eq!(prices.cost(&[day("2026-11-09", 1), day("2026-11-10", 1)]), None);
@@ -321,10 +318,7 @@ mod tests {
         assert_eq!(line("2026-11-27,EUR,\"1"), PricesError::Fields { line: 2 });
         assert!(matches!(line("2026-11-27,EUR,1\n2026-11-28,USD,1"), PricesError::Mixed { .. }));
         assert_eq!(Prices::from_csv("date,rate\n"), Err(PricesError::Columns));
-        assert!(matches!(
-            Prices::from_csv(&"x".repeat(MAX_PRICES_BYTES + 1)),
-            Err(PricesError::TooLong { .. })
-        ));
+        assert!(matches!(Prices::from_csv(&"x".repeat(MAX_PRICES_BYTES + 1)), Err(PricesError::TooLong { .. })));
         // The only price may change its currency.
         let mut prices = Prices::default();
         prices.set("2026-11-27".parse().unwrap(), "0.31", "EUR").unwrap();

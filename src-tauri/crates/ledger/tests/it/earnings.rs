@@ -385,5 +385,9 @@ fn what_was_drawn_is_added_up_by_quarters_and_what_was_not_measured_is_no_zero()
     let bars = ledger.energy(&one, &[0, 1, night, night + 600_000, i64::MAX]).unwrap();
     assert_eq!(bars.iter().map(std::collections::BTreeMap::len).collect::<Vec<_>>(), [1, 0, 1, 1], "{bars:?}");
     assert_eq!(ledger.energy(&one, &[]).unwrap().len(), 0);
-    assert_eq!(bars[0].values().next().map(|energy| energy.millijoules), Some(i64::MAX as u64), "it stops where it must");
+    assert_eq!(
+        bars[0].values().next().map(|energy| energy.millijoules),
+        Some(i64::MAX as u64),
+        "it stops where it must"
+    );
 }

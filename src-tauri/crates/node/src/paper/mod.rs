@@ -276,13 +276,14 @@ fn electricity(sheet: &mut Sheet, prices: &Prices, drawn: &[EnergyDay]) {
             Cell::plain(day.date.to_string()),
             Cell::plain(day.energy.kwh()),
             Cell::plain(day.energy.hours()),
-            Cell::plain(price.map_or_else(
-                || "not known".to_owned(),
-                |price| format!("{} {}", price.to_text(), price.currency),
-            )),
-            Cell::plain(price.map_or_else(String::new, |price| {
-                format!("{} {}", price.cost(day.energy).about(4), price.currency)
-            })),
+            Cell::plain(
+                price.map_or_else(|| "not known".to_owned(), |price| format!("{} {}", price.to_text(), price.currency)),
+            ),
+            Cell::plain(
+                price.map_or_else(String::new, |price| {
+                    format!("{} {}", price.cost(day.energy).about(4), price.currency)
+                }),
+            ),
         ];
         sheet.row(&columns, &cells);
     }

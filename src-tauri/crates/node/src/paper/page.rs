@@ -28,10 +28,7 @@ pub(super) fn write(title: &str, written_unix: i64, pages: &[Page]) -> Vec<u8> {
     let pages: Vec<(Ref, Ref, &Page)> = pages.iter().map(|page| (numbers.next(), numbers.next(), page)).collect();
     let mut pdf = Pdf::new();
     pdf.catalog(catalog).pages(tree).lang(TextStr("en"));
-    pdf.document_info(info)
-        .title(TextStr(title))
-        .creator(TextStr("Chrysalis"))
-        .creation_date(moment(written_unix));
+    pdf.document_info(info).title(TextStr(title)).creator(TextStr("Chrysalis")).creation_date(moment(written_unix));
     let count = i32::try_from(pages.len()).unwrap_or(i32::MAX);
     pdf.pages(tree).kids(pages.iter().map(|(page, ..)| *page)).count(count);
     for (_, base, at) in faces {

@@ -135,8 +135,11 @@ fn read(document: &[u8]) -> Vec<Vec<Found>> {
     while let Some(begin) = find(from, b"stream\n") {
         let head = &document[..begin];
         let length = head.windows(8).rposition(|part| part == b"/Length ").unwrap();
-        let digits: String =
-            document[length + 8..].iter().take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
+        let digits: String = document[length + 8..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .map(|byte| char::from(*byte))
+            .collect();
         let length: usize = digits.parse().unwrap();
         let stream = &document[begin + 7..begin + 7 + length];
         assert!(document[begin + 7 + length..].trim_ascii_start().starts_with(b"endstream"));
@@ -233,7 +236,13 @@ fn is_laid_out(document: &[u8]) {
 
 #[test]
 fn a_statement_has_every_payout_with_kinds_rates_and_the_sentence() {
-    let fee = Entry { kind: EntryKind::Fee, amount: Some(Nanoton(13_700_000)), lt: None, from: None, ..payout(at("2026-11-27"), 0) };
+    let fee = Entry {
+        kind: EntryKind::Fee,
+        amount: Some(Nanoton(13_700_000)),
+        lt: None,
+        from: None,
+        ..payout(at("2026-11-27"), 0)
+    };
     let mut part = part(vec![payout(at("2026-11-27") + 36_309, 3_610_000_001), fee]);
     let day = |date: &str, millijoules| EnergyDay {
         date: date.parse().unwrap(),
@@ -269,7 +278,8 @@ fn a_statement_has_every_payout_with_kinds_rates_and_the_sentence() {
 #[test]
 fn what_is_not_known_is_said_and_is_no_zero() {
     let nothing = all(&made(&[part(Vec::new())], "", ""));
-    for wanted in ["Payouts (0)", "No payout came in this month.", "not measured", "It was not measured in this month."] {
+    for wanted in ["Payouts (0)", "No payout came in this month.", "not measured", "It was not measured in this month."]
+    {
         assert!(nothing.contains(wanted), "{wanted}: {nothing}");
     }
     assert!(!nothing.contains("EUR") && !nothing.contains("Worth of the payouts"));
@@ -301,7 +311,10 @@ fn practice_money_has_no_rate_and_is_marked() {
     let practice = Part { pays_nothing: true, ..part(vec![entry]) };
     let text = all(&made(&[practice], "2026-11-27,EUR,1.41,A\n", ""));
     assert!(text.contains("worth nothing") && text.contains(PRACTICE_UNIT), "{text}");
-    assert!(!text.lines().any(|line| line == UNIT) && !text.contains("1.41") && !text.contains("Worth of the"), "{text}");
+    assert!(
+        !text.lines().any(|line| line == UNIT) && !text.contains("1.41") && !text.contains("Worth of the"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -332,9 +345,16 @@ fn long_lists_go_over_pages_and_huge_amounts_and_names_of_any_script_stay_in_the
     let text = all(&document);
     for number in 0..400_u64 {
         let amount = coins(Nanoton(u64::MAX - number));
-        assert_eq!(text.lines().filter(|line| *line == amount).count(), 2 * if number == 0 { 2 } else { 1 }, "{amount}");
+        assert_eq!(
+            text.lines().filter(|line| *line == amount).count(),
+            2 * if number == 0 { 2 } else { 1 },
+            "{amount}"
+        );
     }
-    assert!(text.contains("Обмен") && text.contains("交換所") && text.contains('🦋'), "what is copied is the name itself");
+    assert!(
+        text.contains("Обмен") && text.contains("交換所") && text.contains('🦋'),
+        "what is copied is the name itself"
+    );
     assert!(text.contains("does not have"), "and it is said why question marks are seen");
     // The table's head is on each of its pages.
     let heads = pages.iter().filter(|page| page.iter().any(|found| found.copied == "Time, UTC")).count();
