@@ -159,13 +159,8 @@ fn texts(stream: &[u8]) -> Vec<Found> {
     let mut at = 0;
     while at < stream.len() {
         match stream[at] {
-            b'(' => {
-                let (bytes, taken) = string(&stream[at..]);
-                strings.push(bytes);
-                at += taken;
-            }
             b'<' if stream[at + 1] == b'<' => at += 2,
-            b'<' => {
+            b'(' | b'<' => {
                 let (bytes, taken) = string(&stream[at..]);
                 strings.push(bytes);
                 at += taken;
@@ -320,15 +315,13 @@ fn practice_money_has_no_rate_and_is_marked() {
 #[test]
 fn long_lists_go_over_pages_and_huge_amounts_and_names_of_any_script_stay_in_their_place() {
     let source = "Обмен 交換所 \u{202e}بورصة 🦋 (v\\2) ".repeat(4);
-    let mut rates = String::new();
     let mut entries = Vec::new();
     for number in 0..400_u32 {
         let day = number % 30 + 1;
         entries.push(payout(at(&format!("2026-11-{day:02}")) + i64::from(number), u64::MAX - u64::from(number)));
     }
-    for day in 1..=30 {
-        rates.push_str(&format!("2026-11-{day:02},QQQQQQQQQQ,999999999.999999999,\"{}\"\n", source.trim()));
-    }
+    let rate = |day: u32| format!("2026-11-{day:02},QQQQQQQQQQ,999999999.999999999,\"{}\"\n", source.trim());
+    let rates = (1..=30).map(rate).collect::<Vec<_>>().concat();
     let mut part = part(entries);
     part.counted = Nanoton(u64::MAX);
     part.drawn = (1..=30)
