@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use node::{BackendKind, EvidenceKind, PeerPolicy};
 
 use crate::earnings::{EarningsArguments, ExportArguments};
+use crate::prices::PriceWords;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -44,6 +45,7 @@ impl Cli {
                 Command::Detect(_)
                 | Command::Earnings(_)
                 | Command::Export(_)
+                | Command::Price(_)
                 | Command::Wallet(_)
                 | Command::Window { .. },
             ) => None,
@@ -69,9 +71,12 @@ pub(crate) enum Command {
     /// Say how far what was earned has come; reads the ledger, also while the app is at work
     #[command(after_help = EXIT_CODES)]
     Earnings(EarningsArguments),
-    /// Write payouts and fees as a table, for taxes and for yourself; a record, not tax advice
+    /// Write payouts, fees and electricity as a table or a statement, for taxes and for yourself; a record, not tax advice
     #[command(after_help = EXIT_CODES)]
     Export(ExportArguments),
+    /// Say what a TON is worth and what electricity costs you, for the page Earnings and for exports
+    #[command(after_help = EXIT_CODES)]
+    Price(PriceWords),
     /// The owner's wallet: make or import one, look at it, send, fetch what was earned
     #[command(after_help = EXIT_CODES)]
     Wallet(WalletWords),

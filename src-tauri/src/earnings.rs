@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use node::earnings::statement::{self, Date, EntryKind, Form, MAX_RATES_BYTES, Rates};
+use node::earnings::statement::{self, Date, EntryKind, Form, MAX_RATES_BYTES, Month, Rates};
 use node::earnings::{Earnings, KnownNetwork, Pipeline, stages};
+use node::paper::{self, Statement};
 use serde_json::{Value, json};
 use ton::{Address, AddressText};
 
 use crate::practice::own_folder;
+use crate::prices;
+use crate::provider::unix_ms;
 
 #[derive(Args)]
 pub(crate) struct EarningsArguments {
@@ -30,12 +33,16 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// csv: a line for each payout and each fee; koinly: the same in the columns of Koinly's universal import; months: a line for each
-    /// month
+    /// month; electricity: a line for each day on which the card's power was measured; pdf: a statement of one month to read
     #[arg(long, value_enum)]
     pub(crate) format: FormatWord,
     /// Rates of your own, a CSV file with the columns date (2026-11-27), currency, rate, source; a day that is not in it stays blank
+    /// [default: those of `chrysalis price ton`]
     #[arg(long, value_name = "FILE")]
     pub(crate) rates: Option<PathBuf>,
+    /// A month, in UTC, as 2026-11
+    #[arg(long, value_name = "MONTH", conflicts_with_all = ["from", "to"], required_if_eq("format", "pdf"))]
+    pub(crate) month: Option<Month>,
     /// First day, in UTC, as 2026-01-01
     #[arg(long, value_name = "DATE")]
     pub(crate) from: Option<Date>,
@@ -55,16 +62,8 @@ pub(crate) enum FormatWord {
     Csv,
     Koinly,
     Months,
-}
-
-impl From<FormatWord> for Form {
-    fn from(word: FormatWord) -> Self {
-        match word {
-            FormatWord::Csv => Self::Lines,
-            FormatWord::Koinly => Self::Koinly,
-            FormatWord::Months => Self::Months,
-        }
-    }
+    Electricity,
+    Pdf,
 }
 
 /// `chrysalis earnings`.
@@ -87,46 +86,94 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<()> {
     if let (Some(from), Some(to)) = (arguments.from, arguments.to) {
         anyhow::ensure!(from <= to, "--from {from} is after --to {to}");
     }
-    let from = arguments.from.map_or(i64::MIN, Date::begins_unix);
-    let to = arguments.to.map_or(i64::MAX, Date::ends_unix);
+    let month = arguments.month;
+    let from = month.map(Month::begins_unix).or(arguments.from.map(Date::begins_unix)).unwrap_or(i64::MIN);
+    let to = month.map(Month::ends_unix).or(arguments.to.map(Date::ends_unix)).unwrap_or(i64::MAX);
+    let folder = path.parent().unwrap_or(Path::new("."));
     let rates = match &arguments.rates {
         Some(path) => read_rates(path)?,
-        None => Rates::default(),
+        None => prices::read_rates(folder)?,
     };
-    let (mut entries, mut left_out) = (Vec::new(), 0);
-    for network in earnings.networks()? {
-        let of_network = earnings.entries(&network, from, to)?;
-        if network.pays_nothing && !arguments.practice {
-            left_out += of_network.len();
-        } else {
-            entries.extend(of_network);
-        }
-    }
-    if entries.is_empty() {
-        let why = if left_out > 0 {
+    let (wanted, left_out): (Vec<_>, Vec<_>) =
+        earnings.networks()?.into_iter().partition(|network| arguments.practice || !network.pays_nothing);
+    let left_out = has_any(&earnings, &left_out, from, to)?;
+    let nothing = |what: &str| -> Result<()> {
+        let why = if left_out {
             "there is only practice money, which is worth nothing and no income; --practice writes it, marked"
         } else {
-            "no payout was made in that time"
+            what
         };
-        bail!("{}: {why}", path.display());
-    }
-    let text = statement::write(&entries, &rates, arguments.format.into());
+        bail!("{}: {why}", path.display())
+    };
+    let (text, mut said) = match (arguments.format, month) {
+        (FormatWord::Pdf, Some(month)) => {
+            if wanted.is_empty() {
+                return nothing("no network was served yet");
+            }
+            let parts = wanted.iter().map(|network| earnings.month(network, month)).collect::<Result<Vec<_>, _>>()?;
+            let prices = prices::read_prices(folder)?;
+            let written_unix = unix_ms().div_euclid(1_000);
+            let statement = Statement { month, written_unix, parts: &parts, rates: &rates, prices: &prices };
+            (paper::pdf(&statement), format!("Statement of {}.", month.name()))
+        }
+        (FormatWord::Pdf, None) => bail!("a statement is of one month; name it with --month 2026-11"),
+        (FormatWord::Electricity, _) => {
+            let mut days = Vec::new();
+            for network in &wanted {
+                days.extend(earnings.energy_days(network, from, to)?);
+            }
+            if days.is_empty() {
+                return nothing("no card's power was measured in that time");
+            }
+            let table = statement::write_electricity(&days, &prices::read_prices(folder)?);
+            (table.into_bytes(), format!("{} days of electricity.", days.len()))
+        }
+        (word @ (FormatWord::Csv | FormatWord::Koinly | FormatWord::Months), _) => {
+            let form = match word {
+                FormatWord::Koinly => Form::Koinly,
+                FormatWord::Months => Form::Months,
+                _ => Form::Lines,
+            };
+            let mut entries = Vec::new();
+            for network in &wanted {
+                entries.extend(earnings.entries(network, from, to)?);
+            }
+            if entries.is_empty() {
+                return nothing("no payout was made in that time");
+            }
+            let payouts = entries.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
+            let table = statement::write(&entries, &rates, form);
+            (table.into_bytes(), format!("{payouts} payouts and {} fees.", entries.len() - payouts))
+        }
+    };
     if let Some(out) = &arguments.out {
         let failed = || format!("{} can't be written; it must not be there yet", out.display());
         let mut file = std::fs::File::options().write(true).create_new(true).open(out).with_context(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).with_context(failed)?;
     } else {
         let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())?;
+        if arguments.format == FormatWord::Pdf && out.is_terminal() {
+            bail!("a PDF is no text for a terminal; name a file with --out");
+        }
+        out.write_all(&text)?;
         out.flush()?;
     }
-    let payouts = entries.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
-    let mut said = format!("{payouts} payouts and {} fees. This is a record, not tax advice.", entries.len() - payouts);
-    if left_out > 0 {
+    let _ = write!(said, " {}", paper::NO_ADVICE);
+    if left_out {
         let _ = write!(said, " Practice money was left out.");
     }
     writeln!(std::io::stderr(), "{said}")?;
     Ok(())
+}
+
+/// Whether these networks have a payout, a fee or a reading in that time.
+fn has_any(earnings: &Earnings, networks: &[KnownNetwork], from: i64, to: i64) -> Result<bool> {
+    for network in networks {
+        if !earnings.entries(network, from, to)?.is_empty() || !earnings.energy_days(network, from, to)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open(data: Option<&Path>) -> Result<(PathBuf, Earnings)> {

@@ -4,7 +4,7 @@
 //! - [`app`]: the process in the tray; [`tray`] its icon, [`window`] the process with the page, [`wire`] what the two say, [`view`]
 //!   what the page shows, [`cards`] the devices.
 //! - [`detect`]: what this machine and its cards are.
-//! - [`earnings`]: what was earned, and tables of it.
+//! - [`earnings`]: what was earned, and tables of it; [`prices`] what the owner says coins and electricity cost.
 //! - [`headless`]: serve an open network without a window.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
@@ -27,6 +27,7 @@ mod headless;
 mod payout;
 mod practice;
 mod practice_network;
+mod prices;
 mod provider;
 mod purse;
 mod report;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
             Some(cli::Command::Earnings(arguments)) => earnings::earnings(&arguments),
             Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
+            Some(cli::Command::Price(words)) => prices::run(&words),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
             Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::view::{
     ApiError, Card, Destination, Done, EarnedChart, Earnings, Event, ExplorerTarget, ExportOrder, Exported, Home,
-    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, Prepared, Protect, Range, ReadWords, Revealed, Secret,
-    SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet, WalletHistory, WalletRules, Wish,
+    JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Range, RateOrder, ReadWords,
+    Revealed, Secret, SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet, WalletHistory, WalletRules, Wish,
 };
 
 /// Longest line that is read, in bytes.
@@ -118,6 +118,10 @@ pub(crate) enum EarningsQuestion {
     TakeNow,
     /// From how much on it is fetched by itself, nanotons; none: only when asked. Answer: `Done`.
     SetThreshold(Option<String>),
+    /// What a coin is worth today. Answer: `Done`.
+    SetRate(RateOrder),
+    /// What electricity costs. Answer: `Done`.
+    SetPowerPrice(PowerOrder),
     /// Write a file. Answer: `Exported`.
     Export(ExportOrder),
 }

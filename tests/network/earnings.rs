@@ -338,6 +338,8 @@ fn earnings_and_tables_are_printed_from_the_ledger_while_it_is_written() {
     assert!(errors.contains("no payout"), "{errors}");
     for words in [
         vec!["export", "--data", data, "--format", "pdf"],
+        vec!["export", "--data", data, "--format", "pdf", "--month", "November"],
+        vec!["export", "--data", data, "--format", "csv", "--month", "2026-11", "--from", "2026-11-01"],
         vec!["export", "--data", data, "--format", "csv", "--from", "27.11.2026"],
     ] {
         assert_eq!(program::run("chrysalis", &words).0, Some(2), "{words:?}");
@@ -347,4 +349,108 @@ fn earnings_and_tables_are_printed_from_the_ledger_while_it_is_written() {
     let (code, _, errors) = program::run("chrysalis", &words);
     assert_eq!(code, Some(1));
     assert!(errors.contains("line 2") && errors.contains("rate"), "{errors}");
+}
+
+#[test]
+fn statement_and_electricity_are_written_with_the_owners_own_rates_and_prices() {
+    use accounting::statement::Energy;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let mut ledger = Ledger::open(&ledger_in(folder.path()), 0).unwrap();
+    let own = ledger.begin_session(&session(false)).unwrap();
+    // 2026-11-27 10:00 UTC.
+    let unix = 1_795_773_600;
+    let at = JobRecord { finished_unix_ms: unix * 1_000, ..job(1_000) };
+    ledger.record_job(own, &[7; 32], &at).unwrap();
+    let run = |words: &[&str]| program::run("chrysalis", words);
+    let electricity = ["export", "--data", data, "--format", "electricity"];
+    let (code, _, errors) = run(&electricity);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("no card's power was measured"), "{errors}");
+    ledger.record_energy(&ROOT, unix * 1_000, Energy { millijoules: 3_600_000_000, measured_ms: 900_000 }).unwrap();
+    ledger.record_energy(&ROOT, (unix - 86_400) * 1_000, Energy { millijoules: 1, measured_ms: 1 }).unwrap();
+    let owner = ton::Address { workchain: 0, hash: [4; 32] };
+    let found = ledger::FoundPayout {
+        receipt: accounting::Receipt {
+            from: ton::Address { workchain: 0, hash: [3; 32] },
+            to: owner,
+            value: Nanoton(2 * COIN),
+            is_payout: true,
+            lt: 9,
+            hash: [0xcd; 32],
+            unix: unix as u32,
+        },
+        worker_contract: ton::Address { workchain: 0, hash: [2; 32] },
+        to_tokens: 5,
+    };
+    ledger.record_search(&ROOT, &owner, &[found], &ledger::Searched::default()).unwrap();
+
+    // Nothing is known of rates and prices, and nothing is made up.
+    let (code, out, errors) = run(&electricity);
+    assert_eq!(code, Some(0), "{errors}");
+    let method = "\"measured by the graphics card's driver, card only\"";
+    assert!(out.contains(&format!("2026-11-27,1.000000,,,,{method},0.25,")), "{out}");
+    assert!(out.contains("2026-11-26,0.000000,,,,"), "{out}");
+    let statement = ["export", "--data", data, "--format", "pdf", "--month", "2026-11"];
+    let paper = |name: &str| {
+        let path = folder.path().join(name);
+        let (code, _, errors) = run(&[&statement[..], &["--out", path.to_str().unwrap()]].concat());
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(errors.contains("This is a record, not tax advice."), "{errors}");
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+    };
+    let blank = paper("blank.pdf");
+    assert!(blank.starts_with("%PDF-") && blank.contains("(2.000000000)") && blank.contains("(paid)"), "{blank}");
+    assert!(blank.contains("This is a record, not tax advice.") && !blank.contains("EUR"), "{blank}");
+
+    for words in [
+        &["price", "ton", "1.5", "--currency", "EUR", "--source", "A bank", "--on", "2026-11-27", "--data", data][..],
+        &["price", "electricity", "0.31", "--currency", "eur", "--from", "2026-11-27", "--data", data],
+    ] {
+        assert_eq!(run(words).0, Some(0), "{words:?}");
+    }
+    let (_, said, _) = run(&["price", "show", "--data", data]);
+    assert!(said.contains("2026-11-27,EUR,1.5,A bank") && said.contains("2026-11-27,EUR,0.31"), "{said}");
+    for words in [
+        &["price", "ton", "1,5", "--currency", "EUR", "--source", "A bank", "--data", data][..],
+        &["price", "ton", "1.5", "--currency", "USD", "--source", "A bank", "--data", data],
+        &["price", "electricity", "-1", "--currency", "EUR", "--data", data],
+    ] {
+        assert!(run(words).0.is_some_and(|code| code != 0), "{words:?}");
+    }
+    assert_eq!(run(&["price", "show", "--data", data]).1, said, "what is refused changes nothing");
+    let (_, out, _) = run(&electricity);
+    assert!(out.contains(&format!("2026-11-27,1.000000,0.31,0.31,EUR,{method}")), "{out}");
+    assert!(out.contains("2026-11-26,0.000000,,,,"), "no price is known before it holds: {out}");
+    let valued = paper("valued.pdf");
+    for wanted in ["(3.00)", "(1.5 by A bank)", "(estimate)", "(measured)", "(0.31 EUR)", "(Page 1 of 1)"] {
+        assert!(valued.contains(wanted), "{wanted}: {valued}");
+    }
+    let (_, out, _) = run(&["export", "--data", data, "--format", "csv", "--month", "2026-11"]);
+    assert!(out.contains("2.000000000,TON,2000000000,1.5,EUR,3.00,A bank"), "the same rates: {out}");
+    let (code, _, errors) = run(&["export", "--data", data, "--format", "csv", "--month", "2026-12"]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("no payout was made in that time"), "{errors}");
+    // A month without anything is a statement too.
+    let out = folder.path().join("empty.pdf");
+    let (code, _, _) =
+        run(&["export", "--data", data, "--format", "pdf", "--month", "2025-01", "--out", out.to_str().unwrap()]);
+    assert_eq!(code, Some(0));
+    assert!(String::from_utf8_lossy(&std::fs::read(out).unwrap()).contains("No payout came in this month."));
+    // Practice alone is no income.
+    let other = tempfile::tempdir().unwrap();
+    let mut practice = Ledger::open(&ledger_in(other.path()), 0).unwrap();
+    practice.begin_session(&session(true)).unwrap();
+    practice.record_energy(&ROOT, unix * 1_000, Energy { millijoules: 1, measured_ms: 1 }).unwrap();
+    let data = other.path().to_str().unwrap();
+    for format in ["electricity", "pdf"] {
+        let words = ["export", "--data", data, "--format", format, "--month", "2026-11"];
+        let (code, _, errors) = run(&words);
+        assert_eq!(code, Some(1), "{format}");
+        assert!(errors.contains("--practice"), "{errors}");
+        let out = other.path().join(format);
+        let (code, _, errors) = run(&[&words[..], &["--practice", "--out", out.to_str().unwrap()]].concat());
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(String::from_utf8_lossy(&std::fs::read(out).unwrap()).contains("practice"), "{format}");
+    }
 }

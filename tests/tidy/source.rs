@@ -15,6 +15,7 @@ fn pure_code_never_touches_the_world() {
         "link/src",
         "node/src/core",
         "node/src/movements",
+        "node/src/paper",
         "node/src/receipt",
         "chain/src/machine",
         "chain/src/getter",

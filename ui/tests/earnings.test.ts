@@ -3,7 +3,10 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Opened, openWindow, words } from './window';
 
 let opened: Opened | undefined;
-afterEach(() => opened?.store.close());
+afterEach(() => {
+  opened?.store.close();
+  opened = undefined;
+});
 
 const settled = async () => {
   for (let i = 0; i < 4; i += 1) await Promise.resolve();
@@ -11,6 +14,8 @@ const settled = async () => {
 };
 
 async function show(...args: Parameters<typeof openWindow>) {
+  opened?.store.close();
+  opened?.unmount();
   opened = await openWindow(...args);
   await opened.user.keyboard('{Alt>}3{/Alt}');
   await settled();
@@ -30,7 +35,7 @@ describe('the chart', () => {
     expect(container.querySelectorAll('rect.b0')).toHaveLength(2);
     container.querySelector<HTMLElement>('.plot')!.focus();
     await user.keyboard('{End}');
-    expect(words(container.querySelector('.tip'))).toMatch(/^Today Earned 0\.\d{6} TON Questions answered [\d,]+$/);
+    expect(words(container.querySelector('.tip'))).toMatch(/^Today Earned 0\.\d{6} TON After electricity −?[<\d.]+ TON Questions answered [\d,]+$/);
     await user.keyboard('{Home}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}{ArrowRight}');
     expect(words(container.querySelector('.tip'))).toContain('Earned no data yet');
     await user.keyboard('{Escape}');
@@ -46,9 +51,40 @@ describe('the chart', () => {
     expect(it.container.querySelectorAll('rect.b1')).toHaveLength(24);
   });
 
-  it('knows nothing of electricity and says so', async () => {
+  it('has no total after electricity while a part of it was not measured', async () => {
     const { container } = await show('open');
-    expect(words(container.querySelector('.sumrow'))).toContain('After electricity no data yet no price of electricity is known');
+    expect(container.querySelectorAll('.line-after')).toHaveLength(1);
+    expect(words(container.querySelector('.sumrow'))).toMatch(/After electricity no data yet It was not measured all of the time\. [\d.]+ kWh, measured by the graphics card's driver, card only$/);
+  });
+
+  it('has a total after electricity where all of it was measured, and draws what is less than nothing nowhere above', async () => {
+    const { container } = await show('open', (fake) => {
+      fake.money.chart_ = (chart) => ({ ...chart, bars: chart.bars.slice(12).map((bar) => ({ ...bar, cost: '141000000' })) });
+    });
+    // 18 bars of 0.1 TON at 1.41 EUR a TON and 0.141 EUR a bar.
+    expect(words(container.querySelector('.sumrow'))).toMatch(/After electricity [\d.]+ TON estimate/);
+    const loss = await show('open', (fake) => {
+      fake.money.chart_ = (chart) => ({ ...chart, bars: chart.bars.slice(12).map((bar) => ({ ...bar, cost: '9000000000000' })) });
+    });
+    expect(words(loss.container.querySelector('.sumrow'))).toMatch(/After electricity −[\d,.]+ TON estimate/);
+    expect(loss.container.querySelector('.line-after')!.getAttribute('d')).not.toMatch(/-\d/);
+  });
+
+  it('draws no line where something is missing, and says what', async () => {
+    const price = await show('wallet_flight');
+    expect(price.container.querySelector('.line-after')).toBeNull();
+    expect(words(price.container.querySelector('.sumrow'))).toContain('No line: no price of electricity is known.');
+    const practice = await show('practice');
+    expect(practice.container.querySelector('.line-after')).toBeNull();
+    expect(words(practice.container.querySelector('.sumrow'))).toContain('Practice money is worth nothing, so it has no rate.');
+    const other = await show('open', (fake) => {
+      fake.money.earnings_ = { ...fake.money.earnings_, power: { power: 'known', price: '0.31', currency: 'USD', from: '2026-01-01' } };
+    });
+    expect(words(other.container.querySelector('.sumrow'))).toContain('No line: the price of electricity is in USD, the rate in EUR.');
+    const blind = await show('open', (fake) => {
+      fake.money.chart_ = (chart) => ({ ...chart, kwh: null, bars: chart.bars.map((bar) => ({ ...bar, kwh: null, cost: null })) });
+    });
+    expect(words(blind.container.querySelector('.sumrow'))).toMatch(/No line: the card's power was not measured\.$/);
   });
 
   it('says what will stand there, or that nothing is known', async () => {
@@ -93,6 +129,73 @@ describe('where the money is', () => {
   it('says that the fee wallet is empty', async () => {
     const { container } = await show('wallet_watch');
     expect(words(container.querySelector('.due'))).toContain('The wallet that pays the fees has 0.02 TON and needs 0.7 TON, most of which comes back.');
+  });
+});
+
+describe('a currency', () => {
+  it('is shown at the owner’s rate, with its source and day, on the chart and the pipeline', async () => {
+    const { container, getByRole, user } = await show('open');
+    const panel = words(container.querySelector('.switch'));
+    expect(panel).toContain('At 1.41 EUR a TON, by CoinGecko, 21 May 2026. An estimate.');
+    await user.click(getByRole('radio', { name: 'EUR' }));
+    expect(stages(container)).toEqual([
+      'Counted 0.02 EUR by this PC', 'Signed 0.94 EUR by the proxy', 'On the way 0 EUR 0 transfers', 'Paid 25.43 EUR 5 payouts',
+    ]);
+    expect(words(container.querySelector('.sumrow'))).toMatch(/^Earned in 30 days [\d.]+ EUR estimate/);
+    container.querySelector<HTMLElement>('.plot')!.focus();
+    await user.keyboard('{End}');
+    expect(words(container.querySelector('.tip'))).toMatch(/^Today Earned [<\d.]+ EUR After electricity −?[<\d.]+ EUR/);
+  });
+
+  it.each([
+    ['practice', 'Practice money is worth nothing, so it has no rate.'],
+    ['wallet_flight', 'No rate is known. Name one to see a currency.'],
+  ] as const)('is not offered in %s, and it is said why', async (scene, why) => {
+    const { container, getByRole } = await show(scene);
+    expect((getByRole('radio', { name: 'Currency' }) as HTMLInputElement).disabled).toBe(true);
+    expect(words(container.querySelector('.switch'))).toContain(why);
+    expect(words(container.querySelector('.sumrow')) + words(container.querySelector('.pipe'))).not.toContain('EUR');
+  });
+
+  it('says when the owner’s table can not be read', async () => {
+    const { container } = await show('open', (fake) => {
+      fake.money.earnings_ = { ...fake.money.earnings_, valued: { valued: 'unreadable', why: 'line 3: the rate must be digits' } };
+    });
+    expect(words(container.querySelector('.switch'))).toContain("Your table can't be read: line 3: the rate must be digits.");
+  });
+
+  it('and electricity are the owner’s to name, by the keyboard alone', async () => {
+    const it = await show('wallet_flight');
+    const open = it.getByRole('button', { name: 'Rate and electricity' });
+    open.focus();
+    await it.user.keyboard('{Enter}');
+    const save = () => it.getByRole('button', { name: 'Save' }) as HTMLButtonElement;
+    expect(save().disabled).toBe(true);
+    await it.user.type(it.getByLabelText('Currency', { selector: 'input[type=text]' }), 'eur');
+    await it.user.type(it.getByLabelText('Worth of one TON today'), '1,5');
+    expect(words(dialog())).toContain('Digits with at most one point, and more than 0.');
+    await it.user.clear(it.getByLabelText('Worth of one TON today'));
+    await it.user.type(it.getByLabelText('Worth of one TON today'), '1.5');
+    expect(save().disabled, 'a rate of nobody').toBe(true);
+    await it.user.type(it.getByLabelText('Where the rate is from'), 'A bank');
+    await it.user.type(it.getByLabelText('Price of a kilowatt-hour'), '0.29');
+    await it.user.type(it.getByLabelText('It holds from'), '{Enter}');
+    await settled();
+    expect(asked(it, 'rate')).toEqual([[{ rate: '1.5', currency: 'EUR', source: 'A bank' }]]);
+    expect(asked(it, 'power')).toEqual([[{ price: '0.29', currency: 'EUR', from: new Date().toISOString().slice(0, 10) }]]);
+    expect(words(it.container.querySelector('.switch'))).toContain('At 1.5 EUR a TON, by A bank');
+  });
+
+  it('that is refused is said to be so, and nothing is lost', async () => {
+    const it = await show('open', (fake) => {
+      fake.money.refusal = { refusal: 'failed', why: 'the file has rates in EUR and in USD' };
+    });
+    await it.user.click(it.getByRole('button', { name: 'Rate and electricity' }));
+    await it.user.type(it.getByLabelText('Worth of one TON today'), '1.5');
+    await it.user.click(it.getByRole('button', { name: 'Save' }));
+    await settled();
+    expect(words(dialog())).toContain('It failed: the file has rates in EUR and in USD.');
+    expect((it.getByLabelText('Worth of one TON today') as HTMLInputElement).value).toBe('1.5');
   });
 });
 
@@ -205,8 +308,25 @@ describe('files', () => {
     await it.user.click(it.getByRole('button', { name: 'Write the file' }));
     await settled();
     const year = new Date().getFullYear() - 1;
-    expect(asked(it, 'export')).toEqual([[{ kind: 'koinly', from: String(Date.UTC(year, 0)), to: String(Date.UTC(year + 1, 0)) }]]);
+    expect(asked(it, 'export')).toEqual([[{ kind: 'koinly', month: null, from: String(Date.UTC(year, 0)), to: String(Date.UTC(year + 1, 0)) }]]);
     expect(words(dialog())).toContain('The file is written, with 5 payouts. /home/robin/Documents/Chrysalis payouts 2026.csv 2 of them have no rate; their worth is left blank.');
+  });
+
+  it('are a statement of a month of UTC as PDF, or a sheet of electricity', async () => {
+    const it = await show('open');
+    await it.user.click(it.getByRole('button', { name: 'Statement and tax file' }));
+    await it.user.click(it.getByRole('button', { name: 'Write the file' }));
+    await settled();
+    const month = new Date().toISOString().slice(0, 7);
+    expect(asked(it, 'export')).toEqual([[{ kind: 'statement', month, from: null, to: null }]]);
+    await it.user.click(it.getAllByRole('button', { name: 'Close' }).at(-1)!);
+    await it.user.click(it.getByRole('button', { name: 'Statement and tax file' }));
+    await it.user.click(it.getByRole('radio', { name: /^Electricity/ }));
+    await it.user.selectOptions(it.getByLabelText('Of which time'), 'all');
+    await it.user.click(it.getByRole('button', { name: 'Write the file' }));
+    await settled();
+    expect(asked(it, 'export').at(-1)).toEqual([{ kind: 'electricity', month: null, from: null, to: null }]);
+    expect(words(dialog())).toContain('The file is written. /home');
   });
 
   it('that can not be written are said to be so', async () => {

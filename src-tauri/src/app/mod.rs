@@ -6,6 +6,7 @@
 //! - [`home`]: what the page Home shows, made of facts.
 //! - [`session`]: starting and stopping a provider with its practice network.
 //! - [`meter`]: speed over the last minutes.
+//! - [`power`]: what the card draws.
 //! - [`money`]: the pages Wallet and Earnings.
 //! - [`window`]: the window's process.
 //! - [`knock`]: a second start shows the window of the first.
@@ -16,6 +17,7 @@ mod jobs;
 mod knock;
 mod meter;
 mod money;
+mod power;
 mod session;
 mod window;
 
@@ -40,6 +42,7 @@ use crate::wire::{Answer, Question, ToApp, ToWindow};
 use home::Facts;
 use meter::Meter;
 use money::Desk;
+use power::Power;
 use session::{Session, Wanted};
 use window::WindowProcess;
 
@@ -150,6 +153,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         facts: Facts::default(),
         snapshot: None,
         meter: Meter::default(),
+        power: Power::default(),
         cards: Vec::new(),
         worker,
         started: Instant::now(),
@@ -227,6 +231,7 @@ struct App {
     /// What the running provider shows.
     snapshot: Option<Box<Snapshot>>,
     meter: Meter,
+    power: Power,
     cards: Vec<Card>,
     /// Process id of the worker, for whoever reads the cards.
     worker: watch::Sender<Option<u32>>,
@@ -264,6 +269,7 @@ impl App {
             }
             Input::Cards(cards) => {
                 self.cards = cards;
+                self.measure(now);
                 return;
             }
             Input::Tray(Action::Open(page)) => return self.open(page),
@@ -379,6 +385,20 @@ impl App {
         self.tell().await;
     }
 
+    /// Adds up what the card draws that the worker runs on, as far as its driver says. The rest of the PC is not in it.
+    fn measure(&mut self, now: Moment) {
+        if self.session.is_none() {
+            return;
+        }
+        let cards = crate::cards::with_work(self.cards.clone(), self.snapshot.as_deref(), None);
+        let ours = cards.iter().filter(|card| card.ours && card.kind == view::CardKind::Graphics);
+        let watts: Option<Vec<f64>> = ours.map(|card| card.watts).collect();
+        let watts = watts.filter(|watts| !watts.is_empty()).map(|watts| watts.iter().sum());
+        if let Some(drawn) = self.power.add(now.mono, now.unix_ms, watts) {
+            self.desk.drew(drawn);
+        }
+    }
+
     fn beat(&mut self, now: Moment) -> Option<Order> {
         if let Some(snapshot) = &self.snapshot {
             self.meter.add(now.mono, snapshot);
@@ -444,6 +464,9 @@ impl App {
                     // Nothing can be stopped that was never started.
                     return;
                 };
+                if let Some(drawn) = self.power.end() {
+                    self.desk.drew(drawn);
+                }
                 self.desk.closed();
                 forward(&self.inputs, |sender| async move {
                     let last = session.stop().await;

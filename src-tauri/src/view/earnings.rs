@@ -55,6 +55,76 @@ pub(crate) enum PayoutWait {
     },
 }
 
+/// What coins are worth in the owner's currency, as the owner says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(tag = "valued", rename_all = "snake_case")]
+pub(crate) enum Valued {
+    /// The newest rate there is.
+    Known {
+        /// Decimal digits with a point.
+        rate: String,
+        /// Letters.
+        currency: String,
+        /// Who says so.
+        source: String,
+        /// Of which day, as 2026-11-27.
+        of: String,
+    },
+    /// Practice money has no rate.
+    Worthless,
+    /// The owner has named none.
+    Unknown,
+    /// The owner's table can't be read.
+    Unreadable {
+        /// Why, in words of the log.
+        why: String,
+    },
+}
+
+/// What electricity costs, as the owner says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(tag = "power", rename_all = "snake_case")]
+pub(crate) enum PowerPrice {
+    /// What a kilowatt-hour costs today.
+    Known {
+        /// Decimal digits with a point.
+        price: String,
+        /// Letters.
+        currency: String,
+        /// Since which day, as 2026-11-27.
+        from: String,
+    },
+    /// The owner has named none.
+    Unknown,
+    /// The owner's table can't be read.
+    Unreadable {
+        /// Why, in words of the log.
+        why: String,
+    },
+}
+
+/// What the owner says a coin is worth today.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub(crate) struct RateOrder {
+    /// As it was typed.
+    pub rate: String,
+    /// Letters.
+    pub currency: String,
+    /// Where it is from.
+    pub source: String,
+}
+
+/// What the owner says a kilowatt-hour costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub(crate) struct PowerOrder {
+    /// As it was typed.
+    pub price: String,
+    /// Letters.
+    pub currency: String,
+    /// From which day on, as 2026-11-27.
+    pub from: String,
+}
+
 /// The page Earnings, apart from its chart and its list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 pub(crate) struct Earnings {
@@ -78,6 +148,10 @@ pub(crate) struct Earnings {
     pub in_flight: Option<Flight>,
     /// Where payouts go.
     pub to: Option<String>,
+    /// What coins are worth.
+    pub valued: Valued,
+    /// What electricity costs.
+    pub power: PowerPrice,
 }
 
 /// A length of time that ends now.
@@ -117,6 +191,10 @@ pub(crate) struct Bar {
     pub earned: Option<Money>,
     /// Jobs that were answered in it.
     pub jobs: Option<Count>,
+    /// What the card drew in it, kilowatt-hours with six places; none: not measured.
+    pub kwh: Option<String>,
+    /// What that costs, in thousand-millionths of the price's currency; none: not measured, or no price is known.
+    pub cost: Option<String>,
 }
 
 /// The chart of a length of time.
@@ -132,6 +210,8 @@ pub(crate) struct EarnedChart {
     pub to: UnixMs,
     /// Their sum; none: not known.
     pub total: Option<Money>,
+    /// What the card drew in all of them; none: not measured.
+    pub kwh: Option<String>,
 }
 
 /// How much of a payout was proved.
@@ -260,8 +340,12 @@ pub(crate) enum TakeForecast {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ExportKind {
-    /// A statement to read: sums, payouts, fees.
+    /// A statement of a month to read, as PDF.
     Statement,
+    /// A line for each month.
+    Months,
+    /// A line for each day of electricity.
+    Electricity,
     /// All of it as a table.
     Csv,
     /// The columns that Koinly reads.
@@ -273,6 +357,8 @@ pub(crate) enum ExportKind {
 pub(crate) struct ExportOrder {
     /// What.
     pub kind: ExportKind,
+    /// Of a statement the month, in UTC, as 2026-11.
+    pub month: Option<String>,
     /// Payouts since then, whole Unix milliseconds in digits; none: from the first.
     pub from: Option<String>,
     /// Payouts before then; none: to the last.

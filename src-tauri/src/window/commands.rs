@@ -94,6 +94,8 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
         earnings::forecast_take,
         earnings::take_now,
         earnings::set_threshold,
+        earnings::set_rate,
+        earnings::set_power_price,
         earnings::export_payouts,
     ];
     Builder::new().commands(commands).events(collect_events![Event])

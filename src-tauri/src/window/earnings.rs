@@ -5,8 +5,8 @@ use tauri::State;
 use super::App;
 use super::commands::mixed_up;
 use crate::view::{
-    ApiError, Done, EarnedChart, Earnings, ExportOrder, Exported, PageQuery, PayoutPage, Range, Sent, TakeForecast,
-    Verification,
+    ApiError, Done, EarnedChart, Earnings, ExportOrder, Exported, PageQuery, PayoutPage, PowerOrder, Range, RateOrder,
+    Sent, TakeForecast, Verification,
 };
 use crate::wire::{Answer, EarningsAnswer, EarningsQuestion, Question};
 
@@ -82,6 +82,26 @@ pub(crate) async fn take_now(app: State<'_, App>) -> Result<Sent, ApiError> {
 #[specta::specta]
 pub(crate) async fn set_threshold(app: State<'_, App>, nanoton: Option<String>) -> Result<Done, ApiError> {
     match ask(&app, EarningsQuestion::SetThreshold(nanoton)).await? {
+        EarningsAnswer::Done(it) => Ok(it),
+        _ => Err(mixed_up()),
+    }
+}
+
+/// Writes down what a coin is worth today, as the owner says.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn set_rate(app: State<'_, App>, order: RateOrder) -> Result<Done, ApiError> {
+    match ask(&app, EarningsQuestion::SetRate(order)).await? {
+        EarningsAnswer::Done(it) => Ok(it),
+        _ => Err(mixed_up()),
+    }
+}
+
+/// Writes down what a kilowatt-hour costs from a day on, as the owner says.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn set_power_price(app: State<'_, App>, order: PowerOrder) -> Result<Done, ApiError> {
+    match ask(&app, EarningsQuestion::SetPowerPrice(order)).await? {
         EarningsAnswer::Done(it) => Ok(it),
         _ => Err(mixed_up()),
     }

@@ -4,7 +4,7 @@ import type { Bar, Fact, PayoutWait } from '../ipc/view';
 import { barName, barTick, chartSentence, factWords, proofOf, top, waitWords } from './earnings';
 
 const NOW = Date.UTC(2026, 4, 21, 22, 14, 5);
-const bar = (from: number, nanoton: string | null): Bar => ({ from, earned: nanoton === null ? null : { nanoton, kind: 'signed' }, jobs: null });
+const bar = (from: number, nanoton: string | null): Bar => ({ from, earned: nanoton === null ? null : { nanoton, kind: 'signed' }, jobs: null, kwh: null, cost: null });
 
 describe('why money waits', () => {
   const all: { [W in PayoutWait['wait']]: Extract<PayoutWait, { wait: W }> } = {

@@ -76,8 +76,11 @@ export function barTick(bar: Bar, length: BarLength, now: number): string {
 }
 
 /** A round number at or above the greatest bar, in nanotons, that parts into three: 0.3, 0.6, 1.2, 3 … */
-export function top(bars: readonly Bar[]): bigint {
-  const greatest = BigInt(most(bars.map((bar) => bar.earned?.nanoton)) ?? '0');
+export const top = (bars: readonly Bar[]): bigint => topOf(bars.map((bar) => bar.earned?.nanoton));
+
+/** The same of digits. */
+export function topOf(values: readonly (string | null | undefined)[]): bigint {
+  const greatest = BigInt(most(values) ?? '0');
   if (greatest <= 0n) return 3n;
   let step = 3n;
   const factors = [2n, 2n, 5n];

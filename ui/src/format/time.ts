@@ -29,6 +29,12 @@ export function date(ms: number): string {
 }
 
 /** The heading of a day's jobs. */
+/** A day as the app names it, 2026-11-27, in words: 27 November 2026. */
+export function dayName(iso: string): string {
+  const [year = '', month = '1', day = '1'] = iso.split('-');
+  return `${date(new Date(Number(year), Number(month) - 1, Number(day)).getTime())} ${year}`;
+}
+
 export function finishedOn(ms: number | null, now: number): string {
   if (ms === null) return m.finished_unknown();
   if (ms >= midnight(now) && ms < midnight(now, 1)) return m.finished_today();

@@ -73,6 +73,10 @@ export const commands = {
 	takeNow: () => typedError<Sent, ApiError>(__TAURI_INVOKE("take_now")),
 	/**  From how much on money is fetched by itself; none: only when asked. */
 	setThreshold: (nanoton: string | null) => typedError<Done, ApiError>(__TAURI_INVOKE("set_threshold", { nanoton })),
+	/**  Writes down what a coin is worth today, as the owner says. */
+	setRate: (order: RateOrder) => typedError<Done, ApiError>(__TAURI_INVOKE("set_rate", { order })),
+	/**  Writes down what a kilowatt-hour costs from a day on, as the owner says. */
+	setPowerPrice: (order: PowerOrder) => typedError<Done, ApiError>(__TAURI_INVOKE("set_power_price", { order })),
 	/**  Writes a statement, a table or a tax file, and says where. */
 	exportPayouts: (order: ExportOrder_Deserialize) => typedError<Exported, ApiError>(__TAURI_INVOKE("export_payouts", { order })),
 };
@@ -123,6 +127,10 @@ export type Bar_Deserialize = {
 	earned?: Money | null,
 	/**  Jobs that were answered in it. */
 	jobs?: number | null,
+	/**  What the card drew in it, kilowatt-hours with six places; none: not measured. */
+	kwh?: string | null,
+	/**  What that costs, in thousand-millionths of the price's currency; none: not measured, or no price is known. */
+	cost?: string | null,
 };
 
 /**  One bar. */
@@ -133,6 +141,10 @@ export type Bar_Serialize = {
 	earned: Money | null,
 	/**  Jobs that were answered in it. */
 	jobs: number | null,
+	/**  What the card drew in it, kilowatt-hours with six places; none: not measured. */
+	kwh: string | null,
+	/**  What that costs, in thousand-millionths of the price's currency; none: not measured, or no price is known. */
+	cost: string | null,
 };
 
 /**  One device, its readings now and a line of the last ten minutes. */
@@ -327,6 +339,8 @@ export type EarnedChart_Deserialize = {
 	to: number | null,
 	/**  Their sum; none: not known. */
 	total?: Money | null,
+	/**  What the card drew in all of them; none: not measured. */
+	kwh?: string | null,
 };
 
 /**  The chart of a length of time. */
@@ -341,6 +355,8 @@ export type EarnedChart_Serialize = {
 	to: number | null,
 	/**  Their sum; none: not known. */
 	total: Money | null,
+	/**  What the card drew in all of them; none: not measured. */
+	kwh: string | null,
 };
 
 /**  The page Earnings, apart from its chart and its list. */
@@ -368,6 +384,10 @@ export type Earnings_Deserialize = {
 	in_flight?: Flight_Deserialize | null,
 	/**  Where payouts go. */
 	to?: string | null,
+	/**  What coins are worth. */
+	valued: Valued,
+	/**  What electricity costs. */
+	power: PowerPrice,
 };
 
 /**  The page Earnings, apart from its chart and its list. */
@@ -392,6 +412,10 @@ export type Earnings_Serialize = {
 	in_flight: Flight_Serialize | null,
 	/**  Where payouts go. */
 	to: string | null,
+	/**  What coins are worth. */
+	valued: Valued,
+	/**  What electricity costs. */
+	power: PowerPrice,
 };
 
 /**  Why a call failed, for the page to choose its words. */
@@ -463,8 +487,12 @@ hash: string };
 
 /**  What is to be written for the owner. */
 export type ExportKind = 
-/**  A statement to read: sums, payouts, fees. */
+/**  A statement of a month to read, as PDF. */
 "statement" | 
+/**  A line for each month. */
+"months" | 
+/**  A line for each day of electricity. */
+"electricity" | 
 /**  All of it as a table. */
 "csv" | 
 /**  The columns that Koinly reads. */
@@ -477,6 +505,8 @@ export type ExportOrder = ExportOrder_Serialize | ExportOrder_Deserialize;
 export type ExportOrder_Deserialize = {
 	/**  What. */
 	kind: ExportKind,
+	/**  Of a statement the month, in UTC, as 2026-11. */
+	month?: string | null,
 	/**  Payouts since then, whole Unix milliseconds in digits; none: from the first. */
 	from?: string | null,
 	/**  Payouts before then; none: to the last. */
@@ -487,6 +517,8 @@ export type ExportOrder_Deserialize = {
 export type ExportOrder_Serialize = {
 	/**  What. */
 	kind: ExportKind,
+	/**  Of a statement the month, in UTC, as 2026-11. */
+	month: string | null,
 	/**  Payouts since then, whole Unix milliseconds in digits; none: from the first. */
 	from: string | null,
 	/**  Payouts before then; none: to the last. */
@@ -1215,6 +1247,33 @@ export type Pipeline_Serialize = {
 	fees: Money | null,
 };
 
+/**  What the owner says a kilowatt-hour costs. */
+export type PowerOrder = {
+	/**  As it was typed. */
+	price: string,
+	/**  Letters. */
+	currency: string,
+	/**  From which day on, as 2026-11-27. */
+	from: string,
+};
+
+/**  What electricity costs, as the owner says. */
+export type PowerPrice = 
+/**  What a kilowatt-hour costs today. */
+{ power: "known"; 
+/**  Decimal digits with a point. */
+price: string; 
+/**  Letters. */
+currency: string; 
+/**  Since which day, as 2026-11-27. */
+from: string } | 
+/**  The owner has named none. */
+{ power: "unknown" } | 
+/**  The owner's table can't be read. */
+{ power: "unreadable"; 
+/**  Why, in words of the log. */
+why: string };
+
 /**  What became of the preparation of a transfer. */
 export type Prepared = Prepared_Serialize | Prepared_Deserialize;
 
@@ -1308,6 +1367,16 @@ export type Range =
 "month" | 
 /**  All there is, a bar a day, a week or a month. */
 "all";
+
+/**  What the owner says a coin is worth today. */
+export type RateOrder = {
+	/**  As it was typed. */
+	rate: string,
+	/**  Letters. */
+	currency: string,
+	/**  Where it is from. */
+	source: string,
+};
 
 /**  What words that the owner typed could mean. Nothing is saved by asking. */
 export type ReadWords = ReadWords_Serialize | ReadWords_Deserialize;
@@ -1669,6 +1738,27 @@ export type Tuned_Serialize = {
 	/**  Tokens of questions read per second, measured then. */
 	prompt_tokens_per_second: number | null,
 };
+
+/**  What coins are worth in the owner's currency, as the owner says. */
+export type Valued = 
+/**  The newest rate there is. */
+{ valued: "known"; 
+/**  Decimal digits with a point. */
+rate: string; 
+/**  Letters. */
+currency: string; 
+/**  Who says so. */
+source: string; 
+/**  Of which day, as 2026-11-27. */
+of: string } | 
+/**  Practice money has no rate. */
+{ valued: "worthless" } | 
+/**  The owner has named none. */
+{ valued: "unknown" } | 
+/**  The owner's table can't be read. */
+{ valued: "unreadable"; 
+/**  Why, in words of the log. */
+why: string };
 
 /**  Everything about a payout, computed anew from the chain's data and the ledger. */
 export type Verification = Verification_Serialize | Verification_Deserialize;

@@ -2,7 +2,7 @@
 import { commands, events } from './bindings';
 import type {
   ApiError, AppEvent, Card, Destination, Done, EarnedChart, Earnings, ExplorerTarget, Exported, ExportOrder, Home, JobPage, JobQuery, PageQuery,
-  PayoutPage, PayoutSet, Prepared, Protect, Qr, Range, ReadWords, Revealed, SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet,
+  PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Qr, Range, RateOrder, ReadWords, Revealed, SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet,
   WalletHistory, WalletRules, Wish,
 } from './view';
 
@@ -45,6 +45,8 @@ export interface EarningsCalls {
   forecast(): Call<TakeForecast>;
   take(): Call<Sent>;
   threshold(nanoton: string | null): Call<Done>;
+  rate(order: RateOrder): Call<Done>;
+  power(order: PowerOrder): Call<Done>;
   export(order: ExportOrder): Call<Exported>;
 }
 
@@ -107,6 +109,8 @@ const app: Transport = {
     forecast: () => answered(commands.forecastTake()),
     take: () => answered(commands.takeNow()),
     threshold: (nanoton) => answered(commands.setThreshold(nanoton)),
+    rate: (order) => answered(commands.setRate(order)),
+    power: (order) => answered(commands.setPowerPrice(order)),
     export: (order) => answered(commands.exportPayouts(order)),
   },
   listen: (on) => events.event.listen((event) => on(event.payload)),

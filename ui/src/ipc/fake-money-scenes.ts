@@ -130,6 +130,8 @@ export function fakeEarnings(scene: Scene, now: number): Earnings {
     fee: empty || unknown ? null : about(11_402_000n),
     in_flight: flight ? { id: '13', errand: 'payout', to: PROXY, amount: about(3_612_000_000n), stage: 'sent', since: now - 8_000, until: now + 52_000 } : null,
     to: wallet.payout?.address.plain ?? null,
+    valued: home ? { valued: 'worthless' } : empty || unknown || flight ? { valued: 'unknown' } : { valued: 'known', rate: '1.41', currency: 'EUR', source: 'CoinGecko', of: '2026-05-21' },
+    power: unknown || flight ? { power: 'unknown' } : { power: 'known', price: '0.31', currency: 'EUR', from: '2026-04-01' },
   };
 }
 
@@ -138,7 +140,7 @@ export function fakeChart(scene: Scene, range: Range, now: number): EarnedChart 
   const [count, long] = { day: [24, HOUR] as const, week: [7, DAY] as const, month: [30, DAY] as const, all: [14, 7 * DAY] as const }[range];
   const length = ({ day: 'hour', week: 'day', month: 'day', all: 'week' } as const)[range];
   const end = range === 'day' ? Math.ceil(now / HOUR) * HOUR : new Date(new Date(now).getFullYear(), new Date(now).getMonth(), new Date(now).getDate() + 1).getTime();
-  if (scene === 'empty') return { range, length, bars: [], to: end, total: { nanoton: '0', kind: 'signed' } };
+  if (scene === 'empty') return { range, length, bars: [], to: end, total: { nanoton: '0', kind: 'signed' }, kwh: null };
   const size = scene === 'wallet_long' ? 98_765_432_100n : (BigInt(long / HOUR) * TON) / 40n;
   const unknown = scene === 'unknown' || scene === 'wallet_key_gone';
   let state = 7;
@@ -146,10 +148,17 @@ export function fakeChart(scene: Scene, range: Range, now: number): EarnedChart 
     state = (state * 1103515245 + 12345) % 2147483648;
     const gap = unknown || (range === 'month' && (i === 9 || i === 10));
     const earned = i === 16 ? 0n : (size * BigInt(300 + (state % 700))) / 1000n;
-    return { from: end - (count - i) * long, earned: gap ? null : { nanoton: earned.toString(), kind: 'signed' as const }, jobs: gap ? null : Math.round(Number(earned) / 6e5) };
+    // 150 watts for half of the time; not measured in the oldest bars.
+    const milliwattHours = BigInt(Math.round((long / HOUR) * 75_000));
+    const measured = !gap && i > 2;
+    return {
+      from: end - (count - i) * long, earned: gap ? null : { nanoton: earned.toString(), kind: 'signed' as const }, jobs: gap ? null : Math.round(Number(earned) / 6e5),
+      kwh: measured ? (Number(milliwattHours) / 1e6).toFixed(6) : null, cost: measured && scene !== 'wallet_flight' ? (milliwattHours * 310n).toString() : null,
+    };
   });
   const sum = bars.reduce((all, bar) => all + BigInt(bar.earned?.nanoton ?? 0), 0n);
-  return { range, length, bars, to: end, total: unknown ? null : { nanoton: sum.toString(), kind: 'signed' } };
+  const kwh = bars.filter((bar) => bar.kwh !== null).map((bar) => Number(bar.kwh));
+  return { range, length, bars, to: end, total: unknown ? null : { nanoton: sum.toString(), kind: 'signed' }, kwh: kwh.length ? kwh.reduce((a, b) => a + b, 0).toFixed(6) : null };
 }
 
 export function fakePayouts(scene: Scene, now: number): Payout[] {

@@ -4,7 +4,7 @@ import {
   fakeCandidates, fakeChart, fakeEarnings, fakeFindings, fakeMoves, fakePayouts, fakeVerification, fakeWallet, PLACES, WORDS,
 } from './fake-money-scenes';
 import type { Scene } from './fake-scenes';
-import type { ApiError, Done, Earnings, PageQuery, Payout, Qr, Refusal, Sent, Wallet, WalletEntry } from './view';
+import type { ApiError, Done, EarnedChart, Earnings, PageQuery, Payout, Qr, Refusal, Sent, Wallet, WalletEntry } from './view';
 
 export const PASSWORD = 'correct horse';
 
@@ -23,6 +23,8 @@ export class FakeMoney {
   moves_: WalletEntry[];
   earnings_: Earnings;
   payouts_: Payout[];
+  /** Changes the chart before it is given out. */
+  chart_: (chart: EarnedChart) => EarnedChart = (chart) => chart;
   /** While set, whatever could be refused is, with it. */
   refusal: Refusal | null = null;
   /** What was asked for, for tests: the call and what came with it. */
@@ -154,7 +156,7 @@ export class FakeMoney {
     page: () => this.#answer(this.earnings_),
     chart: (range) => {
       this.asked.push(['chart', range]);
-      return this.#answer(fakeChart(this.#scene, range, this.#now));
+      return this.#answer(this.chart_(fakeChart(this.#scene, range, this.#now)));
     },
     payouts: (query) => {
       const { items, next } = cut(this.payouts_, query);
@@ -172,6 +174,14 @@ export class FakeMoney {
       ),
     take: () => this.#sent('take', '13'),
     threshold: (nanoton) => this.#done('threshold', nanoton),
+    rate: (order) => {
+      if (!this.refusal) this.earnings_ = { ...this.earnings_, valued: { valued: 'known', rate: order.rate, currency: order.currency, source: order.source, of: '2026-05-21' } };
+      return this.#done('rate', order);
+    },
+    power: (order) => {
+      if (!this.refusal) this.earnings_ = { ...this.earnings_, power: { power: 'known', ...order } };
+      return this.#done('power', order);
+    },
     export: (order) => {
       this.asked.push(['export', order]);
       return this.#answer(

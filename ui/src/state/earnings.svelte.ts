@@ -2,6 +2,7 @@
 import { SvelteMap } from 'svelte/reactivity';
 import type { EarningsCalls, Transport } from '../ipc/client';
 import type { ApiError, EarnedChart, Earnings, Payout, Range, Verification } from '../ipc/view';
+import type { ShownIn } from '../format/value';
 import { PagedList } from './list.svelte';
 
 /** The chart is asked for at least this often while it is looked at: its last bar grows. */
@@ -13,6 +14,8 @@ export class EarningsStore {
   #slice = $state.raw<Earnings | null>(null);
   #trouble = $state.raw<ApiError | null>(null);
   #range = $state<Range>('month');
+  /** What the owner would like to see amounts in. */
+  shownIn = $state<ShownIn>('ton');
   #chart = $state.raw<EarnedChart | null>(null);
   #chartTrouble = $state.raw<ApiError | null>(null);
   readonly #proofs = new SvelteMap<string, Verification | ApiError | 'busy'>();

@@ -1,7 +1,7 @@
 //! What arrives in TON's forms: cells, addresses, a network's parameters, signed payments.
 
 use accounting::signed_payment::SignedPayment;
-use accounting::statement::{Date, Entry, EntryKind, Form, Rates, write};
+use accounting::statement::{Date, Energy, EnergyDay, Entry, EntryKind, Form, Prices, Rates, write, write_electricity};
 use ton::{Address, AddressText, Nanoton, RootConfig, boc};
 
 /// The bytes as a bag of cells.
@@ -48,9 +48,15 @@ pub fn signed_payment(data: &[u8]) {
     assert!(payment.verify(&[1; 32], &payment.target).is_err(), "a payment that nobody signed is good");
 }
 
-/// The bytes as the owner's file of rates, of which a table is made.
+/// The bytes as the owner's file of rates, of which a table is made, and as that of prices of electricity.
 pub fn owner_rates(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(prices) = Prices::from_csv(text) {
+        assert_eq!(Prices::from_csv(&prices.to_csv()).as_ref(), Ok(&prices));
+        let energy = Energy { millijoules: u64::MAX, measured_ms: u64::MAX };
+        let day = EnergyDay { date: Date::of_unix(1_795_773_600), energy, pays_nothing: false };
+        assert!(!write_electricity(&[day], &prices).is_empty());
+    }
     let Ok(rates) = Rates::from_csv(text) else { return };
     let entry = Entry {
         unix: 1_795_773_600,

@@ -16,6 +16,8 @@ const JOBS: u32 = 1_000_000;
 const PAYOUTS: u32 = 10_000;
 const ROUNDS: usize = 9;
 const PAGE: u32 = 50;
+/// "Chry", as the ledger marks its files.
+const APPLICATION_ID: i64 = 0x4368_7279;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
@@ -52,6 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ledger = Ledger::open_for_reading(&path)?;
         let pipeline = ledger.pipeline(&root, &BTreeMap::new(), None)?;
         let bars = ledger.earned(&root, &edges)?;
+        let drawn = ledger.energy(&root, &edges)?;
+        if drawn.iter().all(std::collections::BTreeMap::is_empty) {
+            return Err("nothing was drawn".into());
+        }
         let payouts = ledger.payouts(&root, None, PAGE)?;
         let end_of_earnings = Instant::now();
         let answered: u64 = bars.iter().map(|bar| bar.answered).sum();
@@ -67,15 +73,69 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let bytes = std::fs::metadata(&path)?.len();
     let memory = memory().zip(before).map(|(now, before)| now.saturating_sub(before));
+    let (from_7, from_7_memory) = migrated(&path, BACK_TO_7)?;
+    let old = folder.path().join("old.sqlite");
+    fill_first(&old)?;
+    let (from_1, from_1_memory) = migrated(&old, "")?;
     println!(
         "{{\"jobs\":{JOBS},\"payouts\":{PAYOUTS},\"file_bytes\":{bytes},\"open_ms\":{:.2},\"open_and_first_pages_ms\":{:.2},\
-         \"sums_over_all_ms\":{:.2},\"open_and_earnings_ms\":{:.2},\"memory_bytes\":{}}}",
+         \"sums_over_all_ms\":{:.2},\"open_and_earnings_ms\":{:.2},\"memory_bytes\":{},\
+         \"from_version_7_ms\":{from_7:.2},\"from_version_7_memory_bytes\":{},\"from_version_1_ms\":{from_1:.2},\
+         \"from_version_1_memory_bytes\":{}}}",
         median(&mut opened),
         median(&mut shown),
         median(&mut summed),
         median(&mut earned),
-        memory.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string()),
+        or_null(memory),
+        or_null(from_7_memory),
+        or_null(from_1_memory),
     );
+    Ok(())
+}
+
+fn or_null(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string())
+}
+
+/// How long opening such a file takes that a program before this one wrote, in milliseconds, and how much memory.
+fn migrated(path: &Path, sql: &str) -> Result<(f64, Option<u64>), Box<dyn Error>> {
+    rusqlite::Connection::open(path)?.execute_batch(sql)?;
+    let reset = std::fs::write("/proc/self/clear_refs", "5").is_ok();
+    let before = memory().filter(|_| reset);
+    let start = Instant::now();
+    let ledger = Ledger::open(path, 0)?;
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    let memory = memory().zip(before).map(|(now, before)| now.saturating_sub(before));
+    let jobs = ledger.all_time_totals()?.answered;
+    if jobs != u64::from(JOBS) {
+        return Err(format!("{jobs} jobs are left").into());
+    }
+    Ok((took, memory))
+}
+
+/// Makes a file of version 7 of the newest one.
+const BACK_TO_7: &str = "DROP TABLE energy; DELETE FROM migration WHERE version > 7; PRAGMA user_version = 7;";
+
+/// A file of version 1, the oldest there is.
+fn fill_first(path: &Path) -> Result<(), Box<dyn Error>> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.execute_batch(include_str!("../migrations/0001_jobs_and_payments.sql"))?;
+    connection.execute_batch(&format!(
+        "BEGIN;
+         INSERT INTO migration VALUES (1, 0);
+         PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = 1;
+         INSERT INTO session VALUES (1, 0, x'00{root}', 1, 19, 'a/model@commit:hash');
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {JOBS})
+         INSERT INTO job SELECT i, 1, randomblob(32), x'{key}', i * 30000, i * 30000 + 4000, 0, 0, 300, 0, 200, 0, 1000,
+             300, 0, 1600, 0, 1900, 1, 0 FROM n;
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAYOUTS})
+         INSERT INTO payment SELECT i, 1, x'00{worker}', x'{key}', i * 190000, i * 3610000, i * 3000000, randomblob(200) FROM n;
+         COMMIT;",
+        root = "01".repeat(32),
+        worker = "02".repeat(32),
+        key = "07".repeat(32),
+    ))?;
     Ok(())
 }
 
@@ -105,6 +165,7 @@ fn fill(path: &Path) -> Result<(), Box<dyn Error>> {
          INSERT INTO quarter SELECT at, 1, sum(answered), sum(tokens), sum(signed) FROM (
              SELECT finished_unix_ms / 900000 AS at, 1 AS answered, adjusted_total AS tokens, 0 AS signed FROM job
              UNION ALL SELECT received_unix_ms / 900000, 0, 0, 3610000 FROM payment) GROUP BY at;
+         INSERT INTO energy SELECT x'00{root}', at, 135000000, 900000 FROM quarter;
          INSERT INTO unsigned VALUES (x'00{root}', x'{key}', 19);
          INSERT INTO cashed VALUES (x'00{worker}', x'00{root}', {PAYOUTS} * 190000, 1);
          COMMIT;",

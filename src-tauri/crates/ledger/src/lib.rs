@@ -63,6 +63,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 mod earnings;
+mod energy;
 mod error;
 mod history;
 mod open;

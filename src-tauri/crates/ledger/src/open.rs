@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_what_can_be_cashed.sql"),
     include_str!("../migrations/0007_what_was_earned.sql"),
     include_str!("../migrations/0008_what_empties_a_wallet.sql"),
+    include_str!("../migrations/0009_what_was_drawn.sql"),
 ];
 
 /// The open file. Dropping it closes it; nothing needs to be flushed.
@@ -121,7 +122,7 @@ mod tests {
             ledger.connection.query_row("SELECT applied_unix_ms FROM migration", (), |row| row.get(0)).unwrap();
         assert_eq!(applied, 7);
         let pragma = |name: &str| ledger.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(pragma("user_version"), 8);
+        assert_eq!(pragma("user_version"), 9);
         assert_eq!(pragma("synchronous"), 2, "FULL");
         assert_eq!(pragma("foreign_keys"), 1);
         let journal: String = ledger.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
@@ -137,7 +138,7 @@ mod tests {
             .unwrap();
         let tables: Vec<(String, bool)> =
             tables.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
-        assert_eq!(tables.len(), 14);
+        assert_eq!(tables.len(), 15);
         assert!(tables.iter().all(|(_, strict)| *strict), "{tables:?}");
         let mut texts = Vec::new();
         let mut blobs = Vec::new();

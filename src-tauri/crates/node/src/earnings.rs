@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use accounting::statement::{Date, Entry, EntryKind};
+use accounting::statement::{Date, Energy, EnergyDay, Entry, EntryKind, Month};
 use ledger::{Ledger, LedgerError, QUARTER_MS};
 use ton::{Address, Nanoton};
 
+use crate::paper::Part;
 use crate::receipt::{Cashed, Claimed};
 
 pub use accounting::statement;
@@ -85,7 +86,7 @@ pub enum BarLength {
 }
 
 /// One bar of a chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bar {
     /// When it begins, Unix time in milliseconds.
     pub from_unix_ms: i64,
@@ -93,6 +94,8 @@ pub struct Bar {
     pub until_unix_ms: i64,
     /// What was earned in it.
     pub earned: Earned,
+    /// What was drawn in it, by days of UTC. Empty: it was not measured.
+    pub drawn: Vec<EnergyDay>,
 }
 
 /// A chart.
@@ -230,7 +233,9 @@ impl Earnings {
         let (length, edges) = edges(range, span, now_unix_ms, offset);
         let mut total = Earned::default();
         let mut bars = Vec::with_capacity(edges.len());
-        for (earned, pair) in ledger.earned(root_contract, &edges)?.into_iter().zip(edges.windows(2)) {
+        let drawn = ledger.energy(root_contract, &edges)?;
+        let earned = ledger.earned(root_contract, &edges)?;
+        for ((earned, drawn), pair) in earned.into_iter().zip(drawn).zip(edges.windows(2)) {
             let &[from_unix_ms, until_unix_ms] = pair else { continue };
             let add = |sum: Nanoton, one: Nanoton| {
                 sum.checked_add(one).ok_or(LedgerError::OutOfRange { what: "a sum of money" })
@@ -241,9 +246,41 @@ impl Earnings {
                 signed: add(total.signed, earned.signed)?,
                 paid: add(total.paid, earned.paid)?,
             };
-            bars.push(Bar { from_unix_ms, until_unix_ms, earned });
+            bars.push(Bar { from_unix_ms, until_unix_ms, earned, drawn: days(drawn, false) });
         }
         Ok(Chart { length, bars, total })
+    }
+
+    /// Adds what a card drew while a network was served, see [`Ledger::record_energy`].
+    pub fn record_energy(&self, root_contract: &Address, unix_ms: i64, energy: Energy) -> Result<(), LedgerError> {
+        self.ledger().record_energy(root_contract, unix_ms, energy)
+    }
+
+    /// What was drawn while a network was served, from one moment to the one before another, Unix time in seconds.
+    pub fn energy_days(
+        &self,
+        network: &KnownNetwork,
+        from_unix: i64,
+        to_unix: i64,
+    ) -> Result<Vec<EnergyDay>, LedgerError> {
+        let edges = [from_unix.saturating_mul(1_000), to_unix.saturating_mul(1_000)];
+        let drawn = self.ledger().energy(&network.root_contract, &edges)?;
+        Ok(drawn.into_iter().flat_map(|drawn| days(drawn, network.pays_nothing)).collect())
+    }
+
+    /// A month in a network, for [`crate::paper::pdf`].
+    pub fn month(&self, network: &KnownNetwork, month: Month) -> Result<Part, LedgerError> {
+        let (from, to) = (month.begins_unix(), month.ends_unix());
+        let edges = [from.saturating_mul(1_000), to.saturating_mul(1_000)];
+        let earned = self.ledger().earned(&network.root_contract, &edges)?.into_iter().next().unwrap_or_default();
+        Ok(Part {
+            network: network.root_contract,
+            pays_nothing: network.pays_nothing,
+            counted: earned.counted,
+            signed: earned.signed,
+            entries: self.entries(network, from, to)?,
+            drawn: self.energy_days(network, from, to)?,
+        })
     }
 
     /// Payouts from the newest to the oldest, see [`Ledger::payouts`].
@@ -342,6 +379,10 @@ impl Earnings {
         }
         Ok(entries)
     }
+}
+
+fn days(drawn: BTreeMap<Date, Energy>, pays_nothing: bool) -> Vec<EnergyDay> {
+    drawn.into_iter().map(|(date, energy)| EnergyDay { date, energy, pays_nothing }).collect()
 }
 
 #[cfg(test)]

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::statement::{Form, Rates, write};
+use accounting::statement::{Date, EnergyDay, EntryKind, Form, Month, Prices, Rates, write, write_electricity};
 use node::core::payouts::{Input, Shown, Terms, Wait};
 use node::earnings::{self as figures, KnownNetwork, PayoutCursor};
+use node::paper::{self, Statement};
 use node::receipt::{Check, Finding, Proof, prove};
 use ton::{AddressText, Nanoton};
 
 use super::page::flight;
 use super::{Desk, failed, paid};
+use crate::app::power::Drawn;
+use crate::prices;
 use crate::provider::unix_ms;
 use crate::view::{
     ApiError, Bar, BarLength, Done, EarnedChart, Earnings, ErrorCode, ExportKind, ExportOrder, Exported, Fact,
-    FactCheck, Kind, Money, Payout, PayoutPage, PayoutWait, Pipeline, Range, Refusal, Sent, TakeForecast, Verification,
+    FactCheck, Kind, Money, Payout, PayoutPage, PayoutWait, Pipeline, PowerPrice, Range, Refusal, Sent, TakeForecast,
+    Valued, Verification, Worth,
 };
 use crate::wire::{Answer, EarningsAnswer, EarningsQuestion};
 
@@ -57,6 +61,14 @@ impl Desk {
                 Err(refusal) => Sent::No { refusal },
             }),
             EarningsQuestion::SetThreshold(text) => done(self.set_threshold(text.as_deref()).await),
+            EarningsQuestion::SetRate(order) => done(tokio::task::block_in_place(|| {
+                prices::set_rate(&self.data, prices::today(), &order.rate, &order.currency, &order.source)
+                    .map_err(|error| failed(&error))
+            })),
+            EarningsQuestion::SetPowerPrice(order) => done(tokio::task::block_in_place(|| {
+                let from = order.from.parse().map_err(|error| failed(&anyhow::Error::new(error)))?;
+                prices::set_price(&self.data, from, &order.price, &order.currency).map_err(|error| failed(&error))
+            })),
             EarningsQuestion::Export(order) => EarningsAnswer::Exported(self.export(&order)),
         }))
     }
@@ -120,6 +132,9 @@ impl Desk {
                 .map(|forecast| Money { nanoton: forecast.fees.0.to_string(), kind: Kind::Estimate }),
             in_flight: shown.as_ref().and_then(|shown| shown.in_flight.as_ref()).and_then(flight),
             to: to.map(|address| AddressText { address, bounceable: false, testnet: true }.to_text()),
+            // Practice money has no rate, whatever the owner's table says of real coins.
+            valued: Valued::Worthless,
+            power: tokio::task::block_in_place(|| power_price(prices::read_prices(&self.data))),
         })
     }
 
@@ -133,13 +148,20 @@ impl Desk {
         };
         let Some(network) = self.served()? else {
             let length = BarLength::Day;
-            return Ok(EarnedChart { range, length, bars: Vec::new(), to: now as f64, total: None });
+            return Ok(EarnedChart { range, length, bars: Vec::new(), to: now as f64, total: None, kwh: None });
         };
         let offset = crate::app::calendar::ahead_of_utc_ms;
         let chart = tokio::task::block_in_place(|| self.figures.chart(&network.root_contract, wanted, now, offset))
             .map_err(|error| ledger(&error))?;
         let skipped = chart.bars.len().saturating_sub(MOST_BARS);
-        let bars = chart.bars.iter().skip(skipped).map(|bar| Bar {
+        // A table that can't be read is told on the page; without it nothing has a cost.
+        let prices = tokio::task::block_in_place(|| prices::read_prices(&self.data)).unwrap_or_default();
+        let shown = || chart.bars.iter().skip(skipped);
+        let kwh = |days: &[EnergyDay]| days.iter().map(|day| day.energy).reduce(|sum, one| sum.plus(one));
+        let drawn: Vec<EnergyDay> = shown().flat_map(|bar| bar.drawn.iter().copied()).collect();
+        let bars = shown().map(|bar| Bar {
+            kwh: kwh(&bar.drawn).map(|energy| energy.kwh()),
+            cost: prices.cost(&bar.drawn).map(|cost| cost.billionths().to_string()),
             from: bar.from_unix_ms as f64,
             earned: Some(measured(bar.earned.counted)),
             jobs: Some(bar.earned.answered as f64),
@@ -155,6 +177,7 @@ impl Desk {
             to: chart.bars.last().map_or(now, |bar| bar.until_unix_ms) as f64,
             bars: bars.collect(),
             total: Some(measured(chart.total.counted)),
+            kwh: kwh(&drawn).map(|energy| energy.kwh()),
         })
     }
 
@@ -169,6 +192,7 @@ impl Desk {
         let page =
             tokio::task::block_in_place(|| self.figures.payouts(&network.root_contract, before, limit.clamp(1, 200)));
         let page = page.map_err(|error| ledger(&error))?;
+        let rates = tokio::task::block_in_place(|| prices::read_rates(&self.data)).unwrap_or_default();
         let payouts = page.payouts.iter().map(|entry| Payout {
             key: key(entry.receipt.lt, &entry.receipt.hash),
             at: f64::from(entry.receipt.unix) * 1_000.0,
@@ -176,7 +200,7 @@ impl Desk {
             fee: entry.transfer.and_then(|transfer| transfer.fees).map(paid),
             from: AddressText { address: entry.receipt.from, bounceable: true, testnet: true }.to_text(),
             transaction: hex::encode(entry.receipt.hash),
-            worth: None,
+            worth: worth(&rates, &network, entry.receipt.unix.into(), entry.receipt.value),
             proved: None,
         });
         Ok(PayoutPage { payouts: payouts.collect(), next: page.next.map(PayoutCursor::to_text) })
@@ -274,35 +298,85 @@ impl Desk {
         };
         let (from, to) = (moment(&order.from, i64::MIN)?, moment(&order.to, i64::MAX)?);
         let network = self.figures.networks()?.into_iter().next().context("nothing was earned yet")?;
-        let entries = self.figures.entries(&network, from, to)?;
-        let (form, name) = match order.kind {
-            ExportKind::Statement => (Form::Months, "statement"),
-            ExportKind::Csv => (Form::Lines, "payouts"),
-            ExportKind::Koinly => (Form::Koinly, "koinly"),
+        let rates = prices::read_rates(&self.data)?;
+        let mut counted = (0, 0);
+        let mut table = |form| -> anyhow::Result<Vec<u8>> {
+            let entries = self.figures.entries(&network, from, to)?;
+            let payouts = || entries.iter().filter(|entry| entry.kind == EntryKind::Payout);
+            let unrated = |unix| network.pays_nothing || rates.on(Date::of_unix(unix)).is_none();
+            counted = (payouts().count(), payouts().filter(|entry| unrated(entry.unix)).count());
+            Ok(write(&entries, &rates, form).into_bytes())
         };
-        // Only the owner's own rates are used, and the page has none yet: the columns stay blank.
-        let text = write(&entries, &Rates::default(), form);
+        let (bytes, name, ending) = match order.kind {
+            ExportKind::Statement => {
+                let month: Month = order.month.as_deref().context("a statement is of a month")?.parse()?;
+                let part = self.figures.month(&network, month)?;
+                let payouts = part.entries.iter().filter(|entry| entry.kind == EntryKind::Payout);
+                let without =
+                    payouts.clone().filter(|entry| entry.pays_nothing || rates.on(Date::of_unix(entry.unix)).is_none());
+                counted = (payouts.count(), without.count());
+                let prices = prices::read_prices(&self.data)?;
+                let written_unix = unix_ms().div_euclid(1_000);
+                let statement = Statement { month, written_unix, parts: &[part], rates: &rates, prices: &prices };
+                (paper::pdf(&statement), format!("statement-{month}"), "pdf")
+            }
+            ExportKind::Months => (table(Form::Months)?, "months".to_owned(), "csv"),
+            ExportKind::Csv => (table(Form::Lines)?, "payouts".to_owned(), "csv"),
+            ExportKind::Koinly => (table(Form::Koinly)?, "koinly".to_owned(), "csv"),
+            ExportKind::Electricity => {
+                let days = self.figures.energy_days(&network, from, to)?;
+                anyhow::ensure!(!days.is_empty(), "no card's power was measured in that time");
+                let text = write_electricity(&days, &prices::read_prices(&self.data)?);
+                (text.into_bytes(), "electricity".to_owned(), "csv")
+            }
+        };
         let folder = directories::UserDirs::new()
             .and_then(|folders| folders.document_dir().map(std::path::Path::to_owned))
             .filter(|folder| folder.is_dir())
             .or_else(|| directories::BaseDirs::new().map(|folders| folders.home_dir().to_owned()))
             .context("this user has no folder for documents")?;
-        let path = free(&folder, name).context("every name for the file is taken")?;
-        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        let payouts = entries.iter().filter(|entry| entry.kind == accounting::statement::EntryKind::Payout).count();
+        let path = free(&folder, &name, ending).context("every name for the file is taken")?;
+        std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         Ok(Exported::Written {
             path: path.display().to_string(),
-            payouts: payouts as f64,
-            without_rate: payouts as f64,
+            payouts: counted.0 as f64,
+            without_rate: counted.1 as f64,
         })
+    }
+
+    /// Writes down what a card drew in this session. Waits for the disk.
+    pub(crate) fn drew(&self, drawn: Drawn) {
+        let root = self.inner().open.as_ref().map(|open| open.cashbox.root_contract());
+        let Some(root) = root else { return };
+        let written = tokio::task::block_in_place(|| self.figures.record_energy(&root, drawn.unix_ms, drawn.energy));
+        if let Err(error) = written {
+            tracing::warn!(%error, "what the card drew can't be written down");
+        }
     }
 }
 
+fn power_price(prices: anyhow::Result<Prices>) -> PowerPrice {
+    match prices {
+        Ok(prices) => prices.newest(prices::today()).map_or(PowerPrice::Unknown, |(from, price)| PowerPrice::Known {
+            price: price.to_text(),
+            currency: price.currency.clone(),
+            from: from.to_string(),
+        }),
+        Err(error) => PowerPrice::Unreadable { why: crate::sentence(&error) },
+    }
+}
+
+/// What a payout was worth on its day. Practice money never is.
+fn worth(rates: &Rates, network: &KnownNetwork, unix: i64, amount: Nanoton) -> Option<Worth> {
+    let rate = rates.on(Date::of_unix(unix)).filter(|_| !network.pays_nothing)?;
+    Some(Worth { amount: rate.about(amount, 2), currency: rate.currency.clone(), source: rate.source.clone() })
+}
+
 /// A name that nothing has. Practice is in it, because the money is worth nothing.
-fn free(folder: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+fn free(folder: &std::path::Path, name: &str, ending: &str) -> Option<std::path::PathBuf> {
     let numbered = |number: u32| match number {
-        1 => format!("chrysalis-practice-{name}.csv"),
-        _ => format!("chrysalis-practice-{name}-{number}.csv"),
+        1 => format!("chrysalis-practice-{name}.{ending}"),
+        _ => format!("chrysalis-practice-{name}-{number}.{ending}"),
     };
     (1..1_000).map(|number| folder.join(numbered(number))).find(|path| !path.exists())
 }

@@ -70,14 +70,88 @@ impl FromStr for Date {
     }
 }
 
+/// A month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month {
+    /// As people count them.
+    pub year: i64,
+    /// From 1.
+    pub month: u32,
+}
+
+/// Why a text is no month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a month is written as 2026-11, and must be one between 1970 and 9999")]
+pub struct MonthError;
+
+impl Month {
+    /// The month of a moment, Unix time in seconds.
+    pub fn of_unix(unix: i64) -> Self {
+        let Date { year, month, .. } = Date::of_unix(unix);
+        Self { year, month }
+    }
+
+    /// When it begins, Unix time in seconds.
+    pub fn begins_unix(self) -> i64 {
+        Date { year: self.year, month: self.month, day: 1 }.begins_unix()
+    }
+
+    /// When the month after it begins.
+    pub fn ends_unix(self) -> i64 {
+        let next = match self.month {
+            12 => Self { year: self.year.saturating_add(1), month: 1 },
+            month => Self { month: month.saturating_add(1), ..self },
+        };
+        next.begins_unix()
+    }
+
+    /// Its English name with its year.
+    pub fn name(self) -> String {
+        let names = [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ];
+        let name = names.get((self.month as usize).saturating_sub(1)).copied().unwrap_or("Month");
+        format!("{name} {}", self.year)
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+impl FromStr for Month {
+    type Err = MonthError;
+
+    fn from_str(text: &str) -> Result<Self, MonthError> {
+        if text.len() != 7 || !text.is_ascii() {
+            return Err(MonthError);
+        }
+        let Date { year, month, .. } = format!("{text}-01").parse().map_err(|DateError| MonthError)?;
+        Ok(Self { year, month })
+    }
+}
+
 /// `2026-11-27T10:05:09Z` (RFC 3339).
-pub(super) fn instant(unix: i64) -> String {
+pub fn instant(unix: i64) -> String {
     let (hours, minutes, seconds) = clock(unix);
     format!("{}T{hours:02}:{minutes:02}:{seconds:02}Z", Date::of_unix(unix))
 }
 
 /// `2026-11-27 10:05 UTC`.
-pub(super) fn minute(unix: i64) -> String {
+pub fn minute(unix: i64) -> String {
     let (hours, minutes, _) = clock(unix);
     format!("{} {hours:02}:{minutes:02} UTC", Date::of_unix(unix))
 }

@@ -1,13 +1,15 @@
 //! What was earned, as tables for people and for tax programs. Records, not tax advice.
 //!
 //! Walk-through: [`Entry`]s come from the ledger, [`Rates`] from a file the owner gives; [`write`] makes a table of them. A rate that
-//! nobody gave is no rate: the field stays empty. Amounts are exact in every digit.
+//! nobody gave is no rate: the field stays empty. Amounts are exact in every digit. [`Energy`] is what cards drew, [`Prices`] what the owner
+//! pays for it; [`write_electricity`] makes the sheet of it.
 //!
 //! Days and months are those of UTC, which is what a chain has. A table is CSV (RFC 4180) whose texts no spreadsheet takes for a
 //! formula.
 
 mod csv;
 mod date;
+mod electricity;
 mod rates;
 
 #[cfg(test)]
@@ -18,7 +20,10 @@ use std::fmt::Write as _;
 
 use ton::{Address, AddressText, Nanoton, UNIT};
 
-pub use date::{Date, DateError};
+pub use date::{Date, DateError, Month, MonthError, instant, minute};
+pub use electricity::{
+    Cost, Energy, EnergyDay, MAX_PRICES_BYTES, METHOD, Price, Prices, PricesError, write_electricity,
+};
 pub use rates::{MAX_RATES_BYTES, Rate, Rates, RatesError};
 
 use csv::Table;
@@ -27,7 +32,7 @@ use rates::exact;
 /// The currency's name of money that is worth nothing. No exchange has one of this name.
 pub const PRACTICE_UNIT: &str = "PRACTICE";
 /// What stands beside money that is worth nothing.
-const PRACTICE_NOTE: &str = "practice money, worth nothing";
+pub const PRACTICE_NOTE: &str = "practice money, worth nothing";
 const UNKNOWN_NOTE: &str = "amount not known";
 
 /// What a line is about.
@@ -71,6 +76,11 @@ pub enum Form {
     Koinly,
     /// A line for each month.
     Months,
+}
+
+/// A sum of nanotons with all nine places of a coin and no unit.
+pub fn coins_sum(nanotons: u128) -> String {
+    exact(nanotons, 9, 9)
 }
 
 /// The table. Entries may come in any order; they are written by their time.
@@ -279,6 +289,6 @@ fn months(entries: &[&Entry], rates: &Rates) -> String {
 }
 
 /// An amount with all nine places and no unit.
-fn coins(amount: Nanoton) -> String {
+pub fn coins(amount: Nanoton) -> String {
     exact(u128::from(amount.0), 9, 9)
 }

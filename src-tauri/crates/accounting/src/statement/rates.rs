@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use ton::Nanoton;
 
-use super::csv;
+use super::Entry;
+use super::csv::{self, Table};
 use super::date::Date;
+
+const COLUMNS: [&str; 4] = ["date", "currency", "rate", "source"];
 
 /// Longest file of rates that is read, in bytes.
 pub const MAX_RATES_BYTES: usize = 4 << 20;
 /// Places behind a rate's dot.
-const PLACES: usize = 9;
+pub(super) const PLACES: usize = 9;
 /// Digits before it.
 const MAX_WHOLE: usize = 9;
 /// Places behind the dot of what a nanoton is worth: its own nine and the rate's.
@@ -114,6 +117,18 @@ impl Rate {
         u128::from(amount.0).saturating_mul(u128::from(self.parts))
     }
 
+    /// What an amount is worth, with so many places, rounded down: for people to read.
+    pub fn about(&self, amount: Nanoton, places: usize) -> String {
+        rounded(self.worth(amount), VALUE_PLACES, places)
+    }
+
+    /// How much of the coin has this worth, a number with so many places; `None`: more than there can be.
+    pub(super) fn coins_of(&self, worth: u128, places: u32) -> Option<Nanoton> {
+        let scale = u32::try_from(VALUE_PLACES).ok()?.checked_sub(places)?;
+        let worth = worth.checked_mul(10_u128.checked_pow(scale)?)?;
+        u64::try_from(worth.checked_div(u128::from(self.parts))?).ok().map(Nanoton)
+    }
+
     /// What an amount is worth, in every digit, with at least two places.
     pub fn value(&self, amount: Nanoton) -> String {
         value_text(self.worth(amount))
@@ -155,7 +170,7 @@ impl Rates {
             let field = |at: usize| fields.get(at).map_or("", |field| field.trim());
             let date: Date = field(date).parse().map_err(|_| RatesError::Date { line })?;
             let currency = field(currency);
-            if !(2..=10).contains(&currency.len()) || !currency.bytes().all(|letter| letter.is_ascii_alphabetic()) {
+            if !is_currency(currency) {
                 return Err(RatesError::Currency { line });
             }
             let parts = parts(field(rate)).ok_or(RatesError::Rate { line })?;
@@ -177,6 +192,45 @@ impl Rates {
         Ok(rates)
     }
 
+    /// Takes a rate in, for a day that has none or the place of the one it has. The others stay as they are.
+    pub fn set(&mut self, date: Date, rate: &str, currency: &str, source: &str) -> Result<(), RatesError> {
+        let mut alone = Table::new(&COLUMNS);
+        alone.figure(&date.to_string()).figure(currency).figure(rate).figure(source.trim()).end();
+        // One line is checked as a file of one line is.
+        let new = Self::from_csv(&alone.into_text())?;
+        let Some((_, rate)) = new.days.into_iter().next() else { return Err(RatesError::Columns) };
+        let others = self.days.iter().find(|(day, known)| **day != date && known.currency != rate.currency);
+        if let Some((_, known)) = others {
+            return Err(RatesError::Mixed { line: 2, one: known.currency.clone(), other: rate.currency });
+        }
+        self.days.insert(date, rate);
+        Ok(())
+    }
+
+    /// The file that [`Rates::from_csv`] reads back.
+    pub fn to_csv(&self) -> String {
+        let mut table = Table::new(&COLUMNS);
+        for (date, rate) in &self.days {
+            // A source is written as it was read: nothing is put before it, or it would grow with every writing.
+            table.figure(&date.to_string()).figure(&rate.currency).figure(&rate.to_text()).figure(&rate.source).end();
+        }
+        table.into_text()
+    }
+
+    /// The newest rate that is not of a day after this one.
+    pub fn newest(&self, until: Date) -> Option<(Date, &Rate)> {
+        self.days.range(..=until).next_back().map(|(date, rate)| (*date, rate))
+    }
+
+    /// What payouts were worth on their days, all together, rounded down; `None`: one of them has no rate, or no amount.
+    pub fn worth_of(&self, payouts: &[Entry], places: usize) -> Option<String> {
+        let worth = payouts.iter().try_fold(0_u128, |sum, payout| {
+            let rate = self.on(Date::of_unix(payout.unix)).filter(|_| !payout.pays_nothing)?;
+            sum.checked_add(rate.worth(payout.amount?))
+        })?;
+        Some(rounded(worth, VALUE_PLACES, places))
+    }
+
     /// The rate of a day.
     pub fn on(&self, date: Date) -> Option<&Rate> {
         self.days.get(&date)
@@ -188,7 +242,8 @@ impl Rates {
     }
 }
 
-fn parts(text: &str) -> Option<u64> {
+/// Digits with at most one dot among them, in thousand-millionths; more than 0.
+pub(super) fn parts(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if (whole.is_empty() && part.is_empty())
@@ -200,6 +255,18 @@ fn parts(text: &str) -> Option<u64> {
         return None;
     }
     format!("{whole}{part:0<PLACES$}").parse().ok().filter(|parts| *parts > 0)
+}
+
+/// Two to ten letters.
+pub(super) fn is_currency(text: &str) -> bool {
+    (2..=10).contains(&text.len()) && text.bytes().all(|letter| letter.is_ascii_alphabetic())
+}
+
+/// A number with so many places behind its dot, cut to fewer of them.
+pub(super) fn rounded(number: u128, places: usize, kept: usize) -> String {
+    let cut = places.saturating_sub(kept);
+    let divisor = 10_u128.saturating_pow(u32::try_from(cut).unwrap_or(u32::MAX));
+    exact(number / divisor.max(1), places - cut, kept)
 }
 
 /// A number with so many places behind its dot, without the zeros at its end beyond the least number of places.

@@ -85,6 +85,43 @@ fn rates_are_read_exactly_and_what_is_no_rate_is_named_by_its_line() {
 }
 
 #[test]
+fn a_month_ends_where_the_next_one_begins() {
+    for (text, name, begins, ends) in [
+        ("2026-11", "November 2026", "2026-11-01", "2026-12-01"),
+        ("2027-12", "December 2027", "2027-12-01", "2028-01-01"),
+        ("2028-02", "February 2028", "2028-02-01", "2028-03-01"),
+    ] {
+        let month: Month = text.parse().unwrap();
+        assert_eq!((month.to_string().as_str(), month.name().as_str()), (text, name));
+        assert_eq!((month.begins_unix(), month.ends_unix()), (at(begins), at(ends)));
+        assert_eq!((Month::of_unix(at(begins)), Month::of_unix(at(ends) - 1)), (month, month));
+    }
+    for text in ["2026-13", "2026-00", "2026-1", "1969-12", "2026/11", "", "2026-11-01"] {
+        assert_eq!(text.parse::<Month>(), Err(MonthError), "{text}");
+    }
+}
+
+#[test]
+fn rates_are_kept_as_they_were_given_and_the_newest_one_is_that_of_its_day() {
+    let mut rates = Rates::from_csv(RATES).unwrap();
+    let day = |text: &str| text.parse::<Date>().unwrap();
+    rates.set(day("2026-11-30"), "1.6", "eur", "Обмен \"=1\"").unwrap();
+    rates.set(day("2026-11-27"), "1.42", "EUR", "A").unwrap();
+    assert_eq!(Rates::from_csv(&rates.to_csv()), Ok(rates.clone()));
+    let newest = |text: &str| rates.newest(day(text)).map(|(date, rate)| (date.to_string(), rate.to_text()));
+    assert_eq!(newest("2026-11-26"), None);
+    assert_eq!(newest("2026-11-29"), Some(("2026-11-28".to_owned(), "1.5".to_owned())));
+    assert_eq!(newest("2027-01-01"), Some(("2026-11-30".to_owned(), "1.6".to_owned())));
+    assert!(matches!(rates.set(day("2026-12-01"), "1", "USD", "A"), Err(RatesError::Mixed { .. })));
+    for (rate, currency, source) in [("0", "EUR", "A"), ("1,5", "EUR", "A"), ("1", "E", "A"), ("1", "EUR", " ")] {
+        assert!(rates.set(day("2026-12-01"), rate, currency, source).is_err(), "{rate} {currency} {source}");
+    }
+    assert_eq!(rates.newest(day("2026-12-31")).unwrap().0, day("2026-11-30"), "what is refused changes nothing");
+    let rate = rates.on(day("2026-11-28")).unwrap();
+    assert_eq!((rate.about(Nanoton(1_234_567_890), 2).as_str(), rate.about(Nanoton(0), 2).as_str()), ("1.85", "0.00"));
+}
+
+#[test]
 fn a_table_has_every_payout_and_fee_with_its_value_or_a_blank() {
     let rates = Rates::from_csv(RATES).unwrap();
     let entries = [

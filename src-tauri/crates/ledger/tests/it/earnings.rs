@@ -358,3 +358,37 @@ proptest! {
         play(&steps)?;
     }
 }
+
+#[test]
+fn what_was_drawn_is_added_up_by_quarters_and_what_was_not_measured_is_no_zero() {
+    use accounting::statement::Energy;
+    let mut ledger = Ledger::in_memory(0).unwrap();
+    let (one, other) = (address(1), address(2));
+    let energy = |millijoules, measured_ms| Energy { millijoules, measured_ms };
+    // 1970-01-02 23:50, three times within two quarters, and once in another network.
+    let night = 2 * 86_400_000 - 600_000;
+    ledger.record_energy(&one, night, energy(100, 60_000)).unwrap();
+    ledger.record_energy(&one, night + 60_000, energy(50, 60_000)).unwrap();
+    ledger.record_energy(&one, night + 600_000, energy(7, 1_000)).unwrap();
+    ledger.record_energy(&one, night + 86_400_000, energy(9, 0)).unwrap();
+    ledger.record_energy(&other, night, energy(1, 1)).unwrap();
+    let days = |from, until| {
+        let days = ledger.energy(&one, &[from, until]).unwrap();
+        days.into_iter().flatten().map(|(date, energy)| (date.to_string(), energy)).collect::<Vec<_>>()
+    };
+    let both = [("1970-01-02".to_owned(), energy(150, 120_000)), ("1970-01-03".to_owned(), energy(7, 1_000))];
+    assert_eq!(days(0, i64::MAX), both, "a day without a reading is not there");
+    assert_eq!(days(night - 300_000, night + 600_000), both[..1]);
+    assert_eq!(days(night + 600_000, i64::MAX), both[1..]);
+    assert_eq!(days(i64::MIN, 0), []);
+    ledger.record_energy(&one, 0, energy(u64::MAX, u64::MAX)).unwrap();
+    ledger.record_energy(&one, 0, energy(u64::MAX, u64::MAX)).unwrap();
+    let bars = ledger.energy(&one, &[0, 1, night, night + 600_000, i64::MAX]).unwrap();
+    assert_eq!(bars.iter().map(std::collections::BTreeMap::len).collect::<Vec<_>>(), [1, 0, 1, 1], "{bars:?}");
+    assert_eq!(ledger.energy(&one, &[]).unwrap().len(), 0);
+    assert_eq!(
+        bars[0].values().next().map(|energy| energy.millijoules),
+        Some(i64::MAX as u64),
+        "it stops where it must"
+    );
+}
