@@ -7,7 +7,7 @@ use node::earnings::statement::Energy;
 /// Two readings that are further apart than this have something between them that nobody saw.
 const LONGEST: Duration = Duration::from_secs(10);
 /// What was measured is written down this often.
-const WRITE: Duration = Duration::from_secs(60);
+const WRITE: Duration = Duration::from_mins(1);
 /// And in the quarter of an hour in which it was drawn.
 const QUARTER_MS: i64 = 900_000;
 /// No card draws more, in watts.

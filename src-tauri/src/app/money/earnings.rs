@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::statement::{Date, EnergyDay, EntryKind, Form, Month, Prices, Rates, write, write_electricity};
+use accounting::statement::{Date, Energy, EnergyDay, EntryKind, Form, Month, Prices, Rates, write, write_electricity};
 use node::core::payouts::{Input, Shown, Terms, Wait};
 use node::earnings::{self as figures, KnownNetwork, PayoutCursor};
 use node::paper::{self, Statement};
@@ -157,10 +157,10 @@ impl Desk {
         // A table that can't be read is told on the page; without it nothing has a cost.
         let prices = tokio::task::block_in_place(|| prices::read_prices(&self.data)).unwrap_or_default();
         let shown = || chart.bars.iter().skip(skipped);
-        let kwh = |days: &[EnergyDay]| days.iter().map(|day| day.energy).reduce(|sum, one| sum.plus(one));
+        let kwh = |days: &[EnergyDay]| days.iter().map(|day| day.energy).reduce(Energy::plus);
         let drawn: Vec<EnergyDay> = shown().flat_map(|bar| bar.drawn.iter().copied()).collect();
         let bars = shown().map(|bar| Bar {
-            kwh: kwh(&bar.drawn).map(|energy| energy.kwh()),
+            kwh: kwh(&bar.drawn).map(Energy::kwh),
             cost: prices.cost(&bar.drawn).map(|cost| cost.billionths().to_string()),
             from: bar.from_unix_ms as f64,
             earned: Some(measured(bar.earned.counted)),
@@ -177,7 +177,7 @@ impl Desk {
             to: chart.bars.last().map_or(now, |bar| bar.until_unix_ms) as f64,
             bars: bars.collect(),
             total: Some(measured(chart.total.counted)),
-            kwh: kwh(&drawn).map(|energy| energy.kwh()),
+            kwh: kwh(&drawn).map(Energy::kwh),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Where payouts go, and the fee wallet where that is another: shown, changed, and emptied.
 
+use std::collections::BTreeMap;
+
 use accounting::Outgoing;
 use ton::{Address, AddressText, Nanoton, Network};
 use wallet::read_recipient;
@@ -86,7 +88,7 @@ impl Desk {
     pub(super) fn fee_wallet(&self, address: Address) -> FeeWallet {
         let spent = || {
             let network = self.served().ok()??;
-            let known = self.figures.pipeline(&network.root_contract, &Default::default(), None).ok()?;
+            let known = self.figures.pipeline(&network.root_contract, &BTreeMap::default(), None).ok()?;
             (known.unknown_fees == 0).then(|| paid(known.fees))
         };
         let balance = self.inner().balance.map(|(balance, _)| paid(balance));
