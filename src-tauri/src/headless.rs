@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     };
     let folder = Folder::take(&arguments.data)?;
     let book = payout::settled(folder.path(), payout::now())?;
-    let fees = Fees::open(&folder, &arguments.chain, book.is_some(), &arguments.threshold, &arguments.keep)?;
+    let fees = Fees::open(&folder, &arguments.chain, book.is_some(), &arguments.threshold, &arguments.keep).await?;
     let mut ready = false;
     loop {
         let book = payout::settled(folder.path(), payout::now())?;

@@ -16,7 +16,7 @@ use ton::cocoon::{Body, WorkerData};
 use ton::{Address, AddressText};
 
 use crate::money::COIN;
-use crate::wallet::{PASSWORD, create, object};
+use crate::wallet::{PASSWORD, create_on, object};
 
 /// Decides about the moments of the kills.
 const SEED: u64 = 5;
@@ -34,7 +34,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let room = tempfile::tempdir().unwrap();
-        let (_, own) = create(room.path().join("data").to_str().unwrap());
+        let (_, own) = create_on("test", room.path().join("data").to_str().unwrap());
         let place = room.path().join("network");
         let words = ["practice", "--data", place.to_str().unwrap(), "--owner", &own, "--customers", "2"];
         let mut network = Running::start("chrysalis-network", &words);

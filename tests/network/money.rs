@@ -91,6 +91,8 @@ pub(crate) async fn stage(folder: &Path) -> Scene {
 pub(crate) async fn stage_for(folder: &Path, paid: Address) -> Scene {
     let mut settings = network::chain::Settings::new(folder.join("chain"));
     settings.block_time = Duration::from_millis(20);
+    // Wallets are of the main network if nobody says otherwise, and are at home on a chain that calls itself so.
+    settings.global_id = ton::Network::Main.global_id();
     let chain = network::chain::start(settings).await.unwrap();
     let endpoint =
         Endpoint::new(&chain.endpoint(), Some(chain.token())).unwrap().with_rate(1_000, Duration::from_millis(1));

@@ -75,8 +75,14 @@ pub(crate) fn asked(running: &Running, before: usize) -> usize {
 
 /// Makes a wallet in a folder; gives its words and its address.
 pub(crate) fn create(folder: &str) -> (String, String) {
-    let mut running =
-        Running::start("chrysalis", &["wallet", "create", "--data", folder, "--protect", "password", "--json"]);
+    create_on("main", folder)
+}
+
+/// The same, on that network.
+pub(crate) fn create_on(network: &str, folder: &str) -> (String, String) {
+    let mut words = vec!["wallet", "create", "--data", folder, "--protect", "password", "--json"];
+    words.extend((network == "test").then_some("--testnet"));
+    let mut running = Running::start("chrysalis", &words);
     let words = shown(&mut running);
     for question in 0..3 {
         let place = asked(&running, question);
@@ -88,7 +94,7 @@ pub(crate) fn create(folder: &str) -> (String, String) {
     assert!(running.wait().0.success(), "{}", running.errors());
     assert_eq!(
         (&line["network"], &line["version"], &line["protection"]),
-        (&"main".into(), &"v5r1".into(), &"password".into())
+        (&network.into(), &"v5r1".into(), &"password".into())
     );
     (words.join(" "), line["address"].as_str().unwrap().to_owned())
 }
@@ -194,6 +200,8 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     let data = room.path().join("data");
     let (_, text) = create(path(&data));
     let own = AddressText::parse(&text).unwrap().address;
+    let other = room.path().join("other");
+    create_on("test", path(&other));
     let scene = stage_for(room.path(), own).await;
     let (url, token) = (scene.chain.endpoint(), room.path().join("token"));
     std::fs::write(&token, format!("{}\n", scene.chain.token())).unwrap();
@@ -206,6 +214,12 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     let refused = |words: Vec<String>, input: &'static [&'static str]| {
         tokio::task::spawn_blocking(move || refusal(&words.iter().map(String::as_str).collect::<Vec<_>>(), input))
     };
+    // What is signed for one network might be taken by another.
+    for words in [&["balance"][..], &["history"], &["collect"], &["send", &text, "1"]] {
+        let words = words.iter().chain(&["--data", path(&other)]).chain(&place[2..]).map(ToString::to_string).collect();
+        let said = refused(words, &["yes", "yes", PASSWORD]).await.unwrap();
+        assert!(said.contains("is of TON's main network, the wallet of"), "{said}");
+    }
     let balance = run(with(&["balance"]), &[]).await.unwrap()["nanoton"].as_u64().unwrap();
     assert!((2 * COIN - 1_000..=2 * COIN).contains(&balance), "{balance}");
     let nothing = run([with(&["collect"]), vec!["--root".to_owned(), SOME_ROOT.to_owned()]].concat(), &[PASSWORD]);

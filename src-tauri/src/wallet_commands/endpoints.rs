@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use chain::Chain;
 use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
+use ton::Network;
 
 use crate::cli::ChainArguments;
 
@@ -33,6 +34,14 @@ pub(super) fn chain(arguments: &ChainArguments) -> Result<Arc<dyn Chain>> {
         }),
     };
     Ok(Arc::new(Toncenter::new(settings).context("--chain")?))
+}
+
+/// The same, of the wallet's network. Older wallets have one address on the main and on the test network, so what is signed for the one may
+/// be taken by the other.
+pub(super) async fn chain_of(arguments: &ChainArguments, network: Network) -> Result<Arc<dyn Chain>> {
+    let chain = chain(arguments)?;
+    chain.expect_network(network).await.context("the chain")?;
+    Ok(chain)
 }
 
 /// The chain, if one is named.

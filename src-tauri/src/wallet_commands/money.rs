@@ -23,7 +23,7 @@ pub(super) async fn balance(arguments: &BalanceArguments) -> Result<()> {
     let (Some(paid), Some(network)) = (payee.address(), payee.network()) else {
         return public(&arguments.data).map(drop);
     };
-    let chain = endpoints::chain(&arguments.chain)?;
+    let chain = endpoints::chain_of(&arguments.chain, network).await?;
     let account = chain.account(paid).await.context("the chain can't be asked")?;
     let fee = match payee.fee_wallet() {
         Some(fee) => Some(chain.account(fee.address()).await.context("the chain can't be asked")?.balance),
@@ -69,7 +69,7 @@ pub(super) async fn balance(arguments: &BalanceArguments) -> Result<()> {
 
 pub(super) async fn history(arguments: &HistoryArguments) -> Result<()> {
     let public = public(&arguments.data)?;
-    let chain = endpoints::chain(&arguments.chain)?;
+    let chain = endpoints::chain_of(&arguments.chain, public.network).await?;
     let contracts = contracts(&arguments.data)?;
     let transactions = recent(&*chain, public.address(), arguments.limit).await?;
     let movements: Vec<Movement> =

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use accounting::{Errand, Outcome, Outgoing, Stage, Transfer};
 use anyhow::{Context as _, Result, bail, ensure};
-use chain::{AccountStatus, Chain, MessageKind, Transaction};
+use chain::{AccountStatus, Chain, ChainError, MessageKind, Transaction};
 use node::core::payouts::{Input, Shown, Terms};
 use node::folder::Folder;
 use node::history::History;
@@ -53,7 +53,7 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
         Nanoton::from_coins(&arguments.keep).with_context(|| format!("--keep {} is no amount", arguments.keep))?;
     let memo = arguments.comment.as_deref().unwrap_or_default();
     ensure!(memo.len() <= MAX_COMMENT, "a comment has at most {MAX_COMMENT} bytes");
-    let chain = endpoints::chain(&arguments.chain)?;
+    let chain = endpoints::chain_of(&arguments.chain, public.network).await?;
     let folder = take(&arguments.data)?;
     let root = network_of(&folder, arguments.root.as_deref())?;
 
@@ -197,7 +197,7 @@ pub(super) fn was_signed_for(folder: &Folder) -> Result<bool> {
 pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     let ask = Ask::new();
     let public = public(&arguments.data)?;
-    let chain = endpoints::chain(&arguments.chain)?;
+    let chain = endpoints::chain_of(&arguments.chain, public.network).await?;
     let folder = take(&arguments.data)?;
     let root = network_of(&folder, arguments.root.as_deref())?;
     let owner = match &arguments.owner {
@@ -250,7 +250,7 @@ pub(crate) struct Fees {
 impl Fees {
     /// Opens it. `None`: no chain is named, or there is no wallet here though it is known who is paid, so nothing is fetched by itself;
     /// the log says so. The folder is the caller's already.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         folder: &Folder,
         named: &ChainArguments,
         has_payout_address: bool,
@@ -273,6 +273,10 @@ impl Fees {
         sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
         let public = public(folder.path())
             .context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
+        // A chain that does not answer yet is asked again before anything is signed.
+        if let Err(error @ ChainError::OtherNetwork { .. }) = chain.expect_network(public.network).await {
+            return Err(error).context("--chain");
+        }
         let signer = unlock(&Ask::new(), folder.path(), &public)?;
         let payer = address_text(&public.address(), public.network);
         tracing::info!("what is signed is fetched from {threshold} on; {payer} pays the fees");

@@ -168,7 +168,7 @@ async fn checked(
 pub(super) async fn take_back(arguments: &TakeBackArguments) -> Result<()> {
     let ask = Ask::new();
     let public = public(&arguments.data)?;
-    let chain = endpoints::chain(&arguments.chain)?;
+    let chain = endpoints::chain_of(&arguments.chain, public.network).await?;
     let folder = take(&arguments.data)?;
     let payee = Payee::of(folder.path())?;
     let (Some(to), Some(_)) = (payee.address(), payee.fee_wallet()) else {
