@@ -17,6 +17,9 @@ pub enum Errand {
         worker_contract: Address,
         /// Who pays.
         proxy_contract: Address,
+        /// Who is paid: whom the worker contract names, whoever begins the transfer or brings it to its end. `None`: a row of a
+        /// program that did not write it down.
+        owner: Option<Address>,
         /// Running total that was paid before.
         from_tokens: u64,
         /// Running total after it.

@@ -217,9 +217,8 @@ impl Loop {
                     }
                 });
             }
-            Effect::Emulate { id, outgoing, seqno, valid_until, .. } => answer(answers, async move {
-                let forecast =
-                    forecast(&*till.chain, &till.wallet, &till.terms.owner, &outgoing, seqno, valid_until).await;
+            Effect::Emulate { id, owner, outgoing, seqno, valid_until, .. } => answer(answers, async move {
+                let forecast = forecast(&*till.chain, &till.wallet, &owner, &outgoing, seqno, valid_until).await;
                 Input::Emulated { id, forecast }
             }),
             Effect::Sign { id, outgoing, seqno, valid_until } => answer(answers, async move {
@@ -295,7 +294,7 @@ pub fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainErro
         ContractState::Closing => Standing::Closing,
         ContractState::Closed => Standing::Closed,
     };
-    Ok(ContractSight { standing, tokens: data.tokens })
+    Ok(ContractSight { standing, tokens: data.tokens, owner: Some(data.owner) })
 }
 
 /// The transfer as the wallet's contract wants it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use accounting::{Errand, Outgoing};
-use ton::cocoon::{BodyError, SignedBody, SignedOperation};
+use ton::cocoon::{BodyError, SignedBody, SignedOperation, WorkerData};
 use ton::{Address, CellError, Nanoton, boc};
 
 use super::Terms;
@@ -25,6 +25,8 @@ pub struct Claim {
     pub tokens: u64,
     /// The signed payment with the paying wallet as the one that gets back what is left, a bag of cells: the message's body.
     pub body: Vec<u8>,
+    /// Who is paid, as the contract's first data says; `None`: they are not known.
+    pub owner: Option<Address>,
     /// The worker contract's code and first data, a bag of cells; sent along as long as the contract is not there. `None`: not known,
     /// and trying it out says that nothing comes of it.
     pub state_init: Option<Vec<u8>>,
@@ -51,6 +53,8 @@ pub struct ContractSight {
     pub standing: Standing,
     /// Running total of adjusted tokens that it has paid for.
     pub tokens: u64,
+    /// Whom it pays; `None`: it is not there yet.
+    pub owner: Option<Address>,
 }
 
 /// The paying wallet as the chain has it.
@@ -156,8 +160,10 @@ impl Claim {
     ) -> Result<Self, ClaimError> {
         let signed = SignedBody::from_cell(&boc::decode(payment)?)?;
         let SignedOperation::WorkerPayout(tokens) = signed.payload.operation else { return Err(ClaimError::Kind) };
+        let worker_contract = signed.payload.target;
         Ok(Self {
-            worker_contract: signed.payload.target,
+            worker_contract,
+            owner: state_init.as_deref().and_then(|init| WorkerData::owner_of(init, &worker_contract)),
             proxy_contract,
             fee_per_token,
             tokens,
@@ -179,13 +185,17 @@ impl Claim {
         Unpaid { from, to: self.tokens.max(from), worth }
     }
 
-    /// The transfer that cashes it.
-    pub fn payout(&self, sight: &Sight) -> (Errand, Outgoing) {
+    /// The transfer that cashes it. It pays whom the contract names, whoever the owner is meanwhile; `owner` is for a contract of which
+    /// neither the chain nor the ledger says it.
+    pub fn payout(&self, sight: &Sight, owner: Address) -> (Errand, Outgoing) {
         let Unpaid { from, to, worth } = self.unpaid(sight);
-        let absent = sight.contracts.get(&self.worker_contract).is_none_or(|seen| seen.standing == Standing::Absent);
+        let seen = sight.contracts.get(&self.worker_contract);
+        let absent = seen.is_none_or(|seen| seen.standing == Standing::Absent);
+        let named = seen.and_then(|seen| seen.owner).or(self.owner);
         let errand = Errand::Payout {
             worker_contract: self.worker_contract,
             proxy_contract: self.proxy_contract,
+            owner: Some(named.unwrap_or(owner)),
             from_tokens: from,
             to_tokens: to,
             expected: worth.unwrap_or_default(),

@@ -52,7 +52,7 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 /// What does not change by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Who is paid: the address the worker contracts name.
+    /// Who is paid, where a worker contract or its row does not say it.
     pub owner: Address,
     /// The wallet that sends and pays the fees; `None`: no key on this machine can sign.
     pub payer: Option<Address>,
@@ -142,6 +142,8 @@ pub enum Effect {
         id: TransferId,
         /// The wallet.
         payer: Address,
+        /// Whose income counts: whom the payout pays.
+        owner: Address,
         /// What it sends.
         outgoing: Box<Outgoing>,
         /// Under which number.
@@ -398,6 +400,15 @@ impl Payouts {
         self.hand.as_ref().map_or(self.terms.payer, |hand| Some(hand.transfer.payer))
     }
 
+    /// Whom the transfer in hand pays: it may have been begun for another owner than the one of now.
+    fn owner(&self) -> Address {
+        let of = |hand: &Hand| match hand.transfer.errand {
+            Errand::Payout { owner, .. } => owner,
+            Errand::Send => None,
+        };
+        self.hand.as_ref().and_then(of).unwrap_or(self.terms.owner)
+    }
+
     fn signed(&mut self, claim: Claim, now: Now) {
         let known = self.claims.get(&claim.worker_contract).map_or(0, |known| known.tokens);
         if claim.tokens <= known && self.claims.contains_key(&claim.worker_contract) {
@@ -451,7 +462,7 @@ impl Payouts {
     }
 
     fn traced(&mut self, id: TransferId, trace: Result<Option<Trace>, String>, now: Now, effects: &mut Vec<Effect>) {
-        let owner = self.terms.owner;
+        let owner = self.owner();
         let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
         let Step::Tracing { send_at, misses } = hand.step else { return };
         self.look_at = now.mono.saturating_add(LOOK_BUSY);
@@ -490,6 +501,7 @@ impl Payouts {
     }
 
     fn recorded(&mut self, id: TransferId, now: Now, effects: &mut Vec<Effect>) {
+        let owner = self.owner();
         let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
         let Step::Recording(after) = hand.step else { return };
         self.record_pause.reset();
@@ -500,6 +512,7 @@ impl Payouts {
                 effects.push(Effect::Emulate {
                     id,
                     payer: hand.transfer.payer,
+                    owner,
                     outgoing: Box::new(hand.transfer.outgoing.clone()),
                     seqno: sight.payer.next_seqno(),
                     valid_until: sight.unix.saturating_add(VALID_SECONDS),
@@ -638,7 +651,7 @@ impl Payouts {
             let resting = |contract: &Address| self.rests.get(contract).is_some_and(|rest| now.mono < rest.until);
             let claims = self.claims.values().filter(|claim| !resting(&claim.worker_contract));
             match choose(claims, sight, &self.terms, self.take_now) {
-                Ok(claim) => claim.payout(sight),
+                Ok(claim) => claim.payout(sight, self.terms.owner),
                 Err(wait) => {
                     self.take_now = false;
                     self.waits = wait;

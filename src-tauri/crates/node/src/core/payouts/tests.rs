@@ -21,7 +21,8 @@ const fn address(number: u8) -> Address {
 
 fn claim(worker_contract: Address, tokens: u64) -> Claim {
     let body = tokens.to_be_bytes().to_vec();
-    Claim { worker_contract, proxy_contract: PROXY, fee_per_token: FEE, tokens, body, state_init: Some(vec![7]) }
+    let state_init = Some(vec![7]);
+    Claim { worker_contract, proxy_contract: PROXY, owner: None, fee_per_token: FEE, tokens, body, state_init }
 }
 
 fn terms() -> Terms {
@@ -63,7 +64,7 @@ impl Chain {
 
     fn sight(&self) -> Sight {
         let seen = |(address, (standing, tokens)): (&Address, &(Standing, u64))| {
-            (*address, ContractSight { standing: *standing, tokens: *tokens })
+            (*address, ContractSight { standing: *standing, tokens: *tokens, owner: None })
         };
         let mut contracts: BTreeMap<Address, ContractSight> = self.contracts.iter().map(seen).collect();
         for contract in [FIRST, SECOND] {
@@ -501,6 +502,31 @@ fn what_is_out_is_followed_on_the_wallet_it_left() {
 }
 
 #[test]
+fn a_payout_pays_whom_it_was_begun_for_whoever_brings_it_to_its_end() {
+    for (named, known) in [(true, true), (true, false), (false, true)] {
+        let mut world = World::new();
+        world.terms.owner = if named { address(8) } else { OWNER };
+        world.core = Payouts::new(world.terms.clone(), Remembered::default());
+        // The contract's first data name the owner, or nothing does and the terms do.
+        world.claims.insert(FIRST, Claim { owner: named.then_some(OWNER), ..claim(FIRST, 1_000_000) });
+        world.input(Input::Signed(Box::new(world.claims[&FIRST].clone())));
+        while world.sent.is_empty() {
+            assert!(world.step(Fate::Good));
+        }
+        // Another command ends it, for an owner of its own.
+        world.terms.owner = if known { PAYER } else { OWNER };
+        if !known {
+            let Errand::Payout { owner, .. } = &mut world.rows.values_mut().next().unwrap().errand else { panic!() };
+            *owner = None;
+        }
+        world.kill();
+        world.settle();
+        assert!(matches!(world.outcomes()[..], [Outcome::Done { .. }]), "{named} {known}: {:?}", world.rows);
+        assert_eq!(world.receipts(), 1_000_000_000);
+    }
+}
+
+#[test]
 fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
     let transfer = Transfer {
         id: TransferId(0),
@@ -508,6 +534,7 @@ fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
         errand: Errand::Payout {
             worker_contract: FIRST,
             proxy_contract: PROXY,
+            owner: Some(OWNER),
             from_tokens: 0,
             to_tokens: 1_000_000,
             expected: Nanoton(1_000_000_000),
