@@ -188,7 +188,7 @@ impl Cashbox {
             Some(Wait::NoWallet) => Refusal::NoWallet,
             Some(Wait::Threshold { .. }) | None => Refusal::Nothing,
         })?;
-        let (_, outgoing) = claim.payout(&sight);
+        let (_, outgoing) = claim.payout(&sight, self.terms.owner);
         self.tried(purse, &outgoing, &sight).await.map_err(|why| Refusal::ChainFails { why })
     }
 
