@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use accounting::Transfer;
+use accounting::{Transfer, TransferId};
 pub use ledger::{Cashable, JobCursor, JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 use ledger::{Ledger, LedgerError};
 use ton::Address;
@@ -29,6 +29,11 @@ impl History {
     /// The best payment for each of our contracts, see [`Ledger::cashable`].
     pub fn cashable(&self, root_contract: &Address) -> Result<Vec<Cashable>, LedgerError> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).cashable(root_contract)
+    }
+
+    /// One transfer, see [`Ledger::transfer`].
+    pub fn transfer(&self, id: TransferId) -> Result<Option<Transfer>, LedgerError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).transfer(id)
     }
 
     /// Number of the transfer that was begun last.

@@ -44,6 +44,8 @@ pub enum Standing {
     Closing,
     /// It pays no more.
     Closed,
+    /// It is there and can't be read: frozen, or of a form that is not known. How much it has paid for is not known then.
+    Unreadable,
 }
 
 /// A worker contract as the chain has it.
@@ -64,6 +66,8 @@ pub struct PayerSight {
     pub balance: Nanoton,
     /// Its sequence number; `None`: its code is not there yet.
     pub seqno: Option<u32>,
+    /// When that was so, Unix time in seconds of the chain's clock.
+    pub unix: u32,
 }
 
 impl PayerSight {
@@ -80,7 +84,7 @@ pub struct Sight {
     pub unix: u32,
     /// The paying wallet.
     pub payer: PayerSight,
-    /// The worker contracts that were asked for.
+    /// Worker contracts, as they were when they were asked for last.
     pub contracts: BTreeMap<Address, ContractSight>,
 }
 
@@ -91,7 +95,7 @@ pub struct Unpaid {
     pub from: u64,
     /// Total that is signed.
     pub to: u64,
-    /// What the difference is worth; `None`: more money than there is, or a contract that was not seen.
+    /// What the difference is worth; `None`: more money than there is, or a contract that was not seen or can't be read.
     pub worth: Option<Nanoton>,
 }
 
@@ -179,6 +183,7 @@ impl Claim {
         let tokens = self.tokens.saturating_sub(from);
         let worth = match seen {
             Some(seen) if seen.standing == Standing::Closed => Some(Nanoton(0)),
+            Some(seen) if seen.standing == Standing::Unreadable => None,
             Some(_) => self.fee_per_token.checked_mul(tokens),
             None => None,
         };
