@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::{Forecast, Outgoing, Transfer};
+use accounting::{Errand, Forecast, Outgoing, Transfer, TransferId};
 use anyhow::{Context as _, Result};
 use chain::toncenter::policy::Patience;
 use chain::toncenter::{Endpoint, Settings, Toncenter};
 use chain::{AccountStatus, Chain, MOST_TRANSACTIONS, Transaction, TransactionId};
-use node::core::payouts::{Claim, Input, Shown, Sight, Terms, Wait, choose};
+use node::core::payouts::{Claim, Input, NotSent, Shown, Sight, Standing as ContractStanding, Terms, Wait, choose};
 use node::earnings::Earnings;
 use node::history::History;
 use node::proceeds::{Proceeds, Standing};
@@ -128,6 +128,11 @@ impl Cashbox {
         self.owner
     }
 
+    /// Sends money, or says why it is not sent, see [`Cashier::send`].
+    pub(crate) async fn send(&self, outgoing: Outgoing, within: Duration) -> Result<TransferId, NotSent> {
+        self.cashier.send(outgoing, within).await
+    }
+
     /// What it began with.
     pub(crate) fn terms(&self) -> Terms {
         self.terms.clone()
@@ -176,11 +181,11 @@ impl Cashbox {
     pub(crate) async fn forecast(&self, purse: &Purse, outgoing: Outgoing) -> Result<Forecast, String> {
         let sight =
             cashier::look(&*self.chain, purse.address(), Vec::new()).await.map_err(|error| error.to_string())?;
-        self.tried(purse, self.owner, &outgoing, &sight).await
+        self.tried(purse, None, &outgoing, &sight).await
     }
 
-    /// What fetching now would bring from the contract that owes most.
-    pub(crate) async fn forecast_payout(&self, purse: &Purse) -> Result<Forecast, Refusal> {
+    /// What fetching now would bring from the contract that owes most, and what that contract would keep for its rent.
+    pub(crate) async fn forecast_payout(&self, purse: &Purse) -> Result<(Forecast, Nanoton), Refusal> {
         let failed = |why: String| Refusal::Failed { why };
         let best = tokio::task::block_in_place(|| self.history.cashable(&self.root_contract));
         let claims: Vec<Claim> = best
@@ -198,21 +203,27 @@ impl Cashbox {
             Some(Wait::NoWallet) => Refusal::NoWallet,
             Some(Wait::Threshold { .. }) | None => Refusal::Nothing,
         })?;
-        let (_, outgoing) = claim.payout(&sight);
-        let owner = claim.owner.unwrap_or(self.owner);
-        self.tried(purse, owner, &outgoing, &sight).await.map_err(|why| Refusal::ChainFails { why })
+        let (errand, outgoing) = claim.payout(&sight, self.terms.owner);
+        let owner = match errand {
+            Errand::Payout { owner, .. } => owner.unwrap_or(self.terms.owner),
+            Errand::Send => self.terms.owner,
+        };
+        let tried = self.tried(purse, Some(&owner), &outgoing, &sight).await;
+        let forecast = tried.map_err(|why| Refusal::ChainFails { why })?;
+        let kept = forecast.kept(sight.payer.balance, owner == purse.address());
+        Ok((forecast, kept))
     }
 
     async fn tried(
         &self,
         purse: &Purse,
-        owner: Address,
+        owner: Option<&Address>,
         outgoing: &Outgoing,
         sight: &Sight,
     ) -> Result<Forecast, String> {
-        let valid_until = sight.unix.saturating_add(TRIED_SECONDS);
+        let valid_until = sight.payer.unix.saturating_add(TRIED_SECONDS);
         let seqno = sight.payer.next_seqno();
-        cashier::forecast(&*self.chain, &purse.contract(), &owner, outgoing, seqno, valid_until).await
+        cashier::forecast(&*self.chain, &purse.contract(), owner, outgoing, seqno, valid_until).await
     }
 
     /// Proxies have signed more.
@@ -265,7 +276,9 @@ impl Cashbox {
         for best in self.history.cashable(&self.root_contract).context("the ledger can't be read")? {
             let account = self.chain.account(best.worker_contract).await.context("the chain")?;
             reserve = reserve.checked_add(account.balance).context(too_much)?;
-            let paid = cashier::contract_sight(&account)?.tokens;
+            let seen = cashier::contract_sight(&account);
+            anyhow::ensure!(seen.standing != ContractStanding::Unreadable, "{} can't be read", best.worker_contract);
+            let paid = seen.tokens;
             let owed = best.fee_per_token.checked_mul(best.tokens.saturating_sub(paid)).context(too_much)?;
             unpaid = unpaid.checked_add(owed).context(too_much)?;
             let all = best.fee_per_token.checked_mul(best.tokens).context(too_much)?;

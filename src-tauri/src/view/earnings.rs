@@ -328,6 +328,8 @@ pub(crate) enum TakeForecast {
         income: Money,
         /// What it costs.
         fee: Money,
+        /// What the contract keeps for its rent and gives back with its last payout; `None`: nothing.
+        kept: Option<Money>,
     },
     /// It would not.
     No {

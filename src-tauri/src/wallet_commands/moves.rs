@@ -23,6 +23,8 @@ use crate::payout;
 use crate::provider::{Asked, unix_ms};
 use crate::rules::{MOST_OF_A_DAY, Rules, left_of, sent_within_a_day};
 
+/// How long a transfer may take to begin; what is not begun by then is not sent.
+const BEGINNING: Duration = Duration::from_mins(2);
 /// How often the ledger is looked at for how a transfer ends.
 const LOOK: Duration = Duration::from_millis(200);
 /// Transactions of the wallet whose other sides are known addresses.
@@ -157,14 +159,18 @@ pub(super) async fn carry_out(
     asked: &mut Asked,
 ) -> Result<Transfer> {
     let history = open(desk.folder)?;
-    let before = history.last_transfer()?;
     let cashier = desk.open(root, keep)?;
-    cashier.tell(Input::Send(Box::new(outgoing))).await;
-    let ended = wait(&cashier, asked, |_| {
-        let rows = history.transfers_since(&root, before, 1)?;
-        Ok(rows.into_iter().find(|row| matches!(row.stage, Stage::Ended(_))))
-    });
-    let ended = ended.await;
+    let begun = tokio::select! {
+        begun = cashier.send(outgoing, BEGINNING) => begun.context("the transfer"),
+        () = asked.wait() => Err(anyhow::anyhow!("stopped before it began; nothing was sent")),
+    };
+    let ended = match begun {
+        Ok(id) => {
+            wait(&cashier, asked, |_| Ok(history.transfer(id)?.filter(|row| matches!(row.stage, Stage::Ended(_)))))
+                .await
+        }
+        Err(why) => Err(why),
+    };
     cashier.stop().await;
     ended
 }
@@ -425,7 +431,7 @@ pub(super) async fn tried(chain: &dyn Chain, public: &Public, outgoing: &Outgoin
         _ => 0,
     };
     let valid_until = account.seen_at.saturating_add(VALID_SECONDS);
-    let forecast = cashier::forecast(chain, &public.contract, &public.address(), outgoing, seqno, valid_until).await;
+    let forecast = cashier::forecast(chain, &public.contract, None, outgoing, seqno, valid_until).await;
     forecast.map_err(|why| anyhow::anyhow!("it can't be tried out, so it is not sent: {why}"))
 }
 

@@ -17,6 +17,9 @@ pub enum Errand {
         worker_contract: Address,
         /// Who pays.
         proxy_contract: Address,
+        /// Who is paid: whom the worker contract names, whoever begins the transfer or brings it to its end. `None`: a row of a
+        /// program that did not write it down.
+        owner: Option<Address>,
         /// Running total that was paid before.
         from_tokens: u64,
         /// Running total after it.
@@ -63,12 +66,23 @@ pub struct SignedMessage {
 pub struct Forecast {
     /// Why it would fail; `None`: all of it succeeds.
     pub failure: Option<String>,
-    /// All that contracts and the network keep of what the wallet sends.
+    /// What it costs: of a payout all that contracts and the network keep of what the wallet sends, of a sending what the wallet itself
+    /// pays. What the recipient's own account pays is not the sender's.
     pub fees: Nanoton,
     /// What the owner would get from the proxy's contract.
     pub income: Nanoton,
     /// What would be in the wallet afterwards.
     pub balance_after: Nanoton,
+}
+
+impl Forecast {
+    /// What contracts keep for their own rent and give back with their last payout: what the wallet would have less that is no fee.
+    /// `before`: what is in it; `comes_here`: whether the income would come to this wallet too.
+    pub fn kept(&self, before: Nanoton, comes_here: bool) -> Nanoton {
+        let income = if comes_here { self.income.0 } else { 0 };
+        let spent = before.0.saturating_add(income).saturating_sub(self.balance_after.0);
+        Nanoton(spent.saturating_sub(self.fees.0))
+    }
 }
 
 /// Money that came to the owner's address.

@@ -13,6 +13,8 @@ use crate::transaction::{Message, MessageKind, Transaction};
 pub const MOST_FOLLOWED: usize = 64;
 /// Most pages of one account's history that are searched for one message.
 const MOST_PAGES: u32 = 20;
+/// The same where it matters what became of it: four thousand transactions.
+const MOST_PAGES_SINCE: u32 = 200;
 /// Transactions of a page.
 const PAGE: u32 = 20;
 
@@ -42,6 +44,17 @@ impl Followed {
     }
 }
 
+/// What a search for a message came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// It landed, and this followed.
+    Found(Followed),
+    /// The account's history does not have it.
+    Absent,
+    /// So much has happened on the account since that the search was given up.
+    GivenUp,
+}
+
 /// Finds the message from outside with this normalised hash in an account's history and follows what it caused. `None`: the account's
 /// history does not have it, as far as it was looked at: the last 400 transactions.
 pub async fn follow<C: Chain + ?Sized>(
@@ -49,54 +62,92 @@ pub async fn follow<C: Chain + ?Sized>(
     account: Address,
     normalised_hash: [u8; 32],
 ) -> Result<Option<Followed>, ChainError> {
+    Ok(match search(chain, account, normalised_hash, 0, MOST_PAGES).await? {
+        Sought::Found(followed) => Some(followed),
+        Sought::Absent | Sought::GivenUp => None,
+    })
+}
+
+/// The same for a message that can't have landed before a time, Unix seconds of the chain's clock: the history is searched back to then.
+pub async fn follow_since<C: Chain + ?Sized>(
+    chain: &C,
+    account: Address,
+    normalised_hash: [u8; 32],
+    since: u32,
+) -> Result<Sought, ChainError> {
+    search(chain, account, normalised_hash, since, MOST_PAGES_SINCE).await
+}
+
+async fn search<C: Chain + ?Sized>(
+    chain: &C,
+    account: Address,
+    normalised_hash: [u8; 32],
+    since: u32,
+    pages: u32,
+) -> Result<Sought, ChainError> {
     let ours = |message: &Message| {
         matches!(message.kind, MessageKind::ExternalIn { .. }) && message.normalised_hash == normalised_hash
     };
     // From the last transaction that as many endpoints show as must agree: one alone could hide what the account did.
-    let Some(last) = chain.agreed_account(account).await?.last else { return Ok(None) };
-    let Some(first) = find(chain, account, Some(last), 0, ours).await? else { return Ok(None) };
+    let Some(last) = chain.agreed_account(account).await?.last else { return Ok(Sought::Absent) };
+    let first = match find(chain, account, Some(last), (0, since), pages, ours).await? {
+        Found::It(first) => *first,
+        Found::Nothing => return Ok(Sought::Absent),
+        Found::NotYet => return Ok(Sought::GivenUp),
+    };
     let mut waiting: VecDeque<Message> = first.out_messages.iter().cloned().collect();
     let mut followed = Followed { transactions: vec![first], under_way: 0 };
     while let Some(message) = waiting.pop_front() {
         // What a contract says to the outside world has no receiver.
         let MessageKind::Internal { destination, .. } = message.kind else { continue };
         let taken = if followed.transactions.len() < MOST_FOLLOWED {
-            find(chain, destination, None, message.created_lt, |taken| taken.hash == message.hash).await?
+            find(chain, destination, None, (message.created_lt, 0), pages, |taken| taken.hash == message.hash).await?
         } else {
-            None
+            Found::NotYet
         };
         match taken {
-            Some(transaction) => {
+            Found::It(transaction) => {
                 waiting.extend(transaction.out_messages.iter().cloned());
-                followed.transactions.push(transaction);
+                followed.transactions.push(*transaction);
             }
-            None => followed.under_way = followed.under_way.saturating_add(1),
+            Found::Nothing | Found::NotYet => followed.under_way = followed.under_way.saturating_add(1),
         }
     }
-    Ok(Some(followed))
+    Ok(Sought::Found(followed))
 }
 
-/// The newest transaction of an account that took such a message, not older than a logical time.
+/// What a search in one account's history came to.
+enum Found {
+    It(Box<Transaction>),
+    Nothing,
+    /// Not in so many pages.
+    NotYet,
+}
+
+/// The newest transaction of an account that took such a message, not older than a logical time and a time in Unix seconds.
 async fn find<C: Chain + ?Sized>(
     chain: &C,
     account: Address,
     mut from: Option<TransactionId>,
-    since_lt: u64,
+    (since_lt, since): (u64, u32),
+    pages: u32,
     wanted: impl Fn(&Message) -> bool,
-) -> Result<Option<Transaction>, ChainError> {
-    for _ in 0..MOST_PAGES {
+) -> Result<Found, ChainError> {
+    for _ in 0..pages {
         let page = chain.transactions(account, from, PAGE).await?;
-        let Some(oldest) = page.last() else { return Ok(None) };
-        let next = oldest.previous.filter(|previous| previous.lt >= since_lt && previous.lt < oldest.id.lt);
+        let Some(oldest) = page.last() else { return Ok(Found::Nothing) };
+        let is_enough = oldest.now < since;
+        let next =
+            oldest.previous.filter(|previous| previous.lt >= since_lt && previous.lt < oldest.id.lt && !is_enough);
         if let Some(found) = page.into_iter().find(|transaction| transaction.in_message.as_ref().is_some_and(&wanted)) {
-            return Ok(Some(found));
+            return Ok(Found::It(Box::new(found)));
         }
         match next {
             Some(next) => from = Some(next),
-            None => return Ok(None),
+            None => return Ok(Found::Nothing),
         }
     }
-    Ok(None)
+    Ok(Found::NotYet)
 }
 
 #[cfg(test)]
@@ -245,6 +296,26 @@ mod tests {
         chain.1 = true;
         let followed = follow(&chain, address(1), [7; 32]).await.unwrap().expect("it was sent");
         assert_eq!((followed.transactions.len(), followed.under_way), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn dust_hides_no_message_and_a_search_that_was_given_up_says_so() {
+        let mut chain = Histories::default();
+        chain.add(address(1), 1, outside(7), Vec::new());
+        for lt in 2..500 {
+            chain.add(address(1), lt, inside(200, 2, 1, lt), Vec::new());
+        }
+        assert_eq!(follow(&chain, address(1), [7; 32]).await.unwrap(), None, "four hundred are searched");
+        let found = follow_since(&chain, address(1), [7; 32], 0).await.unwrap();
+        assert!(matches!(&found, Sought::Found(found) if found.transactions[0].id.lt == 1), "{found:?}");
+        assert_eq!(follow_since(&chain, address(1), [8; 32], 0).await.unwrap(), Sought::Absent);
+        // All of them are of time 0, so that nothing from 1 on is older than the first page.
+        let calls = follow_since(&chain, address(1), [7; 32], 1).await.unwrap();
+        assert_eq!(calls, Sought::Absent, "it can't have landed before its time");
+        for lt in 500..4_100 {
+            chain.add(address(1), lt, inside(200, 2, 1, lt), Vec::new());
+        }
+        assert_eq!(follow_since(&chain, address(1), [7; 32], 0).await.unwrap(), Sought::GivenUp);
     }
 
     #[tokio::test]

@@ -114,7 +114,8 @@ fn migrated(path: &Path, sql: &str) -> Result<(f64, Option<u64>), Box<dyn Error>
 }
 
 /// Makes a file of version 7 of the newest one.
-const BACK_TO_7: &str = "DROP TABLE energy; DELETE FROM migration WHERE version > 7; PRAGMA user_version = 7;";
+const BACK_TO_7: &str = "DROP TABLE energy; ALTER TABLE transfer DROP COLUMN everything;
+    ALTER TABLE transfer DROP COLUMN owner; DELETE FROM migration WHERE version > 7; PRAGMA user_version = 7;";
 
 /// A file of version 1, the oldest there is.
 fn fill_first(path: &Path) -> Result<(), Box<dyn Error>> {

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_what_was_earned.sql"),
     include_str!("../migrations/0008_what_empties_a_wallet.sql"),
     include_str!("../migrations/0009_what_was_drawn.sql"),
+    include_str!("../migrations/0010_owner_of_a_transfer.sql"),
 ];
 
 /// The open file. Dropping it closes it; nothing needs to be flushed.
@@ -122,7 +123,7 @@ mod tests {
             ledger.connection.query_row("SELECT applied_unix_ms FROM migration", (), |row| row.get(0)).unwrap();
         assert_eq!(applied, 7);
         let pragma = |name: &str| ledger.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(pragma("user_version"), 9);
+        assert_eq!(pragma("user_version"), MIGRATIONS.len() as i64);
         assert_eq!(pragma("synchronous"), 2, "FULL");
         assert_eq!(pragma("foreign_keys"), 1);
         let journal: String = ledger.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();

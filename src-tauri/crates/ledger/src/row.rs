@@ -18,6 +18,12 @@ pub(crate) fn address(row: &Row<'_>, column: &str) -> rusqlite::Result<Address> 
     Ok(Address { workchain: workchain.cast_signed(), hash })
 }
 
+/// An address, or that there is none.
+pub(crate) fn address_if_any(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Address>> {
+    let bytes: Option<[u8; 33]> = row.get(column)?;
+    Ok(bytes.map(|[workchain, hash @ ..]| Address { workchain: workchain.cast_signed(), hash }))
+}
+
 /// What stands for an outcome: its kind and its code.
 pub(crate) fn outcome_columns(outcome: JobOutcome) -> (i64, i64) {
     match outcome {

@@ -3,9 +3,10 @@
 use accounting::{Errand, Forecast, Outcome, Outgoing, Receipt, SignedMessage, Stage, Transfer, TransferId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, named_params};
+use ton::cocoon::WorkerData;
 use ton::{Address, Nanoton};
 
-use crate::row::{address, address_bytes};
+use crate::row::{address, address_bytes, address_if_any};
 use crate::write::whole;
 use crate::{Ledger, LedgerError, Recorded};
 
@@ -89,16 +90,17 @@ impl Ledger {
         // The bytes stay in the row of an ended transfer: a receipt can be checked against them.
         writing.execute(
             "INSERT INTO transfer (id, root_contract, planned_unix_ms, payer, recipient, nanoton, everything, bounce, body, state_init,
-                 worker_contract, proxy_contract, from_tokens, to_tokens, expected,
+                 worker_contract, proxy_contract, owner, from_tokens, to_tokens, expected,
                  forecast_fees, forecast_income, forecast_balance,
                  stage, message, message_hash, seqno, valid_until, outcome, why, fees)
              VALUES (:id, :root, :planned, :payer, :recipient, :nanoton, :everything, :bounce, :body, :state_init,
-                 :worker, :proxy, :from_tokens, :to_tokens, :expected,
+                 :worker, :proxy, :owner, :from_tokens, :to_tokens, :expected,
                  :forecast_fees, :forecast_income, :forecast_balance,
                  :stage, :message, :message_hash, :seqno, :valid_until, :outcome, :why, :fees)
              ON CONFLICT (id) DO UPDATE SET
                  forecast_fees = excluded.forecast_fees, forecast_income = excluded.forecast_income,
                  forecast_balance = excluded.forecast_balance, stage = excluded.stage,
+                 owner = coalesce(owner, excluded.owner),
                  message = coalesce(message, excluded.message), message_hash = coalesce(message_hash, excluded.message_hash),
                  seqno = coalesce(seqno, excluded.seqno), valid_until = coalesce(valid_until, excluded.valid_until),
                  outcome = excluded.outcome, why = excluded.why, fees = excluded.fees",
@@ -115,6 +117,7 @@ impl Ledger {
                 ":state_init": outgoing.state_init,
                 ":worker": payout.map(|payout| payout.worker),
                 ":proxy": payout.map(|payout| payout.proxy),
+                ":owner": payout.and_then(|payout| payout.owner),
                 ":from_tokens": payout.map(|payout| payout.from),
                 ":to_tokens": payout.map(|payout| payout.to),
                 ":expected": payout.map(|payout| payout.expected),
@@ -149,7 +152,11 @@ impl Ledger {
             .connection
             .prepare_cached("SELECT * FROM transfer WHERE root_contract = ? AND stage < 2 ORDER BY id")?;
         let rows = query.query_map([address_bytes(root_contract)], read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut open: Vec<Transfer> = rows.collect::<Result<_, _>>()?;
+        for transfer in &mut open {
+            fill_owner(&self.connection, transfer)?;
+        }
+        Ok(open)
     }
 
     /// The highest number a transfer ever had.
@@ -181,6 +188,7 @@ impl Ledger {
         transfers.truncate(limit as usize);
         for transfer in &mut transfers {
             fill_receipts(&self.connection, transfer)?;
+            fill_owner(&self.connection, transfer)?;
         }
         let last = transfers.last().filter(|_| more).map(|last| whole(last.id.0, "a transfer's number"));
         Ok(TransferPage { transfers, next: last.transpose()?.map(MoneyCursor) })
@@ -244,6 +252,7 @@ struct Columns<'a> {
 struct PayoutColumns {
     worker: [u8; 33],
     proxy: [u8; 33],
+    owner: Option<[u8; 33]>,
     from: i64,
     to: i64,
     expected: i64,
@@ -261,10 +270,11 @@ impl<'a> Columns<'a> {
         let Transfer { errand, outgoing, forecast, stage, .. } = transfer;
         let payout = match errand {
             Errand::Send => None,
-            Errand::Payout { worker_contract, proxy_contract, from_tokens, to_tokens, expected } => {
+            Errand::Payout { worker_contract, proxy_contract, owner, from_tokens, to_tokens, expected } => {
                 Some(PayoutColumns {
                     worker: address_bytes(worker_contract),
                     proxy: address_bytes(proxy_contract),
+                    owner: owner.as_ref().map(address_bytes),
                     from: whole(*from_tokens, "a running total")?,
                     to: whole(*to_tokens, "a running total")?,
                     expected: whole(expected.0, "an amount")?,
@@ -357,7 +367,27 @@ fn one(connection: &Connection, id: i64) -> Result<Option<Transfer>, LedgerError
     let mut query = connection.prepare_cached("SELECT * FROM transfer WHERE id = ?")?;
     let Some(mut transfer) = query.query_row([id], read).optional()? else { return Ok(None) };
     fill_receipts(connection, &mut transfer)?;
+    fill_owner(connection, &mut transfer)?;
     Ok(Some(transfer))
+}
+
+/// Whom a payout pays, where the row does not say: whom the worker contract's first state names, which went along with the payout or
+/// stands beside the contract. Neither may be there, and then it stays unknown.
+fn fill_owner(connection: &Connection, transfer: &mut Transfer) -> Result<(), LedgerError> {
+    let Transfer { errand: Errand::Payout { worker_contract, owner: owner @ None, .. }, outgoing, .. } = transfer
+    else {
+        return Ok(());
+    };
+    let beside = || {
+        let mut query = connection.prepare_cached("SELECT state_init FROM contract WHERE worker_contract = ?")?;
+        query.query_row([address_bytes(worker_contract)], |row| row.get::<_, Option<Vec<u8>>>(0)).optional()
+    };
+    let state = match &outgoing.state_init {
+        Some(along) => Some(along.clone()),
+        None => beside()?.flatten(),
+    };
+    *owner = state.and_then(|state| WorkerData::owner_of(&state, worker_contract));
+    Ok(())
 }
 
 /// What came in by it stands in a table of its own.
@@ -389,6 +419,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Transfer> {
         Some(to_tokens) => Errand::Payout {
             worker_contract: address(row, "worker_contract")?,
             proxy_contract: address(row, "proxy_contract")?,
+            owner: address_if_any(row, "owner")?,
             from_tokens: row.get("from_tokens")?,
             to_tokens,
             expected: Nanoton(row.get("expected")?),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use accounting::Transfer;
+use accounting::{Transfer, TransferId};
 pub use ledger::{Cashable, JobCursor, JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 use ledger::{Ledger, LedgerError};
 use ton::Address;
@@ -44,6 +44,11 @@ impl History {
             all.extend(self.cashable(&root)?.iter().flat_map(|best| [best.worker_contract, best.proxy_contract]));
         }
         Ok(all)
+    }
+
+    /// One transfer, see [`Ledger::transfer`].
+    pub fn transfer(&self, id: TransferId) -> Result<Option<Transfer>, LedgerError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).transfer(id)
     }
 
     /// Number of the transfer that was begun last.

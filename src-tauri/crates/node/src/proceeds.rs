@@ -146,6 +146,7 @@ mod tests {
             errand: Errand::Payout {
                 worker_contract: OWNER,
                 proxy_contract: PROXY,
+                owner: Some(OWNER),
                 from_tokens: 0,
                 to_tokens: 10,
                 expected: Nanoton(100),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounting::statement::{Date, Energy, EnergyDay, EntryKind, Form, Month, Prices, Rates, write, write_electricity};
+use accounting::{Errand, Transfer};
 use node::core::payouts::{Input, Shown, Terms, Wait};
 use node::earnings::{self as figures, KnownNetwork, PayoutCursor};
 use node::paper::{self, Statement};
@@ -232,17 +233,22 @@ impl Desk {
             cashbox.forecast_payout(&purse).await
         };
         match tried.await {
-            Ok(forecast) => match forecast.failure {
+            Ok((forecast, kept)) => match forecast.failure {
                 Some(why) => TakeForecast::No { refusal: Refusal::WouldFail { why } },
-                None if forecast.income.0 / 2 < forecast.fees.0 => TakeForecast::No {
-                    refusal: Refusal::FeeTooHigh {
-                        fee: forecast.fees.0.to_string(),
-                        income: forecast.income.0.to_string(),
-                    },
-                },
+                None if forecast.income.0 / 2 < forecast.fees.0
+                    || forecast.income.0 <= forecast.fees.0.saturating_add(kept.0) =>
+                {
+                    TakeForecast::No {
+                        refusal: Refusal::FeeTooHigh {
+                            fee: forecast.fees.0.saturating_add(kept.0).to_string(),
+                            income: forecast.income.0.to_string(),
+                        },
+                    }
+                }
                 None => {
                     let estimate = |amount: Nanoton| Money { nanoton: amount.0.to_string(), kind: Kind::Estimate };
-                    TakeForecast::Ready { income: estimate(forecast.income), fee: estimate(forecast.fees) }
+                    let kept = Some(kept).filter(|kept| *kept > Nanoton(0)).map(estimate);
+                    TakeForecast::Ready { income: estimate(forecast.income), fee: estimate(forecast.fees), kept }
                 }
             },
             Err(refusal) => TakeForecast::No { refusal },
@@ -258,13 +264,15 @@ impl Desk {
         let mut shown = cashbox.shown();
         let asked = shown.borrow().asked;
         cashbox.tell(Input::TakeNow).await;
-        let heard = |shown: &Shown| shown.asked > asked && (shown.in_flight.is_some() || !shown.busy);
+        // The owner's own sending may be on its way: it is nobody's payout.
+        let fetching = |shown: &Shown| {
+            let payout = |transfer: &&Transfer| matches!(transfer.errand, Errand::Payout { .. });
+            shown.in_flight.as_ref().filter(payout).map(|transfer| transfer.id.0.to_string())
+        };
+        let heard = |shown: &Shown| shown.asked > asked && (fetching(shown).is_some() || !shown.busy);
         let begun = tokio::time::timeout(BEGINNING, shown.wait_for(heard)).await;
         match begun {
-            Ok(Ok(shown)) => match &shown.in_flight {
-                Some(transfer) => Ok(transfer.id.0.to_string()),
-                None => Err(Refusal::Nothing),
-            },
+            Ok(Ok(shown)) => fetching(&shown).ok_or(Refusal::Nothing),
             Ok(Err(_)) => Err(Refusal::Failed { why: "the cashier has ended".to_owned() }),
             Err(_) => {
                 let why = "it is not begun yet, and begins when the chain answers".to_owned();

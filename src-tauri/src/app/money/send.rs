@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use accounting::{Errand, Outcome, Outgoing, Stage};
-use node::core::payouts::Input;
+use node::core::payouts::NotSent;
 use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, boc, comment};
 use wallet::{Known, Seen, findings, read_recipient};
 
@@ -21,8 +21,8 @@ const LEFT_BEHIND: Nanoton = Nanoton(1_000_000);
 const FIRST_GUESS: Nanoton = Nanoton(50_000_000);
 /// Transfers whose recipients are known.
 const KNOWN: usize = 1_000;
-/// How long the cashier may take to begin.
-const BEGINNING: Duration = Duration::from_secs(10);
+/// How long the cashier may take to begin; what is not begun by then is not sent.
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// A transfer that waits for the owner's word.
 pub(super) struct Waiting {
@@ -178,26 +178,23 @@ impl Desk {
         if seconds() > waiting.until {
             return Err(Refusal::TooLate);
         }
-        let mut shown = cashbox.shown();
-        if shown.borrow().busy {
+        if cashbox.shown().borrow().busy {
             return Err(Refusal::InFlight);
         }
-        let before =
-            tokio::task::block_in_place(|| self.history.last_transfer()).map_err(|error| failed(&error.into()))?;
-        cashbox.tell(Input::Send(Box::new(waiting.outgoing))).await;
-        let new = |id: u64| before.is_none_or(|before| id > before);
-        let begun = shown.wait_for(|shown| shown.in_flight.as_ref().is_some_and(|flight| new(flight.id.0)));
-        match tokio::time::timeout(BEGINNING, begun).await {
-            Ok(Ok(shown)) => {
-                let id = shown.in_flight.as_ref().map(|flight| flight.id.0.to_string());
-                Ok(id.unwrap_or_default())
-            }
-            Ok(Err(_)) => Err(Refusal::Failed { why: "the cashier has ended".to_owned() }),
-            // It begins as soon as the chain can be asked; the page shows it then.
-            Err(_) => {
-                Err(Refusal::ChainFails { why: "it is not begun yet, and begins when the chain answers".to_owned() })
-            }
+        match cashbox.send(waiting.outgoing, BEGINNING).await {
+            Ok(id) => Ok(id.0.to_string()),
+            Err(why) => Err(not_sent(&why)),
         }
+    }
+}
+
+/// Why nothing was sent, for the page.
+fn not_sent(why: &NotSent) -> Refusal {
+    match why {
+        NotSent::NoWallet => Refusal::NoWallet,
+        NotSent::UnderWay => Refusal::InFlight,
+        NotSent::TooLate { .. } => Refusal::ChainFails { why: why.to_string() },
+        NotSent::Ended => Refusal::Failed { why: why.to_string() },
     }
 }
 

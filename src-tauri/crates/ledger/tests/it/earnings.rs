@@ -30,6 +30,7 @@ fn transfer(id: u64, contract: u8, tokens: (u64, u64), fee: Nanoton, stage: Stag
         errand: Errand::Payout {
             worker_contract: address(contract),
             proxy_contract: address(3),
+            owner: Some(address(4)),
             from_tokens: tokens.0,
             to_tokens: tokens.1,
             expected: fee.checked_mul(tokens.1 - tokens.0).unwrap(),

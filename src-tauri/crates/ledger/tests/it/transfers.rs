@@ -1,6 +1,7 @@
 use accounting::{Errand, Forecast, Outcome, Outgoing, Receipt, SignedMessage, Stage, Transfer, TransferId};
 use ledger::{Ledger, LedgerError, Paid, Recorded};
-use ton::Nanoton;
+use ton::cocoon::WorkerData;
+use ton::{Address, Cell, Nanoton, Params, boc};
 
 use crate::address;
 
@@ -11,6 +12,7 @@ fn payout(id: u64) -> Transfer {
         errand: Errand::Payout {
             worker_contract: address(2),
             proxy_contract: address(3),
+            owner: Some(address(4)),
             from_tokens: 10 * id,
             to_tokens: 10 * id + 10,
             expected: Nanoton(190),
@@ -107,6 +109,62 @@ fn what_is_signed_is_never_replaced_and_what_is_over_stays_over() {
         assert!(matches!(ledger.record_transfer(&root, &back), Err(LedgerError::TransferGoesBack { .. })));
     }
     assert_eq!(ledger.transfer(TransferId(1)).unwrap(), Some(over));
+}
+
+/// A worker contract of this owner, and its code and first data.
+fn contract_of(owner: Address) -> (Address, Vec<u8>) {
+    let params = Params {
+        struct_version: 3,
+        params_version: 1,
+        unique_id: 13,
+        is_test: true,
+        price_per_token: Nanoton(20),
+        worker_fee_per_token: Nanoton(19),
+        prompt_tokens_price_multiplier: 10_000,
+        cached_tokens_price_multiplier: 10_000,
+        completion_tokens_price_multiplier: 10_000,
+        reasoning_tokens_price_multiplier: 10_000,
+        proxy_delay_before_close: 600,
+        client_delay_before_close: 300,
+        min_proxy_stake: Nanoton(1),
+        min_client_stake: Nanoton(1),
+        proxy_code: None,
+        worker_code: None,
+        client_code: None,
+    };
+    let data = WorkerData::initial(owner, address(3), [5; 32], &params);
+    let init = data.state_init(Cell::empty()).unwrap();
+    (init.address().unwrap(), boc::encode(&init.to_cell().unwrap()).unwrap())
+}
+
+#[test]
+fn a_row_without_an_owner_has_the_one_whom_its_contracts_first_state_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let root = address(1);
+    let (contract, init) = contract_of(address(44));
+    let with = |id: u64, along: Option<&Vec<u8>>| {
+        let mut transfer = signed(payout(id));
+        let Errand::Payout { worker_contract, owner, .. } = &mut transfer.errand else { panic!() };
+        (*worker_contract, *owner) = (contract, None);
+        transfer.outgoing.state_init = along.cloned();
+        transfer
+    };
+    let owner = |ledger: &Ledger, id: u64| match ledger.transfer(TransferId(id)).unwrap().unwrap().errand {
+        Errand::Payout { owner, .. } => owner,
+        Errand::Send => panic!(),
+    };
+    let mut ledger = Ledger::open(&path, 0).unwrap();
+    ledger.record_transfer(&root, &with(1, Some(&init))).unwrap();
+    ledger.record_transfer(&root, &with(2, None)).unwrap();
+    ledger.record_transfer(&root, &with(3, Some(&contract_of(address(45)).1))).unwrap();
+    assert_eq!([1, 2, 3].map(|id| owner(&ledger, id)), [Some(address(44)), None, None]);
+    assert!(matches!(ledger.open_transfers(&root).unwrap()[0].errand, Errand::Payout { owner: Some(_), .. }));
+    let beside = rusqlite::Connection::open(&path).unwrap();
+    let bytes = |address: Address| [&[0_u8][..], &address.hash].concat();
+    let row = (bytes(contract), bytes(root), bytes(address(3)), 19, &init);
+    beside.execute("INSERT INTO contract VALUES (?, ?, ?, ?, ?)", row).unwrap();
+    assert_eq!([1, 2].map(|id| owner(&ledger, id)), [Some(address(44)); 2]);
 }
 
 #[test]

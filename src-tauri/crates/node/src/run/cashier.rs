@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer};
-use chain::follow::{Followed, follow};
+use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer, TransferId};
+use chain::follow::{self, Followed, follow_since};
 use chain::{AccountState, AccountStatus, Chain, ChainError, MessageKind};
 use ledger::{Cashable, Ledger, LedgerError};
 use link::message::LogLevel;
@@ -24,7 +25,8 @@ use ton::{
 use super::StartError;
 use super::clock::Clock;
 use crate::core::payouts::{
-    Claim, ContractSight, Effect, Input, PayerSight, Payouts, Remembered, Shown, Sight, Standing, Terms, Trace,
+    Claim, ContractSight, Effect, Input, NotSent, Order, PayerSight, Payouts, Remembered, Shown, Sight, Sought,
+    Standing, Terms, Trace,
 };
 
 /// Inputs that may wait; whoever makes more of them waits too.
@@ -52,10 +54,17 @@ pub struct Till {
     pub ledger: PathBuf,
 }
 
+/// What comes from outside.
+enum Wish {
+    Input(Input),
+    /// The owner sends money, and waits for an answer.
+    Send(Outgoing, Duration, oneshot::Sender<Result<TransferId, NotSent>>),
+}
+
 /// A cashier at work.
 pub struct Cashier {
-    inputs: mpsc::Sender<Input>,
-    rows: std::sync::mpsc::Sender<Order>,
+    inputs: mpsc::Sender<Wish>,
+    rows: std::sync::mpsc::Sender<Row>,
     shown: watch::Receiver<Shown>,
     running: JoinHandle<()>,
 }
@@ -64,7 +73,7 @@ impl Cashier {
     /// Proxies have signed more: the ledger is read again.
     pub async fn payments_came(&self) {
         let (sender, read) = oneshot::channel();
-        if self.rows.send(Order::Claims(sender)).is_ok()
+        if self.rows.send(Row::Claims(sender)).is_ok()
             && let Ok(claims) = read.await
         {
             for claim in claims {
@@ -76,7 +85,15 @@ impl Cashier {
     /// Tells it something.
     pub async fn tell(&self, input: Input) {
         // Fails only when it has ended.
-        let _ = self.inputs.send(input).await;
+        let _ = self.inputs.send(Wish::Input(input)).await;
+    }
+
+    /// Sends money. `Ok`: it is written down under this number, and how it ends stands in its row. `Err`: it is not sent and will not be,
+    /// also not later: what is not begun `within` so long is given up.
+    pub async fn send(&self, outgoing: Outgoing, within: Duration) -> Result<TransferId, NotSent> {
+        let (sender, answer) = oneshot::channel();
+        self.inputs.send(Wish::Send(outgoing, within, sender)).await.map_err(|_| NotSent::Ended)?;
+        answer.await.map_err(|_| NotSent::Ended)?
     }
 
     /// What there is to show, kept up to date.
@@ -112,13 +129,14 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
         .spawn(move || keep(ledger, whose, &orders))
         .map_err(|error| StartError::System(error.to_string()))?;
     let (answers, own) = mpsc::channel(WAITING);
-    let turning = Loop { core, clock, till: Arc::new(till), publisher, rows: rows.clone(), answers };
+    let (till, orders) = (Arc::new(till), BTreeMap::new());
+    let turning = Loop { core, clock, till, publisher, rows: rows.clone(), answers, orders, next_order: 0 };
     let running = tokio::spawn(turning.run(outside, own));
     Ok(Cashier { inputs, rows, shown, running })
 }
 
 /// What the thread that has the ledger is asked for. Whoever no longer waits for an answer has ended.
-enum Order {
+enum Row {
     Write(Box<Transfer>, oneshot::Sender<Result<(), String>>),
     Claims(oneshot::Sender<Vec<Claim>>),
 }
@@ -131,14 +149,14 @@ struct Whose {
     payer: Address,
 }
 
-fn keep(mut ledger: Ledger, whose: Whose, orders: &std::sync::mpsc::Receiver<Order>) {
+fn keep(mut ledger: Ledger, whose: Whose, orders: &std::sync::mpsc::Receiver<Row>) {
     while let Ok(order) = orders.recv() {
         match order {
-            Order::Write(transfer, answer) => {
+            Row::Write(transfer, answer) => {
                 let written = ledger.record_transfer(&whose.root, &transfer);
                 let _ = answer.send(written.map(drop).map_err(|error| error.to_string()));
             }
-            Order::Claims(answer) => match claims(&ledger, whose) {
+            Row::Claims(answer) => match claims(&ledger, whose) {
                 Ok(claims) => drop(answer.send(claims)),
                 Err(error) => tracing::warn!("what was signed can't be read, so it is not fetched yet: {error}"),
             },
@@ -165,19 +183,23 @@ struct Loop {
     clock: Clock,
     till: Arc<Till>,
     publisher: watch::Sender<Shown>,
-    rows: std::sync::mpsc::Sender<Order>,
+    rows: std::sync::mpsc::Sender<Row>,
     answers: mpsc::Sender<Input>,
+    /// Who waits for an answer to an order. All of them hear that it has ended when it does.
+    orders: BTreeMap<u64, oneshot::Sender<Result<TransferId, NotSent>>>,
+    next_order: u64,
 }
 
 impl Loop {
-    async fn run(mut self, mut outside: mpsc::Receiver<Input>, mut own: mpsc::Receiver<Input>) {
+    async fn run(mut self, mut outside: mpsc::Receiver<Wish>, mut own: mpsc::Receiver<Input>) {
         self.take(Input::Tick);
         loop {
             let deadline = self.core.next_deadline();
             let input = tokio::select! {
                 biased;
                 wish = outside.recv() => match wish {
-                    Some(wish) => wish,
+                    Some(Wish::Input(input)) => input,
+                    Some(Wish::Send(outgoing, within, answer)) => self.order(outgoing, within, answer),
                     None => return,
                 },
                 Some(answer) = own.recv() => answer,
@@ -195,6 +217,25 @@ impl Loop {
         }
     }
 
+    fn order(
+        &mut self,
+        outgoing: Outgoing,
+        within: Duration,
+        answer: oneshot::Sender<Result<TransferId, NotSent>>,
+    ) -> Input {
+        let number = self.next_order;
+        self.next_order = number.wrapping_add(1);
+        self.orders.insert(number, answer);
+        Input::Send(Box::new(Order { number, outgoing, within }))
+    }
+
+    /// Whoever no longer waits finds the transfer in the ledger.
+    fn answer_order(&mut self, number: u64, answer: Result<TransferId, NotSent>) {
+        if let Some(waiting) = self.orders.remove(&number) {
+            let _ = waiting.send(answer);
+        }
+    }
+
     fn execute(&mut self, effect: Effect) {
         let (till, answers) = (Arc::clone(&self.till), self.answers.clone());
         match effect {
@@ -207,7 +248,7 @@ impl Loop {
             Effect::Record(transfer) => {
                 let id = transfer.id;
                 let (sender, written) = oneshot::channel();
-                let sent = self.rows.send(Order::Write(transfer, sender)).is_ok();
+                let sent = self.rows.send(Row::Write(transfer, sender)).is_ok();
                 answer(answers, async move {
                     let gone = || Err("the thread that writes it has ended; start again".to_owned());
                     let written = if sent { written.await.unwrap_or_else(|_| gone()) } else { gone() };
@@ -218,7 +259,8 @@ impl Loop {
                 });
             }
             Effect::Emulate { id, owner, outgoing, seqno, valid_until, .. } => answer(answers, async move {
-                let forecast = forecast(&*till.chain, &till.wallet, &owner, &outgoing, seqno, valid_until).await;
+                let forecast =
+                    forecast(&*till.chain, &till.wallet, owner.as_ref(), &outgoing, seqno, valid_until).await;
                 Input::Emulated { id, forecast }
             }),
             Effect::Sign { id, outgoing, seqno, valid_until } => answer(answers, async move {
@@ -234,13 +276,20 @@ impl Loop {
                 };
                 Input::Sent { id, refused }
             }),
-            Effect::Trace { id, payer, hash } => answer(answers, async move {
-                let followed = follow(&*till.chain, payer, hash).await;
-                let trace =
-                    followed.map(|found| found.map(|found| trace(&found, payer))).map_err(|error| error.to_string());
+            Effect::Trace { id, payer, since, hash } => answer(answers, async move {
+                let trace = match follow_since(&*till.chain, payer, hash, since).await {
+                    Ok(follow::Sought::Found(found)) => Ok(Sought::Found(Box::new(trace(&found, payer)))),
+                    Ok(follow::Sought::Absent) => Ok(Sought::Absent),
+                    Ok(follow::Sought::GivenUp) => Ok(Sought::GivenUp),
+                    Err(error) => Err(error.to_string()),
+                };
                 Input::Traced { id, trace }
             }),
-            Effect::Refused { why } => tracing::warn!("not sent: {why}"),
+            Effect::Begun { number, id } => self.answer_order(number, Ok(id)),
+            Effect::Refused { number, why } => {
+                tracing::warn!("not sent: {why}");
+                self.answer_order(number, Err(why));
+            }
             Effect::Log { level, message } => match level {
                 LogLevel::Error => tracing::error!("{message}"),
                 LogLevel::Warn => tracing::warn!("{message}"),
@@ -261,10 +310,16 @@ fn answer(answers: mpsc::Sender<Input>, work: impl Future<Output = Input> + Send
     });
 }
 
-/// How things stand on the chain.
+/// How things stand on the chain. The wallet is asked last: its time is the one that a message's own time is counted from, and there may
+/// be many contracts.
 pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Result<Sight, ChainError> {
+    let (mut unix, mut seen) = (u32::MAX, BTreeMap::new());
+    for contract in contracts {
+        let account = chain.agreed_account(contract).await?;
+        unix = unix.min(account.seen_at);
+        seen.insert(contract, contract_sight(&account));
+    }
     let account = chain.agreed_account(payer).await?;
-    let mut unix = account.seen_at;
     let seqno = match (account.status, &account.code, &account.data) {
         (AccountStatus::Active, Some(code), Some(data)) => {
             let version = WalletVersion::with_code(&code.hash())
@@ -273,28 +328,25 @@ pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) ->
         }
         _ => None,
     };
-    let mut sight = Sight { unix, payer: PayerSight { balance: account.balance, seqno }, contracts: BTreeMap::new() };
-    for contract in contracts {
-        let account = chain.agreed_account(contract).await?;
-        unix = unix.min(account.seen_at);
-        sight.contracts.insert(contract, contract_sight(&account)?);
-    }
-    sight.unix = unix;
-    Ok(sight)
+    let payer = PayerSight { balance: account.balance, seqno, unix: account.seen_at };
+    Ok(Sight { unix: unix.min(account.seen_at), payer, contracts: seen })
 }
 
-/// What a worker contract says of itself.
-pub fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainError> {
-    let (AccountStatus::Active, Some(data)) = (account.status, &account.data) else {
-        return Ok(ContractSight::default());
+/// What a worker contract says of itself. One that can't be read stands in no other's way.
+pub fn contract_sight(account: &AccountState) -> ContractSight {
+    if account.status == AccountStatus::Uninitialised {
+        return ContractSight::default();
+    }
+    // What is frozen is known by a hash alone.
+    let Some(data) = account.data.as_ref().and_then(|data| WorkerData::from_cell(data).ok()) else {
+        return ContractSight { standing: Standing::Unreadable, ..ContractSight::default() };
     };
-    let data = WorkerData::from_cell(data).map_err(|error| ChainError::Nonsense(error.to_string()))?;
     let standing = match data.state {
         ContractState::Normal => Standing::Open,
         ContractState::Closing => Standing::Closing,
         ContractState::Closed => Standing::Closed,
     };
-    Ok(ContractSight { standing, tokens: data.tokens })
+    ContractSight { standing, tokens: data.tokens, owner: Some(data.owner) }
 }
 
 /// The transfer as the wallet's contract wants it.
@@ -326,11 +378,12 @@ fn external(
 }
 
 /// What a wallet's transfer would do, tried on a copy of the chain under its present configuration; nothing is signed or sent. Income is
-/// what contracts would pay to this owner. `Err`: it can't be tried, in words for the owner.
+/// what contracts would pay to this owner; `None`: it is no payout, brings nothing, and costs what the wallet itself pays. `Err`: it can't
+/// be tried, in words for the owner.
 pub async fn forecast(
     chain: &dyn Chain,
     wallet: &WalletContract,
-    owner: &Address,
+    owner: Option<&Address>,
     outgoing: &Outgoing,
     seqno: u32,
     valid_until: u32,
@@ -349,10 +402,14 @@ pub async fn forecast(
         .hops
         .iter()
         .filter_map(|hop| receipt(&hop.transaction))
-        .filter(|receipt| receipt.is_payout && receipt.to == *owner)
+        .filter(|receipt| receipt.is_payout && owner == Some(&receipt.to))
         .map(|receipt| receipt.value.0)
         .fold(0, u64::saturating_add);
-    let fees = tried.all_fees().ok_or("its fees are no amount")?;
+    let fees = match owner {
+        Some(_) => tried.all_fees(),
+        None => own_fees(tried.hops.iter().map(|hop| &hop.transaction), payer),
+    };
+    let fees = fees.ok_or("its fees are no amount")?;
     let balance_after = tried.balance_after(&payer).ok_or("the wallet would take no part in it")?;
     Ok(Forecast { failure, fees, income: Nanoton(income), balance_after })
 }
@@ -375,7 +432,14 @@ fn trace(followed: &Followed, payer: Address) -> Trace {
         failure: followed.failure().map(failure_of),
         receipts: followed.transactions.iter().filter_map(receipt).collect(),
         fees: followed.all_fees().and_then(|fees| fees.checked_sub(Nanoton(rent))),
+        own_fees: own_fees(followed.transactions.iter(), payer),
     }
+}
+
+/// What the wallet's own transactions cost. What a recipient's account pays for its rent and its code comes out of what it has.
+fn own_fees<'a>(transactions: impl Iterator<Item = &'a chain::Transaction>, payer: Address) -> Option<Nanoton> {
+    let mut own = transactions.filter(|transaction| transaction.account == payer);
+    own.try_fold(Nanoton(0), |sum, transaction| sum.checked_add(transaction.all_fees()?))
 }
 
 fn failure_of(transaction: &chain::Transaction) -> String {

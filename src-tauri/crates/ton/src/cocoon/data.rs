@@ -2,7 +2,7 @@
 //!
 //! Source of the layouts: ProxyContract.cpp, WorkerContract.cpp and ClientContract.cpp of the genuine programs.
 
-use crate::{Address, Cell, CellBuilder, CellError, Nanoton, Params, ParamsError, StateInit};
+use crate::{Address, Cell, CellBuilder, CellError, Nanoton, Params, ParamsError, StateInit, boc};
 
 /// How far a contract is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -153,6 +153,16 @@ impl WorkerData {
     /// With the network's code of it: what it begins as, and so where it lives.
     pub fn state_init(&self, code: Cell) -> Result<StateInit, CellError> {
         Ok(StateInit { code, data: self.to_cell()? })
+    }
+
+    /// Whom the worker contract at this address pays, read from its code and first data, a bag of cells. `None`: the bag is not this
+    /// contract's.
+    pub fn owner_of(state_init: &[u8], contract: &Address) -> Option<Address> {
+        let init = StateInit::from_cell(&boc::decode(state_init).ok()?).ok()?;
+        if init.address().ok()? != *contract {
+            return None;
+        }
+        Some(Self::from_cell(&init.data).ok()?.owner)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use accounting::{Errand, Outgoing};
 use ton::cocoon::{BodyError, SignedBody, SignedOperation, WorkerData};
-use ton::{Address, CellError, Nanoton, StateInit, boc};
+use ton::{Address, CellError, Nanoton, boc};
 
 use super::Terms;
 
@@ -44,6 +44,8 @@ pub enum Standing {
     Closing,
     /// It pays no more.
     Closed,
+    /// It is there and can't be read: frozen, or of a form that is not known. How much it has paid for is not known then.
+    Unreadable,
 }
 
 /// A worker contract as the chain has it.
@@ -53,6 +55,8 @@ pub struct ContractSight {
     pub standing: Standing,
     /// Running total of adjusted tokens that it has paid for.
     pub tokens: u64,
+    /// Whom it pays; `None`: it is not there yet.
+    pub owner: Option<Address>,
 }
 
 /// The paying wallet as the chain has it.
@@ -62,6 +66,8 @@ pub struct PayerSight {
     pub balance: Nanoton,
     /// Its sequence number; `None`: its code is not there yet.
     pub seqno: Option<u32>,
+    /// When that was so, Unix time in seconds of the chain's clock.
+    pub unix: u32,
 }
 
 impl PayerSight {
@@ -78,7 +84,7 @@ pub struct Sight {
     pub unix: u32,
     /// The paying wallet.
     pub payer: PayerSight,
-    /// The worker contracts that were asked for.
+    /// Worker contracts, as they were when they were asked for last.
     pub contracts: BTreeMap<Address, ContractSight>,
 }
 
@@ -89,7 +95,7 @@ pub struct Unpaid {
     pub from: u64,
     /// Total that is signed.
     pub to: u64,
-    /// What the difference is worth; `None`: more money than there is, or a contract that was not seen.
+    /// What the difference is worth; `None`: more money than there is, or a contract that was not seen or can't be read.
     pub worth: Option<Nanoton>,
 }
 
@@ -158,12 +164,11 @@ impl Claim {
     ) -> Result<Self, ClaimError> {
         let signed = SignedBody::from_cell(&boc::decode(payment)?)?;
         let SignedOperation::WorkerPayout(tokens) = signed.payload.operation else { return Err(ClaimError::Kind) };
-        let first = state_init.as_deref().and_then(|bag| StateInit::from_cell(&boc::decode(bag).ok()?).ok());
-        let owner = first.and_then(|init| Some(WorkerData::from_cell(&init.data).ok()?.owner));
+        let worker_contract = signed.payload.target;
         Ok(Self {
-            worker_contract: signed.payload.target,
+            worker_contract,
+            owner: state_init.as_deref().and_then(|init| WorkerData::owner_of(init, &worker_contract)),
             proxy_contract,
-            owner,
             fee_per_token,
             tokens,
             body: boc::encode(&signed.repack(payer).to_cell()?)?,
@@ -178,19 +183,24 @@ impl Claim {
         let tokens = self.tokens.saturating_sub(from);
         let worth = match seen {
             Some(seen) if seen.standing == Standing::Closed => Some(Nanoton(0)),
+            Some(seen) if seen.standing == Standing::Unreadable => None,
             Some(_) => self.fee_per_token.checked_mul(tokens),
             None => None,
         };
         Unpaid { from, to: self.tokens.max(from), worth }
     }
 
-    /// The transfer that cashes it.
-    pub fn payout(&self, sight: &Sight) -> (Errand, Outgoing) {
+    /// The transfer that cashes it. It pays whom the contract names, whoever the owner is meanwhile; `owner` is for a contract of which
+    /// neither the chain nor the ledger says it.
+    pub fn payout(&self, sight: &Sight, owner: Address) -> (Errand, Outgoing) {
         let Unpaid { from, to, worth } = self.unpaid(sight);
-        let absent = sight.contracts.get(&self.worker_contract).is_none_or(|seen| seen.standing == Standing::Absent);
+        let seen = sight.contracts.get(&self.worker_contract);
+        let absent = seen.is_none_or(|seen| seen.standing == Standing::Absent);
+        let named = seen.and_then(|seen| seen.owner).or(self.owner);
         let errand = Errand::Payout {
             worker_contract: self.worker_contract,
             proxy_contract: self.proxy_contract,
+            owner: Some(named.unwrap_or(owner)),
             from_tokens: from,
             to_tokens: to,
             expected: worth.unwrap_or_default(),

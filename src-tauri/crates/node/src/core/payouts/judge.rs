@@ -17,6 +17,19 @@ pub struct Trace {
     pub receipts: Vec<Receipt>,
     /// What all its transactions cost; `None`: not known.
     pub fees: Option<Nanoton>,
+    /// What of that the wallet itself paid; `None`: not known.
+    pub own_fees: Option<Nanoton>,
+}
+
+/// What a search for a message and what it caused came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// It landed.
+    Found(Box<Trace>),
+    /// The wallet's history does not have it.
+    Absent,
+    /// So much has happened in the wallet since that the search was given up.
+    GivenUp,
 }
 
 /// What a trace says of a transfer.
@@ -28,8 +41,14 @@ pub enum Verdict {
     Final(Outcome),
 }
 
-/// Whether a transfer should be signed at all: it succeeds, and a payout brings at least twice what it costs.
-pub(super) fn is_worth_it(transfer: &Transfer, forecast: &Forecast) -> Result<(), String> {
+/// Whether a transfer should be signed at all: it succeeds, and a payout brings at least twice what it costs, and more than it costs with
+/// what the contract keeps for its rent. `balance`: what is in the paying wallet.
+pub(super) fn is_worth_it(
+    transfer: &Transfer,
+    forecast: &Forecast,
+    owner: &Address,
+    balance: Nanoton,
+) -> Result<(), String> {
     if let Some(why) = &forecast.failure {
         return Err(format!("it would fail: {why}"));
     }
@@ -41,6 +60,12 @@ pub(super) fn is_worth_it(transfer: &Transfer, forecast: &Forecast) -> Result<()
     if income.0 / 2 < fees.0 {
         return Err(format!("its fee of {fees} is too much for {income}"));
     }
+    let kept = forecast.kept(balance, *owner == transfer.payer);
+    if income.0 <= fees.0.saturating_add(kept.0) {
+        return Err(format!(
+            "its fee of {fees}, with {kept} that the contract keeps for its rent, is too much for {income}"
+        ));
+    }
     Ok(())
 }
 
@@ -51,7 +76,7 @@ pub(super) fn judge(transfer: &Transfer, trace: &Trace, owner: &Address) -> Verd
     }
     let fees = trace.fees;
     let Errand::Payout { proxy_contract, expected, .. } = transfer.errand else {
-        let receipts = Vec::new();
+        let (receipts, fees) = (Vec::new(), trace.own_fees);
         return Verdict::Final(match &trace.failure {
             None => Outcome::Done { receipts, fees },
             Some(why) => Outcome::Failed { why: why.clone(), receipts, fees },

@@ -32,12 +32,14 @@ use super::Now;
 use super::backoff::Backoff;
 pub use claim::{Claim, ClaimError, ContractSight, PayerSight, Sight, Standing, Wait, choose};
 use clock::{Clock, Time};
-pub use judge::{Trace, Verdict};
+pub use judge::{Sought, Trace, Verdict};
 
 /// Between two looks at the chain while nothing is under way.
 const LOOK_IDLE: Duration = Duration::from_mins(1);
 /// And while a message is.
 const LOOK_BUSY: Duration = Duration::from_secs(4);
+/// Contracts that owe nothing are looked at again after so long: endpoints answer slowly, and there may be many of them.
+const LOOK_WHOLE: Duration = Duration::from_hours(1);
 /// The same bytes are sent again after so long.
 const RESEND: Duration = Duration::from_secs(15);
 /// A message is good for so many seconds of the chain's clock.
@@ -54,7 +56,7 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 /// What does not change by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Who is paid: the address that worker contracts of today name. What an earlier owner's contracts still owe goes to that one.
+    /// Who is paid, where neither a worker contract nor its row says it: what an earlier owner's contracts still owe goes to that one.
     pub owner: Address,
     /// The wallet that sends and pays the fees; `None`: no key on this machine can sign.
     pub payer: Option<Address>,
@@ -62,6 +64,37 @@ pub struct Terms {
     pub threshold: Option<Nanoton>,
     /// What must stay in the paying wallet.
     pub reserve: Nanoton,
+}
+
+/// The owner's word that money is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Tells the answer to it from others.
+    pub number: u64,
+    /// What is to be sent.
+    pub outgoing: Outgoing,
+    /// What is not begun within so long is not begun any more.
+    pub within: Duration,
+}
+
+/// Why money that the owner wanted to send was not sent, and will not be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// No key on this machine can sign.
+    #[error("no wallet on this computer can sign")]
+    NoWallet,
+    /// A wallet has one transfer on its way at a time.
+    #[error("another transfer of this wallet is on its way")]
+    UnderWay,
+    /// It could not be begun in time.
+    #[error("it could not be begun in time, so it is not sent{}{}", if why.is_empty() { "" } else { ": " }, why)]
+    TooLate {
+        /// What was in the way, or nothing if that is not known.
+        why: String,
+    },
+    /// Whoever should have done it has ended.
+    #[error("the cashier has ended before it began")]
+    Ended,
 }
 
 /// Everything that can happen to payouts.
@@ -73,8 +106,8 @@ pub enum Input {
     Signed(Box<Claim>),
     /// The owner, or a proxy that is about to close, wants what is there now.
     TakeNow,
-    /// The owner sends money.
-    Send(Box<Outgoing>),
+    /// The owner sends money; answered by [`Effect::Begun`] or [`Effect::Refused`].
+    Send(Box<Order>),
     /// The owner changed the terms.
     TermsAre(Terms),
     /// How things stand on the chain.
@@ -117,12 +150,12 @@ pub enum Input {
         /// What the endpoint said, if it did not take them.
         refused: Option<String>,
     },
-    /// What became of the message; `None`: the wallet's history does not have it.
+    /// What became of the message.
     Traced {
         /// Which.
         id: TransferId,
         /// What was found; or why nothing could be asked.
-        trace: Result<Option<Trace>, String>,
+        trace: Result<Sought, String>,
     },
 }
 
@@ -144,8 +177,8 @@ pub enum Effect {
         id: TransferId,
         /// The wallet.
         payer: Address,
-        /// Whose income is counted.
-        owner: Address,
+        /// Whom the payout pays; `None`: it is no payout.
+        owner: Option<Address>,
         /// What it sends.
         outgoing: Box<Outgoing>,
         /// Under which number.
@@ -177,13 +210,24 @@ pub enum Effect {
         id: TransferId,
         /// The wallet.
         payer: Address,
+        /// It can't have landed before that, Unix time in seconds of the chain's clock.
+        since: u32,
         /// The message's normalised hash (TEP-467).
         hash: [u8; 32],
     },
-    /// The owner's sending can't be begun.
+    /// The owner's sending has begun: it is written down.
+    Begun {
+        /// Which order.
+        number: u64,
+        /// Under which number it is written down.
+        id: TransferId,
+    },
+    /// The owner's sending is not begun and will not be.
     Refused {
-        /// Why, in words for the owner.
-        why: String,
+        /// Which order.
+        number: u64,
+        /// Why.
+        why: NotSent,
     },
     /// Say something to whoever reads the log.
     Log {
@@ -258,6 +302,15 @@ enum After {
 struct Hand {
     transfer: Transfer,
     step: Step,
+    /// The owner's order, until it is answered.
+    order: Option<Unanswered>,
+}
+
+/// An order of the owner that has no answer yet.
+#[derive(Clone, Copy)]
+struct Unanswered {
+    number: u64,
+    until: Duration,
 }
 
 /// Why a claim is left alone for a while.
@@ -278,12 +331,15 @@ pub struct Payouts {
     sight: Option<Sight>,
     clock: Clock,
     looking: bool,
+    /// The look that is out asks for every contract.
+    looking_whole: bool,
     look_at: Duration,
+    whole_at: Duration,
     /// The next sight decides about a payout.
     fresh: bool,
     take_now: bool,
     asked: u64,
-    sending: Option<Box<Outgoing>>,
+    sending: Option<(Outgoing, Unanswered)>,
     waits: Option<Wait>,
     chain_fails: Option<String>,
     chain_pause: Backoff,
@@ -304,7 +360,9 @@ impl Payouts {
             sight: None,
             clock: Clock::default(),
             looking: false,
+            looking_whole: false,
             look_at: Duration::ZERO,
+            whole_at: Duration::ZERO,
             fresh: false,
             take_now: false,
             asked: 0,
@@ -327,16 +385,16 @@ impl Payouts {
                 self.asked = self.asked.saturating_add(1);
                 self.take_now = !self.claims.is_empty();
                 self.rests.clear();
-                self.look_at = now.mono;
+                (self.look_at, self.whole_at) = (now.mono, now.mono);
             }
-            Input::Send(outgoing) => self.send(outgoing, now, effects),
+            Input::Send(order) => self.send(*order, now, effects),
             Input::TermsAre(terms) => {
                 self.terms = terms;
                 self.look_at = now.mono;
             }
             Input::Seen(sight) => self.seen(*sight, now, effects),
             Input::NotSeen { why } => {
-                self.looking = false;
+                (self.looking, self.looking_whole) = (false, false);
                 self.look_at = now.mono.saturating_add(self.chain_pause.pause());
                 self.chain_fails = Some(why);
             }
@@ -365,7 +423,9 @@ impl Payouts {
             _ => None,
         });
         let look = (!self.looking && self.wants_to_look()).then_some(self.look_at);
-        [step, look].into_iter().flatten().min()
+        let order = self.sending.as_ref().map(|(_, order)| order.until);
+        let unwritten = self.unwritten_order().map(|order| order.until);
+        [step, look, order, unwritten].into_iter().flatten().min()
     }
 
     /// What there is to show.
@@ -378,7 +438,13 @@ impl Payouts {
             in_flight: self.hand.as_ref().map(|hand| hand.transfer.clone()),
             asked: self.asked,
             busy: !self.is_at_rest() || self.take_now || self.sending.is_some(),
-            cashed: self.sight.iter().flat_map(|sight| &sight.contracts).map(|(at, seen)| (*at, seen.tokens)).collect(),
+            cashed: self
+                .sight
+                .iter()
+                .flat_map(|sight| &sight.contracts)
+                .filter(|(_, seen)| seen.standing != Standing::Unreadable)
+                .map(|(at, seen)| (*at, seen.tokens))
+                .collect(),
             waits: self.waits.clone(),
             balance: self.sight.as_ref().map(|sight| sight.payer.balance),
             chain_fails: self.chain_fails.clone(),
@@ -404,6 +470,15 @@ impl Payouts {
         self.hand.as_ref().map_or(self.terms.payer, |hand| Some(hand.transfer.payer))
     }
 
+    /// Whom the transfer in hand pays: it may have been begun for another owner than the one of now.
+    fn owner(&self) -> Address {
+        let of = |hand: &Hand| match hand.transfer.errand {
+            Errand::Payout { owner, worker_contract, .. } => owner.or_else(|| self.claims.get(&worker_contract)?.owner),
+            Errand::Send => None,
+        };
+        self.hand.as_ref().and_then(of).unwrap_or(self.terms.owner)
+    }
+
     fn signed(&mut self, claim: Claim, now: Now) {
         let known = self.claims.get(&claim.worker_contract).map_or(0, |known| known.tokens);
         if claim.tokens <= known && self.claims.contains_key(&claim.worker_contract) {
@@ -416,18 +491,58 @@ impl Payouts {
         }
     }
 
-    fn send(&mut self, outgoing: Box<Outgoing>, now: Now, effects: &mut Vec<Effect>) {
+    fn send(&mut self, order: Order, now: Now, effects: &mut Vec<Effect>) {
+        let Order { number, outgoing, within } = order;
         if self.terms.payer.is_none() {
-            effects.push(Effect::Refused { why: "no wallet on this computer can sign".to_owned() });
+            effects.push(Effect::Refused { number, why: NotSent::NoWallet });
         } else if self.hand.is_some() || self.sending.is_some() || !self.queue.is_empty() {
-            effects.push(Effect::Refused { why: "another transfer of this wallet is on its way".to_owned() });
+            effects.push(Effect::Refused { number, why: NotSent::UnderWay });
         } else {
-            self.sending = Some(outgoing);
+            self.sending = Some((outgoing, Unanswered { number, until: now.mono.saturating_add(within) }));
             self.look_at = now.mono;
         }
     }
 
-    fn seen(&mut self, sight: Sight, now: Now, effects: &mut Vec<Effect>) {
+    /// The order of the transfer in hand, while its row can't be written.
+    fn unwritten_order(&self) -> Option<Unanswered> {
+        let hand = self.hand.as_ref().filter(|hand| matches!(hand.step, Step::RecordingAgain(After::Emulate, _)))?;
+        hand.order
+    }
+
+    /// What the owner wanted to send long ago is not sent when nobody expects it any more.
+    fn give_up_late_orders(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let Some((_, order)) = self.sending.take_if(|(_, order)| now.mono >= order.until) {
+            let why = self.chain_fails.clone().unwrap_or_default();
+            effects.push(Effect::Refused { number: order.number, why: NotSent::TooLate { why } });
+        }
+        if self.unwritten_order().is_some_and(|order| now.mono >= order.until) {
+            self.end_late(now, effects);
+        }
+    }
+
+    /// The row of the owner's sending could not be written in time.
+    fn end_late(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let why = "it could not be written down in time".to_owned();
+        if let Some(order) = self.hand.as_mut().and_then(|hand| hand.order.take()) {
+            effects.push(Effect::Refused { number: order.number, why: NotSent::TooLate { why: why.clone() } });
+        }
+        self.end(Outcome::NotBegun { why }, now, effects);
+    }
+
+    /// The contracts to ask for: those that may owe something, and now and then all. While a message is out only those that were never
+    /// seen: what the others owe is known once it has landed.
+    fn to_look_at(&self, whole: bool) -> Vec<Address> {
+        let wanted = |claim: &&Claim| match &self.sight {
+            Some(sight) if sight.contracts.contains_key(&claim.worker_contract) => {
+                whole || self.hand.is_none() && claim.unpaid(sight).worth != Some(Nanoton(0))
+            }
+            _ => true,
+        };
+        self.claims.values().filter(wanted).map(|claim| claim.worker_contract).collect()
+    }
+
+    fn seen(&mut self, mut sight: Sight, now: Now, effects: &mut Vec<Effect>) {
+        let whole = std::mem::take(&mut self.looking_whole);
         self.looking = false;
         self.chain_fails = None;
         self.chain_pause.reset();
@@ -443,6 +558,20 @@ impl Payouts {
                 return;
             }
         }
+        if whole {
+            self.whole_at = now.mono.saturating_add(LOOK_WHOLE);
+        }
+        let before = self.sight.take().map(|before| before.contracts).unwrap_or_default();
+        for (contract, seen) in &sight.contracts {
+            let was = before.get(contract).map(|before| before.standing);
+            if seen.standing == Standing::Unreadable && was != Some(Standing::Unreadable) {
+                let why = format!("the worker contract {contract} can't be read, frozen or changed, and is left alone");
+                log(effects, LogLevel::Warn, why);
+            }
+        }
+        for (contract, seen) in before {
+            sight.contracts.entry(contract).or_insert(seen);
+        }
         self.sight = Some(sight);
         self.fresh = true;
         self.follow(now, effects);
@@ -455,16 +584,16 @@ impl Payouts {
         let Step::Away { send_at, misses } = hand.step else { return };
         let Stage::Signed(message) = &hand.transfer.stage else { return };
         if sight.payer.next_seqno() > message.seqno {
-            effects.push(Effect::Trace { id: hand.transfer.id, payer, hash: message.hash });
+            let since = message.valid_until.saturating_sub(VALID_SECONDS + MARGIN_SECONDS);
+            effects.push(Effect::Trace { id: hand.transfer.id, payer, since, hash: message.hash });
             hand.step = Step::Tracing { send_at, misses };
         } else if sight.unix > message.valid_until.saturating_add(MARGIN_SECONDS) && self.clock.is_sure() {
             self.end(Outcome::Expired, now, effects);
         }
     }
 
-    fn traced(&mut self, id: TransferId, trace: Result<Option<Trace>, String>, now: Now, effects: &mut Vec<Effect>) {
-        let owner = self.hand.as_ref().and_then(|hand| owner_of(&self.claims, &hand.transfer));
-        let owner = owner.unwrap_or(self.terms.owner);
+    fn traced(&mut self, id: TransferId, trace: Result<Sought, String>, now: Now, effects: &mut Vec<Effect>) {
+        let owner = self.owner();
         let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
         let Step::Tracing { send_at, misses } = hand.step else { return };
         self.look_at = now.mono.saturating_add(LOOK_BUSY);
@@ -473,9 +602,15 @@ impl Payouts {
                 self.chain_fails = Some(why);
                 hand.step = Step::Away { send_at, misses };
             }
-            Ok(None) if misses < MISSES => hand.step = Step::Away { send_at, misses: misses.saturating_add(1) },
-            Ok(None) => self.end(Outcome::Overtaken, now, effects),
-            Ok(Some(trace)) => match judge::judge(&hand.transfer, &trace, &owner) {
+            Ok(Sought::Absent) if misses < MISSES => {
+                hand.step = Step::Away { send_at, misses: misses.saturating_add(1) }
+            }
+            Ok(Sought::Absent) => self.end(Outcome::Overtaken, now, effects),
+            Ok(Sought::GivenUp) => {
+                let why = "it is not known what became of it: too much has happened in the wallet since".to_owned();
+                self.end(Outcome::Failed { why, receipts: Vec::new(), fees: None }, now, effects);
+            }
+            Ok(Sought::Found(trace)) => match judge::judge(&hand.transfer, &trace, &owner) {
                 Verdict::NotYet => hand.step = Step::Away { send_at, misses },
                 Verdict::Final(outcome) => self.end(outcome, now, effects),
             },
@@ -503,21 +638,31 @@ impl Payouts {
     }
 
     fn recorded(&mut self, id: TransferId, now: Now, effects: &mut Vec<Effect>) {
+        let owner = self.owner();
         let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
         let Step::Recording(after) = hand.step else { return };
         self.record_pause.reset();
+        if after == After::Emulate
+            && let Some(order) = hand.order
+        {
+            if now.mono >= order.until {
+                self.end_late(now, effects);
+                return;
+            }
+            hand.order = None;
+            effects.push(Effect::Begun { number: order.number, id });
+        }
         match after {
             After::Emulate => {
                 let Some(sight) = &self.sight else { return };
                 hand.step = Step::Emulating;
-                let owner = owner_of(&self.claims, &hand.transfer).unwrap_or(self.terms.owner);
                 effects.push(Effect::Emulate {
                     id,
                     payer: hand.transfer.payer,
-                    owner,
+                    owner: matches!(hand.transfer.errand, Errand::Payout { .. }).then_some(owner),
                     outgoing: Box::new(hand.transfer.outgoing.clone()),
                     seqno: sight.payer.next_seqno(),
-                    valid_until: sight.unix.saturating_add(VALID_SECONDS),
+                    valid_until: sight.payer.unix.saturating_add(VALID_SECONDS),
                 });
             }
             After::Send => {
@@ -546,6 +691,7 @@ impl Payouts {
     }
 
     fn emulated(&mut self, id: TransferId, forecast: Result<Forecast, String>, now: Now, effects: &mut Vec<Effect>) {
+        let owner = self.owner();
         let Some(hand) = self.hand.as_mut().filter(|hand| hand.transfer.id == id) else { return };
         if hand.step != Step::Emulating {
             return;
@@ -554,7 +700,7 @@ impl Payouts {
         let judged = match forecast {
             Ok(forecast) => {
                 hand.transfer.forecast = Some(forecast.clone());
-                judge::is_worth_it(&hand.transfer, &forecast)
+                judge::is_worth_it(&hand.transfer, &forecast, &owner, sight.payer.balance)
             }
             Err(why) => Err(why),
         };
@@ -565,7 +711,7 @@ impl Payouts {
                     id,
                     outgoing: Box::new(hand.transfer.outgoing.clone()),
                     seqno: sight.payer.next_seqno(),
-                    valid_until: sight.unix.saturating_add(VALID_SECONDS),
+                    valid_until: sight.payer.unix.saturating_add(VALID_SECONDS),
                 });
             }
             Err(why) => self.end(Outcome::NotBegun { why }, now, effects),
@@ -596,6 +742,7 @@ impl Payouts {
     /// What time and state ask for, after every input.
     fn go_on(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.take_up_earlier(now, effects);
+        self.give_up_late_orders(now, effects);
         if let Some(hand) = &mut self.hand {
             match hand.step {
                 Step::RecordingAgain(after, at) if now.mono >= at => {
@@ -620,7 +767,8 @@ impl Payouts {
             && let Some(payer) = self.payer()
         {
             self.looking = true;
-            effects.push(Effect::Look { payer, contracts: self.claims.keys().copied().collect() });
+            self.looking_whole = self.hand.is_none() && now.mono >= self.whole_at;
+            effects.push(Effect::Look { payer, contracts: self.to_look_at(self.looking_whole) });
         }
     }
 
@@ -632,11 +780,12 @@ impl Payouts {
         let Some(transfer) = self.queue.pop() else { return };
         match &transfer.stage {
             Stage::Signed(_) => {
-                self.hand = Some(Hand { transfer, step: Step::Away { send_at: now.mono, misses: 0 } });
+                let step = Step::Away { send_at: now.mono, misses: 0 };
+                self.hand = Some(Hand { transfer, step, order: None });
                 self.look_at = now.mono;
             }
             Stage::Planned => {
-                self.hand = Some(Hand { transfer, step: Step::Emulating });
+                self.hand = Some(Hand { transfer, step: Step::Emulating, order: None });
                 let why = "the program ended before it was signed".to_owned();
                 self.end(Outcome::NotBegun { why }, now, effects);
                 self.rests.clear();
@@ -647,15 +796,21 @@ impl Payouts {
 
     fn begin(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let (Some(sight), Some(payer)) = (&self.sight, self.terms.payer) else { return };
-        let (errand, outgoing) = if let Some(outgoing) = self.sending.take() {
-            (Errand::Send, *outgoing)
+        let mut order = None;
+        let (errand, outgoing) = if let Some((outgoing, asked)) = self.sending.take() {
+            order = Some(asked);
+            (Errand::Send, outgoing)
         } else {
             let resting = |contract: &Address| self.rests.get(contract).is_some_and(|rest| now.mono < rest.until);
             let claims = self.claims.values().filter(|claim| !resting(&claim.worker_contract));
             match choose(claims, sight, &self.terms, self.take_now) {
-                Ok(claim) => claim.payout(sight),
+                Ok(claim) => claim.payout(sight, self.terms.owner),
                 Err(wait) => {
-                    self.take_now = false;
+                    // A look that was out before a contract was known says nothing of it.
+                    self.take_now &= self.claims.keys().any(|contract| !sight.contracts.contains_key(contract));
+                    if self.take_now {
+                        self.look_at = now.mono;
+                    }
                     self.waits = wait;
                     return;
                 }
@@ -673,14 +828,8 @@ impl Payouts {
         };
         self.next = self.next.saturating_add(1);
         effects.push(Effect::Record(Box::new(transfer.clone())));
-        self.hand = Some(Hand { transfer, step: Step::Recording(After::Emulate) });
+        self.hand = Some(Hand { transfer, step: Step::Recording(After::Emulate), order });
     }
-}
-
-/// Who is paid by a payout: the owner of its worker contract, who may not be the owner of today.
-fn owner_of(claims: &BTreeMap<Address, Claim>, transfer: &Transfer) -> Option<Address> {
-    let Errand::Payout { worker_contract, .. } = &transfer.errand else { return None };
-    claims.get(worker_contract)?.owner
 }
 
 fn log(effects: &mut Vec<Effect>, level: LogLevel, message: String) {

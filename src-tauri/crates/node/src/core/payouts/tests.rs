@@ -9,6 +9,8 @@ use super::*;
 
 const FEE: Nanoton = Nanoton(1_000);
 const GAS: Nanoton = Nanoton(15_000_000);
+/// What of it the wallet itself pays.
+const OWN_GAS: Nanoton = Nanoton(3_000_000);
 const OWNER: Address = address(1);
 const PAYER: Address = address(2);
 const PROXY: Address = address(3);
@@ -21,15 +23,8 @@ const fn address(number: u8) -> Address {
 
 fn claim(worker_contract: Address, tokens: u64) -> Claim {
     let body = tokens.to_be_bytes().to_vec();
-    Claim {
-        worker_contract,
-        proxy_contract: PROXY,
-        owner: None,
-        fee_per_token: FEE,
-        tokens,
-        body,
-        state_init: Some(vec![7]),
-    }
+    let state_init = Some(vec![7]);
+    Claim { worker_contract, proxy_contract: PROXY, owner: None, fee_per_token: FEE, tokens, body, state_init }
 }
 
 fn terms() -> Terms {
@@ -71,13 +66,14 @@ impl Chain {
 
     fn sight(&self) -> Sight {
         let seen = |(address, (standing, tokens)): (&Address, &(Standing, u64))| {
-            (*address, ContractSight { standing: *standing, tokens: *tokens })
+            (*address, ContractSight { standing: *standing, tokens: *tokens, owner: None })
         };
         let mut contracts: BTreeMap<Address, ContractSight> = self.contracts.iter().map(seen).collect();
         for contract in [FIRST, SECOND] {
             contracts.entry(contract).or_default();
         }
-        Sight { unix: self.unix, payer: PayerSight { balance: Nanoton(self.balance), seqno: self.seqno }, contracts }
+        let payer = PayerSight { balance: Nanoton(self.balance), seqno: self.seqno, unix: self.unix };
+        Sight { unix: self.unix, payer, contracts }
     }
 
     /// Makes a block of what is in the pool. Messages with a used number or past their time fall out.
@@ -91,9 +87,12 @@ impl Chain {
             self.lt += 1;
             self.balance -= GAS.0;
             let entry = self.contracts.entry(contract).or_default();
-            let fails = std::mem::take(&mut self.fails_next) || tokens <= entry.1 || entry.0 == Standing::Closed;
+            // The owner's own sending has no total.
+            let is_payout = tokens > 0;
+            let pays_none = tokens <= entry.1 || entry.0 == Standing::Closed;
+            let fails = std::mem::take(&mut self.fails_next) || is_payout && pays_none;
             let mut receipts = Vec::new();
-            if !fails {
+            if !fails && is_payout {
                 entry.0 = Standing::Open;
                 let value = (tokens - entry.1) * FEE.0;
                 entry.1 = tokens;
@@ -119,7 +118,8 @@ impl Chain {
                 unix: self.unix,
             });
             let failure = fails.then(|| "exit code 1000".to_owned());
-            self.landed.insert(message.hash, Trace { complete: true, failure, receipts, fees: Some(GAS) });
+            let (fees, own_fees) = (Some(GAS), Some(OWN_GAS));
+            self.landed.insert(message.hash, Trace { complete: true, failure, receipts, fees, own_fees });
         }
     }
 }
@@ -140,6 +140,16 @@ fn encode(outgoing: &Outgoing, seqno: u32, valid_until: u32) -> SignedMessage {
 fn content(boc: &[u8]) -> (Address, u64) {
     let contract = Address { workchain: 0, hash: boc[..32].try_into().unwrap() };
     (contract, u64::from_be_bytes(boc[32..40].try_into().unwrap()))
+}
+
+fn sought(chain: &Chain, hash: &[u8; 32]) -> Sought {
+    chain.landed.get(hash).map_or(Sought::Absent, |trace| Sought::Found(Box::new(trace.clone())))
+}
+
+fn order(number: u64) -> Input {
+    let outgoing =
+        Outgoing { to: SECOND, value: Nanoton(5), everything: false, bounce: false, body: None, state_init: None };
+    Input::Send(Box::new(Order { number, outgoing, within: Duration::from_secs(30) }))
 }
 
 /// What the world does to one effect.
@@ -170,6 +180,8 @@ struct World {
     mono: Duration,
     terms: Terms,
     sent: Vec<SignedMessage>,
+    /// What became of the owner's orders.
+    answers: Vec<Effect>,
 }
 
 impl World {
@@ -185,6 +197,7 @@ impl World {
             mono: Duration::ZERO,
             terms,
             sent: Vec::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -217,7 +230,11 @@ impl World {
     /// Does one effect as fate has it. False: there is none.
     fn step(&mut self, fate: Fate) -> bool {
         let Some(effect) = self.effects.pop_front() else { return false };
-        if matches!(effect, Effect::Log { .. } | Effect::Publish | Effect::Refused { .. }) {
+        if matches!(effect, Effect::Log { .. } | Effect::Publish) {
+            return true;
+        }
+        if let Effect::Begun { .. } | Effect::Refused { .. } = effect {
+            self.answers.push(effect);
             return true;
         }
         if fate == Fate::KilledBefore {
@@ -277,10 +294,10 @@ impl World {
             }
             Effect::Trace { id, hash, .. } => match fate {
                 Fate::Fails => Input::Traced { id, trace: Err(why) },
-                Fate::Behind => Input::Traced { id, trace: Ok(self.old.landed.get(&hash).cloned()) },
-                _ => Input::Traced { id, trace: Ok(self.chain.landed.get(&hash).cloned()) },
+                Fate::Behind => Input::Traced { id, trace: Ok(sought(&self.old, &hash)) },
+                _ => Input::Traced { id, trace: Ok(sought(&self.chain, &hash)) },
             },
-            Effect::Refused { .. } | Effect::Log { .. } | Effect::Publish => unreachable!(),
+            Effect::Begun { .. } | Effect::Refused { .. } | Effect::Log { .. } | Effect::Publish => unreachable!(),
         }
     }
 
@@ -507,13 +524,12 @@ fn another_message_of_the_wallet_takes_its_number_and_the_payout_is_made_with_th
 #[test]
 fn only_one_transfer_of_a_wallet_is_on_its_way_and_the_owners_comes_first() {
     let mut world = World::new();
-    let outgoing =
-        Outgoing { to: SECOND, value: Nanoton(5), everything: false, bounce: false, body: None, state_init: None };
-    world.input(Input::Send(Box::new(outgoing.clone())));
+    world.input(order(1));
     world.sign(FIRST, 1_000_000);
-    world.input(Input::Send(Box::new(outgoing)));
-    assert!(world.effects.iter().any(|effect| matches!(effect, Effect::Refused { .. })));
+    world.input(order(2));
     world.settle();
+    let refused = Effect::Refused { number: 2, why: NotSent::UnderWay };
+    assert_eq!(world.answers, [refused, Effect::Begun { number: 1, id: TransferId(0) }]);
     let errands: Vec<bool> = world.rows.values().map(|row| row.errand == Errand::Send).collect();
     assert_eq!(errands, [true, false]);
     assert_eq!(world.chain.received, 1_000_000_000);
@@ -546,6 +562,31 @@ fn what_is_out_is_followed_on_the_wallet_it_left() {
 }
 
 #[test]
+fn a_payout_pays_whom_it_was_begun_for_whoever_brings_it_to_its_end() {
+    for (named, known) in [(true, true), (true, false), (false, true)] {
+        let mut world = World::new();
+        world.terms.owner = if named { address(8) } else { OWNER };
+        world.core = Payouts::new(world.terms.clone(), Remembered::default());
+        // The contract's first data name the owner, or nothing does and the terms do.
+        world.claims.insert(FIRST, Claim { owner: named.then_some(OWNER), ..claim(FIRST, 1_000_000) });
+        world.input(Input::Signed(Box::new(world.claims[&FIRST].clone())));
+        while world.sent.is_empty() {
+            assert!(world.step(Fate::Good));
+        }
+        // Another command ends it, for an owner of its own.
+        world.terms.owner = if known { PAYER } else { OWNER };
+        if !known {
+            let Errand::Payout { owner, .. } = &mut world.rows.values_mut().next().unwrap().errand else { panic!() };
+            *owner = None;
+        }
+        world.kill();
+        world.settle();
+        assert!(matches!(world.outcomes()[..], [Outcome::Done { .. }]), "{named} {known}: {:?}", world.rows);
+        assert_eq!(world.receipts(), 1_000_000_000);
+    }
+}
+
+#[test]
 fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
     let transfer = Transfer {
         id: TransferId(0),
@@ -553,6 +594,7 @@ fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
         errand: Errand::Payout {
             worker_contract: FIRST,
             proxy_contract: PROXY,
+            owner: Some(OWNER),
             from_tokens: 0,
             to_tokens: 1_000_000,
             expected: Nanoton(1_000_000_000),
@@ -580,7 +622,8 @@ fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
     };
     let judge = |complete, failure: Option<&str>, receipts: &[Receipt]| {
         let failure = failure.map(str::to_owned);
-        judge::judge(&transfer, &Trace { complete, failure, receipts: receipts.to_vec(), fees: None }, &OWNER)
+        let trace = Trace { complete, failure, receipts: receipts.to_vec(), fees: None, own_fees: None };
+        judge::judge(&transfer, &trace, &OWNER)
     };
     let good = receipt(PROXY, OWNER, 999_000_000, true);
     assert!(matches!(judge(true, None, &[good]), Verdict::Final(Outcome::Done { .. })));
@@ -596,6 +639,183 @@ fn a_payout_that_brings_less_than_it_should_is_never_called_paid() {
     }
     assert!(matches!(judge(true, Some("exit code 1007"), &[good]), Verdict::Final(Outcome::Failed { .. })));
     assert!(matches!(judge(true, None, &[]), Verdict::Final(Outcome::Failed { .. })));
+}
+
+#[test]
+fn a_sending_that_a_payout_came_before_is_refused_and_never_sent() {
+    let mut world = World::new();
+    world.sign(FIRST, 1_000_000);
+    while world.core.shown().in_flight.is_none() {
+        assert!(world.step(Fate::Good));
+    }
+    world.input(order(7));
+    world.settle();
+    assert_eq!(world.answers, [Effect::Refused { number: 7, why: NotSent::UnderWay }]);
+    assert!(world.rows.values().all(|row| row.errand != Errand::Send), "{:?}", world.rows);
+}
+
+#[test]
+fn a_sending_that_waits_too_long_for_the_chain_is_refused_and_not_sent_when_it_answers() {
+    let mut world = World::new();
+    world.input(order(1));
+    for _ in 0..9 {
+        while let Some(effect) = world.effects.front() {
+            world.step(if matches!(effect, Effect::Look { .. }) { Fate::Fails } else { Fate::Good });
+        }
+        world.pass(4);
+    }
+    let why = "as fate has it".to_owned();
+    assert_eq!(world.answers, [Effect::Refused { number: 1, why: NotSent::TooLate { why } }]);
+    world.settle();
+    assert!(world.rows.is_empty() && !world.core.shown().busy, "{:?}", world.rows);
+    // A moment less, and it is begun.
+    world.input(order(2));
+    world.settle();
+    assert!(matches!(world.answers[1], Effect::Begun { number: 2, .. }), "{:?}", world.answers);
+}
+
+#[test]
+fn a_sending_that_cant_be_written_down_in_time_is_refused() {
+    let mut world = World::new();
+    world.input(order(1));
+    for _ in 0..40 {
+        while let Some(effect) = world.effects.front() {
+            world.step(if matches!(effect, Effect::Record(_)) { Fate::Fails } else { Fate::Good });
+        }
+        world.pass(1);
+    }
+    let [Effect::Refused { number: 1, why: NotSent::TooLate { why } }] = &world.answers[..] else { panic!() };
+    assert!(why.contains("written down"), "{why}");
+    world.settle();
+    assert!(matches!(world.outcomes()[..], [Outcome::NotBegun { .. }]) && world.sent.is_empty());
+}
+
+#[test]
+fn a_wish_to_fetch_is_kept_until_every_contract_was_seen() {
+    let mut world = World::new();
+    world.input(Input::Tick);
+    let look = world.effects.pop_front().unwrap();
+    assert!(matches!(&look, Effect::Look { contracts, .. } if contracts.is_empty()), "{look:?}");
+    // The contract is known only after that look began.
+    world.sign(SECOND, 99_999);
+    world.input(Input::TakeNow);
+    let mut sight = world.chain.sight();
+    sight.contracts.clear();
+    world.input(Input::Seen(Box::new(sight)));
+    world.settle();
+    assert_eq!(world.chain.received, 99_999_000);
+}
+
+#[test]
+fn contracts_that_owe_nothing_are_asked_for_once_an_hour_and_a_messages_time_counts_from_the_wallet() {
+    let mut world = World::new();
+    world.chain.contracts.insert(FIRST, (Standing::Open, 1_000));
+    world.chain.contracts.insert(SECOND, (Standing::Closed, 0));
+    world.sign(FIRST, 1_000);
+    world.sign(SECOND, 5_000);
+    let mut looks = Vec::new();
+    for _ in 0..130 {
+        while let Some(effect) = world.effects.front() {
+            if let Effect::Look { contracts, .. } = effect {
+                looks.push(contracts.len());
+            }
+            world.step(Fate::Good);
+        }
+        world.pass(30);
+    }
+    // At the beginning, and after an hour.
+    assert_eq!((looks.iter().filter(|asked| **asked > 0).count(), looks.len() > 50), (2, true), "{looks:?}");
+    world.sign(FIRST, 1_000_000);
+    let mut sight = world.chain.sight();
+    sight.unix += 1_000;
+    sight.payer.unix = sight.unix + 77;
+    world.chain.unix = sight.payer.unix;
+    world.effects.clear();
+    world.input(Input::Seen(Box::new(sight.clone())));
+    while !world.effects.iter().any(|effect| matches!(effect, Effect::Emulate { .. })) {
+        assert!(world.step(Fate::Good));
+    }
+    let emulated = |effect: &Effect| match effect {
+        Effect::Emulate { valid_until, .. } => Some(*valid_until),
+        _ => None,
+    };
+    assert_eq!(world.effects.iter().find_map(emulated), Some(sight.payer.unix + VALID_SECONDS));
+}
+
+#[test]
+fn a_contract_that_cant_be_read_is_left_alone_and_stands_in_nobodys_way() {
+    let mut world = World::new();
+    world.chain.contracts.insert(SECOND, (Standing::Unreadable, 0));
+    world.sign(SECOND, 9_000_000);
+    world.sign(FIRST, 1_000_000);
+    world.settle();
+    assert_eq!(world.chain.received, 1_000_000_000);
+    assert_eq!(world.rows.len(), 1, "{:?}", world.rows);
+    let shown = world.core.shown();
+    assert_eq!(
+        (shown.unpaid, shown.cashed.contains_key(&SECOND)),
+        (None, false),
+        "how much of it is owed is not known"
+    );
+}
+
+#[test]
+fn a_first_payout_must_bring_more_than_the_contract_keeps_of_it() {
+    let forecast = |income| Forecast {
+        failure: None,
+        fees: GAS,
+        income: Nanoton(income),
+        balance_after: Nanoton(2_000_000_000 - GAS.0 - 110_000_000 + income),
+    };
+    let errand = |expected| Errand::Payout {
+        worker_contract: FIRST,
+        proxy_contract: PROXY,
+        owner: Some(PAYER),
+        from_tokens: 0,
+        to_tokens: 1,
+        expected: Nanoton(expected),
+    };
+    let outgoing = Outgoing { to: FIRST, value: Nanoton(1), bounce: true, body: None, state_init: None };
+    for (income, is_worth) in [(125_000_000, false), (125_000_001, true)] {
+        let transfer = Transfer {
+            id: TransferId(0),
+            payer: PAYER,
+            errand: errand(income),
+            outgoing: outgoing.clone(),
+            forecast: None,
+            stage: Stage::Planned,
+            planned_unix_ms: 0,
+        };
+        let judged = judge::is_worth_it(&transfer, &forecast(income), &PAYER, Nanoton(2_000_000_000));
+        assert_eq!(judged.is_ok(), is_worth, "{judged:?}");
+        // What comes to another address does not show in this wallet.
+        let elsewhere = Forecast { balance_after: Nanoton(1_875_000_000), ..forecast(income) };
+        assert_eq!(judge::is_worth_it(&transfer, &elsewhere, &OWNER, Nanoton(2_000_000_000)), judged);
+    }
+}
+
+#[test]
+fn a_sending_costs_what_the_wallet_pays_and_one_that_was_not_found_is_not_said_to_have_failed_to_leave() {
+    let mut world = World::new();
+    world.input(order(1));
+    world.settle();
+    assert!(matches!(world.outcomes()[..], [Outcome::Done { fees: Some(OWN_GAS), .. }]), "{:?}", world.rows);
+    world.input(order(2));
+    let since = loop {
+        if let Some(Effect::Trace { since, .. }) = world.effects.front() {
+            break *since;
+        }
+        if !world.step(Fate::Good) {
+            world.pass(5);
+        }
+    };
+    let Stage::Signed(message) = &world.rows[&TransferId(1)].stage else { panic!() };
+    assert_eq!(since, message.valid_until - VALID_SECONDS - MARGIN_SECONDS);
+    world.effects.clear();
+    world.input(Input::Traced { id: TransferId(1), trace: Ok(Sought::GivenUp) });
+    world.settle();
+    let Outcome::Failed { why, fees: None, .. } = world.outcomes()[1].clone() else { panic!("{:?}", world.rows) };
+    assert!(why.contains("not known"), "{why}");
 }
 
 fn fates() -> impl Strategy<Value = Fate> {
@@ -697,7 +917,7 @@ fn a_contract_pays_the_owner_it_names_whoever_is_the_owner_today() {
     let id = TransferId(0);
     let effects = handle(Input::Recorded { id });
     let Some(Effect::Emulate { owner, outgoing, .. }) = effects.first() else { panic!("{effects:?}") };
-    assert_eq!((*owner, outgoing.everything), (EARLIER, false));
+    assert_eq!((*owner, outgoing.everything), (Some(EARLIER), false));
     let worth = Nanoton(200_000 * FEE.0);
     let forecast = Forecast { failure: None, fees: GAS, income: worth, balance_after: Nanoton(1) };
     handle(Input::Emulated { id, forecast: Ok(forecast) });
