@@ -84,7 +84,7 @@ fn a_file_of_a_newer_program_is_refused_and_left_as_it_is() {
     drop(newer);
     let before = std::fs::read(&path).unwrap();
     match Ledger::open(&path, 0) {
-        Err(LedgerError::NewerVersion { found: 99, known: 7 }) => {}
+        Err(LedgerError::NewerVersion { found: 99, known: 8 }) => {}
         other => panic!("{:?}", other.err()),
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
