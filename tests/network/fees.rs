@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use system_tests::program::Running;
 use system_tests::{headless_words, served_as, tiny_model};
 use ton::{Address, AddressText, Nanoton};
-use wallet::{PAYOUT_CHANGE_WAITS, PAYOUT_FILE};
 
 use crate::money::{COIN, FEE, ROOT, Scene, stage_for};
 use crate::wallet::{PASSWORD, create, object, refusal};
 
+/// How long another address waits, in seconds.
+const PAYOUT_CHANGE_WAITS: u64 = 24 * 60 * 60;
+/// Where it stands, in the app's folder.
+const PAYOUT_FILE: &str = "payout-address.json";
 /// Addresses whose keys nobody here has.
 const WATCHED: Address = Address { workchain: 0, hash: [0x71; 32] };
 const OTHER: Address = Address { workchain: 0, hash: [0x72; 32] };
