@@ -90,8 +90,6 @@ describe('the chart', () => {
   it('says what will stand there, or that nothing is known', async () => {
     const empty = await show('empty');
     expect(words(empty.container.querySelector('.plot'))).toMatch(/^Nothing was earned yet\./);
-    empty.store.close();
-    empty.unmount();
     const unknown = await show('unknown');
     expect(words(unknown.container.querySelector('.plot'))).toBe('Nothing is known about this time.');
     expect(words(unknown.container.querySelector('.sumrow'))).not.toMatch(/\b0\b/);

@@ -384,7 +384,7 @@ fn what_was_drawn_is_added_up_by_quarters_and_what_was_not_measured_is_no_zero()
     assert_eq!(days(i64::MIN, 0), []);
     ledger.record_energy(&one, 0, energy(u64::MAX, u64::MAX)).unwrap();
     ledger.record_energy(&one, 0, energy(u64::MAX, u64::MAX)).unwrap();
-    let bars = ledger.energy(&one, &[0, 1, night, night + 600_000, i64::MAX]).unwrap();
+    let bars = ledger.energy(&one, &[0, 1, night - 300_000, night + 600_000, i64::MAX]).unwrap();
     assert_eq!(bars.iter().map(std::collections::BTreeMap::len).collect::<Vec<_>>(), [1, 0, 1, 1], "{bars:?}");
     assert_eq!(ledger.energy(&one, &[]).unwrap().len(), 0);
     assert_eq!(
