@@ -391,10 +391,6 @@ async fn accounts_from_an_old_copy_are_refused() {
     }
     let twin = proxy::start(twin).await.unwrap();
     serve(3).await;
-    // Strangers bury the notes beneath hundreds of payments to the contract.
-    for _ in 0..450 {
-        scene.chain.give(scene.proxy_contract(), Nanoton(1)).await.unwrap();
-    }
     let words = soon("the twin to find out", twin.trouble()).await;
     assert!(words.contains("older than the chain"), "{words}");
     twin.stop().await;
@@ -402,6 +398,10 @@ async fn accounts_from_an_old_copy_are_refused() {
     // The newest accounts are taken.
     let proxy = scene.proxy().await;
     proxy.stop().await;
+    // Strangers bury the notes beneath hundreds of payments to the contract.
+    for _ in 0..450 {
+        scene.chain.give(scene.proxy_contract(), Nanoton(1)).await.unwrap();
+    }
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(scene.path(&format!("proxy.sqlite{suffix}")));
     }
