@@ -88,7 +88,7 @@ impl Cashbox {
         let before = history.last_transfer().context("the ledger can't be read")?;
         let search = Search {
             root_contract,
-            terms: root,
+            terms: Some(root),
             owner,
             ledger: ledger.clone(),
             page: MOST_TRANSACTIONS,

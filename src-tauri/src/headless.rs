@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     let cashier = wallet_commands::serve(
         &folder,
         &arguments.chain,
-        service.root_contract()?,
+        service.terms()?,
         owner.address,
         &arguments.threshold,
         &arguments.keep,

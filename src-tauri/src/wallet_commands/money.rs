@@ -1,14 +1,19 @@
 //! `balance` and `history`, both as the chain has them.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
-use chain::{AccountStatus, Chain, Message, MessageKind, Transaction};
+use chain::{AccountStatus, Chain, Transaction};
 use chrono::{DateTime, Utc};
+use node::history::History;
+use node::movements::{Movement, Reason, movements};
 use serde_json::{Value, json};
-use ton::cocoon::Body;
-use ton::{Address, Nanoton, Network, read_comment};
+use ton::{Address, Nanoton, Network};
 
 use super::{address_text, endpoints, public, tell};
 use crate::cli::{BalanceArguments, HistoryArguments};
+use crate::provider::unix_ms;
 
 pub(super) async fn balance(arguments: &BalanceArguments) -> Result<()> {
     let public = public(&arguments.data)?;
@@ -29,28 +34,16 @@ pub(super) async fn balance(arguments: &BalanceArguments) -> Result<()> {
     tell(arguments.json, &object, &[format!("{}  {address}", account.balance)])
 }
 
-/// One movement of money, in the wallet's eyes.
-struct Movement {
-    at: u32,
-    reason: &'static str,
-    incoming: bool,
-    amount: Nanoton,
-    peer: Option<Address>,
-    /// What the owner wrote. What strangers write is not shown: it is how they advertise and deceive.
-    comment: Option<String>,
-    /// Of the whole transaction, on its first line.
-    fee: Option<Nanoton>,
-    succeeded: bool,
-    hash: [u8; 32],
-}
-
 pub(super) async fn history(arguments: &HistoryArguments) -> Result<()> {
     let public = public(&arguments.data)?;
     let chain = endpoints::chain(&arguments.chain)?;
     let transactions = recent(&*chain, public.address(), arguments.limit).await?;
-    let movements: Vec<Movement> = transactions.iter().flat_map(movements).collect();
-    let object = Value::Array(movements.iter().map(|movement| movement.to_json(public.network)).collect());
-    let lines: Vec<String> = movements.iter().map(|movement| movement.line(public.network)).collect();
+    let contracts = contracts(&arguments.data)?;
+    let mut moved: Vec<Movement> = transactions.iter().flat_map(|one| movements(one, &contracts)).collect();
+    // Nothing moved, and nothing was paid for it.
+    moved.retain(|one| one.reason != Reason::Other || one.fee != Some(Nanoton(0)));
+    let object = Value::Array(moved.iter().map(|one| to_json(one, public.network)).collect());
+    let lines: Vec<String> = moved.iter().map(|one| line(one, public.network)).collect();
     tell(arguments.json, &object, &lines)
 }
 
@@ -59,87 +52,62 @@ pub(super) async fn recent(chain: &dyn Chain, address: Address, limit: u32) -> R
     chain.transactions(address, None, limit).await.context("the chain can't be asked")
 }
 
-fn movements(transaction: &Transaction) -> Vec<Movement> {
-    let mut movements: Vec<Movement> =
-        transaction.in_message.iter().filter_map(|message| incoming(transaction, message)).collect();
-    movements.extend(transaction.out_messages.iter().filter_map(|message| outgoing(transaction, message)));
-    if movements.is_empty() && transaction.total_fees > Nanoton(0) {
-        // It was paid for, and nothing moved.
-        movements.push(Movement { reason: "fee", ..blank(transaction) });
+/// The contracts whose messages are payouts, of every network this folder worked for.
+fn contracts(data: &Path) -> Result<BTreeSet<Address>> {
+    let path = data.join("ledger.sqlite");
+    let mut contracts = BTreeSet::new();
+    if path.is_file() {
+        let history = History::open(&path, unix_ms()).context("the ledger can't be read")?;
+        for root in history.root_contracts()? {
+            let known = history.cashable(&root)?;
+            contracts.extend(known.into_iter().flat_map(|best| [best.worker_contract, best.proxy_contract]));
+        }
     }
-    if let (Some(first), Some(fees)) = (movements.first_mut(), transaction.all_fees()) {
-        first.fee = Some(fees);
-    }
-    movements
+    Ok(contracts)
 }
 
-fn incoming(transaction: &Transaction, message: &Message) -> Option<Movement> {
-    let MessageKind::Internal { source, value, bounced, .. } = message.kind else { return None };
-    let reason = match Body::from_cell(&message.body) {
-        _ if bounced => "came back",
-        Ok(Body::Payout { .. }) => "payout",
-        Ok(Body::Excesses { .. }) => "rest of a fee",
-        _ => "received",
-    };
-    Some(Movement { reason, incoming: true, amount: value, peer: Some(source), ..blank(transaction) })
-}
-
-fn outgoing(transaction: &Transaction, message: &Message) -> Option<Movement> {
-    let MessageKind::Internal { destination, value, .. } = message.kind else { return None };
-    let reason = match Body::from_cell(&message.body) {
-        Ok(Body::Signed(_)) => "for a payout",
-        _ => "sent",
-    };
-    let comment = read_comment(&message.body);
-    Some(Movement { reason, amount: value, peer: Some(destination), comment, ..blank(transaction) })
-}
-
-fn blank(transaction: &Transaction) -> Movement {
-    Movement {
-        at: transaction.now,
-        reason: "",
-        incoming: false,
-        amount: Nanoton(0),
-        peer: None,
-        comment: None,
-        fee: None,
-        succeeded: transaction.succeeded(),
-        hash: transaction.id.hash,
+const fn word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Payout => "payout",
+        Reason::Sent => "sent",
+        Reason::Received => "received",
+        Reason::Fee => "for a payout",
+        Reason::Rest => "rest of a fee",
+        Reason::Bounced => "came back",
+        Reason::Other => "fee",
     }
 }
 
-impl Movement {
-    fn line(&self, network: Network) -> String {
-        let at = DateTime::<Utc>::from_timestamp(i64::from(self.at), 0).unwrap_or_default().format("%Y-%m-%d %H:%M");
-        let sign = if self.incoming { '+' } else { '-' };
-        let mut line = format!("{at}  {sign}{}  {}", self.amount, self.reason);
-        if let Some(peer) = &self.peer {
-            let way = if self.incoming { "from" } else { "to" };
-            line = format!("{line} {way} {}", address_text(peer, network));
-        }
-        if let Some(comment) = &self.comment {
-            line = format!("{line}, {comment:?}");
-        }
-        if let Some(fee) = self.fee.filter(|fee| *fee > Nanoton(0)) {
-            line = format!("{line}, fee {fee}");
-        }
-        if !self.succeeded {
-            line = format!("{line}, failed");
-        }
-        line
+fn line(moved: &Movement, network: Network) -> String {
+    let at = DateTime::<Utc>::from_timestamp(i64::from(moved.unix), 0).unwrap_or_default().format("%Y-%m-%d %H:%M");
+    let sign = if moved.incoming { '+' } else { '-' };
+    let mut line = format!("{at}  {sign}{}  {}", moved.amount, word(moved.reason));
+    if let Some(peer) = &moved.peer {
+        let way = if moved.incoming { "from" } else { "to" };
+        line = format!("{line} {way} {}", address_text(peer, network));
     }
+    if let Some(comment) = &moved.memo {
+        line = format!("{line}, {comment:?}");
+    }
+    if let Some(fee) = moved.fee.filter(|fee| *fee > Nanoton(0)) {
+        line = format!("{line}, fee {fee}");
+    }
+    if !moved.succeeded {
+        line = format!("{line}, failed");
+    }
+    line
+}
 
-    fn to_json(&self, network: Network) -> Value {
-        json!({
-            "unix": self.at,
-            "reason": self.reason,
-            "incoming": self.incoming,
-            "nanoton": self.amount.0,
-            "peer": self.peer.as_ref().map(|peer| address_text(peer, network)),
-            "comment": self.comment,
-            "fee_nanoton": self.fee.map(|fee| fee.0),
-            "succeeded": self.succeeded,
-            "transaction": hex::encode(self.hash),
-        })
-    }
+fn to_json(moved: &Movement, network: Network) -> Value {
+    json!({
+        "unix": moved.unix,
+        "reason": word(moved.reason),
+        "incoming": moved.incoming,
+        "nanoton": moved.amount.0,
+        "peer": moved.peer.as_ref().map(|peer| address_text(peer, network)),
+        "comment": moved.memo,
+        "fee_nanoton": moved.fee.map(|fee| fee.0),
+        "succeeded": moved.succeeded,
+        "transaction": hex::encode(moved.id.hash),
+    })
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use accounting::{Errand, Outcome, Outgoing, Stage, Transfer};
 use anyhow::{Context as _, Result, bail, ensure};
-use chain::{AccountStatus, Chain, MessageKind, Transaction};
+use chain::{AccountStatus, Chain, MOST_TRANSACTIONS, MessageKind, Transaction};
 use node::core::payouts::{Input, Shown, Terms};
 use node::folder::Folder;
 use node::history::History;
 use node::run::cashier::{self, Cashier, Signer, Till};
+use node::run::recovery::{Search, recover};
 use serde_json::json;
-use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, Unsigned, WalletData, boc, comment};
+use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, RootConfig, Unsigned, WalletData, boc, comment};
 use wallet::{Finding, Known, Public, Seen, Wallet, findings, read_recipient};
 
 use super::ask::Ask;
@@ -33,6 +34,9 @@ const VALID_SECONDS: u32 = 120;
 const RESERVE: Nanoton = Nanoton(50_000_000);
 /// Most payouts of one run that are added up.
 const MOST_PAYOUTS: usize = 10_000;
+/// Most pages of the owner's account that are searched for forgotten payouts, where nobody waits for it and where somebody does.
+const SEARCHED_AT_START: u32 = 200;
+const SEARCHED_BY_COLLECT: u32 = 20;
 
 struct Unlocked(Wallet);
 
@@ -167,6 +171,11 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
     let till = Desk { folder: &folder, public, chain, signer, owner };
     till.finish_earlier(&mut asked).await?;
+    let search = search(&folder, root, None, owner, SEARCHED_BY_COLLECT);
+    let found = tokio::select! {
+        found = remember(&*till.chain, &search) => found,
+        () = asked.wait() => bail!("stopped before anything was fetched"),
+    };
     let history = open(&folder)?;
     let before = history.last_transfer()?;
     let cashier = till.open(root, RESERVE)?;
@@ -176,18 +185,23 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     cashier.stop().await;
     let shown = settled?;
     let rows = history.transfers_since(&root, before, MOST_PAYOUTS)?;
-    let mut sums = Sums::default();
+    let mut sums = Sums { paid: Nanoton(0), fees: Some(Nanoton(0)), payouts: 0, trouble: None };
     for row in &rows {
         sums.add(row);
     }
     let object = json!({
         "paid_nanoton": sums.paid.0,
         "payouts": sums.payouts,
-        "fees_nanoton": sums.fees.0,
+        "fees_nanoton": sums.fees.map(|fees| fees.0),
+        "found_payouts": found,
         "left_nanoton": shown.unpaid.map(|left| left.0),
         "waits": shown.waits.as_ref().map(ToString::to_string),
     });
-    let mut lines = vec![format!("{} came in, in {} payouts; fees {}", sums.paid, sums.payouts, sums.fees)];
+    let cost = sums.fees.map_or_else(|| "not known".to_owned(), |fees| fees.to_string());
+    let mut lines = vec![format!("{} came in, in {} payouts; fees {cost}", sums.paid, sums.payouts)];
+    if let Some(found) = found.filter(|found| *found > 0) {
+        lines.push(format!("Written down from the chain: {found} earlier payouts that the ledger did not have"));
+    }
     lines.extend(shown.waits.as_ref().map(|waits| format!("Not fetched: {waits}")));
     tell(arguments.json, &object, &lines)?;
     match sums.trouble {
@@ -201,7 +215,7 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
 pub(crate) fn serve(
     folder: &Folder,
     named: &ChainArguments,
-    root_contract: Address,
+    (root_contract, terms): (Address, RootConfig),
     owner: Address,
     threshold: &str,
     keep: &str,
@@ -217,6 +231,10 @@ pub(crate) fn serve(
         .context("with --chain what is signed is fetched, which takes a wallet; or leave --chain out")?;
     let signer = unlock(&Ask::new(), folder.path(), &public)?;
     let payer = public.address();
+    let search = search(folder, root_contract, Some(terms), owner, SEARCHED_AT_START);
+    let asked = Arc::clone(&chain);
+    // Beside all else: a search that is cut off goes on at the next start.
+    tokio::spawn(async move { remember(&*asked, &search).await });
     let cashier = cashier::start(Till {
         chain,
         signer,
@@ -232,10 +250,27 @@ pub(crate) fn serve(
     Ok(Some(cashier))
 }
 
-#[derive(Default)]
+fn search(folder: &Folder, root_contract: Address, terms: Option<RootConfig>, owner: Address, pages: u32) -> Search {
+    let terms = terms.map(Arc::new);
+    Search { root_contract, terms, owner, ledger: folder.ledger(), page: MOST_TRANSACTIONS, pages }
+}
+
+/// Writes down payouts that the chain has and the ledger does not, after it was lost or restored from an old copy. How many; `None`: not
+/// all could be searched, which is made up for the next time.
+async fn remember(chain: &dyn Chain, search: &Search) -> Option<usize> {
+    match recover(chain, search).await {
+        Ok(found) => Some(found.payouts.len()),
+        Err(error) => {
+            tracing::warn!("{error}; it is tried again the next time");
+            None
+        }
+    }
+}
+
 struct Sums {
     paid: Nanoton,
-    fees: Nanoton,
+    /// `None`: not known of every payout.
+    fees: Option<Nanoton>,
     payouts: u64,
     trouble: Option<String>,
 }
@@ -247,7 +282,12 @@ impl Sums {
             let paid = receipts.iter().map(|receipt| receipt.value.0).fold(0, u64::saturating_add);
             self.paid = Nanoton(self.paid.0.saturating_add(paid));
         }
-        self.fees = Nanoton(self.fees.0.saturating_add(fees(outcome).unwrap_or_default().0));
+        let cost = match outcome {
+            Outcome::Done { fees, .. } | Outcome::Failed { fees, .. } => *fees,
+            // No money moved.
+            Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. } => Some(Nanoton(0)),
+        };
+        self.fees = self.fees.zip(cost).map(|(sum, cost)| Nanoton(sum.0.saturating_add(cost.0)));
         if matches!(outcome, Outcome::Done { .. }) {
             self.payouts += 1;
         } else {
@@ -385,5 +425,41 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Expired => "expired",
         Outcome::Overtaken => "overtaken",
         Outcome::NotBegun { .. } => "not_begun",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use accounting::TransferId;
+
+    use super::*;
+
+    #[test]
+    fn a_fee_that_is_not_known_makes_the_sum_unknown_and_one_that_was_not_paid_does_not() {
+        let here = Address { workchain: 0, hash: [1; 32] };
+        let row = |outcome| Transfer {
+            id: TransferId(1),
+            payer: here,
+            errand: Errand::Payout {
+                worker_contract: here,
+                proxy_contract: here,
+                owner: Some(here),
+                from_tokens: 0,
+                to_tokens: 1,
+                expected: Nanoton(1),
+            },
+            outgoing: Outgoing { to: here, value: Nanoton(1), bounce: true, body: None, state_init: None },
+            forecast: None,
+            stage: Stage::Ended(outcome),
+            planned_unix_ms: 0,
+        };
+        let of = |outcomes: Vec<Outcome>| {
+            let mut sums = Sums { paid: Nanoton(0), fees: Some(Nanoton(0)), payouts: 0, trouble: None };
+            outcomes.into_iter().for_each(|outcome| sums.add(&row(outcome)));
+            sums.fees
+        };
+        let done = |fees: Option<u64>| Outcome::Done { receipts: Vec::new(), fees: fees.map(Nanoton) };
+        assert_eq!(of(vec![done(Some(5)), Outcome::Expired]), Some(Nanoton(5)));
+        assert_eq!(of(vec![done(Some(5)), done(None), done(Some(7))]), None);
     }
 }
