@@ -93,7 +93,7 @@ impl Cashbox {
         let before = history.last_transfer().context("the ledger can't be read")?;
         let search = |owner| Search {
             root_contract,
-            terms: Arc::clone(&root),
+            terms: Some(Arc::clone(&root)),
             owner,
             ledger: ledger.clone(),
             page: MOST_TRANSACTIONS,

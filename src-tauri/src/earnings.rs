@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use node::earnings::statement::{self, Date, EntryKind, Form, MAX_RATES_BYTES, Month, Rates};
+use node::earnings::statement::{self, Date, Entry, EntryKind, Form, MAX_RATES_BYTES, Month, Rates};
 use node::earnings::{Earnings, KnownNetwork, Pipeline, stages};
 use node::paper::{self, Statement};
 use serde_json::{Value, json};
@@ -141,9 +141,8 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<()> {
             if entries.is_empty() {
                 return nothing("no payout was made in that time");
             }
-            let payouts = entries.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
             let table = statement::write(&entries, &rates, form);
-            (table.into_bytes(), format!("{payouts} payouts and {} fees.", entries.len() - payouts))
+            (table.into_bytes(), said_of(&entries, form))
         }
     };
     if let Some(out) = &arguments.out {
@@ -174,6 +173,18 @@ fn has_any(earnings: &Earnings, networks: &[KnownNetwork], from: i64, to: i64) -
         }
     }
     Ok(false)
+}
+
+/// What was written, and what was not.
+fn said_of(entries: &[Entry], form: Form) -> String {
+    let (written, left): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().partition(|entry| statement::is_written(entry, form));
+    let payouts = written.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
+    let mut said = format!("{payouts} payouts and {} fees.", written.len() - payouts);
+    if !left.is_empty() {
+        let _ = write!(said, " {} more whose amounts are not known were left out.", left.len());
+    }
+    said
 }
 
 fn open(data: Option<&Path>) -> Result<(PathBuf, Earnings)> {
@@ -273,6 +284,25 @@ mod tests {
         assert_eq!(network["paid_nanoton"].as_u64(), Some(u64::MAX));
         assert_eq!((network["fees_nanoton"].as_u64(), network["on_the_way_nanoton"].as_u64()), (Some(5), Some(0)));
         assert!(json_of(path, &one(1))["networks"][0]["fees_nanoton"].is_null());
+    }
+
+    #[test]
+    fn only_what_was_written_is_counted() {
+        let entry = |kind, amount: Option<u64>| Entry {
+            unix: 0,
+            kind,
+            amount: amount.map(Nanoton),
+            hash: None,
+            lt: None,
+            from: None,
+            to: None,
+            network: Address { workchain: 0, hash: [1; 32] },
+            pays_nothing: false,
+        };
+        let entries = [entry(EntryKind::Payout, Some(9)), entry(EntryKind::Fee, Some(1)), entry(EntryKind::Fee, None)];
+        assert!(said_of(&entries, Form::Lines).starts_with("1 payouts and 2 fees. This"));
+        let koinly = said_of(&entries, Form::Koinly);
+        assert!(koinly.starts_with("1 payouts and 1 fees. 1 more whose amounts are not known"), "{koinly}");
     }
 
     #[test]

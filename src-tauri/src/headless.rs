@@ -119,7 +119,7 @@ async fn once(
         redial: REDIAL,
         device: &arguments.device,
     };
-    let root_contract = service.root_contract()?;
+    let (root_contract, _) = service.terms()?;
     let cashier = fees.map(|fees| fees.cashier(folder, root_contract, owner.address)).transpose()?;
     let (node, root) = service.start()?;
     let accounts =
@@ -149,10 +149,10 @@ fn search(
     accounts: Vec<Address>,
     folder: &Folder,
 ) -> AbortHandle {
-    let (terms, ledger) = (Arc::new(root), folder.ledger());
+    let (terms, ledger) = (Some(Arc::new(root)), folder.ledger());
     let work = async move {
         for owner in accounts {
-            let (terms, ledger) = (Arc::clone(&terms), ledger.clone());
+            let (terms, ledger) = (terms.clone(), ledger.clone());
             let search = Search { root_contract, terms, owner, ledger, page: MOST_TRANSACTIONS, pages: SEARCHED_PAGES };
             if let Err(error) = recover(&*chain, &search).await {
                 tracing::warn!("{error}; it is tried again at the next start");

@@ -58,9 +58,10 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Address of the network's root contract. Reads the network's file.
-    pub(crate) fn root_contract(&self) -> Result<Address> {
-        self.named(&read_network(self.network)?)
+    /// Address of the network's root contract, and what the network's file says.
+    pub(crate) fn terms(&self) -> Result<(Address, RootConfig)> {
+        let root = read_network(self.network)?;
+        Ok((self.named(&root)?, root))
     }
 
     fn named(&self, root: &RootConfig) -> Result<Address> {

@@ -89,7 +89,7 @@ fn pipeline(folder: &Path) -> Pipeline {
 async fn found(scene: &Scene, folder: &Path, page: u32, pages: u32) -> Recovered {
     let search = Search {
         root_contract: ROOT,
-        terms: Arc::new(terms()),
+        terms: Some(Arc::new(terms())),
         owner: scene.owner.address(),
         ledger: ledger_in(folder),
         page,
@@ -255,7 +255,7 @@ async fn an_endpoint_that_fails_while_it_is_searched_loses_nothing() {
     for _ in 0..20 {
         let search = Search {
             root_contract: ROOT,
-            terms: Arc::new(terms()),
+            terms: Some(Arc::new(terms())),
             owner: scene.owner.address(),
             ledger: ledger_in(empty.path()),
             page: 2,

@@ -12,9 +12,9 @@ use serde_json::Value;
 use system_tests::ROOT as SOME_ROOT;
 use system_tests::program::{self, Running};
 use ton::cocoon::Body;
-use ton::{Address, AddressText};
+use ton::{Address, AddressText, Nanoton};
 
-use crate::money::{COIN, FEE, Purse, ROOT, soon, stage_for};
+use crate::money::{self, COIN, FEE, Purse, ROOT, soon, stage_for};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 /// A public phrase of no worth, its last two words in the wrong order.
@@ -229,11 +229,20 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     scene.signs(&data, tokens);
     let said = refused(with(&["collect"]), &["wrong horse"]).await.unwrap();
     assert!(said.contains("wrong password"), "{said}");
+    let (ledger, copy) = (data.join("ledger.sqlite"), room.path().join("copy"));
+    std::fs::copy(&ledger, &copy).unwrap();
     let collected = run(with(&["collect"]), &[PASSWORD]).await.unwrap();
     assert_eq!((&collected["paid_nanoton"], &collected["payouts"]), (&(tokens * FEE).into(), &1.into()));
     assert_eq!(collected["left_nanoton"], 0);
-    let again = run(with(&["collect"]), &[PASSWORD]).await.unwrap();
-    assert_eq!((&again["paid_nanoton"], &again["payouts"]), (&0.into(), &0.into()));
+    // The ledger comes back as it was before: the chain knows what was paid, and it is written down again.
+    std::fs::copy(&copy, &ledger).unwrap();
+    for found in [1, 0] {
+        let again = run(with(&["collect"]), &[PASSWORD]).await.unwrap();
+        assert_eq!((&again["paid_nanoton"], &again["payouts"]), (&0.into(), &0.into()));
+        assert_eq!(again["found_payouts"], found, "{again}");
+    }
+    let receipts = Ledger::open(&ledger, 0).unwrap().receipts(&own, None, 10).unwrap().receipts;
+    assert_eq!(receipts.iter().map(|entry| entry.receipt.value.0).collect::<Vec<_>>(), [tokens * FEE]);
     let before = scene.client.account(own).await.unwrap().balance.0;
     assert!(before > COIN + tokens * FEE, "{before}");
 
@@ -290,13 +299,17 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     let ledger = Ledger::open(&data.join("ledger.sqlite"), 0).unwrap();
     let rows = ledger.transfers(&ROOT, None, 10).unwrap().transfers;
     assert!(matches!(rows[0].errand, Errand::Send), "{rows:?}");
-    assert!(rows.iter().all(|row| matches!(row.stage, Stage::Ended(Outcome::Done { .. }))), "{rows:?}");
+    let Stage::Ended(Outcome::Done { fees: Some(cost), .. }) = &rows[0].stage else { panic!("{rows:?}") };
+    let left = scene.client.account(own).await.unwrap().balance.0;
+    let spent = before - 3 * COIN / 2 - left;
+    assert!(spent.abs_diff(cost.0) <= 1_000, "{spent} is gone, and {cost} is said");
+    assert_eq!(sent["fees_nanoton"], cost.0);
     assert!(ledger.open_transfers(&ROOT).unwrap().is_empty());
 
     // A stranger sends what looks like a payout.
     let fake = Body::Payout { query_id: 250_000_000 }.to_cell().unwrap();
     let before = scene.client.account(own).await.unwrap().balance;
-    crate::money::send(&scene.client, &Purse::new(2), own, COIN, fake, None).await;
+    money::send(&scene.client, &Purse::new(2), own, COIN, fake, None).await;
     soon("the stranger's gift", || async { (scene.client.account(own).await.unwrap().balance > before).then_some(()) })
         .await;
     let history = run(with(&["history"]), &[]).await.unwrap();
@@ -306,5 +319,59 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     assert_eq!(reasons[0], "received", "{history}");
     let tea = history.as_array().unwrap().iter().find(|entry| entry["comment"] == "for tea").unwrap();
     assert_eq!((&tea["reason"], &tea["nanoton"]), (&"sent".into(), &(3 * COIN / 2).into()));
+    scene.chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_for_one_owner_is_brought_to_its_end_by_a_command_of_another() {
+    let room = tempfile::tempdir().unwrap();
+    let data = room.path().join("data");
+    let (_, text) = create(path(&data));
+    let own = AddressText::parse(&text).unwrap().address;
+    let paid = Purse::new(5).address();
+    let scene = stage_for(room.path(), paid).await;
+    scene.chain.give(own, Nanoton(2 * COIN)).await.unwrap();
+    soon("money for fees", || async { (scene.client.account(own).await.unwrap().balance.0 > 0).then_some(()) }).await;
+    let tokens = 300_000_000;
+    scene.signs(&data, tokens);
+    let (url, token) = (scene.chain.endpoint(), room.path().join("token"));
+    std::fs::write(&token, format!("{}\n", scene.chain.token())).unwrap();
+    let place = ["--data", path(&data), "--chain", &url, "--chain-token-file", path(&token), "--json"];
+    let owner = AddressText { address: paid, bounceable: false, testnet: false }.to_text();
+    // Signed, and nothing the chain says about it comes through: so it is left under way.
+    scene.chain.set_faults(&["busy:sendBoc:1000"]).await.unwrap();
+    let mut collect = Command::new(program::path("chrysalis"))
+        .args(["wallet", "collect", "--owner", &owner])
+        .args(place)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(collect.stdin.as_ref().unwrap(), "{PASSWORD}").unwrap();
+    let ledger = data.join("ledger.sqlite");
+    soon("a signature", || async {
+        let open = Ledger::open(&ledger, 0).unwrap().open_transfers(&ROOT).unwrap();
+        open.iter().any(|row| matches!(row.stage, Stage::Signed(_))).then_some(())
+    })
+    .await;
+    collect.kill().unwrap();
+    collect.wait().unwrap();
+    scene.chain.set_faults(&[]).await.unwrap();
+
+    let friend = AddressText { address: Address { workchain: 0, hash: [0xf1; 32] }, bounceable: true, testnet: false };
+    let words: Vec<String> = ["send", &friend.to_text(), "0.5"].iter().chain(&place).map(ToString::to_string).collect();
+    let sent = tokio::task::spawn_blocking(move || {
+        object(&words.iter().map(String::as_str).collect::<Vec<_>>(), &["yes", "yes", PASSWORD])
+    });
+    assert_eq!(sent.await.unwrap()["outcome"], "done");
+    let ledger = Ledger::open(&ledger, 0).unwrap();
+    let rows = ledger.transfers(&ROOT, None, 10).unwrap().transfers;
+    let payout = rows.iter().find(|row| row.errand != Errand::Send).unwrap();
+    let Stage::Ended(Outcome::Done { receipts, .. }) = &payout.stage else { panic!("{rows:?}") };
+    assert_eq!(
+        receipts.iter().map(|receipt| (receipt.to, receipt.value.0)).collect::<Vec<_>>(),
+        [(paid, tokens * FEE)]
+    );
     scene.chain.stop().await;
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use accounting::{Errand, Outcome, Outgoing, Stage, Transfer};
 use anyhow::{Context as _, Result, bail, ensure};
-use chain::{AccountStatus, Chain, ChainError, MessageKind, Transaction};
+use chain::{AccountStatus, Chain, ChainError, MOST_TRANSACTIONS, MessageKind, Transaction};
 use node::core::payouts::{Input, Shown, Terms};
 use node::folder::Folder;
 use node::history::History;
 use node::run::cashier::{self, Cashier, Signer, Till};
+use node::run::recovery::{Search, recover};
 use serde_json::json;
 use ton::{Address, AddressText, MAX_COMMENT, Nanoton, Network, Unsigned, WalletData, boc, comment};
 use wallet::{Finding, Known, Public, Seen, Wallet, findings, read_recipient};
@@ -35,6 +36,8 @@ const VALID_SECONDS: u32 = 120;
 const RESERVE: Nanoton = Nanoton(50_000_000);
 /// Most payouts of one run that are added up.
 const MOST_PAYOUTS: usize = 10_000;
+/// Most pages of the owner's account that are searched for forgotten payouts while somebody waits.
+const SEARCHED_PAGES: u32 = 20;
 
 pub(super) struct Unlocked(Wallet);
 
@@ -214,6 +217,13 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
     let till = Desk { folder: &folder, public, chain, signer, owner };
     till.finish_earlier(&mut asked).await?;
+    // Whoever knows only the root contract's address believes proxies that were met before.
+    let (ledger, page) = (folder.ledger(), MOST_TRANSACTIONS);
+    let search = Search { root_contract: root, terms: None, owner, ledger, page, pages: SEARCHED_PAGES };
+    let found = tokio::select! {
+        found = remember(&*till.chain, &search) => found,
+        () = asked.wait() => bail!("stopped before anything was fetched"),
+    };
     let history = open(&folder)?;
     let before = history.last_transfer()?;
     let cashier = till.open(root, RESERVE)?;
@@ -223,18 +233,23 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     cashier.stop().await;
     let shown = settled?;
     let rows = history.transfers_since(&root, before, MOST_PAYOUTS)?;
-    let mut sums = Sums::default();
+    let mut sums = Sums { paid: Nanoton(0), fees: Some(Nanoton(0)), payouts: 0, trouble: None };
     for row in &rows {
         sums.add(row);
     }
     let object = json!({
         "paid_nanoton": sums.paid.0,
         "payouts": sums.payouts,
-        "fees_nanoton": sums.fees.0,
+        "fees_nanoton": sums.fees.map(|fees| fees.0),
+        "found_payouts": found,
         "left_nanoton": shown.unpaid.map(|left| left.0),
         "waits": shown.waits.as_ref().map(ToString::to_string),
     });
-    let mut lines = vec![format!("{} came in, in {} payouts; fees {}", sums.paid, sums.payouts, sums.fees)];
+    let cost = sums.fees.map_or_else(|| "not known".to_owned(), |fees| fees.to_string());
+    let mut lines = vec![format!("{} came in, in {} payouts; fees {cost}", sums.paid, sums.payouts)];
+    if let Some(found) = found.filter(|found| *found > 0) {
+        lines.push(format!("Written down from the chain: {found} earlier payouts that the ledger did not have"));
+    }
     lines.extend(shown.waits.as_ref().map(|waits| format!("Not fetched: {waits}")));
     tell(arguments.json, &object, &lines)?;
     match sums.trouble {
@@ -312,10 +327,22 @@ impl Fees {
     }
 }
 
-#[derive(Default)]
+/// Writes down payouts that the chain has and the ledger does not, after it was lost or restored from an old copy. How many; `None`: not
+/// all could be searched, which is made up for the next time.
+async fn remember(chain: &dyn Chain, search: &Search) -> Option<usize> {
+    match recover(chain, search).await {
+        Ok(found) => Some(found.payouts.len()),
+        Err(error) => {
+            tracing::warn!("{error}; it is tried again the next time");
+            None
+        }
+    }
+}
+
 struct Sums {
     paid: Nanoton,
-    fees: Nanoton,
+    /// `None`: not known of every payout.
+    fees: Option<Nanoton>,
     payouts: u64,
     trouble: Option<String>,
 }
@@ -327,7 +354,12 @@ impl Sums {
             let paid = receipts.iter().map(|receipt| receipt.value.0).fold(0, u64::saturating_add);
             self.paid = Nanoton(self.paid.0.saturating_add(paid));
         }
-        self.fees = Nanoton(self.fees.0.saturating_add(fees(outcome).unwrap_or_default().0));
+        let cost = match outcome {
+            Outcome::Done { fees, .. } | Outcome::Failed { fees, .. } => *fees,
+            // No money moved.
+            Outcome::Expired | Outcome::Overtaken | Outcome::NotBegun { .. } => Some(Nanoton(0)),
+        };
+        self.fees = self.fees.zip(cost).map(|(sum, cost)| Nanoton(sum.0.saturating_add(cost.0)));
         if matches!(outcome, Outcome::Done { .. }) {
             self.payouts += 1;
         } else {
@@ -466,5 +498,48 @@ pub(super) fn word(outcome: &Outcome) -> &'static str {
         Outcome::Expired => "expired",
         Outcome::Overtaken => "overtaken",
         Outcome::NotBegun { .. } => "not_begun",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use accounting::TransferId;
+
+    use super::*;
+
+    #[test]
+    fn a_fee_that_is_not_known_makes_the_sum_unknown_and_one_that_was_not_paid_does_not() {
+        let here = Address { workchain: 0, hash: [1; 32] };
+        let row = |outcome| Transfer {
+            id: TransferId(1),
+            payer: here,
+            errand: Errand::Payout {
+                worker_contract: here,
+                proxy_contract: here,
+                owner: Some(here),
+                from_tokens: 0,
+                to_tokens: 1,
+                expected: Nanoton(1),
+            },
+            outgoing: Outgoing {
+                to: here,
+                value: Nanoton(1),
+                everything: false,
+                bounce: true,
+                body: None,
+                state_init: None,
+            },
+            forecast: None,
+            stage: Stage::Ended(outcome),
+            planned_unix_ms: 0,
+        };
+        let of = |outcomes: Vec<Outcome>| {
+            let mut sums = Sums { paid: Nanoton(0), fees: Some(Nanoton(0)), payouts: 0, trouble: None };
+            outcomes.into_iter().for_each(|outcome| sums.add(&row(outcome)));
+            sums.fees
+        };
+        let done = |fees: Option<u64>| Outcome::Done { receipts: Vec::new(), fees: fees.map(Nanoton) };
+        assert_eq!(of(vec![done(Some(5)), Outcome::Expired]), Some(Nanoton(5)));
+        assert_eq!(of(vec![done(Some(5)), done(None), done(Some(7))]), None);
     }
 }

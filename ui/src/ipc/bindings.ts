@@ -1696,7 +1696,9 @@ export type TakeForecast =
 /**  What comes in. */
 income: Money; 
 /**  What it costs. */
-fee: Money } | 
+fee: Money; 
+/**  What the contract keeps for its rent and gives back with its last payout; `None`: nothing. */
+kept: Money | null } | 
 /**  It would not. */
 { take: "no"; 
 /**  Why. */

@@ -170,7 +170,7 @@ export class FakeMoney {
       this.#answer(
         this.refusal
           ? { take: 'no' as const, refusal: this.refusal }
-          : { take: 'ready' as const, income: { nanoton: this.earnings_.pipeline.signed?.nanoton ?? '0', kind: 'signed' as const }, fee: { nanoton: '11402000', kind: 'estimate' as const } },
+          : { take: 'ready' as const, income: { nanoton: this.earnings_.pipeline.signed?.nanoton ?? '0', kind: 'signed' as const }, fee: { nanoton: '11402000', kind: 'estimate' as const }, kept: null },
       ),
     take: () => this.#sent('take', '13'),
     threshold: (nanoton) => this.#done('threshold', nanoton),

@@ -94,6 +94,15 @@ pub fn write(entries: &[Entry], rates: &Rates, form: Form) -> String {
     }
 }
 
+/// Whether an entry has a line, or stands in a sum, of this table. In Koinly's a line without an amount would be refused, or taken for
+/// nothing.
+pub fn is_written(entry: &Entry, form: Form) -> bool {
+    match form {
+        Form::Lines | Form::Months => true,
+        Form::Koinly => entry.amount.is_some(),
+    }
+}
+
 /// A rate is for real coins only.
 fn rate_of<'a>(entry: &Entry, rates: &'a Rates) -> Option<&'a Rate> {
     if entry.pays_nothing { None } else { rates.on(Date::of_unix(entry.unix)) }
@@ -182,8 +191,7 @@ fn koinly(entries: &[&Entry], rates: &Rates) -> String {
         "TxHash",
     ]);
     for entry in entries {
-        // A line without an amount would be refused, or taken for nothing.
-        let Some(amount) = entry.amount else { continue };
+        let Some(amount) = entry.amount.filter(|_| is_written(entry, Form::Koinly)) else { continue };
         let rate = rate_of(entry, rates);
         let (coins, unit) = (coins(amount), unit(entry));
         let mut described = match entry.kind {
@@ -267,15 +275,17 @@ fn months(entries: &[&Entry], rates: &Rates) -> String {
     for ((year, month, pays_nothing), sums) in &months {
         // A value of a part of the income would be taken for the value of all.
         let is_valued = sums.unrated == 0 && sums.payouts > 0 && sums.worth < u128::MAX;
-        let less = match sums.income.checked_sub(sums.fees) {
-            Some(left) => exact(left, 9, 9),
-            None => format!("-{}", exact(sums.fees.saturating_sub(sums.income), 9, 9)),
+        // And a sum in which something is missing is not known.
+        let (fees, less) = match sums.income.checked_sub(sums.fees) {
+            _ if sums.unknown_fees > 0 => (String::new(), String::new()),
+            Some(left) => (exact(sums.fees, 9, 9), exact(left, 9, 9)),
+            None => (exact(sums.fees, 9, 9), format!("-{}", exact(sums.fees.saturating_sub(sums.income), 9, 9))),
         };
         table
             .figure(&format!("{year:04}-{month:02}"))
             .figure(&sums.payouts.to_string())
             .figure(&exact(sums.income, 9, 9))
-            .figure(&exact(sums.fees, 9, 9))
+            .figure(&fees)
             .figure(&less)
             .figure(if *pays_nothing { PRACTICE_UNIT } else { UNIT })
             .figure(&if is_valued { rates::value_text(sums.worth) } else { String::new() })

@@ -102,6 +102,20 @@ fn a_month_ends_where_the_next_one_begins() {
 }
 
 #[test]
+fn a_fee_that_is_not_known_leaves_the_sums_blank_and_is_not_counted_where_it_is_not_written() {
+    let day = at("2026-11-27");
+    let known = [payout(day, 3_000_000_000), fee(day, Some(1_000_000_000))];
+    let unknown = [payout(day, 3_000_000_000), fee(day, Some(1_000_000_000)), fee(day, None)];
+    let month = |entries: &[Entry]| rows(&write(entries, &Rates::default(), Form::Months))[1].clone();
+    assert_eq!(month(&known)[2..5], ["3.000000000", "1.000000000", "2.000000000"]);
+    assert_eq!(month(&unknown)[2..5], ["3.000000000", "", ""]);
+    for form in [Form::Lines, Form::Koinly] {
+        let written = unknown.iter().filter(|entry| is_written(entry, form)).count();
+        assert_eq!(rows(&write(&unknown, &Rates::default(), form)).len(), written + 1, "{form:?}");
+    }
+}
+
+#[test]
 fn rates_are_kept_as_they_were_given_and_the_newest_one_is_that_of_its_day() {
     let mut rates = Rates::from_csv(RATES).unwrap();
     let day = |text: &str| text.parse::<Date>().unwrap();

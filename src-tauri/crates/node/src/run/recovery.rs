@@ -30,8 +30,8 @@ const MOST_ORDER_PAGES: u32 = 100;
 pub struct Search {
     /// The network.
     pub root_contract: Address,
-    /// Its terms of today.
-    pub terms: Arc<RootConfig>,
+    /// Its terms of today; `None`: they are not known, and only proxies that were met before are believed.
+    pub terms: Option<Arc<RootConfig>>,
     /// Whose account.
     pub owner: Address,
     /// The ledger's file.
@@ -256,7 +256,8 @@ impl Searcher<'_> {
         let account: AccountState = self.chain.account(address).await?;
         let Ok(proxy) = proxy_of(&account, &self.search.root_contract) else { return Ok(Sender::Foreign) };
         let was_met = self.known.iter().any(|known| known.proxy_contract == address);
-        if !was_met && is_on_terms(&account, &proxy, &self.search.terms) != Some(true) {
+        let on_terms = |terms: &RootConfig| is_on_terms(&account, &proxy, terms) == Some(true);
+        if !was_met && !self.search.terms.as_deref().is_some_and(on_terms) {
             return Ok(Sender::Foreign);
         }
         let Ok(worker_contract) = worker_of(address, &proxy, self.search.owner) else { return Ok(Sender::Foreign) };

@@ -320,6 +320,7 @@ struct Rest {
 }
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "what it waits for, each on its own")]
 pub struct Payouts {
     terms: Terms,
     claims: BTreeMap<Address, Claim>,
