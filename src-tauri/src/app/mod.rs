@@ -111,6 +111,8 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         Some(path) => path.clone(),
         None => practice::practice_model()?,
     };
+    // Before there is any word or key in this process. What it starts (worker, network, window) keeps its own.
+    sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
     let mut asked = Asked::listen()?;
     let (sender, mut inputs) = mpsc::channel(WAITING_INPUTS);
     let history = History::open(&folder.ledger(), unix_ms()).context("the ledger can't be read")?;
@@ -423,9 +425,9 @@ impl App {
         match order {
             None => {}
             Some(Order::Start) => {
-                let wanted = Arc::clone(&self.wanted);
+                let (wanted, wallet) = (Arc::clone(&self.wanted), self.desk.wallet_file());
                 forward(&self.inputs, |sender| async move {
-                    let started = session::start(&wanted).await.map(Box::new);
+                    let started = session::start(&wanted, wallet).await.map(Box::new);
                     let _ = sender.send(Input::Started(started)).await;
                 });
             }

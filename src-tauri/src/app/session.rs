@@ -11,7 +11,7 @@ use node::model_file::ModelFile;
 use node::run::Node;
 use node::snapshot::Snapshot;
 use node::{EvidenceKind, PeerPolicy};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use ton::{AddressText, RootConfig};
 
 use crate::cashbox::{self, Cashbox};
@@ -54,10 +54,14 @@ pub(crate) struct Session {
     served_as: ModelName,
     cashbox: Arc<Cashbox>,
     purse: Arc<Purse>,
+    /// Nobody deletes or replaces the wallet's file as long as this is held.
+    _wallet: OwnedMutexGuard<()>,
 }
 
-/// Starts both. Nothing is left behind if it fails.
-pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
+/// Starts both. Nothing is left behind if it fails. Whoever changes the wallet's file holds `wallet` while doing so; the session holds
+/// it from before it reads the file until it has ended.
+pub(crate) async fn start(wanted: &Wanted, wallet: Arc<Mutex<()>>) -> Result<Session> {
+    let wallet = wallet.lock_owned().await;
     let path = wanted.model.clone();
     // Hashing a model takes seconds.
     let model = tokio::task::spawn_blocking(move || ModelFile::open(&path)).await??;
@@ -101,7 +105,9 @@ pub(crate) async fn start(wanted: &Wanted) -> Result<Session> {
         })
     });
     match opened {
-        Ok(cashbox) => Ok(Session { node, network, root, served_as, cashbox: Arc::new(cashbox), purse }),
+        Ok(cashbox) => {
+            Ok(Session { node, network, root, served_as, cashbox: Arc::new(cashbox), purse, _wallet: wallet })
+        }
         Err(error) => {
             node.stop().await;
             network.stop().await;
