@@ -8,14 +8,14 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer};
+use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer, TransferId};
 use chain::follow::{Followed, follow};
 use chain::{AccountState, AccountStatus, Chain, ChainError, MessageKind};
 use ledger::{Cashable, Ledger, LedgerError};
 use link::message::LogLevel;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use ton::cocoon::{Body, ContractState, WorkerData};
+use ton::cocoon::{Body, ContractState, ProxyData, WorkerData};
 use ton::{
     Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, WalletVersion,
     boc,
@@ -98,9 +98,10 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
     let failed = |source| StartError::Ledger { path: path.clone(), source };
     let ledger = Ledger::open(&till.ledger, clock.now().unix_ms).map_err(failed)?;
     let whose = Whose { root: till.root_contract, payer: till.terms.payer.unwrap_or(till.terms.owner) };
+    let (open, elsewhere) = open_transfers(&ledger, whose).map_err(failed)?;
     let remembered = Remembered {
         claims: claims(&ledger, whose).map_err(failed)?,
-        open: ledger.open_transfers(&till.root_contract).map_err(failed)?,
+        open,
         last: ledger.last_transfer().map_err(failed)?,
     };
     let core = Payouts::new(till.terms.clone(), remembered);
@@ -109,7 +110,7 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
     let (rows, orders) = std::sync::mpsc::channel();
     std::thread::Builder::new()
         .name("transfers".to_owned())
-        .spawn(move || keep(ledger, whose, &orders))
+        .spawn(move || keep(ledger, whose, &elsewhere, &orders))
         .map_err(|error| StartError::System(error.to_string()))?;
     let (answers, own) = mpsc::channel(WAITING);
     let turning = Loop { core, clock, till: Arc::new(till), publisher, rows: rows.clone(), answers };
@@ -131,11 +132,34 @@ struct Whose {
     payer: Address,
 }
 
-fn keep(mut ledger: Ledger, whose: Whose, orders: &std::sync::mpsc::Receiver<Order>) {
+/// Transfers that have not ended, and the networks of those that were begun for another one: a wallet's numbers are used one after the
+/// other, whatever its money was sent for.
+fn open_transfers(
+    ledger: &Ledger,
+    whose: Whose,
+) -> Result<(Vec<Transfer>, BTreeMap<TransferId, Address>), LedgerError> {
+    let mut open = ledger.open_transfers(&whose.root)?;
+    let mut elsewhere = BTreeMap::new();
+    for root in ledger.root_contracts()?.into_iter().filter(|root| *root != whose.root) {
+        for transfer in ledger.open_transfers(&root)?.into_iter().filter(|transfer| transfer.payer == whose.payer) {
+            elsewhere.insert(transfer.id, root);
+            open.push(transfer);
+        }
+    }
+    Ok((open, elsewhere))
+}
+
+fn keep(
+    mut ledger: Ledger,
+    whose: Whose,
+    elsewhere: &BTreeMap<TransferId, Address>,
+    orders: &std::sync::mpsc::Receiver<Order>,
+) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Write(transfer, answer) => {
-                let written = ledger.record_transfer(&whose.root, &transfer);
+                let root = elsewhere.get(&transfer.id).unwrap_or(&whose.root);
+                let written = ledger.record_transfer(root, &transfer);
                 let _ = answer.send(written.map(drop).map_err(|error| error.to_string()));
             }
             Order::Claims(answer) => match claims(&ledger, whose) {
@@ -198,8 +222,8 @@ impl Loop {
     fn execute(&mut self, effect: Effect) {
         let (till, answers) = (Arc::clone(&self.till), self.answers.clone());
         match effect {
-            Effect::Look { payer, contracts } => answer(answers, async move {
-                match look(&*till.chain, payer, contracts).await {
+            Effect::Look { payer, contracts, proxies } => answer(answers, async move {
+                match look(&*till.chain, payer, contracts, proxies).await {
                     Ok(sight) => Input::Seen(Box::new(sight)),
                     Err(error) => Input::NotSeen { why: error.to_string() },
                 }
@@ -262,8 +286,13 @@ fn answer(answers: mpsc::Sender<Input>, work: impl Future<Output = Input> + Send
     });
 }
 
-/// How things stand on the chain.
-pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Result<Sight, ChainError> {
+/// How things stand on the chain: the paying wallet, contracts of workers and contracts of their proxies.
+pub async fn look(
+    chain: &dyn Chain,
+    payer: Address,
+    contracts: Vec<Address>,
+    proxies: Vec<Address>,
+) -> Result<Sight, ChainError> {
     let account = chain.agreed_account(payer).await?;
     let mut unix = account.seen_at;
     let seqno = match (account.status, &account.code, &account.data) {
@@ -274,11 +303,20 @@ pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) ->
         }
         _ => None,
     };
-    let mut sight = Sight { unix, payer: PayerSight { balance: account.balance, seqno }, contracts: BTreeMap::new() };
+    let payer = PayerSight { balance: account.balance, seqno };
+    let mut sight = Sight { unix, payer, contracts: BTreeMap::new(), proxies: BTreeMap::new() };
     for contract in contracts {
         let account = chain.agreed_account(contract).await?;
         unix = unix.min(account.seen_at);
         sight.contracts.insert(contract, contract_sight(&account)?);
+    }
+    for proxy in proxies {
+        let account = chain.agreed_account(proxy).await?;
+        unix = unix.min(account.seen_at);
+        // A contract of another layout says nothing of its end; what it has signed is worth what it is.
+        if let Some(data) = account.data.as_ref().and_then(|data| ProxyData::from_cell(data).ok()) {
+            sight.proxies.insert(proxy, standing(data.state));
+        }
     }
     sight.unix = unix;
     Ok(sight)
@@ -290,12 +328,15 @@ pub fn contract_sight(account: &AccountState) -> Result<ContractSight, ChainErro
         return Ok(ContractSight::default());
     };
     let data = WorkerData::from_cell(data).map_err(|error| ChainError::Nonsense(error.to_string()))?;
-    let standing = match data.state {
+    Ok(ContractSight { standing: standing(data.state), tokens: data.tokens })
+}
+
+const fn standing(state: ContractState) -> Standing {
+    match state {
         ContractState::Normal => Standing::Open,
         ContractState::Closing => Standing::Closing,
         ContractState::Closed => Standing::Closed,
-    };
-    Ok(ContractSight { standing, tokens: data.tokens })
+    }
 }
 
 /// The transfer as the wallet's contract wants it.

@@ -20,7 +20,7 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use accounting::{Errand, Forecast, Outcome, Outgoing, SignedMessage, Stage, Transfer, TransferId};
@@ -69,7 +69,7 @@ pub enum Input {
     Tick,
     /// A proxy signed, or the ledger remembers that it did.
     Signed(Box<Claim>),
-    /// The owner, or a proxy that is about to close, wants what is there now.
+    /// The owner wants what is there now.
     TakeNow,
     /// The owner sends money.
     Send(Box<Outgoing>),
@@ -133,6 +133,8 @@ pub enum Effect {
         payer: Address,
         /// The worker contracts.
         contracts: Vec<Address>,
+        /// The contracts of their proxies.
+        proxies: Vec<Address>,
     },
     /// Write the transfer's row down as it is now; rows of the same id are replaced.
     Record(Box<Transfer>),
@@ -431,9 +433,29 @@ impl Payouts {
         if stale {
             return;
         }
+        self.say_who_closes(&sight, effects);
         self.sight = Some(sight);
         self.fresh = true;
         self.follow(now, effects);
+    }
+
+    /// What a proxy has signed can be fetched until its contract is closed.
+    fn say_who_closes(&self, sight: &Sight, effects: &mut Vec<Effect>) {
+        for (contract, standing) in &sight.proxies {
+            let before = self.sight.as_ref().and_then(|before| before.proxies.get(contract));
+            if before == Some(standing) {
+                continue;
+            }
+            let what = match standing {
+                Standing::Closing if self.terms.threshold.is_some() => {
+                    "is closing: what is worth its fee is fetched now, whatever the threshold"
+                }
+                Standing::Closing => "is closing: fetch what it has signed before it is closed",
+                Standing::Closed => "is closed: it pays no more",
+                Standing::Open | Standing::Absent => continue,
+            };
+            log(effects, LogLevel::Warn, format!("the proxy's contract {contract} {what}"));
+        }
     }
 
     /// Whether the message that is out has landed or can't any more.
@@ -605,7 +627,12 @@ impl Payouts {
             && let Some(payer) = self.payer()
         {
             self.looking = true;
-            effects.push(Effect::Look { payer, contracts: self.claims.keys().copied().collect() });
+            let proxies: BTreeSet<Address> = self.claims.values().map(|claim| claim.proxy_contract).collect();
+            effects.push(Effect::Look {
+                payer,
+                contracts: self.claims.keys().copied().collect(),
+                proxies: proxies.into_iter().collect(),
+            });
         }
     }
 

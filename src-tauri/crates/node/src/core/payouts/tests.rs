@@ -35,6 +35,7 @@ struct Chain {
     balance: u64,
     seqno: Option<u32>,
     contracts: BTreeMap<Address, (Standing, u64)>,
+    proxies: BTreeMap<Address, Standing>,
     received: u64,
     /// Of which the proxy brought so much by itself.
     by_proxy: u64,
@@ -52,6 +53,7 @@ impl Chain {
             balance: 2_000_000_000,
             seqno: None,
             contracts: BTreeMap::new(),
+            proxies: BTreeMap::from([(PROXY, Standing::Open)]),
             received: 0,
             by_proxy: 0,
             landed: BTreeMap::new(),
@@ -69,7 +71,8 @@ impl Chain {
         for contract in [FIRST, SECOND] {
             contracts.entry(contract).or_default();
         }
-        Sight { unix: self.unix, payer: PayerSight { balance: Nanoton(self.balance), seqno: self.seqno }, contracts }
+        let payer = PayerSight { balance: Nanoton(self.balance), seqno: self.seqno };
+        Sight { unix: self.unix, payer, contracts, proxies: self.proxies.clone() }
     }
 
     /// Makes a block of what is in the pool. Messages with a used number or past their time fall out.
@@ -369,6 +372,56 @@ fn below_the_threshold_nothing_moves_until_the_owner_asks_and_then_only_if_it_is
 }
 
 #[test]
+fn what_a_closing_proxy_has_signed_is_fetched_below_the_threshold_and_never_when_the_fee_eats_it() {
+    // Two proxies owe less than the threshold; the one that owes less begins to close.
+    let other = address(4);
+    let mut world = World::new();
+    world.input(Input::Signed(Box::new(Claim { proxy_contract: other, ..claim(FIRST, 90_000) })));
+    world.sign(SECOND, 60_000);
+    world.settle();
+    assert!(world.rows.is_empty() && matches!(world.core.shown().waits, Some(Wait::Threshold { .. })));
+    world.chain.proxies.insert(PROXY, Standing::Closing);
+    let mut said = 0;
+    for _ in 0..40 {
+        while let Some(effect) = world.effects.front() {
+            said += usize::from(matches!(effect, Effect::Log { message, .. } if message.contains("is closing")));
+            world.step(Fate::Good);
+        }
+        world.pass(10);
+    }
+    assert_eq!(world.chain.received, 60_000_000, "what the other one owes waits for the threshold");
+    assert_eq!(said, 1, "it is said once");
+    let errands: Vec<&Errand> = world.rows.values().map(|row| &row.errand).collect();
+    assert!(matches!(errands[..], [Errand::Payout { worker_contract: SECOND, .. }]), "{errands:?}");
+    assert!(matches!(world.outcomes()[..], [Outcome::Done { .. }]), "{:?}", world.rows);
+    // What it signs while it closes is fetched too, unless the fee eats it.
+    world.sign(SECOND, 70_000);
+    world.settle();
+    assert_eq!(world.chain.received, 60_000_000);
+    assert!(world.rows.values().skip(1).all(|row| matches!(&row.stage, Stage::Ended(Outcome::NotBegun { .. }))));
+    // One that is closed pays no more: nothing is owed and nothing is tried.
+    let tried = world.rows.len();
+    world.chain.proxies.insert(PROXY, Standing::Closed);
+    world.sign(SECOND, 90_000_000);
+    world.settle();
+    assert_eq!((world.rows.len(), world.core.shown().unpaid), (tried, Some(Nanoton(90_000_000))));
+}
+
+#[test]
+fn an_owner_who_wants_to_be_asked_is_asked_even_when_a_proxy_closes() {
+    let mut world = World::new();
+    world.terms.threshold = None;
+    world.input(Input::TermsAre(world.terms.clone()));
+    world.chain.proxies.insert(PROXY, Standing::Closing);
+    world.sign(FIRST, 90_000);
+    world.settle();
+    assert!(world.rows.is_empty() && matches!(world.core.shown().waits, Some(Wait::Threshold { .. })));
+    world.input(Input::TakeNow);
+    world.settle();
+    assert_eq!(world.chain.received, 90_000_000);
+}
+
+#[test]
 fn a_wallet_that_cannot_pay_the_fee_is_named_and_nothing_is_begun() {
     let mut world = World::new();
     world.chain.balance = 249_999_999;
@@ -566,6 +619,7 @@ enum Event {
     TakeNow,
     FailsOnChain,
     PaidByProxy,
+    ProxyCloses,
 }
 
 fn events() -> impl Strategy<Value = Event> {
@@ -577,6 +631,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::TakeNow),
         1 => Just(Event::FailsOnChain),
         1 => Just(Event::PaidByProxy),
+        1 => Just(Event::ProxyCloses),
     ]
 }
 
@@ -602,6 +657,9 @@ proptest! {
                     world.sign(contract, before + more);
                 }
                 Event::TakeNow => world.input(Input::TakeNow),
+                Event::ProxyCloses => {
+                    world.chain.proxies.insert(PROXY, Standing::Closing);
+                }
                 Event::FailsOnChain => world.chain.fails_next = true,
                 Event::PaidByProxy => {
                     let entry = world.chain.contracts.entry(FIRST).or_default();
