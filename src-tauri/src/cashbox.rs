@@ -179,8 +179,9 @@ impl Cashbox {
 
     /// What a transfer would do. `Err`: it can't be tried, in words for the owner.
     pub(crate) async fn forecast(&self, purse: &Purse, outgoing: Outgoing) -> Result<Forecast, String> {
-        let sight =
-            cashier::look(&*self.chain, purse.address(), Vec::new()).await.map_err(|error| error.to_string())?;
+        let sight = cashier::look(&*self.chain, purse.address(), Vec::new(), Vec::new())
+            .await
+            .map_err(|error| error.to_string())?;
         self.tried(purse, None, &outgoing, &sight).await
     }
 
@@ -194,7 +195,8 @@ impl Cashbox {
             .filter_map(|best| cashier::claim(best, purse.address()))
             .collect();
         let contracts = claims.iter().map(|claim| claim.worker_contract).collect();
-        let asked = cashier::look(&*self.chain, purse.address(), contracts).await;
+        let proxies: BTreeSet<Address> = claims.iter().map(|claim| claim.proxy_contract).collect();
+        let asked = cashier::look(&*self.chain, purse.address(), contracts, proxies.into_iter().collect()).await;
         let sight = asked.map_err(|error| Refusal::ChainFails { why: error.to_string() })?;
         let claim = choose(claims.iter(), &sight, &self.terms, true).map_err(|wait| match wait {
             Some(Wait::Fees { balance, needed }) => {

@@ -92,12 +92,17 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         threshold: None,
         reserve: PRACTICE_RESERVE,
     })?;
-    let before = cashbox.begin(Some(PRACTICE_THRESHOLD)).await;
-    let outcome = serve(&node, &root, &arguments, &mut network, &cashbox, &mut asked).await;
+    // What an earlier run has sent may take its time; whoever asks to end meanwhile is heard, and nothing is fetched then.
+    let before = tokio::select! {
+        before = cashbox.begin(Some(PRACTICE_THRESHOLD)) => Some(before),
+        () = asked.wait() => None,
+    };
+    let ending = before.is_none();
+    let outcome = serve(&node, &root, &arguments, &mut network, &cashbox, &mut asked, ending).await;
     let last = node.stop().await;
-    let money = match &outcome {
-        Ok(Ended::Paid) => Some(collect(&cashbox, &root, before, arguments.json).await),
-        Ok(Ended::AtOnce) | Err(_) => None,
+    let money = match (&outcome, before) {
+        (Ok(Ended::Paid), Some(before)) => Some(collect(&cashbox, &root, before, arguments.json, &mut asked).await),
+        _ => None,
     };
     cashbox.stop().await;
     network.stop().await;
@@ -121,17 +126,28 @@ struct Collected {
 }
 
 /// Brings what is signed into the wallet, and says what came of it.
-async fn collect(cashbox: &Cashbox, root: &RootConfig, before: Result<Standing>, json: bool) -> Result<Collected> {
+async fn collect(
+    cashbox: &Cashbox,
+    root: &RootConfig,
+    before: Result<Standing>,
+    json: bool,
+    asked: &mut Asked,
+) -> Result<Collected> {
     let before = before?;
     say(json, "Fetching what is signed from the practice chain.")?;
-    cashbox.take_all(PAYOUT_PATIENCE).await?;
+    tokio::select! {
+        taken = cashbox.take_all(PAYOUT_PATIENCE) => taken?,
+        () = asked.wait() => {
+            bail!("ended before it was fetched; what is on its way is written down, and the next run goes on with it")
+        }
+    }
     let after = cashbox.standing().await?;
     let proceeds = cashbox.proceeds(before, after)?;
     let verified = cashbox.verified(root, proceeds.payouts).await?;
     Ok(Collected { proceeds, verified })
 }
 
-/// Until enough is answered and paid, or the owner has enough.
+/// Until enough is answered and paid, or the owner has enough. `already`: the owner has asked for the end.
 async fn serve(
     node: &Node,
     root: &RootConfig,
@@ -139,12 +155,16 @@ async fn serve(
     network: &mut PracticeNetwork,
     cashbox: &Cashbox,
     asked: &mut Asked,
+    already: bool,
 ) -> Result<Ended> {
     let begin = Instant::now();
     let mut snapshots = node.snapshots();
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ending: Option<Instant> = None;
+    if already {
+        end(node, arguments, &mut ending).await?;
+    }
     let mut printed = String::new();
     let mut signed = 0;
     loop {
@@ -170,11 +190,10 @@ async fn serve(
         }
         tokio::select! {
             () = asked.wait() => {
-                if ending.replace(Instant::now()).is_some() {
+                if ending.is_some() {
                     return Ok(Ended::AtOnce);
                 }
-                say(arguments.json, "Ending: running answers are finished and paid first. Press Ctrl-C again to end at once.")?;
-                node.want(Target::Drain).await;
+                end(node, arguments, &mut ending).await?;
             }
             changed = snapshots.changed() => changed.context("the node ended by itself")?,
             status = network.ended() => bail!("the practice network ended by itself: {}", status?),
@@ -189,6 +208,14 @@ async fn serve(
             }
         }
     }
+}
+
+/// The owner has asked for the end.
+async fn end(node: &Node, arguments: &PracticeArguments, ending: &mut Option<Instant>) -> Result<()> {
+    *ending = Some(Instant::now());
+    say(arguments.json, "Ending: running answers are finished and paid first. Press Ctrl-C again to end at once.")?;
+    node.want(Target::Drain).await;
+    Ok(())
 }
 
 fn finish(

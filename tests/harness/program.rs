@@ -42,9 +42,31 @@ impl Running {
 
     /// The same, with environment variables.
     pub fn start_with(name: &str, words: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(path(name))
-            .args(words)
-            .envs(environment.iter().copied())
+        let mut command = Command::new(path(name));
+        command.args(words).envs(environment.iter().copied());
+        Self::spawn(name, command)
+    }
+
+    /// The same, for [`Self::limit_files`]: a write beyond the limit is an error and not the end.
+    #[cfg(target_os = "linux")]
+    pub fn start_without_file_size_signal(name: &str, words: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(path(name)).args(words);
+        Self::spawn(name, command)
+    }
+
+    /// From now on it writes no byte of a file behind this many; `None`: as before.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+        let own = getrlimit(Resource::Fsize);
+        let limit = Rlimit { current: bytes.or(own.current), maximum: own.maximum };
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap());
+        prlimit(pid, Resource::Fsize, limit).unwrap();
+    }
+
+    fn spawn(name: &str, mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -13,7 +13,7 @@ use system_tests::dice::Dice;
 use system_tests::program::Running;
 use system_tests::{headless_words, served_as, tiny_model, until};
 use ton::cocoon::{Body, WorkerData};
-use ton::{Address, AddressText};
+use ton::{Address, AddressText, WalletData, WalletVersion};
 
 use crate::money::COIN;
 use crate::wallet::{PASSWORD, create_on, object};
@@ -50,6 +50,10 @@ impl Scene {
     }
 
     fn app(&self) -> Running {
+        self.app_by(Running::start)
+    }
+
+    fn app_by(&self, start: impl FnOnce(&str, &[&str]) -> Running) -> Running {
         let (data, model, token) = (self.data(), tiny_model(), self.room.path().join("token"));
         let name = served_as("tiny", &model);
         let mut words = headless_words(&data, &self.file, &model, &name);
@@ -57,7 +61,7 @@ impl Scene {
         words[owner] = &self.own;
         words.extend(["--backend", "cpu", "--threshold", "0.05", "--keep", "0.05"]);
         words.extend(["--chain", &self.endpoint, "--chain-token-file", token.to_str().unwrap()]);
-        let mut app = Running::start("chrysalis", &words);
+        let mut app = start("chrysalis", &words);
         app.say(PASSWORD);
         app
     }
@@ -112,7 +116,54 @@ fn an_app_that_is_killed_while_it_is_paid_is_paid_exactly_once_and_forgets_nothi
     until("one more payout", || (receipts(&scene.rows()).len() > payouts).then_some(()));
     app.terminate();
     assert!(app.wait().0.success(), "{}", app.errors());
-    // What is still owed is fetched by hand; nothing is signed any more, because nobody works.
+    let (payouts, sum, transfers) = adds_up(&scene);
+    println!("{kills} kills, {payouts} payouts of {sum} nanotons in all, {transfers} transfers");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_app_whose_disk_is_full_sends_nothing_unwritten_and_is_paid_once_when_there_is_room_again() {
+    let scene = Scene::new();
+    // A file may not grow beyond its limit: the system refuses to write, as it does when no block is left.
+    let mut app = scene.app_by(Running::start_without_file_size_signal);
+    app.ready();
+    until("a payout", || receipts(&scene.rows()).first().copied());
+    let refusals = |app: &Running| app.errors().matches("nothing is sent until I can").count();
+    // While one is on its way, so that what came of it can't be written down.
+    until("a transfer on its way", || {
+        scene.rows().iter().any(|row| matches!(row.stage, Stage::Signed(_))).then_some(())
+    });
+    app.limit_files(Some(0));
+    until("the app to say so", || (refusals(&app) > 0).then_some(()));
+    let said = app.errors();
+    let line = said.lines().find(|line| line.contains("nothing is sent until I can")).unwrap().to_owned();
+    assert!(line.contains("can't write down") && line.contains("ledger"), "{line}");
+    app.limit_files(None);
+    let payouts = receipts(&scene.rows()).len();
+    until("one more payout", || (receipts(&scene.rows()).len() > payouts).then_some(()));
+    // And at any moment.
+    let mut dice = Dice::new(SEED);
+    for _ in 0..8 {
+        app.limit_files(Some(0));
+        std::thread::sleep(Duration::from_millis(dice.between(100, 1_500)));
+        let (sent, rows) = (sent_by_the_wallet(&scene), scene.rows());
+        let unsigned = |row: &&Transfer| matches!(row.stage, Stage::Planned | Stage::Ended(Outcome::NotBegun { .. }));
+        let written = rows.len() - rows.iter().filter(unsigned).count();
+        assert!(sent <= written, "{sent} messages were sent and {written} are written down");
+        app.limit_files(None);
+        std::thread::sleep(Duration::from_millis(dice.between(100, 1_500)));
+    }
+    let payouts = receipts(&scene.rows()).len();
+    until("a payout after it", || (receipts(&scene.rows()).len() > payouts).then_some(()));
+    app.terminate();
+    assert!(app.wait().0.success(), "{}", app.errors());
+    let (payouts, sum, transfers) = adds_up(&scene);
+    println!("{payouts} payouts of {sum} nanotons in all, {transfers} transfers, {} refused writes", refusals(&app));
+}
+
+/// Fetches what is still owed by hand, as nobody works any more, and checks that chain, contract and ledger say the same. Gives the number
+/// of payouts, their sum, and the number of transfers.
+fn adds_up(scene: &Scene) -> (usize, u64, usize) {
     let (data, token) = (scene.data(), scene.room.path().join("token"));
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let words =
@@ -124,7 +175,7 @@ fn an_app_that_is_killed_while_it_is_paid_is_paid_exactly_once_and_forgets_nothi
     let known = receipts(&rows);
     let root = scene.root().unwrap();
     let best = scene.ledger().cashable(&root).unwrap().remove(0);
-    let (paid, total) = on_the_chain(&scene, best.worker_contract);
+    let (paid, total) = on_the_chain(scene, best.worker_contract);
     let sum = |values: &[u64]| values.iter().sum::<u64>();
     // The chain, the contract's own total, and the ledger say the same: each payout once, and none is missing.
     assert_eq!(sum(&paid), total * best.fee_per_token.0, "{paid:?}");
@@ -133,18 +184,31 @@ fn an_app_that_is_killed_while_it_is_paid_is_paid_exactly_once_and_forgets_nothi
     assert!(total <= best.tokens, "more was fetched than was signed");
     let left = (best.tokens - total) * best.fee_per_token.0;
     assert!(left < COIN / 20, "{left} nanotons that are worth their fee were left");
-    println!("{kills} kills, {} payouts of {} nanotons in all, {} transfers", paid.len(), sum(&paid), rows.len());
+    (paid.len(), sum(&paid), rows.len())
+}
+
+fn client(scene: &Scene) -> (tokio::runtime::Runtime, Toncenter) {
+    let endpoint = Endpoint::new(&scene.endpoint, Some(&scene.token)).unwrap();
+    let endpoint = endpoint.with_rate(1_000, Duration::from_millis(1));
+    let patience = Patience::default();
+    let settings = Settings { endpoints: vec![endpoint], agreement: 1, patience, jitter: Arc::new(|| 500) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    (runtime, Toncenter::new(settings).unwrap())
+}
+
+/// How many messages of the owner's wallet have landed.
+#[cfg(target_os = "linux")]
+fn sent_by_the_wallet(scene: &Scene) -> usize {
+    let (runtime, client) = client(scene);
+    let owner = AddressText::parse(&scene.own).unwrap().address;
+    let data = runtime.block_on(client.account(owner)).unwrap().data;
+    data.map_or(0, |data| WalletData::read(WalletVersion::V5R1, &data).unwrap().seqno as usize)
 }
 
 /// Payouts that came to the owner's account, and the total that the worker contract has paid for.
 fn on_the_chain(scene: &Scene, worker: Address) -> (Vec<u64>, u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (runtime, client) = client(scene);
     runtime.block_on(async {
-        let endpoint = Endpoint::new(&scene.endpoint, Some(&scene.token)).unwrap();
-        let endpoint = endpoint.with_rate(1_000, Duration::from_millis(1));
-        let patience = Patience::default();
-        let settings = Settings { endpoints: vec![endpoint], agreement: 1, patience, jitter: Arc::new(|| 500) };
-        let client = Toncenter::new(settings).unwrap();
         let owner = AddressText::parse(&scene.own).unwrap().address;
         let (mut paid, mut from) = (Vec::new(), None);
         loop {

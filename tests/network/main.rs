@@ -8,6 +8,8 @@
 //! - [`wrongdoing`]: every way in which a practice proxy can be asked to do wrong.
 //! - [`flags`]: what the words of `chrysalis headless` do.
 //! - [`money`]: payouts on the embedded chain.
+//! - [`clocks`]: payouts while this machine's clock is wrong by a day.
+//! - [`closing`]: payouts before a proxy's contract is closed.
 //! - [`kills`]: payouts of an app that is killed again and again.
 //! - [`earnings`]: what came of them: proofs, lost ledgers, tables.
 //! - [`wallet`]: the owner's wallet at the command line.
@@ -22,6 +24,8 @@
     reason = "a test may unwrap and say what it skipped"
 )]
 
+mod clocks;
+mod closing;
 mod commands;
 mod earnings;
 mod faults;

@@ -55,6 +55,7 @@ pub(crate) struct Scene {
     pub(crate) client: Arc<Toncenter>,
     pub(crate) proxy_key: SigningKey,
     pub(crate) proxy: Address,
+    pub(crate) operator: Purse,
     pub(crate) owner: Purse,
     pub(crate) worker: Address,
     worker_init: StateInit,
@@ -89,10 +90,16 @@ pub(crate) async fn stage(folder: &Path) -> Scene {
 
 /// The same for an owner whose key is elsewhere.
 pub(crate) async fn stage_for(folder: &Path, paid: Address) -> Scene {
+    stage_at(folder, paid, 0).await
+}
+
+/// The same on a chain whose clock is so many milliseconds ahead of this machine's.
+pub(crate) async fn stage_at(folder: &Path, paid: Address, ahead_ms: i64) -> Scene {
     let mut settings = network::chain::Settings::new(folder.join("chain"));
     settings.block_time = Duration::from_millis(20);
     // Wallets are of the main network if nobody says otherwise, and are at home on a chain that calls itself so.
     settings.global_id = ton::Network::Main.global_id();
+    settings.ahead_ms = ahead_ms;
     let chain = network::chain::start(settings).await.unwrap();
     let endpoint =
         Endpoint::new(&chain.endpoint(), Some(chain.token())).unwrap().with_rate(1_000, Duration::from_millis(1));
@@ -124,7 +131,7 @@ pub(crate) async fn stage_for(folder: &Path, paid: Address) -> Scene {
     let top_up = Body::ClientTopUp { query_id: 1, amount: Nanoton(50 * COIN), excess: customer.address() };
     send(&client, &customer, contract, 51 * COIN, top_up.to_cell().unwrap(), None).await;
     balance_reaches(&client, proxy, 50 * COIN).await;
-    Scene { chain, client, proxy_key, proxy, owner, worker, worker_init }
+    Scene { chain, client, proxy_key, proxy, operator, owner, worker, worker_init }
 }
 
 pub(crate) async fn send(
@@ -222,14 +229,27 @@ impl Scene {
         ledger.record_payment(session, &payment).unwrap();
     }
 
-    pub(crate) fn cashier(&self, folder: &Path) -> Cashier {
+    /// From one coin on.
+    pub(crate) fn terms(&self) -> Terms {
         let owner = self.owner.address();
+        Terms { owner, payer: Some(owner), threshold: Some(Nanoton(COIN)), reserve: Nanoton(50_000_000) }
+    }
+
+    /// Payouts that came to the owner's account.
+    pub(crate) async fn payouts(&self) -> Vec<u64> {
+        let history = self.client.transactions(self.owner.address(), None, 100).await.unwrap();
+        let messages = history.iter().filter_map(|transaction| transaction.in_message.as_ref());
+        let payouts = messages.filter(|message| matches!(Body::from_cell(&message.body), Ok(Body::Payout { .. })));
+        payouts.map(|message| message.value().0).collect()
+    }
+
+    pub(crate) fn cashier(&self, folder: &Path) -> Cashier {
         cashier::start(Till {
             chain: Arc::clone(&self.client) as Arc<dyn Chain>,
             signer: Arc::new(Purse::new(3)),
             wallet: self.owner.wallet,
             root_contract: ROOT,
-            terms: Terms { owner, payer: Some(owner), threshold: Some(Nanoton(COIN)), reserve: Nanoton(50_000_000) },
+            terms: self.terms(),
             ledger: folder.join("ledger.sqlite"),
         })
         .unwrap()
@@ -305,14 +325,7 @@ async fn a_cashier_that_is_stopped_at_any_moment_pays_once() {
     let cashier = stage.cashier(folder.path());
     settled(&cashier).await;
     cashier.stop().await;
-    let history = stage.client.transactions(stage.owner.address(), None, 100).await.unwrap();
-    let payouts: Vec<u64> = history
-        .iter()
-        .filter_map(|transaction| transaction.in_message.as_ref())
-        .filter(|message| matches!(Body::from_cell(&message.body), Ok(Body::Payout { .. })))
-        .map(|message| message.value().0)
-        .collect();
-    assert_eq!(payouts, [200_000_000 * FEE]);
+    assert_eq!(stage.payouts().await, [200_000_000 * FEE]);
     let rows = rows(folder.path());
     let done = |row: &&Transfer| matches!(row.stage, Stage::Ended(Outcome::Done { .. }));
     assert_eq!(rows.iter().filter(done).count(), 1, "{rows:?}");
@@ -340,5 +353,59 @@ async fn an_endpoint_that_loses_doubles_and_delays_leads_to_one_payout() {
         _ => 0,
     });
     assert_eq!(paid.sum::<usize>(), 1);
+    stage.chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wallet_began_for_another_network_is_ended_first_and_stays_in_its_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path()).await;
+    let (elsewhere, friend) = (Address { workchain: 0, hash: [8; 32] }, Address { workchain: 0, hash: [7; 32] });
+    let value = Nanoton(COIN / 10);
+    stage.signs(folder.path(), 100_000_000);
+    // Signed and written down, and then the program was killed.
+    let valid_until = stage.client.head().await.unwrap().time + 600;
+    let message = InternalMessage::new(friend, false, value, Cell::empty());
+    let messages = vec![Outgoing { mode: SendMode::TRANSFER, message }];
+    let unsigned = Unsigned::Transfer(Sending { seqno: 0, valid_until, messages });
+    let (wallet, signature) = (stage.owner.wallet, stage.owner.sign(&unsigned).unwrap());
+    let body = wallet.signed_body(&wallet.body_to_sign(&unsigned).unwrap(), &signature).unwrap();
+    let external = wallet.external(body, true);
+    let signed = accounting::SignedMessage {
+        boc: boc::encode(&external.to_cell().unwrap()).unwrap(),
+        hash: external.normalized_hash().unwrap(),
+        seqno: 0,
+        valid_until,
+    };
+    let outgoing = accounting::Outgoing { to: friend, value, everything: false, bounce: false, body: None, state_init: None };
+    let planned = Transfer {
+        id: accounting::TransferId(0),
+        payer: stage.owner.address(),
+        errand: Errand::Send,
+        outgoing,
+        forecast: None,
+        stage: Stage::Planned,
+        planned_unix_ms: 0,
+    };
+    {
+        let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite"), 0).unwrap();
+        ledger.record_transfer(&elsewhere, &planned).unwrap();
+        ledger.record_transfer(&elsewhere, &Transfer { stage: Stage::Signed(signed), ..planned }).unwrap();
+    }
+    let cashier = stage.cashier(folder.path());
+    soon("the payout", || async { (!stage.payouts().await.is_empty()).then_some(()) }).await;
+    settled(&cashier).await;
+    cashier.stop().await;
+    assert!(stage.client.account(friend).await.unwrap().balance.0 > value.0 - 1_000_000);
+    let of = |root: &Address| {
+        let ledger = Ledger::open(&folder.path().join("ledger.sqlite"), 0).unwrap();
+        ledger.transfers(root, None, 10).unwrap().transfers
+    };
+    let (there, here) = (of(&elsewhere), of(&ROOT));
+    for (rows, id) in [(&there, 0), (&here, 1)] {
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!(row.id.0, id, "{row:?}");
+        assert!(matches!(row.stage, Stage::Ended(Outcome::Done { .. })), "{row:?}");
+    }
     stage.chain.stop().await;
 }

@@ -1,5 +1,6 @@
 //! The main job: questions answered, every answer covered by a signed payment.
 
+use accounting::{Errand, Outgoing, SignedMessage, Stage, Transfer, TransferId};
 use serde_json::Value;
 use std::path::Path;
 use system_tests::{practice_model, program, tiny_model, until};
@@ -93,6 +94,40 @@ fn the_exit_code_says_whether_everything_is_signed_and_the_next_run_makes_it_so(
     let unsigned = page.jobs.iter().filter(|job| job.job.adjusted.total > 0 && job.signed_unix_ms.is_none()).count();
     // Only what was cut off with its network in the middle of a second can be left.
     assert!(unsigned < page.jobs.len() / 2, "{unsigned} of {} are not signed", page.jobs.len());
+}
+
+#[test]
+fn practice_hears_that_it_should_end_while_it_waits_for_an_earlier_transfer() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_model();
+    let (data, model) = (folder.path().to_str().unwrap(), model.to_str().unwrap());
+    let words = ["practice", "--json", "--backend", "cpu", "--data", data, "--model", model];
+    let (code, _, errors) = program::run("chrysalis", &[&words[..], &["--jobs", "1"]].concat());
+    assert_eq!(code, Some(0), "{errors}");
+    // As if a transfer of that run were still under way: nobody takes these bytes, and the chain's clock does not end them.
+    let mut ledger = ledger::Ledger::open(&folder.path().join("ledger.sqlite"), 0).unwrap();
+    let root = ledger.root_contracts().unwrap()[0];
+    let other = ton::Address { workchain: 0, hash: [7; 32] };
+    let planned = Transfer {
+        id: TransferId(ledger.last_transfer().unwrap().map_or(0, |last| last.0 + 1)),
+        payer: other,
+        errand: Errand::Send,
+        outgoing: Outgoing { to: other, value: ton::Nanoton(1), everything: false, bounce: false, body: None, state_init: None },
+        forecast: None,
+        stage: Stage::Planned,
+        planned_unix_ms: 0,
+    };
+    ledger.record_transfer(&root, &planned).unwrap();
+    let message = SignedMessage { boc: vec![1], hash: [1; 32], seqno: 0, valid_until: u32::MAX - 100 };
+    ledger.record_transfer(&root, &Transfer { stage: Stage::Signed(message), ..planned }).unwrap();
+    drop(ledger);
+    let mut app = program::Running::start("chrysalis", &words);
+    app.until_it_says("the chain did not take");
+    app.terminate();
+    app.until_it_says("Ending:");
+    app.terminate();
+    app.wait();
+    assert!(!app.errors().contains("has not come to its end"), "it waited for the transfer: {}", app.errors());
 }
 
 fn check(model: &Path, jobs: i64, backend: &str) -> Value {

@@ -114,6 +114,8 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         Some(path) => path.clone(),
         None => practice::practice_model()?,
     };
+    // Before there is any word or key in this process. What it starts (worker, network, window) keeps its own.
+    sandbox::keep_memory_private().context("this system does not let a program keep its memory to itself")?;
     let mut asked = Asked::listen()?;
     let (sender, mut inputs) = mpsc::channel(WAITING_INPUTS);
     let history = History::open(&folder.ledger(), unix_ms()).context("the ledger can't be read")?;

@@ -11,7 +11,7 @@ use node::model_file::ModelFile;
 use node::run::Node;
 use node::snapshot::Snapshot;
 use node::{EvidenceKind, PeerPolicy};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use ton::{AddressText, RootConfig};
 
 use super::money::Desk;
@@ -56,10 +56,14 @@ pub(crate) struct Session {
     served_as: ModelName,
     cashbox: Arc<Cashbox>,
     purse: Arc<Purse>,
+    /// Nobody deletes or replaces the wallet's file as long as this is held.
+    _wallet: OwnedMutexGuard<()>,
 }
 
-/// Starts both. Nothing is left behind if it fails. What the owner has decided about the wallet counts from the first moment on.
+/// Starts both. Nothing is left behind if it fails. What the owner has decided about the wallet counts from the first moment on, and nobody
+/// changes its file from before it is read until the session has ended.
 pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
+    let wallet = desk.wallet_file().lock_owned().await;
     let path = wanted.model.clone();
     // Hashing a model takes seconds.
     let model = tokio::task::spawn_blocking(move || ModelFile::open(&path)).await??;
@@ -106,7 +110,9 @@ pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
         })
     });
     match opened {
-        Ok(cashbox) => Ok(Session { node, network, root, served_as, cashbox: Arc::new(cashbox), purse }),
+        Ok(cashbox) => {
+            Ok(Session { node, network, root, served_as, cashbox: Arc::new(cashbox), purse, _wallet: wallet })
+        }
         Err(error) => {
             node.stop().await;
             network.stop().await;

@@ -73,6 +73,12 @@ export class PagedList<T extends Keyed> {
     }, AGAIN_MS);
   }
 
+  /** What is asked for is something else from now on: what was loaded is let go, and answers to older questions are not wanted. */
+  async anew(): Promise<void> {
+    this.#part = null;
+    await this.refresh();
+  }
+
   async refresh(): Promise<void> {
     const round = ++this.#round;
     const loaded = this.#part ?? { items: [], next: null };

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Fake } from '../ipc/fake';
 import { fakeJob } from '../ipc/fake-scenes';
 import type { Job } from '../ipc/view';
-import { merged, PAGE_SIZE } from './jobs.svelte';
+import { merged, PAGE_SIZE } from './list.svelte';
 import { pauseChoices } from './pause';
 import { Store } from './store.svelte';
 
@@ -121,21 +121,21 @@ const keys = (jobs: readonly Job[] | null) => jobs?.map(({ key }) => key);
 
 describe('the list of jobs', () => {
   it('puts fresh jobs in front and keeps what was loaded behind', () => {
-    const after = merged([job(5), job(4), job(3), job(2)], '2', { running: [], jobs: [job(6), job(5), job(4)], next: '4' });
-    expect(keys(after.jobs)).toEqual(['6', '5', '4', '3', '2']);
+    const after = merged({ items: [job(5), job(4), job(3), job(2)], next: '2' }, { items: [job(6), job(5), job(4)], next: '4' });
+    expect(keys(after.items)).toEqual(['6', '5', '4', '3', '2']);
     expect(after.next).toBe('2');
   });
 
   it('takes the fresh state of a job that was loaded before', () => {
     const signed = { ...job(4), earned: { nanoton: '9', kind: 'signed' as const } };
-    const after = merged([job(4), job(3)], null, { running: [], jobs: [signed], next: '4' });
-    expect(after.jobs[0]?.earned.kind).toBe('signed');
-    expect(keys(after.jobs)).toEqual(['4', '3']);
+    const after = merged({ items: [job(4), job(3)], next: null }, { items: [signed], next: '4' });
+    expect(after.items[0]?.earned.kind).toBe('signed');
+    expect(keys(after.items)).toEqual(['4', '3']);
   });
 
   it('lets go of what no longer meets: a list with a hole lies', () => {
-    const after = merged([job(2), job(1)], null, { running: [], jobs: [job(90), job(89)], next: '89' });
-    expect(keys(after.jobs)).toEqual(['90', '89']);
+    const after = merged({ items: [job(2), job(1)], next: null }, { items: [job(90), job(89)], next: '89' });
+    expect(keys(after.items)).toEqual(['90', '89']);
     expect(after.next).toBe('89');
   });
 

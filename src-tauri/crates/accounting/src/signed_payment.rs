@@ -1,15 +1,12 @@
 //! A proxy's signed word about how many adjusted tokens it owes a worker, or a client owes it: a running total.
 //!
-//! ```text
-//! outer cell: kind u32 | query id u64 | who gets what is left of the fee | signature, 64 bytes | reference to inner
-//! inner cell: kind u32 | query id u64 | tokens u64 | contract of the worker or client
-//! ```
-//!
-//! The signature is Ed25519 by the proxy's payment key over the representation hash of the inner cell.
+//! It is the part of [`ton::cocoon::SignedBody`] that is about tokens and goes over the wire: cells, codes and signed part are that one's.
+//! The signature is Ed25519 by the proxy's payment key over the hash of the signed cell.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use ton::boc::{self, BocError};
-use ton::{Address, Cell, CellBuilder, CellError};
+use ton::cocoon::{BodyError, Op, SignedBody, SignedOperation, SignedPayload};
+use ton::{Address, Cell, CellError};
 
 /// Longest bag of cells that can hold a payment, with room to spare.
 const MAX_BYTES: usize = 4 * 1024;
@@ -26,17 +23,15 @@ pub enum PaymentKind {
 impl PaymentKind {
     /// The operation's code, the first 32 bits of both cells.
     pub const fn code(self) -> u32 {
-        match self {
-            Self::Worker => 0xa040_ad28,
-            Self::Client => 0xbb63_ff93,
-        }
+        self.operation(0).op().code()
     }
 
-    fn from_code(code: u64) -> Result<Self, PaymentError> {
-        [Self::Worker, Self::Client]
-            .into_iter()
-            .find(|kind| u64::from(kind.code()) == code)
-            .ok_or(PaymentError::Kind { code: code as u32 })
+    /// What is signed for so many tokens.
+    const fn operation(self, tokens: u64) -> SignedOperation {
+        match self {
+            Self::Worker => SignedOperation::WorkerPayout(tokens),
+            Self::Client => SignedOperation::ClientCharge(tokens),
+        }
     }
 }
 
@@ -54,16 +49,13 @@ pub enum PaymentError {
     Bag(#[from] BocError),
     /// A cell does not hold what it should.
     #[error(transparent)]
-    Cell(#[from] CellError),
-    /// Another operation.
-    #[error("operation {code:#010x} is no payment")]
+    Body(#[from] BodyError),
+    /// Something else that a proxy signs.
+    #[error("operation {op:?} is no payment")]
     Kind {
-        /// Its code.
-        code: u32,
+        /// What it is.
+        op: Op,
     },
-    /// The inner cell is about another operation or query than the outer one.
-    #[error("the signed part is about another operation or query than its envelope")]
-    Envelope,
     /// It is for another contract.
     #[error("the payment is for another contract, {target}")]
     Target {
@@ -136,7 +128,7 @@ impl UnsignedPayment {
     pub fn sign(&self, key: &SigningKey) -> SignedPayment {
         let Self { kind, query_id, tokens, target, excess } = *self;
         let unsigned = SignedPayment { kind, query_id, tokens, target, excess, signature: [0; 64] };
-        SignedPayment { signature: key.sign(&unsigned.inner().hash()).to_bytes(), ..unsigned }
+        SignedPayment { signature: key.sign(&sound(unsigned.body().payload.to_cell()).hash()).to_bytes(), ..unsigned }
     }
 }
 
@@ -163,33 +155,25 @@ impl SignedPayment {
         if bytes.len() > MAX_BYTES {
             return Err(PaymentError::TooLong { length: bytes.len() });
         }
-        let outer = boc::decode(bytes)?;
-        let mut slice = outer.slice()?;
-        let (code, query_id) = (slice.uint(32)?, slice.uint(64)?);
-        let kind = PaymentKind::from_code(code)?;
-        let excess = slice.address()?;
-        let signature = slice.bytes()?;
-        let inner = slice.reference()?;
-        slice.end()?;
-        let mut slice = inner.slice()?;
-        if (slice.uint(32)?, slice.uint(64)?) != (code, query_id) {
-            return Err(PaymentError::Envelope);
-        }
-        let tokens = slice.uint(64)?;
-        let target = slice.address()?;
-        slice.end()?;
+        let SignedBody { payload, excess, signature } = SignedBody::from_cell(&boc::decode(bytes)?)?;
+        let SignedPayload { operation, query_id, target } = payload;
+        let (kind, tokens) = match operation {
+            SignedOperation::WorkerPayout(tokens) => (PaymentKind::Worker, tokens),
+            SignedOperation::ClientCharge(tokens) => (PaymentKind::Client, tokens),
+            other => return Err(PaymentError::Kind { op: other.op() }),
+        };
         Ok(Self { kind, query_id, tokens, target, excess, signature })
     }
 
     /// The bag of cells, as the genuine programs write it.
     pub fn to_boc(&self) -> Vec<u8> {
-        let outer = CellBuilder::new()
-            .uint(u64::from(self.kind.code()), 32)
-            .uint(self.query_id, 64)
-            .address(&self.excess)
-            .bytes(&self.signature)
-            .reference(self.inner());
-        boc::encode(&sound(outer)).unwrap_or_default()
+        boc::encode(&sound(self.body().to_cell())).unwrap_or_default()
+    }
+
+    /// The same as a contract is told it.
+    pub fn body(&self) -> SignedBody {
+        let Self { kind, query_id, tokens, target, excess, signature } = *self;
+        SignedBody { payload: SignedPayload { operation: kind.operation(tokens), query_id, target }, excess, signature }
     }
 
     /// The running total, if the payment is for this contract and signed with this key. Keys of small order, under which
@@ -198,7 +182,7 @@ impl SignedPayment {
         if self.target != *target {
             return Err(PaymentError::Target { target: self.target });
         }
-        if is_signed_by(&self.inner().hash(), &self.signature, key) {
+        if is_signed_by(&sound(self.body().payload.to_cell()).hash(), &self.signature, key) {
             Ok(self.tokens)
         } else {
             Err(PaymentError::Signature)
@@ -210,16 +194,6 @@ impl SignedPayment {
     pub fn repack(&self, excess: Address) -> Self {
         Self { excess, ..*self }
     }
-
-    fn inner(&self) -> Cell {
-        sound(
-            CellBuilder::new()
-                .uint(u64::from(self.kind.code()), 32)
-                .uint(self.query_id, 64)
-                .uint(self.tokens, 64)
-                .address(&self.target),
-        )
-    }
 }
 
 /// Whether a signature over a cell's hash is by this key. Keys of small order are nobody's.
@@ -228,14 +202,14 @@ pub fn is_signed_by(hash: &[u8; 32], signature: &[u8; 64], key: &[u8; 32]) -> bo
 }
 
 /// 427 and 875 bits fit into a cell.
-fn sound(builder: CellBuilder) -> Cell {
-    builder.build().unwrap_or_else(|_| Cell::empty())
+fn sound(built: Result<Cell, CellError>) -> Cell {
+    built.unwrap_or_else(|_| Cell::empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ton::AddressText;
+    use ton::{AddressText, CellBuilder};
 
     const DOCUMENTED: &str = "b5ee9c720101020100a90001dba040ad2801020304050607088002e34ad0278342595f291a3820c55e978049cbde922b93153380ccc585426a643eeb7f84ef7d400023861f5c3415db5ce862ee043c7ce2435d4be266cd0735cc64d4aeac00fe789ce65e4dc8a89e7e26dfeade8a55a1c86f213f3fe17ed64ae19001006ba040ad280102030405060708000000000012d68780196c0d0a239b52f55c52e4b59d91980a8a42bdb333f9b44dc6ff7f6676d3079a30";
     /// Seed of the recorded proxy's key, published in the reference implementation's test configuration.
@@ -349,11 +323,19 @@ mod tests {
             let cell = cell.bytes(&[0; 64]).reference(inner.build().unwrap()).build().unwrap();
             SignedPayment::from_boc(&boc::encode(&cell).unwrap()).unwrap_err()
         };
-        assert_eq!(outer(inner(0xbb63_ff93, 0)), PaymentError::Envelope);
-        assert_eq!(outer(inner(0xa040_ad28, 1)), PaymentError::Cell(CellError::LeftOver { bits: 1, refs: 0 }));
+        assert_eq!(outer(inner(0xbb63_ff93, 0)), PaymentError::Body(BodyError::Envelope));
+        let more = BodyError::Cell(CellError::LeftOver { bits: 1, refs: 0 });
+        assert_eq!(outer(inner(0xa040_ad28, 1)), PaymentError::Body(more));
+        let last = SignedPayload {
+            operation: SignedOperation::WorkerLastPayout(9),
+            ..documented().sign(&key()).body().payload
+        };
+        let last = SignedBody { payload: last, ..documented().sign(&key()).body() }.to_cell().unwrap();
+        let last = SignedPayment::from_boc(&boc::encode(&last).unwrap());
+        assert_eq!(last, Err(PaymentError::Kind { op: Op::WorkerLastPayoutSigned }));
         let strange = CellBuilder::new().uint(7, 32).uint(5, 64).build().unwrap();
         let strange = SignedPayment::from_boc(&boc::encode(&strange).unwrap());
-        assert_eq!(strange, Err(PaymentError::Kind { code: 7 }));
+        assert!(matches!(strange, Err(PaymentError::Body(BodyError::Cell(_)))), "{strange:?}");
         assert_eq!(SignedPayment::from_boc(&[0; 5_000]), Err(PaymentError::TooLong { length: 5_000 }));
     }
 }

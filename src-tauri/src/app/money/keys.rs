@@ -1,5 +1,6 @@
 //! Words: made, shown for as long as a screen is open, asked for, read in, deleted. They leave the vault in one answer only.
 
+use tokio::sync::OwnedMutexGuard;
 use ton::{Address, AddressText, Network};
 use wallet::{Candidate, Protection, Quiz, Save, Scheme, Vault, VaultError, Words, WordsError};
 use zeroize::Zeroizing;
@@ -47,17 +48,15 @@ impl Desk {
         Err(Refusal::Failed { why: why.to_owned() })
     }
 
-    fn nothing_runs(&self) -> Result<(), Refusal> {
-        if self.inner().open.is_some() {
-            let why = "the wallet is in use; pause first";
-            return Err(Refusal::Failed { why: why.to_owned() });
-        }
-        Ok(())
+    /// The wallet's file for whoever changes it. `Err`: a session has it, from its start to its end.
+    pub(super) fn nothing_runs(&self) -> Result<OwnedMutexGuard<()>, Refusal> {
+        let why = "the wallet is in use; pause first";
+        self.wallet_file().try_lock_owned().map_err(|_| Refusal::Failed { why: why.to_owned() })
     }
 
     pub(super) async fn create(&self, protect: &Protect) -> Result<(), Refusal> {
         Self::check_place(protect)?;
-        self.nothing_runs()?;
+        let _file = self.nothing_runs()?;
         let made = beside(self.vault(), |vault| match vault.state() {
             Ok(wallet::VaultState::None) => purse::make(vault).map_err(|error| failed(&error)),
             Ok(_) => Err(Refusal::WalletExists),
@@ -159,7 +158,7 @@ impl Desk {
 
     pub(super) async fn save_words(&self, draft: &str, candidate: u32, protect: &Protect) -> Result<(), Refusal> {
         Self::check_place(protect)?;
-        self.nothing_runs()?;
+        let _file = self.nothing_runs()?;
         let read = self.inner().read.take_if(|read| read.name == draft).ok_or(Refusal::TooLate)?;
         let saved = beside(self.vault(), move |vault| {
             let candidates = read.words.candidates(Network::Test);
@@ -192,7 +191,7 @@ impl Desk {
     }
 
     pub(super) async fn delete(&self, address: &str) -> Result<(), Refusal> {
-        self.nothing_runs()?;
+        let _file = self.nothing_runs()?;
         let address: Address = AddressText::parse(address).map_err(|_| Refusal::NoWallet)?.address;
         if self.own().is_none() {
             return tokio::task::block_in_place(|| self.stop_watching());
@@ -209,9 +208,10 @@ impl Desk {
     }
 
     pub(super) async fn set_aside(&self) -> SetAside {
-        if let Err(refusal) = self.nothing_runs() {
-            return SetAside::No { refusal };
-        }
+        let _file = match self.nothing_runs() {
+            Ok(file) => file,
+            Err(refusal) => return SetAside::No { refusal },
+        };
         let aside = beside(self.vault(), |vault| vault.set_aside().map_err(|error| refusal(&error)));
         let aside = aside.await;
         self.inner().vault = None;

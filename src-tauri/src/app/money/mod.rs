@@ -70,6 +70,8 @@ pub(crate) struct Desk {
     history: History,
     figures: Figures,
     inner: Mutex<Inner>,
+    /// Held by whoever makes, replaces or deletes the wallet's file, and by a session from before its start until after its end.
+    file: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Desk {
@@ -90,7 +92,12 @@ impl Desk {
             paid: None,
             owner: None,
         };
-        Ok(Self { data, history, figures, inner: Mutex::new(inner) })
+        Ok(Self { data, history, figures, inner: Mutex::new(inner), file: Arc::default() })
+    }
+
+    /// What a session holds, so that nobody takes the wallet's file away under it.
+    pub(crate) fn wallet_file(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.file)
     }
 
     /// From how much on a session that begins fetches by itself, with the wallet as open as the owner wants it.
@@ -275,4 +282,34 @@ fn forms(address: &Address) -> AddressForms {
 
 fn paid(amount: Nanoton) -> Money {
     Money { nanoton: amount.0.to_string(), kind: Kind::Paid }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::purse::has_practice_wallet;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_wallet_is_not_taken_away_under_a_session_that_starts_or_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::new(folder.path().to_owned(), &folder.path().join("ledger.sqlite")).unwrap();
+        let address = Purse::of_practice(folder.path()).unwrap().address();
+        let text = AddressText { address, bounceable: false, testnet: true }.to_text();
+        // A session that starts has it before its desk knows of the session, and one that ends has it after.
+        let session = desk.wallet_file().lock_owned().await;
+        assert!(desk.inner().open.is_none());
+        assert!(matches!(desk.delete(&text).await, Err(Refusal::Failed { why }) if why.contains("pause first")));
+        assert!(matches!(desk.set_aside().await, crate::view::SetAside::No { .. }));
+        assert!(has_practice_wallet(folder.path()));
+        drop(session);
+        assert!(desk.delete(&text).await.is_ok());
+        assert!(!has_practice_wallet(folder.path()));
+        // And a session waits for whoever deletes.
+        let deleting = desk.nothing_runs().unwrap();
+        let starting = tokio::spawn(desk.wallet_file().lock_owned());
+        tokio::task::yield_now().await;
+        assert!(!starting.is_finished());
+        drop(deleting);
+        drop(starting.await.unwrap());
+    }
 }

@@ -11,7 +11,7 @@ mod http;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -406,8 +406,8 @@ impl Toncenter {
         {
             return Ok(config.clone());
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        // Some prices are good from a time on, and that is the chain's: this machine's clock may be wrong.
+        let now = self.head().await?.time;
         let config = match self.ask("getConfigAll", json!({}), |value| answer::config(value, now)).await {
             Ok(config) => config,
             // Not every endpoint gives them all at once.

@@ -60,6 +60,8 @@ pub struct Settings {
     pub faults: Vec<Fault>,
     /// The token that requests must show; drawn if there is none.
     pub token: Option<String>,
+    /// So many milliseconds its clock is ahead of this machine's; behind it, if less than 0.
+    pub ahead_ms: i64,
 }
 
 impl Settings {
@@ -74,6 +76,7 @@ impl Settings {
             faucet: FAUCET,
             faults: Vec::new(),
             token: None,
+            ahead_ms: 0,
         }
     }
 }
@@ -110,7 +113,9 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let block_ms = u32::try_from(settings.block_time.as_millis()).unwrap_or(u32::MAX);
     let rules = Rules { seed: settings.seed, block_ms, global_id: settings.global_id };
-    let chain = Embedded::open(&settings.data.join(FILE), rules, wall_ms())?;
+    let ahead_ms = settings.ahead_ms;
+    let clock: door::Clock = Box::new(move || wall_ms().saturating_add(ahead_ms));
+    let chain = Embedded::open(&settings.data.join(FILE), rules, clock())?;
     let port = settings.port;
     let bound = |source| StartError::Bind { port, source };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(bound)?;
@@ -118,7 +123,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let token = settings.token.unwrap_or_else(|| hex::encode(random_bytes::<16>()));
     let (orders, inbox) = mpsc::channel();
     let (faults, faucet) = (Faults::new(settings.faults), settings.faucet);
-    let clock: door::Clock = Box::new(wall_ms);
     let thread = std::thread::Builder::new()
         .name("chain".to_owned())
         .spawn(move || door::own(chain, faults, faucet, &clock, &inbox))

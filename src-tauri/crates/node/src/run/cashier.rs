@@ -16,7 +16,7 @@ use ledger::{Cashable, Ledger, LedgerError};
 use link::message::LogLevel;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use ton::cocoon::{Body, ContractState, WorkerData, exit_meaning};
+use ton::cocoon::{Body, ContractState, ProxyData, WorkerData, exit_meaning};
 use ton::{
     Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, WalletVersion,
     boc,
@@ -115,9 +115,10 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
     let failed = |source| StartError::Ledger { path: path.clone(), source };
     let ledger = Ledger::open(&till.ledger, clock.now().unix_ms).map_err(failed)?;
     let whose = Whose { root: till.root_contract, payer: till.terms.payer.unwrap_or(till.terms.owner) };
+    let (open, elsewhere) = open_transfers(&ledger, whose).map_err(failed)?;
     let remembered = Remembered {
         claims: claims(&ledger, whose).map_err(failed)?,
-        open: ledger.open_transfers(&till.root_contract).map_err(failed)?,
+        open,
         last: ledger.last_transfer().map_err(failed)?,
     };
     let core = Payouts::new(till.terms.clone(), remembered);
@@ -126,7 +127,7 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
     let (rows, orders) = std::sync::mpsc::channel();
     std::thread::Builder::new()
         .name("transfers".to_owned())
-        .spawn(move || keep(ledger, whose, &orders))
+        .spawn(move || keep(ledger, whose, &elsewhere, &orders))
         .map_err(|error| StartError::System(error.to_string()))?;
     let (answers, own) = mpsc::channel(WAITING);
     let (till, orders) = (Arc::new(till), BTreeMap::new());
@@ -149,11 +150,34 @@ struct Whose {
     payer: Address,
 }
 
-fn keep(mut ledger: Ledger, whose: Whose, orders: &std::sync::mpsc::Receiver<Row>) {
+/// Transfers that have not ended, and the networks of those that were begun for another one: a wallet's numbers are used one after the
+/// other, whatever its money was sent for.
+fn open_transfers(
+    ledger: &Ledger,
+    whose: Whose,
+) -> Result<(Vec<Transfer>, BTreeMap<TransferId, Address>), LedgerError> {
+    let mut open = ledger.open_transfers(&whose.root)?;
+    let mut elsewhere = BTreeMap::new();
+    for root in ledger.root_contracts()?.into_iter().filter(|root| *root != whose.root) {
+        for transfer in ledger.open_transfers(&root)?.into_iter().filter(|transfer| transfer.payer == whose.payer) {
+            elsewhere.insert(transfer.id, root);
+            open.push(transfer);
+        }
+    }
+    Ok((open, elsewhere))
+}
+
+fn keep(
+    mut ledger: Ledger,
+    whose: Whose,
+    elsewhere: &BTreeMap<TransferId, Address>,
+    orders: &std::sync::mpsc::Receiver<Row>,
+) {
     while let Ok(order) = orders.recv() {
         match order {
             Row::Write(transfer, answer) => {
-                let written = ledger.record_transfer(&whose.root, &transfer);
+                let root = elsewhere.get(&transfer.id).unwrap_or(&whose.root);
+                let written = ledger.record_transfer(root, &transfer);
                 let _ = answer.send(written.map(drop).map_err(|error| error.to_string()));
             }
             Row::Claims(answer) => match claims(&ledger, whose) {
@@ -239,8 +263,8 @@ impl Loop {
     fn execute(&mut self, effect: Effect) {
         let (till, answers) = (Arc::clone(&self.till), self.answers.clone());
         match effect {
-            Effect::Look { payer, contracts } => answer(answers, async move {
-                match look(&*till.chain, payer, contracts).await {
+            Effect::Look { payer, contracts, proxies } => answer(answers, async move {
+                match look(&*till.chain, payer, contracts, proxies).await {
                     Ok(sight) => Input::Seen(Box::new(sight)),
                     Err(error) => Input::NotSeen { why: error.to_string() },
                 }
@@ -310,14 +334,27 @@ fn answer(answers: mpsc::Sender<Input>, work: impl Future<Output = Input> + Send
     });
 }
 
-/// How things stand on the chain. The wallet is asked last: its time is the one that a message's own time is counted from, and there may
-/// be many contracts.
-pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) -> Result<Sight, ChainError> {
-    let (mut unix, mut seen) = (u32::MAX, BTreeMap::new());
+/// How things stand on the chain: contracts of workers, contracts of their proxies, and the paying wallet. The wallet is asked last: its
+/// time is the one that a message's own time is counted from, and there may be many contracts.
+pub async fn look(
+    chain: &dyn Chain,
+    payer: Address,
+    contracts: Vec<Address>,
+    proxies: Vec<Address>,
+) -> Result<Sight, ChainError> {
+    let (mut unix, mut seen, mut standings) = (u32::MAX, BTreeMap::new(), BTreeMap::new());
     for contract in contracts {
         let account = chain.agreed_account(contract).await?;
         unix = unix.min(account.seen_at);
         seen.insert(contract, contract_sight(&account));
+    }
+    for proxy in proxies {
+        let account = chain.agreed_account(proxy).await?;
+        unix = unix.min(account.seen_at);
+        // A contract of another layout says nothing of its end; what it has signed is worth what it is.
+        if let Some(data) = account.data.as_ref().and_then(|data| ProxyData::from_cell(data).ok()) {
+            standings.insert(proxy, standing(data.state));
+        }
     }
     let account = chain.agreed_account(payer).await?;
     let seqno = match (account.status, &account.code, &account.data) {
@@ -329,7 +366,7 @@ pub async fn look(chain: &dyn Chain, payer: Address, contracts: Vec<Address>) ->
         _ => None,
     };
     let payer = PayerSight { balance: account.balance, seqno, unix: account.seen_at };
-    Ok(Sight { unix: unix.min(account.seen_at), payer, contracts: seen })
+    Ok(Sight { unix: unix.min(account.seen_at), payer, contracts: seen, proxies: standings })
 }
 
 /// What a worker contract says of itself. One that can't be read stands in no other's way.
@@ -341,12 +378,15 @@ pub fn contract_sight(account: &AccountState) -> ContractSight {
     let Some(data) = account.data.as_ref().and_then(|data| WorkerData::from_cell(data).ok()) else {
         return ContractSight { standing: Standing::Unreadable, ..ContractSight::default() };
     };
-    let standing = match data.state {
+    ContractSight { standing: standing(data.state), tokens: data.tokens, owner: Some(data.owner) }
+}
+
+const fn standing(state: ContractState) -> Standing {
+    match state {
         ContractState::Normal => Standing::Open,
         ContractState::Closing => Standing::Closing,
         ContractState::Closed => Standing::Closed,
-    };
-    ContractSight { standing, tokens: data.tokens, owner: Some(data.owner) }
+    }
 }
 
 /// The transfer as the wallet's contract wants it.

@@ -32,7 +32,7 @@ pub struct Claim {
     pub state_init: Option<Vec<u8>>,
 }
 
-/// How a worker contract stands.
+/// How a contract of a worker or a proxy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Standing {
     /// It is not there yet.
@@ -40,7 +40,7 @@ pub enum Standing {
     Absent,
     /// It pays.
     Open,
-    /// It pays a last time.
+    /// It pays until the delay of its network is over. A worker's contract has no such state.
     Closing,
     /// It pays no more.
     Closed,
@@ -86,6 +86,15 @@ pub struct Sight {
     pub payer: PayerSight,
     /// Worker contracts, as they were when they were asked for last.
     pub contracts: BTreeMap<Address, ContractSight>,
+    /// The contracts of the proxies that were asked for.
+    pub proxies: BTreeMap<Address, Standing>,
+}
+
+impl Sight {
+    /// How a proxy's contract stands; one that was not looked at is taken for open.
+    fn proxy(&self, contract: &Address) -> Standing {
+        self.proxies.get(contract).copied().unwrap_or(Standing::Open)
+    }
 }
 
 /// What is signed and not cashed.
@@ -184,6 +193,8 @@ impl Claim {
         let worth = match seen {
             Some(seen) if seen.standing == Standing::Closed => Some(Nanoton(0)),
             Some(seen) if seen.standing == Standing::Unreadable => None,
+            // It is its proxy's contract that pays.
+            Some(_) if sight.proxy(&self.proxy_contract) == Standing::Closed => Some(Nanoton(0)),
             Some(_) => self.fee_per_token.checked_mul(tokens),
             None => None,
         };
@@ -217,7 +228,9 @@ impl Claim {
     }
 }
 
-/// The claim that owes most, if it is to be fetched now. `Err(None)`: nothing is owed.
+/// The claim to be fetched now: of a proxy whose contract is closing before any other, then of the one that owes most. What such a
+/// proxy owes can't be had later, so it is fetched below the threshold too, unless the owner wants to be asked each time (`None`).
+/// `Err(None)`: nothing is owed.
 pub fn choose<'a>(
     claims: impl Iterator<Item = &'a Claim>,
     sight: &Sight,
@@ -225,10 +238,13 @@ pub fn choose<'a>(
     take_now: bool,
 ) -> Result<&'a Claim, Option<Wait>> {
     let most = claims
-        .filter_map(|claim| Some((claim.unpaid(sight).worth.filter(|worth| *worth > Nanoton(0))?, claim)))
-        .max_by_key(|(worth, claim)| (*worth, claim.worker_contract));
-    let Some((owed, claim)) = most else { return Err(None) };
-    if !take_now && terms.threshold.is_none_or(|threshold| owed < threshold) {
+        .filter_map(|claim| {
+            let worth = claim.unpaid(sight).worth.filter(|worth| *worth > Nanoton(0))?;
+            Some((sight.proxy(&claim.proxy_contract) == Standing::Closing, worth, claim))
+        })
+        .max_by_key(|(is_last_chance, worth, claim)| (*is_last_chance, *worth, claim.worker_contract));
+    let Some((is_last_chance, owed, claim)) = most else { return Err(None) };
+    if !take_now && terms.threshold.is_none_or(|threshold| !is_last_chance && owed < threshold) {
         return Err(Some(Wait::Threshold { owed, threshold: terms.threshold }));
     }
     if terms.payer.is_none() {

@@ -21,7 +21,7 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use accounting::{Errand, Forecast, Outcome, Outgoing, SignedMessage, Stage, Transfer, TransferId};
@@ -34,6 +34,8 @@ pub use claim::{Claim, ClaimError, ContractSight, PayerSight, Sight, Standing, W
 use clock::{Clock, Time};
 pub use judge::{Sought, Trace, Verdict};
 
+/// Longest time that passes on the chain while it is looked at, in seconds.
+const LONGEST_LOOK_SECONDS: u32 = 600;
 /// Between two looks at the chain while nothing is under way.
 const LOOK_IDLE: Duration = Duration::from_mins(1);
 /// And while a message is.
@@ -104,7 +106,7 @@ pub enum Input {
     Tick,
     /// A proxy signed, or the ledger remembers that it did.
     Signed(Box<Claim>),
-    /// The owner, or a proxy that is about to close, wants what is there now.
+    /// The owner wants what is there now.
     TakeNow,
     /// The owner sends money; answered by [`Effect::Begun`] or [`Effect::Refused`].
     Send(Box<Order>),
@@ -168,6 +170,8 @@ pub enum Effect {
         payer: Address,
         /// The worker contracts.
         contracts: Vec<Address>,
+        /// The contracts of their proxies.
+        proxies: Vec<Address>,
     },
     /// Write the transfer's row down as it is now; rows of the same id are replaced.
     Record(Box<Transfer>),
@@ -559,10 +563,13 @@ impl Payouts {
                 return;
             }
         }
+        // Asking may have taken its time, but not for ever: a message is not to be good for longer than it has to be.
+        sight.payer.unix = sight.payer.unix.min(sight.unix.saturating_add(LONGEST_LOOK_SECONDS));
         if whole {
             self.whole_at = now.mono.saturating_add(LOOK_WHOLE);
         }
-        let before = self.sight.take().map(|before| before.contracts).unwrap_or_default();
+        let before = self.sight.take();
+        let (before, proxies) = before.map(|before| (before.contracts, before.proxies)).unwrap_or_default();
         for (contract, seen) in &sight.contracts {
             let was = before.get(contract).map(|before| before.standing);
             if seen.standing == Standing::Unreadable && was != Some(Standing::Unreadable) {
@@ -573,9 +580,31 @@ impl Payouts {
         for (contract, seen) in before {
             sight.contracts.entry(contract).or_insert(seen);
         }
+        self.say_who_closes(&proxies, &sight, effects);
+        for (proxy, standing) in proxies {
+            sight.proxies.entry(proxy).or_insert(standing);
+        }
         self.sight = Some(sight);
         self.fresh = true;
         self.follow(now, effects);
+    }
+
+    /// What a proxy has signed can be fetched until its contract is closed.
+    fn say_who_closes(&self, before: &BTreeMap<Address, Standing>, sight: &Sight, effects: &mut Vec<Effect>) {
+        for (contract, standing) in &sight.proxies {
+            if before.get(contract) == Some(standing) {
+                continue;
+            }
+            let what = match standing {
+                Standing::Closing if self.terms.threshold.is_some() => {
+                    "is closing: what is worth its fee is fetched now, whatever the threshold"
+                }
+                Standing::Closing => "is closing: fetch what it has signed before it is closed",
+                Standing::Closed => "is closed: it pays no more",
+                Standing::Open | Standing::Absent | Standing::Unreadable => continue,
+            };
+            log(effects, LogLevel::Warn, format!("the proxy's contract {contract} {what}"));
+        }
     }
 
     /// Whether the message that is out has landed or can't any more.
@@ -769,7 +798,10 @@ impl Payouts {
         {
             self.looking = true;
             self.looking_whole = self.hand.is_none() && now.mono >= self.whole_at;
-            effects.push(Effect::Look { payer, contracts: self.to_look_at(self.looking_whole) });
+            let contracts = self.to_look_at(self.looking_whole);
+            let of = |contract: &Address| self.claims.get(contract).map(|claim| claim.proxy_contract);
+            let proxies: BTreeSet<Address> = contracts.iter().filter_map(of).collect();
+            effects.push(Effect::Look { payer, contracts, proxies: proxies.into_iter().collect() });
         }
     }
 

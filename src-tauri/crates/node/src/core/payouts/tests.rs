@@ -38,6 +38,7 @@ struct Chain {
     balance: u64,
     seqno: Option<u32>,
     contracts: BTreeMap<Address, (Standing, u64)>,
+    proxies: BTreeMap<Address, Standing>,
     received: u64,
     /// Of which the proxy brought so much by itself.
     by_proxy: u64,
@@ -55,6 +56,7 @@ impl Chain {
             balance: 2_000_000_000,
             seqno: None,
             contracts: BTreeMap::new(),
+            proxies: BTreeMap::from([(PROXY, Standing::Open)]),
             received: 0,
             by_proxy: 0,
             landed: BTreeMap::new(),
@@ -73,7 +75,7 @@ impl Chain {
             contracts.entry(contract).or_default();
         }
         let payer = PayerSight { balance: Nanoton(self.balance), seqno: self.seqno, unix: self.unix };
-        Sight { unix: self.unix, payer, contracts }
+        Sight { unix: self.unix, payer, contracts, proxies: self.proxies.clone() }
     }
 
     /// Makes a block of what is in the pool. Messages with a used number or past their time fall out.
@@ -391,6 +393,56 @@ fn below_the_threshold_nothing_moves_until_the_owner_asks_and_then_only_if_it_is
         matches!(&outcomes[..], [Outcome::Done { .. }, Outcome::NotBegun { why }] if why.contains("fee")),
         "{outcomes:?}"
     );
+}
+
+#[test]
+fn what_a_closing_proxy_has_signed_is_fetched_below_the_threshold_and_never_when_the_fee_eats_it() {
+    // Two proxies owe less than the threshold; the one that owes less begins to close.
+    let other = address(4);
+    let mut world = World::new();
+    world.input(Input::Signed(Box::new(Claim { proxy_contract: other, ..claim(FIRST, 90_000) })));
+    world.sign(SECOND, 60_000);
+    world.settle();
+    assert!(world.rows.is_empty() && matches!(world.core.shown().waits, Some(Wait::Threshold { .. })));
+    world.chain.proxies.insert(PROXY, Standing::Closing);
+    let mut said = 0;
+    for _ in 0..40 {
+        while let Some(effect) = world.effects.front() {
+            said += usize::from(matches!(effect, Effect::Log { message, .. } if message.contains("is closing")));
+            world.step(Fate::Good);
+        }
+        world.pass(10);
+    }
+    assert_eq!(world.chain.received, 60_000_000, "what the other one owes waits for the threshold");
+    assert_eq!(said, 1, "it is said once");
+    let errands: Vec<&Errand> = world.rows.values().map(|row| &row.errand).collect();
+    assert!(matches!(errands[..], [Errand::Payout { worker_contract: SECOND, .. }]), "{errands:?}");
+    assert!(matches!(world.outcomes()[..], [Outcome::Done { .. }]), "{:?}", world.rows);
+    // What it signs while it closes is fetched too, unless the fee eats it.
+    world.sign(SECOND, 70_000);
+    world.settle();
+    assert_eq!(world.chain.received, 60_000_000);
+    assert!(world.rows.values().skip(1).all(|row| matches!(&row.stage, Stage::Ended(Outcome::NotBegun { .. }))));
+    // One that is closed pays no more: nothing is owed and nothing is tried.
+    let tried = world.rows.len();
+    world.chain.proxies.insert(PROXY, Standing::Closed);
+    world.sign(SECOND, 90_000_000);
+    world.settle();
+    assert_eq!((world.rows.len(), world.core.shown().unpaid), (tried, Some(Nanoton(90_000_000))));
+}
+
+#[test]
+fn an_owner_who_wants_to_be_asked_is_asked_even_when_a_proxy_closes() {
+    let mut world = World::new();
+    world.terms.threshold = None;
+    world.input(Input::TermsAre(world.terms.clone()));
+    world.chain.proxies.insert(PROXY, Standing::Closing);
+    world.sign(FIRST, 90_000);
+    world.settle();
+    assert!(world.rows.is_empty() && matches!(world.core.shown().waits, Some(Wait::Threshold { .. })));
+    world.input(Input::TakeNow);
+    world.settle();
+    assert_eq!(world.chain.received, 90_000_000);
 }
 
 #[test]
@@ -838,6 +890,7 @@ enum Event {
     TakeNow,
     FailsOnChain,
     PaidByProxy,
+    ProxyCloses,
 }
 
 fn events() -> impl Strategy<Value = Event> {
@@ -849,6 +902,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::TakeNow),
         1 => Just(Event::FailsOnChain),
         1 => Just(Event::PaidByProxy),
+        1 => Just(Event::ProxyCloses),
     ]
 }
 
@@ -874,6 +928,9 @@ proptest! {
                     world.sign(contract, before + more);
                 }
                 Event::TakeNow => world.input(Input::TakeNow),
+                Event::ProxyCloses => {
+                    world.chain.proxies.insert(PROXY, Standing::Closing);
+                }
                 Event::FailsOnChain => world.chain.fails_next = true,
                 Event::PaidByProxy => {
                     let entry = world.chain.contracts.entry(FIRST).or_default();
