@@ -19,7 +19,7 @@ use node::run::cashier::{self, Cashier, Till};
 use node::run::recovery::{Search, recover};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use ton::{Address, Nanoton, RootConfig};
+use ton::{Address, Nanoton, Network, RootConfig};
 use wallet::Seen;
 
 use crate::practice_network::ChainPlace;
@@ -103,6 +103,7 @@ impl Cashbox {
         let searching = tokio::spawn(search_for_the_forgotten(Arc::clone(&chain), searches)).abort_handle();
         let terms = Terms { owner, payer: Some(payer), threshold, reserve };
         let cashier = cashier::start(Till {
+            network: Network::Test,
             chain: Arc::clone(&chain) as Arc<dyn Chain>,
             wallet: purse.contract(),
             signer: purse,

@@ -245,6 +245,7 @@ impl Scene {
 
     pub(crate) fn cashier(&self, folder: &Path) -> Cashier {
         cashier::start(Till {
+            network: ton::Network::Main,
             chain: Arc::clone(&self.client) as Arc<dyn Chain>,
             signer: Arc::new(Purse::new(3)),
             wallet: self.owner.wallet,
@@ -377,7 +378,8 @@ async fn what_a_wallet_began_for_another_network_is_ended_first_and_stays_in_its
         seqno: 0,
         valid_until,
     };
-    let outgoing = accounting::Outgoing { to: friend, value, everything: false, bounce: false, body: None, state_init: None };
+    let outgoing =
+        accounting::Outgoing { to: friend, value, everything: false, bounce: false, body: None, state_init: None };
     let planned = Transfer {
         id: accounting::TransferId(0),
         payer: stage.owner.address(),

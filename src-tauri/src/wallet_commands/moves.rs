@@ -315,6 +315,7 @@ impl Fees {
             chain: self.chain(),
             signer: Arc::clone(&self.signer) as Arc<dyn Signer>,
             wallet: self.public.contract,
+            network: self.public.network,
             root_contract,
             terms: Terms {
                 owner,
@@ -385,6 +386,7 @@ impl Desk<'_> {
             chain: Arc::clone(&self.chain),
             signer: Arc::clone(&self.signer) as Arc<dyn Signer>,
             wallet: self.public.contract,
+            network: self.public.network,
             root_contract,
             terms: Terms { owner: self.owner, payer: Some(self.public.address()), threshold: None, reserve },
             ledger: self.folder.ledger(),
@@ -535,7 +537,9 @@ mod tests {
         };
         let of = |outcomes: Vec<Outcome>| {
             let mut sums = Sums { paid: Nanoton(0), fees: Some(Nanoton(0)), payouts: 0, trouble: None };
-            outcomes.into_iter().for_each(|outcome| sums.add(&row(outcome)));
+            for outcome in outcomes {
+                sums.add(&row(outcome));
+            }
             sums.fees
         };
         let done = |fees: Option<u64>| Outcome::Done { receipts: Vec::new(), fees: fees.map(Nanoton) };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer, TransferId};
@@ -18,8 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use ton::cocoon::{Body, ContractState, ProxyData, WorkerData, exit_meaning};
 use ton::{
-    Address, Cell, InternalMessage, Nanoton, SendMode, StateInit, Unsigned, WalletContract, WalletData, WalletVersion,
-    boc,
+    Address, Cell, InternalMessage, Nanoton, Network, SendMode, StateInit, Unsigned, WalletContract, WalletData,
+    WalletVersion, boc,
 };
 
 use super::StartError;
@@ -46,6 +47,8 @@ pub struct Till {
     pub signer: Arc<dyn Signer>,
     /// The paying wallet; [`Terms::payer`] is its address.
     pub wallet: WalletContract,
+    /// Where that wallet is at home. Nothing is done before the chain has said that it is of this network.
+    pub network: Network,
     /// The network.
     pub root_contract: Address,
     /// What the owner wants.
@@ -130,8 +133,8 @@ pub fn start(till: Till) -> Result<Cashier, StartError> {
         .spawn(move || keep(ledger, whose, &elsewhere, &orders))
         .map_err(|error| StartError::System(error.to_string()))?;
     let (answers, own) = mpsc::channel(WAITING);
-    let (till, orders) = (Arc::new(till), BTreeMap::new());
-    let turning = Loop { core, clock, till, publisher, rows: rows.clone(), answers, orders, next_order: 0 };
+    let (till, orders, at_home) = (Arc::new(till), BTreeMap::new(), Arc::default());
+    let turning = Loop { core, clock, till, at_home, publisher, rows: rows.clone(), answers, orders, next_order: 0 };
     let running = tokio::spawn(turning.run(outside, own));
     Ok(Cashier { inputs, rows, shown, running })
 }
@@ -206,6 +209,8 @@ struct Loop {
     core: Payouts,
     clock: Clock,
     till: Arc<Till>,
+    /// The chain has said that it is of the wallet's network.
+    at_home: Arc<AtomicBool>,
     publisher: watch::Sender<Shown>,
     rows: std::sync::mpsc::Sender<Row>,
     answers: mpsc::Sender<Input>,
@@ -263,12 +268,22 @@ impl Loop {
     fn execute(&mut self, effect: Effect) {
         let (till, answers) = (Arc::clone(&self.till), self.answers.clone());
         match effect {
-            Effect::Look { payer, contracts, proxies } => answer(answers, async move {
-                match look(&*till.chain, payer, contracts, proxies).await {
-                    Ok(sight) => Input::Seen(Box::new(sight)),
-                    Err(error) => Input::NotSeen { why: error.to_string() },
-                }
-            }),
+            Effect::Look { payer, contracts, proxies } => {
+                let at_home = Arc::clone(&self.at_home);
+                answer(answers, async move {
+                    let seen = async {
+                        if !at_home.load(Ordering::Relaxed) {
+                            till.chain.expect_network(till.network).await?;
+                            at_home.store(true, Ordering::Relaxed);
+                        }
+                        look(&*till.chain, payer, contracts, proxies).await
+                    };
+                    match seen.await {
+                        Ok(sight) => Input::Seen(Box::new(sight)),
+                        Err(error) => Input::NotSeen { why: error.to_string() },
+                    }
+                });
+            }
             Effect::Record(transfer) => {
                 let id = transfer.id;
                 let (sender, written) = oneshot::channel();

@@ -827,7 +827,8 @@ fn a_first_payout_must_bring_more_than_the_contract_keeps_of_it() {
         to_tokens: 1,
         expected: Nanoton(expected),
     };
-    let outgoing = Outgoing { to: FIRST, value: Nanoton(1), bounce: true, body: None, state_init: None };
+    let outgoing =
+        Outgoing { to: FIRST, value: Nanoton(1), everything: false, bounce: true, body: None, state_init: None };
     for (income, is_worth) in [(125_000_000, false), (125_000_001, true)] {
         let transfer = Transfer {
             id: TransferId(0),
@@ -984,8 +985,9 @@ fn a_contract_pays_the_owner_it_names_whoever_is_the_owner_today() {
     chain.seqno = Some(1);
     handle(Input::Seen(Box::new(chain.sight())));
     let receipt = |to| Receipt { from: PROXY, to, value: worth, is_payout: true, lt: 1, hash: [1; 32], unix: 1 };
-    let trace = Trace { complete: true, failure: None, receipts: vec![receipt(EARLIER)], fees: Some(GAS) };
-    let effects = handle(Input::Traced { id, trace: Ok(Some(trace)) });
+    let trace =
+        Trace { complete: true, failure: None, receipts: vec![receipt(EARLIER)], fees: Some(GAS), own_fees: Some(GAS) };
+    let effects = handle(Input::Traced { id, trace: Ok(Sought::Found(Box::new(trace))) });
     let row = effects.iter().find_map(|effect| if let Effect::Record(row) = effect { Some(row) } else { None });
     let Some(Stage::Ended(Outcome::Done { receipts, .. })) = row.map(|row| &row.stage) else { panic!("{effects:?}") };
     assert_eq!(receipts.as_slice(), [receipt(EARLIER)]);
