@@ -2,11 +2,21 @@
 
 use std::path::Path;
 
+use accounting::signed_payment::{PaymentKind, UnsignedPayment};
 use accounting::{Endpoint, JobId};
+use ed25519_dalek::SigningKey;
 use fuzzing::tiny::{Kind, Tiny, byte_tokens, sentence_piece_tokens};
 use link::frame::{encode_control, encode_credit, encode_data};
 use link::message::StartedJob;
 use link::{FromWorker, LaneId, ToWorker};
+use ton::cocoon::{
+    Body, ClientData, ClientPayload, ClientSummary, ContractState, Note, ProxyData, RootOperation, SignedBody,
+    SignedOperation, SignedPayload, WorkerData, WorkerPayout,
+};
+use ton::{
+    Address, Cell, CellBuilder, InternalMessage, Nanoton, Network, Outgoing, Params, RootConfig, SendMode, Transfer,
+    Unsigned, WalletContract, WalletVersion,
+};
 
 const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + \
     '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
@@ -19,6 +29,13 @@ fn main() -> std::io::Result<()> {
     for (name, pieces, bytes) in pipes() {
         // The first byte is the length of the pieces in which the rest arrives.
         std::fs::write(inputs.join("link_frames").join(name), [&[pieces], &bytes[..]].concat())?;
+    }
+    for (target, cells) in [("contract_data", data()), ("contract_body", bodies()), ("wallet_contract", wallets())] {
+        for (name, cell) in cells {
+            // Cells of this program's own making: all of them can be written.
+            let bytes = cell.and_then(|cell| ton::boc::encode(&cell).map_err(std::io::Error::other))?;
+            std::fs::write(inputs.join(target).join(name), bytes)?;
+        }
     }
     Ok(())
 }
@@ -94,4 +111,158 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("empty_frame", 255, vec![0, 0, 0, 0, 0]),
         ("no_credit", 255, vec![9, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0]),
     ]
+}
+
+type Written = Vec<(&'static str, std::io::Result<Cell>)>;
+
+const fn address(byte: u8) -> Address {
+    Address { workchain: 0, hash: [byte; 32] }
+}
+
+fn small(byte: u64) -> std::io::Result<Cell> {
+    CellBuilder::new().uint(byte, 8).build().map_err(std::io::Error::other)
+}
+
+/// Parameters in the newest layout.
+fn params() -> Params {
+    let code = |byte| small(byte).ok();
+    Params {
+        struct_version: ton::NEWEST_STRUCT,
+        params_version: 2,
+        unique_id: 13,
+        is_test: true,
+        price_per_token: Nanoton(20),
+        worker_fee_per_token: Nanoton(19),
+        prompt_tokens_price_multiplier: 10_000,
+        cached_tokens_price_multiplier: 1_000,
+        completion_tokens_price_multiplier: 80_000,
+        reasoning_tokens_price_multiplier: 80_000,
+        proxy_delay_before_close: 86_400,
+        client_delay_before_close: 3_600,
+        min_proxy_stake: Nanoton(1_000_000_000),
+        min_client_stake: Nanoton(1_000_000_000),
+        proxy_code: code(1),
+        worker_code: code(2),
+        client_code: code(3),
+    }
+}
+
+/// Data of every contract, at its beginning and later.
+fn data() -> Written {
+    let written = |cell: Result<Cell, ton::CellError>| cell.map_err(std::io::Error::other);
+    let (owner, proxy, key, params) = (address(1), address(2), [3; 32], params());
+    let oldest = Params { struct_version: 0, ..params.clone() };
+    let new_proxy = ProxyData::initial(owner, key, address(4), &params);
+    let closing = ProxyData {
+        state: ContractState::Closing,
+        balance: Nanoton(1_500_000_000),
+        stake: Nanoton(u64::MAX),
+        unlock_ts: 1_795_000_000,
+        ..new_proxy.clone()
+    };
+    let new_worker = WorkerData::initial(owner, proxy, key, &params);
+    let closed = WorkerData { state: ContractState::Closed, tokens: u64::MAX, ..new_worker.clone() };
+    let client = ClientData::initial(owner, proxy, key, &params);
+    let client = ClientData { balance: Nanoton(7), tokens_used: 9, secret_hash: [6; 32], ..client };
+    let root = RootConfig::from_json(include_str!("../src/recorded_root.json"));
+    let root = root.map_err(std::io::Error::other).and_then(|root| written(root.to_cell()));
+    vec![
+        ("new_proxy", written(new_proxy.to_cell())),
+        ("closing_proxy", written(closing.to_cell())),
+        ("new_worker", written(new_worker.to_cell())),
+        ("closed_worker", written(closed.to_cell())),
+        ("client", written(client.to_cell())),
+        ("params", written(params.to_cell())),
+        ("params_in_the_oldest_layout", written(oldest.to_cell())),
+        ("worker_in_the_oldest_layout", written(WorkerData::initial(owner, proxy, key, &oldest).to_cell())),
+        ("root", root),
+    ]
+}
+
+/// Something of every kind of body.
+fn bodies() -> Written {
+    let (query_id, excess, amount, owner) = (7, address(1), Nanoton(1_500_000_000), address(2));
+    let state = ClientSummary {
+        state: ContractState::Closing,
+        balance: amount,
+        stake: Nanoton(7),
+        tokens_used: 9,
+        secret_hash: [6; 32],
+    };
+    let client = |payload| Body::ClientProxyRequest { query_id, owner, state, payload: Some(payload) };
+    let worker = |payload| {
+        let state = ContractState::Normal;
+        Body::WorkerProxyRequest { query_id, owner, state, tokens: 1_234_567, payload }
+    };
+    let signed = |operation| {
+        let payload = SignedPayload { operation, query_id, target: address(3) };
+        Body::Signed(SignedBody { payload, excess, signature: [5; 64] })
+    };
+    let root = |operation| Body::Root { query_id, operation };
+    let cell = |byte| small(byte).unwrap_or_else(|_| Cell::empty());
+    let payment = UnsignedPayment { kind: PaymentKind::Worker, query_id, tokens: 1_234_567, target: owner, excess };
+    let payment = payment.sign(&SigningKey::from_bytes(&[4; 32])).body();
+    let bodies = [
+        ("empty", Body::Empty),
+        ("comment", Body::Comment("w".to_owned())),
+        ("long_comment", Body::Comment("thanks for everything; ".repeat(12))),
+        ("excesses", Body::Excesses { query_id }),
+        ("payout", Body::Payout { query_id }),
+        ("saved", Body::DoNotProcess { query_id, note: Note::ProxySaveState { seqno: 3, session: [8; 32] } }),
+        ("other_note", Body::DoNotProcess { query_id, note: Note::Other(7) }),
+        ("worker_shows_itself", worker(None)),
+        ("worker_is_paid", worker(Some(WorkerPayout { worker_part: amount, proxy_part: Nanoton(5), excess }))),
+        ("client_put_in", client(ClientPayload::TopUp { amount, excess })),
+        ("client_shows_itself", client(ClientPayload::Register { nonce: Some(5) })),
+        ("client_refunded", client(ClientPayload::RefundGranted { amount, excess })),
+        ("client_refunded_by_force", client(ClientPayload::RefundForce { amount, excess })),
+        ("payment", Body::Signed(payment)),
+        ("last_payment", signed(SignedOperation::WorkerLastPayout(u64::MAX))),
+        ("charge", signed(SignedOperation::ClientCharge(9))),
+        ("refund", signed(SignedOperation::ClientGrantRefund(9))),
+        ("proxy_closes", signed(SignedOperation::ProxyClose)),
+        ("proxy_is_closed", signed(SignedOperation::ProxyCloseComplete)),
+        ("owner_takes", Body::ProxyPayoutRequest { query_id, excess }),
+        ("stake", Body::ProxyIncreaseStake { query_id, amount, excess }),
+        ("register", Body::OwnerClientRegister { query_id, nonce: 11, excess }),
+        (
+            "secret_and_money",
+            Body::OwnerClientChangeSecretHashAndTopUp { query_id, amount, secret_hash: [9; 32], excess },
+        ),
+        ("fees", root(RootOperation::ChangeFees { price_per_token: Nanoton(20), worker_fee_per_token: Nanoton(19) })),
+        (
+            "new_codes",
+            root(RootOperation::UpgradeContracts { proxy_code: cell(1), worker_code: cell(2), client_code: cell(3) }),
+        ),
+        ("new_proxy", root(RootOperation::RegisterProxy(cell(7)))),
+        ("new_owner", root(RootOperation::ChangeOwner(owner))),
+    ];
+    bodies.into_iter().map(|(name, body)| (name, body.to_cell().map_err(std::io::Error::other))).collect()
+}
+
+/// Data of wallets, and what they are told.
+fn wallets() -> Written {
+    let of = |version, network, names: [&'static str; 3]| {
+        let wallet = WalletContract::new(version, network, [3; 32]);
+        let init = wallet.state_init();
+        let message = InternalMessage::new(address(2), true, Nanoton(1_500_000_000), Cell::empty());
+        let messages = vec![Outgoing { mode: SendMode::TRANSFER, message: message.with_init(init.clone()) }];
+        let unsigned = Unsigned::Transfer(Transfer { seqno: 0, valid_until: 1_795_000_000, messages });
+        let body = wallet.body_to_sign(&unsigned).map_err(std::io::Error::other);
+        let body = body.and_then(|body| wallet.signed_body(&body, &[5; 64]).map_err(std::io::Error::other));
+        let whole = body.as_ref().map_or_else(
+            |_| small(0),
+            |body| wallet.external(body.clone(), true).to_cell().map_err(std::io::Error::other),
+        );
+        let [data, body_name, whole_name] = names;
+        [(data, Ok(init.data)), (body_name, body), (whole_name, whole)]
+    };
+    [
+        of(WalletVersion::V5R1, Network::Main, ["v5r1", "v5r1_transfer", "v5r1_first_transfer"]),
+        of(WalletVersion::V4R2, Network::Main, ["v4r2", "v4r2_transfer", "v4r2_first_transfer"]),
+        of(WalletVersion::V3R2, Network::Test, ["v3r2", "v3r2_transfer", "v3r2_first_transfer"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -14,6 +14,7 @@ pub mod mutate;
 pub mod tiny;
 
 mod chains;
+mod contracts;
 mod files;
 mod money;
 mod objects;
@@ -25,6 +26,7 @@ mod trust;
 mod wallets;
 
 pub use chains::{chain_answer, chain_request, chain_transaction};
+pub use contracts::{contract_body, contract_data, wallet_contract};
 pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{owner_rates, root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
@@ -60,6 +62,9 @@ pub const TARGETS: &[Target] = &[
     target("ton_boc", ton_boc, 64 * 1024, 1024),
     target("ton_address", ton_address, 16 * 1024, 0),
     target("root_config", root_config, 64 * 1024, 512),
+    target("contract_data", contract_data, 64 * 1024, 2048),
+    target("contract_body", contract_body, 64 * 1024, 2048),
+    target("wallet_contract", wallet_contract, 64 * 1024, 2048),
     target("signed_payment", signed_payment, 64 * 1024, 1024),
     target("owner_rates", owner_rates, 64 * 1024, 512),
     target("wallet_file", wallet_file, 16 * 1024, 8),
