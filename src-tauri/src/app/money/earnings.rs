@@ -267,12 +267,16 @@ impl Desk {
         // The owner's own sending may be on its way: it is nobody's payout.
         let fetching = |shown: &Shown| {
             let payout = |transfer: &&Transfer| matches!(transfer.errand, Errand::Payout { .. });
-            shown.in_flight.as_ref().filter(payout).map(|transfer| transfer.id.0.to_string())
+            shown.in_flight.as_ref().filter(payout).map(|transfer| transfer.id)
         };
         let heard = |shown: &Shown| shown.asked > asked && (fetching(shown).is_some() || !shown.busy);
         let begun = tokio::time::timeout(BEGINNING, shown.wait_for(heard)).await;
         match begun {
-            Ok(Ok(shown)) => fetching(&shown).ok_or(Refusal::Nothing),
+            Ok(Ok(shown)) => {
+                let id = fetching(&shown).ok_or(Refusal::Nothing)?;
+                self.inner().asked_for = Some(id);
+                Ok(id.0.to_string())
+            }
             Ok(Err(_)) => Err(Refusal::Failed { why: "the cashier has ended".to_owned() }),
             Err(_) => {
                 let why = "it is not begun yet, and begins when the chain answers".to_owned();

@@ -18,7 +18,7 @@ mod send;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use accounting::Transfer;
+use accounting::{Transfer, TransferId};
 use anyhow::Result;
 use node::core::payouts::{Input, Terms};
 use node::earnings::Earnings as Figures;
@@ -54,6 +54,8 @@ struct Inner {
     /// Unix seconds of the last use.
     used_at: u64,
     draft: Option<send::Waiting>,
+    /// The transfer that the owner asked for last in this session.
+    asked_for: Option<TransferId>,
     read: Option<keys::Read>,
     quiz: Option<Quiz>,
     /// What the chain said last of the wallet, and when, Unix milliseconds.
@@ -86,6 +88,7 @@ impl Desk {
             locked: false,
             used_at: seconds(),
             draft: None,
+            asked_for: None,
             read: None,
             quiz: None,
             balance: None,
@@ -132,6 +135,7 @@ impl Desk {
         let mut inner = self.inner();
         inner.open = None;
         inner.draft = None;
+        inner.asked_for = None;
     }
 
     /// Time has passed.

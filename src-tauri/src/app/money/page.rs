@@ -88,14 +88,18 @@ impl Desk {
         sent_within_a_day(&self.transfers(None, MOST_OF_A_DAY), unix_ms())
     }
 
-    /// The transfer that ended last in this session.
+    /// The transfer that the owner asked for last in this session, once it has ended; else the one that ended last.
     fn landed(&self) -> Option<Landed> {
-        let before = self.inner().open.as_ref()?.before;
-        let rows = self.transfers(before, 2);
-        rows.iter().find_map(|row| {
+        let (before, asked_for) = {
+            let inner = self.inner();
+            (inner.open.as_ref()?.before, inner.asked_for)
+        };
+        let told = |row: &Transfer| {
             let Stage::Ended(ended) = &row.stage else { return None };
             Some(Landed { id: row.id.0.to_string(), errand: errand(row), outcome: outcome(ended) })
-        })
+        };
+        let asked_for = asked_for.and_then(|id| self.history.transfer(id).ok()?).as_ref().and_then(told);
+        asked_for.or_else(|| self.transfers(before, 2).iter().find_map(told))
     }
 }
 

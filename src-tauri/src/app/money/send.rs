@@ -174,16 +174,25 @@ impl Desk {
         if purse.is_locked() {
             return Err(Refusal::Locked);
         }
+        if cashbox.shown().borrow().busy {
+            return Err(Refusal::InFlight);
+        }
         let waiting = self.inner().draft.take_if(|draft| draft.name == name).ok_or(Refusal::TooLate)?;
         if seconds() > waiting.until {
             return Err(Refusal::TooLate);
         }
-        if cashbox.shown().borrow().busy {
-            return Err(Refusal::InFlight);
-        }
-        match cashbox.send(waiting.outgoing, BEGINNING).await {
-            Ok(id) => Ok(id.0.to_string()),
-            Err(why) => Err(not_sent(&why)),
+        match cashbox.send(waiting.outgoing.clone(), BEGINNING).await {
+            Ok(id) => {
+                self.inner().asked_for = Some(id);
+                Ok(id.0.to_string())
+            }
+            Err(why) => {
+                if matches!(why, NotSent::UnderWay) {
+                    // It may be tried again when the other one has ended.
+                    self.inner().draft.get_or_insert(waiting);
+                }
+                Err(not_sent(&why))
+            }
         }
     }
 }
