@@ -180,7 +180,8 @@ fn said_of(entries: &[Entry], form: Form) -> String {
     let (written, left): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| statement::is_written(entry, form));
     let payouts = written.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
-    let mut said = format!("{payouts} payouts and {} fees.", written.len() - payouts);
+    let many = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let mut said = format!("{} and {}.", many(payouts, "payout"), many(written.len() - payouts, "fee"));
     if !left.is_empty() {
         let _ = write!(said, " {} more whose amounts are not known were left out.", left.len());
     }
@@ -300,9 +301,9 @@ mod tests {
             pays_nothing: false,
         };
         let entries = [entry(EntryKind::Payout, Some(9)), entry(EntryKind::Fee, Some(1)), entry(EntryKind::Fee, None)];
-        assert!(said_of(&entries, Form::Lines).starts_with("1 payouts and 2 fees. This"));
+        assert_eq!(said_of(&entries, Form::Lines), "1 payout and 2 fees.");
         let koinly = said_of(&entries, Form::Koinly);
-        assert!(koinly.starts_with("1 payouts and 1 fees. 1 more whose amounts are not known"), "{koinly}");
+        assert!(koinly.starts_with("1 payout and 1 fee. 1 more whose amounts are not known"), "{koinly}");
     }
 
     #[test]

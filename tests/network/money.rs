@@ -174,8 +174,17 @@ async fn balance_reaches(client: &Toncenter, address: Address, wanted: u64) {
     .await;
 }
 
-pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    for _ in 0..600 {
+pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
+    within(Duration::from_secs(30), what, look).await
+}
+
+/// The same, for what takes its time.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    for _ in 0..patience.as_millis() / 50 {
         if let Some(found) = look().await {
             return found;
         }

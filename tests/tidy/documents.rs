@@ -4,7 +4,7 @@ use crate::{read, root, tracked};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every numbered item, fault and figure of the parts begun so far. A row of the map may not be missing.
-const PARTS: [(&str, &[&str]); 3] = [
+const PARTS: [(&str, &[&str]); 4] = [
     (
         "1",
         &[
@@ -57,6 +57,30 @@ const PARTS: [(&str, &[&str]); 3] = [
         ],
     ),
     ("3", &["1", "2", "3", "4", "5", "6", "7", "figures", "goal generation", "goal prompt", "goal eight"]),
+    (
+        "4",
+        &[
+            "1",
+            "2",
+            "3",
+            "4",
+            "5",
+            "6",
+            "7",
+            "8",
+            "9",
+            "demo",
+            "fault kills",
+            "fault endpoint",
+            "fault clock",
+            "fault signed payments",
+            "fault keychain",
+            "fault old ledger",
+            "fault disk full",
+            "measured transfers",
+            "measured ledger",
+        ],
+    ),
 ];
 
 #[test]

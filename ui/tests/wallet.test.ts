@@ -118,7 +118,7 @@ describe('history', () => {
     const [payout, rest, fee, sent, failed] = rows(container);
     expect(payout).toMatch(/^Payout from the proxy .*\+3\.612/);
     expect(rest).toMatch(/^Left over came back .*\+0\.458/);
-    expect(fee).toMatch(/^Fee sent along to fetch a payout .*−0\.500 fee 0\.0021084/);
+    expect(fee).toMatch(/^Sent along to fetch a payout; most of it comes back .*−0\.500 fee 0\.0021084/);
     expect(sent).toMatch(/^Sent to UQDyib…M52FL0, “rent” .*−10\.000/);
     expect(failed).toContain('a part of it failed: the recipient did not take it.');
   });

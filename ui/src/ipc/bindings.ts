@@ -68,7 +68,7 @@ export const commands = {
 	/**  Computes everything about a payout anew, from the chain's data and the ledger. */
 	verifyPayout: (key: string) => typedError<Verification_Serialize, ApiError>(__TAURI_INVOKE("verify_payout", { key })),
 	/**  What fetching now would bring and cost, tried on a copy of the chain. */
-	forecastTake: () => typedError<TakeForecast, ApiError>(__TAURI_INVOKE("forecast_take")),
+	forecastTake: () => typedError<TakeForecast_Serialize, ApiError>(__TAURI_INVOKE("forecast_take")),
 	/**  Fetches what is signed now. The page's slice follows what becomes of it. */
 	takeNow: () => typedError<Sent, ApiError>(__TAURI_INVOKE("take_now")),
 	/**  From how much on money is fetched by itself; none: only when asked. */
@@ -1690,7 +1690,25 @@ export type Sums = {
 };
 
 /**  What fetching now would bring, tried on a copy of the chain. */
-export type TakeForecast = 
+export type TakeForecast = TakeForecast_Serialize | TakeForecast_Deserialize;
+
+/**  What fetching now would bring, tried on a copy of the chain. */
+export type TakeForecast_Deserialize = 
+/**  It would work. */
+{ take: "ready"; 
+/**  What comes in. */
+income: Money; 
+/**  What it costs. */
+fee: Money; 
+/**  What the contract keeps for its rent and gives back with its last payout; `None`: nothing. */
+kept?: Money | null } | 
+/**  It would not. */
+{ take: "no"; 
+/**  Why. */
+refusal: Refusal };
+
+/**  What fetching now would bring, tried on a copy of the chain. */
+export type TakeForecast_Serialize = 
 /**  It would work. */
 { take: "ready"; 
 /**  What comes in. */

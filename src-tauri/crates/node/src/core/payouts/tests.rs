@@ -779,7 +779,6 @@ fn contracts_that_owe_nothing_are_asked_for_once_an_hour_and_a_messages_time_cou
     assert_eq!((looks.iter().filter(|asked| **asked > 0).count(), looks.len() > 50), (2, true), "{looks:?}");
     world.sign(FIRST, 1_000_000);
     let mut sight = world.chain.sight();
-    sight.unix += 1_000;
     sight.payer.unix = sight.unix + 77;
     world.chain.unix = sight.payer.unix;
     world.effects.clear();
@@ -977,7 +976,7 @@ fn a_contract_pays_the_owner_it_names_whoever_is_the_owner_today() {
     let Some(Effect::Emulate { owner, outgoing, .. }) = effects.first() else { panic!("{effects:?}") };
     assert_eq!((*owner, outgoing.everything), (Some(EARLIER), false));
     let worth = Nanoton(200_000 * FEE.0);
-    let forecast = Forecast { failure: None, fees: GAS, income: worth, balance_after: Nanoton(1) };
+    let forecast = Forecast { failure: None, fees: GAS, income: worth, balance_after: Nanoton(chain.balance - GAS.0) };
     handle(Input::Emulated { id, forecast: Ok(forecast) });
     let message = SignedMessage { boc: vec![1], hash: [1; 32], seqno: 0, valid_until: chain.unix + 60 };
     handle(Input::MessageSigned { id, message: Ok(message) });
