@@ -413,7 +413,7 @@ fn statement_and_electricity_are_written_with_the_owners_own_rates_and_prices() 
     assert!(said.contains("2026-11-27,EUR,1.5,A bank") && said.contains("2026-11-27,EUR,0.31"), "{said}");
     for words in [
         &["price", "ton", "1,5", "--currency", "EUR", "--source", "A bank", "--data", data][..],
-        &["price", "ton", "1.5", "--currency", "USD", "--source", "A bank", "--data", data],
+        &["price", "ton", "1.5", "--currency", "USD", "--source", "A bank", "--on", "2026-11-28", "--data", data],
         &["price", "electricity", "-1", "--currency", "EUR", "--data", data],
     ] {
         assert!(run(words).0.is_some_and(|code| code != 0), "{words:?}");
