@@ -443,7 +443,8 @@ pub(crate) struct HeadlessArguments {
     /// The name it is served under; HASH is the file's SHA-256 in hex
     #[arg(long, value_name = "NAME@COMMIT:HASH")]
     pub(crate) served_as: ModelName,
-    /// The TON address that is paid [default: the payout address of this folder, see `chrysalis wallet payout-address`, else its wallet]
+    /// The TON address that is paid, in the form in which the network's proxies write addresses: with the test network's mark or without
+    /// [default: the payout address of this folder, see `chrysalis wallet payout-address`, else its wallet]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) owner: Option<String>,
     /// Price coefficient in thousandths: 1000 is the network's price, 500 half of it

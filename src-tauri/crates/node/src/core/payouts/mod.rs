@@ -491,9 +491,20 @@ impl Payouts {
         }
         let first = self.claims.is_empty();
         self.claims.insert(claim.worker_contract, claim);
-        if first {
+        if first || self.chain_fails.is_none() && self.hand.is_none() && self.is_something_worth_it(now) {
             self.look_at = now.mono;
         }
+    }
+
+    /// Whether a payout would be begun by itself, as the chain was seen last.
+    fn is_something_worth_it(&self, now: Now) -> bool {
+        self.sight.as_ref().is_some_and(|sight| choose(self.awake(now), sight, &self.terms, false).is_ok())
+    }
+
+    /// Claims that are not left alone for a while.
+    fn awake(&self, now: Now) -> impl Iterator<Item = &Claim> {
+        let resting = move |contract: &Address| self.rests.get(contract).is_some_and(|rest| now.mono < rest.until);
+        self.claims.values().filter(move |claim| !resting(&claim.worker_contract))
     }
 
     fn send(&mut self, order: Order, now: Now, effects: &mut Vec<Effect>) {
@@ -834,9 +845,7 @@ impl Payouts {
             order = Some(asked);
             (Errand::Send, outgoing)
         } else {
-            let resting = |contract: &Address| self.rests.get(contract).is_some_and(|rest| now.mono < rest.until);
-            let claims = self.claims.values().filter(|claim| !resting(&claim.worker_contract));
-            match choose(claims, sight, &self.terms, self.take_now) {
+            match choose(self.awake(now), sight, &self.terms, self.take_now) {
                 Ok(claim) => claim.payout(sight, self.terms.owner),
                 Err(wait) => {
                     // A look that was out before a contract was known says nothing of it.
