@@ -73,7 +73,8 @@ fn owner(given: Option<AddressText>, book: Option<&PayoutBook>, folder: &Folder)
             "--owner is not the payout address of this folder, {}; leave --owner out, or see `chrysalis wallet payout-address`",
             owner.to_text()
         );
-        return Ok(owner);
+        // Addresses are written as the network's proxies write them, which whoever names one knows.
+        return Ok(given.unwrap_or(owner));
     }
     let own = || -> Result<Option<AddressText>> {
         let wallet = Payee::of(folder.path())?.wallet;

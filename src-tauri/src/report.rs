@@ -58,8 +58,10 @@ pub(crate) fn json(
 pub(crate) fn proceeds(proceeds: &Proceeds) -> String {
     let times = if proceeds.payouts == 1 { "1 payout".to_owned() } else { format!("{} payouts", proceeds.payouts) };
     let fees = proceeds.fees.map_or_else(|| "unknown".to_owned(), |fees| fees.to_string());
+    let kept = proceeds.after.reserve.checked_sub(proceeds.before.reserve).filter(|kept| *kept > Nanoton(0));
+    let kept = kept.map_or_else(String::new, |kept| format!(", {kept} kept by the worker contract until it closes"));
     format!(
-        "Paid {} in {times}, fees {fees} (both on the practice chain, worth nothing); the wallet had {} and has {}",
+        "Paid {} in {times}, fees {fees}{kept} (all on the practice chain, worth nothing); the wallet had {} and has {}",
         proceeds.paid, proceeds.before.wallet, proceeds.after.wallet
     )
 }

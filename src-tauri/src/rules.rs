@@ -51,19 +51,27 @@ impl Rules {
         self.written_down.as_deref() == Some(address.to_string().as_str())
     }
 
-    /// Those of this folder, or the usual ones.
+    /// Those of this folder, the usual ones if there are none. A file that can't be read is an error, and stays: a limit may be in it.
+    pub(crate) fn of(data: &Path) -> Result<Self> {
+        let path = data.join(NAME);
+        let read = || -> Result<Option<Self>> {
+            let length = match std::fs::metadata(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                found => found?.len(),
+            };
+            anyhow::ensure!(length <= MOST, "it has {length} bytes");
+            Ok(Some(serde_json::from_str(&std::fs::read_to_string(&path)?)?))
+        };
+        let failed =
+            || format!("the wallet's rules in {} can't be read; put them right, or move the file away", path.display());
+        Ok(read().with_context(failed)?.unwrap_or_default())
+    }
+
+    /// Those of this folder, or the usual ones; a file that can't be read is set aside, and the log says so.
     pub(crate) fn read(data: &Path) -> Self {
         let path = data.join(NAME);
-        let read = || -> Result<Self> {
-            let length = std::fs::metadata(&path)?.len();
-            anyhow::ensure!(length <= MOST, "it has {length} bytes");
-            Ok(serde_json::from_str(&std::fs::read_to_string(&path)?)?)
-        };
-        match read() {
+        match Self::of(data) {
             Ok(rules) => rules,
-            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|it| it.kind() == ErrorKind::NotFound) => {
-                Self::default()
-            }
             Err(error) => {
                 let aside = path.with_extension("json.aside");
                 let moved = std::fs::rename(&path, &aside);
@@ -130,6 +138,8 @@ mod tests {
         let long = vec![b' '; 70_000];
         for nonsense in [&b"{"[..], b"[1]", b"{\"daily_limit\": -1}", b"{\"other\": 1}", b"\xff", &long] {
             std::fs::write(folder.path().join(NAME), nonsense).unwrap();
+            assert!(Rules::of(folder.path()).unwrap_err().to_string().contains(NAME));
+            assert!(folder.path().join(NAME).exists(), "only whoever says so sets it aside");
             assert_eq!(Rules::read(folder.path()), Rules::default());
             assert!(folder.path().join("wallet-rules.json.aside").exists());
             assert!(!folder.path().join(NAME).exists());

@@ -267,7 +267,7 @@ async fn what_was_signed_is_collected_and_sent_on_from_the_command_line() {
     let said = refused(send(&spell(false), "7.4", &[]), &["yes", "yes", PASSWORD]).await.unwrap();
     assert!(said.contains("is kept for the worker's fees: send at most"), "{said}");
     let said = refused(send(&spell(false), "9", &["--keep", "0"]), &["yes", "yes", PASSWORD]).await.unwrap();
-    assert!(said.contains("would fail"), "{said}");
+    assert!(said.contains("in the wallet, less than") && said.contains("would fail"), "{said}");
     // What is shown before the yes is what the chain has and would have.
     let words = send(&spell(false), "1.5", &["--comment", "for tea"]);
     let asked = tokio::task::spawn_blocking(move || {

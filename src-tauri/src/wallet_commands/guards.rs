@@ -15,6 +15,7 @@ const TYPED: usize = 4;
 
 pub(super) fn limit(arguments: &LimitArguments) -> Result<()> {
     let data = arguments.data.as_path();
+    public(data)?;
     if let Some(text) = &arguments.limit {
         let wanted = match text.as_str() {
             "none" => None,
@@ -23,7 +24,7 @@ pub(super) fn limit(arguments: &LimitArguments) -> Result<()> {
         let folder = take(data)?;
         change(folder.path(), |rules| rules.daily_limit = wanted)?;
     }
-    let limit = Rules::read(data).daily_limit;
+    let limit = Rules::of(data)?.daily_limit;
     let line = match limit {
         Some(limit) => format!("At most {limit} may be sent within 24 hours."),
         None => "There is no limit on what may be sent within 24 hours.".to_owned(),
@@ -33,6 +34,7 @@ pub(super) fn limit(arguments: &LimitArguments) -> Result<()> {
 
 pub(super) fn auto_lock(arguments: &AutoLockArguments) -> Result<()> {
     let data = arguments.data.as_path();
+    public(data)?;
     if let Some(text) = &arguments.after {
         let wanted = match text.as_str() {
             "never" => None,
@@ -44,7 +46,7 @@ pub(super) fn auto_lock(arguments: &AutoLockArguments) -> Result<()> {
         let folder = take(data)?;
         change(folder.path(), |rules| rules.locks_after_s = wanted)?;
     }
-    let after = Rules::read(data).locks_after_s;
+    let after = Rules::of(data)?.locks_after_s;
     let line = match after {
         Some(after) => format!("The app locks the wallet after {} minutes without use.", after / 60),
         None => "The app does not lock the wallet by itself.".to_owned(),
@@ -81,7 +83,7 @@ pub(super) async fn delete(arguments: &DeleteArguments) -> Result<()> {
     })?;
     // What was signed for it and not fetched is money, too.
     let may_lose = balance != Some(Nanoton(0)) || moves::was_signed_for(&folder)?;
-    let proved = Rules::read(folder.path()).has_words_of(&address);
+    let proved = Rules::of(folder.path())?.has_words_of(&address);
     if may_lose && !proved && !arguments.yes_i_have_the_words {
         ask.say("It was never checked here that you have its words, so three of them are asked.")?;
         must_have_the_words(&ask, folder.path(), public.protection.needs_password())?;
@@ -118,7 +120,7 @@ pub(super) fn has_words(data: &std::path::Path, address: &Address) -> Result<()>
 }
 
 fn change(data: &std::path::Path, change: impl FnOnce(&mut Rules)) -> Result<()> {
-    let mut rules = Rules::read(data);
+    let mut rules = Rules::of(data)?;
     change(&mut rules);
     rules.write(data)
 }

@@ -54,7 +54,7 @@ pub(super) async fn balance(arguments: &BalanceArguments) -> Result<()> {
     };
     lines.extend(payee.notice());
     if let Some(own) = payee.wallet {
-        let rules = Rules::read(&arguments.data);
+        let rules = Rules::of(&arguments.data)?;
         let reminder = Reminder {
             written_down: rules.has_words_of(&own.address()),
             at_stake: Some(fee.unwrap_or(account.balance)),

@@ -95,6 +95,8 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
         body: if memo.is_empty() { None } else { Some(boc::encode(&comment(memo)?)?) },
         state_init: None,
     };
+    let there = chain.account(own).await.context("the chain can't be asked")?.balance;
+    ensure!(amount <= there, "there is {there} in the wallet, less than {amount}; it would fail, so it is not sent");
     let forecast = tried(&*chain, &public, &outgoing).await?;
     if let Some(why) = &forecast.failure {
         bail!("it would fail, so it is not sent: {why}");
@@ -106,7 +108,7 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
             forecast.balance_after
         );
     }
-    if let Some(limit) = Rules::read(folder.path()).daily_limit {
+    if let Some(limit) = Rules::of(folder.path())?.daily_limit {
         let rows = open(&folder)?.transfers_since(&root, None, MOST_OF_A_DAY)?;
         let left = left_of(limit, &sent_within_a_day(&rows, unix_ms()), payout::now());
         ensure!(

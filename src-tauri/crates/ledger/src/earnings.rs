@@ -178,6 +178,9 @@ impl Ledger {
             let open = contract.tokens.saturating_sub(cashed);
             let worth = contract.fee.checked_mul(open).ok_or(too_much())?;
             pipeline.signed = sum(pipeline.signed, worth)?;
+            // The chain has paid for more than this file saw signed: it is of an old copy, and what it counts last was paid meanwhile.
+            let ahead = contract.fee.checked_mul(cashed.saturating_sub(contract.tokens)).ok_or(too_much())?;
+            pipeline.counted = pipeline.counted.checked_sub(ahead).unwrap_or_default();
         }
         // A payout that was found on the chain before its transfer has ended is paid, and not on the way any more.
         let mut away = reading.prepare_cached(
@@ -189,11 +192,15 @@ impl Ledger {
             pipeline.flights = pipeline.flights.saturating_add(1);
         }
         let since = since_unix.unwrap_or(0);
-        let mut paid = reading
-            .prepare_cached("SELECT nanoton FROM receipt WHERE is_payout AND root_contract = ? AND unix >= ?")?;
-        for row in paid.query_map((root, since), |row| row.get::<_, u64>(0))? {
-            pipeline.paid = sum(pipeline.paid, Nanoton(row?))?;
+        let mut paid = reading.prepare_cached(
+            "SELECT nanoton, transfer IS NULL FROM receipt WHERE is_payout AND root_contract = ? AND unix >= ?",
+        )?;
+        for row in paid.query_map((root, since), |row| Ok((row.get::<_, u64>(0)?, row.get::<_, bool>(1)?)))? {
+            let (nanoton, is_found) = row?;
+            pipeline.paid = sum(pipeline.paid, Nanoton(nanoton))?;
             pipeline.payouts = pipeline.payouts.saturating_add(1);
+            // What was found on the chain has cost something too, and this file does not know what.
+            pipeline.unknown_fees = pipeline.unknown_fees.saturating_add(is_found.into());
         }
         // Whatever did not land costs nothing.
         let mut fees = reading.prepare_cached(

@@ -342,12 +342,16 @@ impl Earnings {
                     network: root,
                     pays_nothing,
                 };
-                // A transfer costs once, however many payouts it brought.
-                if let Some(transfer) = payout.transfer.filter(|transfer| charged.insert(transfer.id)) {
+                // A transfer costs once, however many payouts it brought; one that was found on the chain costs nobody knows what.
+                let fee = match &payout.transfer {
+                    Some(transfer) => charged.insert(transfer.id).then_some((transfer.fees, transfer.message)),
+                    None => Some((None, None)),
+                };
+                if let Some((amount, hash)) = fee {
                     entries.push(Entry {
                         kind: EntryKind::Fee,
-                        amount: transfer.fees,
-                        hash: transfer.message,
+                        amount,
+                        hash,
                         lt: None,
                         from: None,
                         to: None,
