@@ -326,7 +326,7 @@ fn earnings_and_tables_are_printed_from_the_ledger_while_it_is_written() {
     let words = ["export", "--data", data, "--format", "csv", "--out", table, "--rates", rates.to_str().unwrap()];
     let (code, out, errors) = program::run("chrysalis", &words);
     assert_eq!((code, out.as_str()), (Some(0), ""), "{errors}");
-    assert!(errors.contains("1 payouts") && errors.contains("Practice money was left out"), "{errors}");
+    assert!(errors.contains("1 payout and 1 fee") && errors.contains("Practice money was left out"), "{errors}");
     let text = std::fs::read_to_string(table).unwrap();
     assert!(text.contains("2.000000000,TON,2000000000,1.5,EUR,3.00,A bank"), "{text}");
     let (code, _, errors) = program::run("chrysalis", &words);
