@@ -352,7 +352,7 @@ pub(crate) struct DeleteArguments {
 
 #[derive(Args)]
 pub(crate) struct ChainArguments {
-    /// An endpoint of the chain, as https://toncenter.com/api/v2/jsonRPC; with two or more, two must say the same before money moves
+    /// An endpoint of the chain, as `https://toncenter.com/api/v2/jsonRPC`; with two or more, two must say the same before money moves
     #[arg(long, value_name = "URL")]
     pub(crate) chain: Vec<String>,
     /// A file with the endpoints' API key

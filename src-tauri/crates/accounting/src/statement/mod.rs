@@ -1,6 +1,6 @@
 //! What was earned, as tables for people and for tax programs. Records, not tax advice.
 //!
-//! Walk-through: [`Entry`]s come from the ledger, [`Rates`] from a file the owner gives; [`write`] makes a table of them. A rate that
+//! Walk-through: [`Entry`]s come from the ledger, [`Rates`] from a file the owner gives; [`write()`] makes a table of them. A rate that
 //! nobody gave is no rate: the field stays empty. Amounts are exact in every digit. [`Energy`] is what cards drew, [`Prices`] what the owner
 //! pays for it; [`write_electricity`] makes the sheet of it.
 //!

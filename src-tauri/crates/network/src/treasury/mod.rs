@@ -2,7 +2,7 @@
 //! puts money in for its owner.
 //!
 //! What lives here: what to send next, decided from what the contracts say ([`operator`], [`customer`]); how a transfer ends
-//! ([`transfer`]); and the shell that signs, writes down and sends ([`Purse`]). What may not: tokens and prices of jobs (crate
+//! (module `transfer`); and the shell that signs, writes down and sends ([`Purse`]). What may not: tokens and prices of jobs (crate
 //! `protocol`), SQL (`store`), the owner's own wallet (crates `wallet` and `node`).
 //!
 //! A walk-through. Each look at the chain reads the contracts anew. If no transfer is under way, `operator::plan` or `customer::plan` says

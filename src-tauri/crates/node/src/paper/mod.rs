@@ -1,7 +1,7 @@
 //! A month on paper: a statement that people read and keep, as PDF. A record, not tax advice.
 //!
-//! [`pdf`] is a pure function of what it is given: the same data and the same time make the same bytes. [`layout`] says what stands where
-//! and begins new pages, [`letters`] which letters the typeface has and how wide they are, and only [`page`] knows the format.
+//! [`pdf`] is a pure function of what it is given: the same data and the same time make the same bytes. `layout` says what stands where
+//! and begins new pages, `letters` which letters the typeface has and how wide they are, and only `page` knows the format.
 //!
 //! Every number says of which kind it is. What is not known is said to be so, and is never a zero.
 
