@@ -32,7 +32,7 @@ const LOCAL_RATE: (u32, Duration) = (1_000, Duration::from_millis(1));
 /// Pause before such a chain is asked again.
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
 /// Most pages of the owner's account that are searched at one start.
-const SEARCHED_PAGES: u32 = 200;
+pub(crate) const SEARCHED_PAGES: u32 = 200;
 /// A transfer that is only tried is good for so many seconds.
 const TRIED_SECONDS: u32 = 120;
 /// How long transfers of earlier runs may take before a run begins without them.
@@ -100,7 +100,8 @@ impl Cashbox {
             pages: SEARCHED_PAGES,
         };
         let searches = [owner].into_iter().chain(earlier).map(search).collect();
-        let searching = tokio::spawn(search_for_the_forgotten(Arc::clone(&chain), searches)).abort_handle();
+        let asked = Arc::clone(&chain) as Arc<dyn Chain>;
+        let searching = tokio::spawn(search_for_the_forgotten(asked, searches)).abort_handle();
         let terms = Terms { owner, payer: Some(payer), threshold, reserve };
         let cashier = cashier::start(Till {
             network: Network::Test,
@@ -344,7 +345,7 @@ impl Cashbox {
 
 /// Payouts that the chain has and the ledger does not, after it was lost or restored from an old copy. What is found is in the ledger;
 /// a search that is cut off goes on at the next start.
-async fn search_for_the_forgotten(chain: Arc<Toncenter>, searches: Vec<Search>) {
+pub(crate) async fn search_for_the_forgotten(chain: Arc<dyn Chain>, searches: Vec<Search>) {
     for search in searches {
         if let Err(error) = recover(&*chain, &search).await {
             tracing::warn!("{error}; it is tried again at the next start");

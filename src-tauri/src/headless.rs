@@ -10,13 +10,14 @@ use node::core::workers::WorkerState;
 use node::folder::Folder;
 use node::model_file::ModelFile;
 use node::run::cashier::Cashier;
-use node::run::recovery::{Search, recover};
+use node::run::recovery::Search;
 use node::run::{Node, stats};
 use serde_json::json;
 use tokio::task::AbortHandle;
 use ton::{Address, AddressText, Network, RootConfig};
 use wallet::PayoutBook;
 
+use crate::cashbox::{SEARCHED_PAGES, search_for_the_forgotten};
 use crate::cli::HeadlessArguments;
 use crate::payout;
 use crate::provider::{Asked, Service, check};
@@ -26,8 +27,6 @@ use crate::wallet_commands::{Fees, Payee};
 const REDIAL: Duration = Duration::from_secs(10);
 /// Between two looks at the clock while a payout address waits: it may be set meanwhile.
 const CLOCK_LOOK: Duration = Duration::from_secs(30);
-/// Most pages of an account that are searched for forgotten payouts at one start.
-const SEARCHED_PAGES: u32 = 200;
 
 /// Why serving ended well.
 enum Ended {
@@ -151,16 +150,12 @@ fn search(
     folder: &Folder,
 ) -> AbortHandle {
     let (terms, ledger) = (Some(Arc::new(root)), folder.ledger());
-    let work = async move {
-        for owner in accounts {
-            let (terms, ledger) = (terms.clone(), ledger.clone());
-            let search = Search { root_contract, terms, owner, ledger, page: MOST_TRANSACTIONS, pages: SEARCHED_PAGES };
-            if let Err(error) = recover(&*chain, &search).await {
-                tracing::warn!("{error}; it is tried again at the next start");
-            }
-        }
+    let of = |owner| {
+        let (terms, ledger) = (terms.clone(), ledger.clone());
+        Search { root_contract, terms, owner, ledger, page: MOST_TRANSACTIONS, pages: SEARCHED_PAGES }
     };
-    tokio::spawn(work).abort_handle()
+    let searches = accounts.into_iter().map(of).collect();
+    tokio::spawn(search_for_the_forgotten(chain, searches)).abort_handle()
 }
 
 /// Until this machine's clock shows that time, Unix seconds.
