@@ -35,9 +35,7 @@ mod x509;
 
 pub use appraisal::{Anchors, Appraisal, Facts, GpuProof, Refusal, appraise, judge};
 pub use binding::Binding;
-pub use container::{
-    DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, TcbStatus, TdxEvidence, TpmEvidence,
-};
+pub use container::{DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, TcbStatus, TdxEvidence, TpmEvidence};
 pub use grade::{Grade, Wording};
 pub use policy::{ImageHash, Policy};
 pub use statement::{Statement, StatementError};

@@ -263,9 +263,7 @@ fn time(reader: &mut Reader<'_>) -> Option<i64> {
     let (year, rest) = text.split_at_checked(if long { 4 } else { 2 })?;
     (rest.len() == 10).then_some(())?;
     let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_i64, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-        })
+        digits.iter().try_fold(0_i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
     let mut year = number(year)?;
     if !long {
