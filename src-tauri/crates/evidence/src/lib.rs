@@ -40,3 +40,8 @@ pub use grade::{Grade, Wording};
 pub use policy::{ImageHash, Policy};
 pub use statement::{Statement, StatementError};
 pub use x509::ChainError;
+
+/// The makers of TPMs whose root certificates are built in: name and certificate, DER.
+pub fn tpm_roots() -> Vec<(&'static str, &'static [u8])> {
+    roots::TPM.to_vec()
+}

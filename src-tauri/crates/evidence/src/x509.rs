@@ -142,7 +142,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Whether it may sign certificates: it says that it is an authority, and where it names the uses of its key this is one of them.
-    fn may_sign(&self) -> bool {
+    pub(crate) fn may_sign(&self) -> bool {
         let authority = || {
             let mut content = Reader(self.extension(oid::BASIC_CONSTRAINTS)?);
             let mut list = element(&mut content, SEQUENCE)?;
