@@ -103,10 +103,19 @@ pub(crate) fn secure_boot(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<Optio
 }
 
 fn replay(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<(), Refusal> {
-    let mut events = Events::open(log).ok_or(MALFORMED)?;
+    let replayed = replayed(log).ok_or(MALFORMED)?;
+    match replayed.iter().zip(registers).position(|(replayed, signed)| replayed != signed) {
+        Some(at) => Err(Refusal::LogDoesNotFit(at as u8)),
+        None => Ok(()),
+    }
+}
+
+/// The registers to which the log leads.
+pub(crate) fn replayed(log: &[u8]) -> Option<[[u8; 32]; 8]> {
+    let mut events = Events::open(log)?;
     let mut replayed = [[0; 32]; 8];
     let mut extended = [false; 8];
-    while let Some(event) = events.next().ok_or(MALFORMED)? {
+    while let Some(event) = events.next()? {
         if event.kind == NO_ACTION {
             // The place from which the TPM was started is where register 0 begins.
             if let Some([locality]) = event.content.strip_prefix(b"StartupLocality\0")
@@ -124,10 +133,7 @@ fn replay(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<(), Refusal> {
             *extended = true;
         }
     }
-    match replayed.iter().zip(registers).position(|(replayed, signed)| replayed != signed) {
-        Some(at) => Err(Refusal::LogDoesNotFit(at as u8)),
-        None => Ok(()),
-    }
+    Some(replayed)
 }
 
 /// What the lines before register 7's separator say. Later ones could be anybody's.

@@ -23,6 +23,7 @@ mod binding;
 mod bootlog;
 mod container;
 mod grade;
+pub mod inspect;
 mod policy;
 mod reader;
 pub mod registrar;
