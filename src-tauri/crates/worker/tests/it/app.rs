@@ -195,6 +195,7 @@ impl Rig {
                     secret_hash: <sha2::Sha256 as sha2::Digest>::digest(b"").into(),
                 },
                 commit_pause: (Duration::from_millis(10), Duration::from_millis(20)),
+                demands: None,
             },
             Accounts::default(),
             Box::new(SystemRandomness),
@@ -450,6 +451,10 @@ impl Rig {
                 }
                 proxy::Action::Close { why, .. } => panic!("the proxy closed: {why}"),
                 proxy::Action::JobFinished(_) | proxy::Action::LookAt { .. } => {}
+                proxy::Action::WorkerWaits { .. }
+                | proxy::Action::EvidenceCame { .. }
+                | proxy::Action::NoEvidence { .. }
+                | proxy::Action::WantEvidence { .. } => {}
             }
         }
         self.relay();
