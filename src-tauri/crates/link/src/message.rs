@@ -419,9 +419,9 @@ pub enum FromWorker {
     },
     /// A registrar's challenge, for the TPM to open.
     Challenge {
-        /// `TPM2B_ID_OBJECT`, at most [`crate::proof::MAX_PART`] bytes.
+        /// The content of a `TPM2B_ID_OBJECT`, at most [`crate::proof::MAX_PART`] bytes.
         credential: Vec<u8>,
-        /// `TPM2B_ENCRYPTED_SECRET`, as long.
+        /// The content of a `TPM2B_ENCRYPTED_SECRET`, as long.
         secret: Vec<u8>,
     },
     /// A registrar has certified what was enrolled. What its statement says has not been looked at.

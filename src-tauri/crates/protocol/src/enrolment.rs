@@ -82,9 +82,9 @@ pub enum ApplicantAction {
     Send(Vec<u8>),
     /// Let the TPM open this, then call [`Applicant::activated`].
     Open {
-        /// `TPM2B_ID_OBJECT`.
+        /// The content of a `TPM2B_ID_OBJECT`.
         credential: Vec<u8>,
-        /// `TPM2B_ENCRYPTED_SECRET`.
+        /// The content of a `TPM2B_ENCRYPTED_SECRET`.
         secret: Vec<u8>,
     },
     /// Done. What the statement says has not been looked at.
@@ -245,27 +245,21 @@ pub enum DeskAction {
         /// Its nonce.
         nonce: [u8; 32],
     },
-    /// Look at the keys, then call [`Desk::challenge`] or [`Desk::refuse`].
+    /// Look at the keys, then call [`Desk::challenge`] or [`Desk::refuse`]. A challenge that was made before on this connection is void.
     Enrol {
         /// The applicant's id of the question.
         query: i64,
         /// What it asks for.
         request: Box<Request>,
     },
-    /// The TPM has opened the challenge: sign, then call [`Desk::certify`].
-    Certify {
+    /// The answer to the last challenge: if it is what was in it, sign and call [`Desk::certify`], else [`Desk::refuse`]. Comes once for a
+    /// challenge, which is void afterwards.
+    Judge {
         /// The applicant's id of the question.
         query: i64,
-        /// What was challenged: these very keys, not what is said of them now.
-        request: Box<Request>,
+        /// What the TPM found.
+        secret: Vec<u8>,
     },
-}
-
-/// A challenge that was sent.
-struct Pending {
-    id: [u8; 32],
-    expected: Vec<u8>,
-    request: Box<Request>,
 }
 
 /// A registrar's side of one connection.
@@ -274,9 +268,10 @@ pub struct Desk {
     connection: Connection<std::convert::Infallible>,
     until: Duration,
     tries: u32,
-    /// What the host judges now.
-    judged: Option<(i64, Box<Request>)>,
-    pending: Option<Pending>,
+    /// The question whose keys the host looks at now.
+    looks_at: Option<i64>,
+    /// Id of the challenge that was sent.
+    challenge: Option<[u8; 32]>,
 }
 
 impl Desk {
@@ -287,8 +282,8 @@ impl Desk {
             connection: Connection::accept(now.mono),
             until: now.mono.saturating_add(DESK_PATIENCE),
             tries: 0,
-            judged: None,
-            pending: None,
+            looks_at: None,
+            challenge: None,
         }
     }
 
@@ -326,29 +321,24 @@ impl Desk {
         self.answer(query, wire::Introduction { key, signature: signature.to_vec() }.to_bytes(), out);
     }
 
-    /// Answers [`DeskAction::Enrol`]: sends the challenge, and expects what is in it.
-    pub fn challenge(
-        &mut self,
-        query: i64,
-        credential: Vec<u8>,
-        secret: Vec<u8>,
-        expected: Vec<u8>,
-        out: &mut Vec<DeskAction>,
-    ) {
-        let Some((_, request)) = self.judged.take_if(|(judged, _)| *judged == query) else { return };
+    /// Answers [`DeskAction::Enrol`] with a challenge.
+    pub fn challenge(&mut self, query: i64, credential: Vec<u8>, secret: Vec<u8>, out: &mut Vec<DeskAction>) {
+        if self.looks_at.take_if(|looked_at| *looked_at == query).is_none() {
+            return;
+        }
         let id = self.random.int256();
-        self.pending = Some(Pending { id, expected, request });
+        self.challenge = Some(id);
         self.answer(query, wire::Challenge { id, credential, secret }.to_bytes(), out);
     }
 
-    /// Answers [`DeskAction::Certify`].
+    /// Answers [`DeskAction::Judge`].
     pub fn certify(&mut self, query: i64, statement: Vec<u8>, out: &mut Vec<DeskAction>) {
         self.answer(query, wire::Statement { data: statement }.to_bytes(), out);
     }
 
     /// Refuses a question, with words for the owner of the machine.
     pub fn refuse(&mut self, query: i64, words: &str, out: &mut Vec<DeskAction>) {
-        self.judged.take_if(|(judged, _)| *judged == query);
+        self.looks_at.take_if(|looked_at| *looked_at == query);
         out.extend(self.connection.refuse(query, REFUSED, &line(words)).ok().map(DeskAction::Send));
     }
 
@@ -372,28 +362,26 @@ impl Desk {
         if !request.is_bounded() {
             return self.refuse(query, "more than keys and certificates have", out);
         }
-        if self.judged.is_some() || self.tries >= TRIES {
+        if self.looks_at.is_some() || self.tries >= TRIES {
             return self.refuse(query, "too many at once", out);
         }
         self.tries += 1;
-        // One record from here to the statement: what is certified is what was challenged.
-        self.pending = None;
-        let request = Box::new(request);
-        self.judged = Some((query, request.clone()));
-        out.push(DeskAction::Enrol { query, request });
+        // What is certified is what was challenged: new keys, new challenge.
+        self.challenge = None;
+        self.looks_at = Some(query);
+        out.push(DeskAction::Enrol { query, request: Box::new(request) });
     }
 
     fn activate(&mut self, query: i64, data: &[u8], out: &mut Vec<DeskAction>) {
         // Whatever it says, a challenge has one answer.
-        let pending = self.pending.take();
+        let challenge = self.challenge.take();
         let Ok(said) = wire::Activate::from_bytes(data) else {
             return self.refuse(query, "cannot parse the query", out);
         };
-        match pending {
-            Some(pending) if pending.id == said.id && pending.expected == said.secret => {
-                out.push(DeskAction::Certify { query, request: pending.request });
-            }
-            _ => self.refuse(query, "this is not what was in the challenge", out),
+        if challenge == Some(said.id) && said.secret.len() <= PART_LIMIT {
+            out.push(DeskAction::Judge { query, secret: said.secret });
+        } else {
+            self.refuse(query, "this answers no challenge that is open", out);
         }
     }
 

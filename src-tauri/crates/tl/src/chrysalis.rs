@@ -18,9 +18,9 @@ schema! {
     #[derive(Debug)]
     struct Challenge = 0x5cf9a47d, "chrysalis.challenge" => "chrysalis.Challenge" {
         id: [u8; 32],
-        /// `TPM2B_ID_OBJECT` as the TPM takes it.
+        /// The content of a `TPM2B_ID_OBJECT`.
         credential: Vec<u8>,
-        /// `TPM2B_ENCRYPTED_SECRET` as the TPM takes it.
+        /// The content of a `TPM2B_ENCRYPTED_SECRET`.
         secret: Vec<u8>,
     }
 
