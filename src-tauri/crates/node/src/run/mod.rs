@@ -8,6 +8,7 @@ pub mod attester;
 mod book;
 pub mod cashier;
 mod clock;
+pub mod enrol;
 mod process;
 pub mod recovery;
 mod relay;
