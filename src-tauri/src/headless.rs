@@ -149,11 +149,17 @@ fn policy(arguments: &HeadlessArguments) -> Result<PeerPolicy> {
     Ok(match (arguments.policy, &arguments.collateral) {
         (PolicyWord::Any, _) => PeerPolicy::Any,
         (PolicyWord::FakeTdx, _) => PeerPolicy::FakeTdx,
-        (PolicyWord::Tdx, None) => bail!("--policy tdx needs Intel's statements about the proxy's processor: name their file with --collateral"),
+        (PolicyWord::Tdx, None) => bail!(
+            "--policy tdx needs Intel's statements about the proxy's processor: name their file with --collateral"
+        ),
         (PolicyWord::Tdx, Some(path)) => {
             let failed = || format!("the file {} can't be used", path.display());
             let length = std::fs::metadata(path).with_context(failed)?.len();
-            ensure!(length <= TdxDemand::MAX_COLLATERAL as u64, "{} is longer than such statements are", path.display());
+            ensure!(
+                length <= TdxDemand::MAX_COLLATERAL as u64,
+                "{} is longer than such statements are",
+                path.display()
+            );
             PeerPolicy::Tdx(TdxDemand { collateral: std::fs::read(path).with_context(failed)? })
         }
     })

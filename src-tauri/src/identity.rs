@@ -53,7 +53,8 @@ impl Consent {
 
 fn key(text: &str) -> Result<[u8; 32]> {
     let mut key = [0; 32];
-    hex::decode_to_slice(text.trim(), &mut key).with_context(|| format!("{text} is no key: it has 64 hexadecimal digits"))?;
+    hex::decode_to_slice(text.trim(), &mut key)
+        .with_context(|| format!("{text} is no key: it has 64 hexadecimal digits"))?;
     Ok(key)
 }
 
@@ -230,9 +231,10 @@ struct OfTpm {
 
 impl OfTpm {
     fn evidence(&self, question: &Question) -> Result<Vec<u8>> {
-        let consent = self.files.consent()?.context(
-            "no registrar was agreed to; `chrysalis identity enrol` tells you what that means and does it",
-        )?;
+        let consent = self
+            .files
+            .consent()?
+            .context("no registrar was agreed to; `chrysalis identity enrol` tells you what that means and does it")?;
         let (audience, now) = (&question.audience, now());
         let had = self.files.statement(audience, &consent.key()?, now);
         let statement = match had {
@@ -290,8 +292,7 @@ fn agree(arguments: &EnrolArguments) -> Result<()> {
     }
     let folder = Folder::take(&arguments.data)?;
     let files = Files::of(folder.path());
-    let consent =
-        Consent { registrar: arguments.registrar.clone(), key: hex::encode(registrar), agreed_at: now() };
+    let consent = Consent { registrar: arguments.registrar.clone(), key: hex::encode(registrar), agreed_at: now() };
     let place = Place::new(arguments.tpm.clone());
     let mut lines = Vec::new();
     for proxy in &arguments.proxy {

@@ -155,7 +155,8 @@ fn the_endorsement_key_goes_to_nobody_who_lacks_the_registrars_key_and_to_no_pro
     let tpm = Simulator::start();
     let folder = tempfile::tempdir().unwrap();
     let registrar = Registrar::start(folder.path(), &[&tpm]);
-    let other = Registrar { key: "11".repeat(32), address: registrar.address.clone(), ..Registrar::start(folder.path(), &[]) };
+    let other =
+        Registrar { key: "11".repeat(32), address: registrar.address.clone(), ..Registrar::start(folder.path(), &[]) };
     let data = folder.path().join("app");
     let proxy = "22".repeat(32);
     let (code, _, errors) = program::run("chrysalis", &other.words(&data, &tpm, &["--yes", "--proxy", &proxy]));

@@ -18,9 +18,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use protocol::{Now, Randomness};
-
 use tl::Boxed;
 use tl::tcp::Packet;
+
+use crate::objects::every_type;
 
 /// One step of a conversation.
 pub(crate) enum Step<'a> {

@@ -109,7 +109,8 @@ impl Keys {
             }
             Err(error) => return Err(failed(error)),
         };
-        let (seed, machines) = bytes.split_first_chunk::<32>().ok_or_else(|| StartError::Keys { path: path.clone() })?;
+        let (seed, machines) =
+            bytes.split_first_chunk::<32>().ok_or_else(|| StartError::Keys { path: path.clone() })?;
         let machines = machines.try_into().map_err(|_| StartError::Keys { path: path.clone() })?;
         Ok(Self { signs: SigningKey::from_bytes(seed), machines: Zeroizing::new(machines) })
     }
@@ -249,10 +250,11 @@ impl Office {
 
     async fn converse(&self, stream: TcpStream) -> Result<(), WireError> {
         let refused = |words: String| WireError::Io(std::io::Error::other(words));
-        let identity = Identity::generate(Evidence::None, unix_seconds() as u64)
-            .map_err(|error| refused(error.to_string()))?;
+        let identity =
+            Identity::generate(Evidence::None, unix_seconds() as u64).map_err(|error| refused(error.to_string()))?;
         let clock = Arc::new(|| unix_seconds() as u64);
-        let tls = ratls::tls::server_config(&identity, Policy::Any, clock).map_err(|error| refused(error.to_string()))?;
+        let tls =
+            ratls::tls::server_config(&identity, Policy::Any, clock).map_err(|error| refused(error.to_string()))?;
         let mut wire = Wire::accept(stream, &tls, self.difficulty, HANDSHAKE_PATIENCE).await?;
         let mut desk = Desk::new(Box::new(OsRandom), self.clock.now());
         let mut case = Case { office: self, tls_key: identity.public_key(), pending: None };

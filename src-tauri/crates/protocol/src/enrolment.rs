@@ -204,7 +204,8 @@ impl Applicant {
                 self.ask(Call::Enrol, question.to_bytes(), now, out);
             }
             Call::Enrol => {
-                let wire::Challenge { id, credential, secret } = wire::Challenge::from_bytes(data).map_err(malformed)?;
+                let wire::Challenge { id, credential, secret } =
+                    wire::Challenge::from_bytes(data).map_err(malformed)?;
                 if credential.len() > PART_LIMIT || secret.len() > PART_LIMIT {
                     return Err(Error::Malformed { what: "a registrar's challenge" });
                 }

@@ -163,8 +163,11 @@ fn our_declarations_spell_the_schema_and_their_ids_are_its_checksums() {
 /// Whoever reads an id must know at once whose it is.
 #[test]
 fn our_own_ids_are_checksums_of_our_own_text_and_none_is_the_schemas() {
-    let genuine: BTreeSet<String> =
-        read("cocoon/tl_ids.txt").lines().filter_map(|line| line.split_once(' ')).map(|(id, _)| id.to_owned()).collect();
+    let genuine: BTreeSet<String> = read("cocoon/tl_ids.txt")
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(id, _)| id.to_owned())
+        .collect();
     assert!(genuine.len() > 100);
     let written: BTreeSet<String> = read("chrysalis/tl_ids.txt").lines().map(str::to_owned).collect();
     let mut declared = BTreeSet::new();

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use link::flow::{LaneReceiver, LaneSender};
@@ -174,7 +174,9 @@ impl Office<'_> {
         let mut out = Vec::new();
         let ended = match &mut self.visit {
             None => return,
-            Some(Visit { applicant: Some(applicant), .. }) if applicant.next_deadline().is_some_and(|it| it <= now.mono) => {
+            Some(Visit { applicant: Some(applicant), .. })
+                if applicant.next_deadline().is_some_and(|it| it <= now.mono) =>
+            {
                 applicant.tick(now, &mut out).err().map(|error| told(&error))
             }
             Some(Visit { applicant: None, until, .. }) if *until <= now.mono => Some(LaneEnd::Silent),

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::evidence::Demands;
 use protocol::client::{Action, ClientRequest, Config, NotSent, ProxyFacts, Session, WorkerType};
+use protocol::evidence::Demands;
 use ratls::{Evidence, Identity, Policy};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};

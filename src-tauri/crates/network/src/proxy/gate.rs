@@ -123,13 +123,8 @@ impl Gate {
 }
 
 fn verdict(shown: Option<&[u8]>, binding: &Binding, anchors: &Anchors, policy: &Policy) -> Verdict {
-    let refused = |reason: String| Verdict {
-        accepted: false,
-        grade: Grade::SelfClaim,
-        reason,
-        machine: None,
-        secure_boot: None,
-    };
+    let refused =
+        |reason: String| Verdict { accepted: false, grade: Grade::SelfClaim, reason, machine: None, secure_boot: None };
     let evidence = match shown.map(Evidence::decode) {
         None => Evidence::SelfClaim,
         Some(Ok(evidence)) => evidence,
@@ -144,7 +139,8 @@ fn verdict(shown: Option<&[u8]>, binding: &Binding, anchors: &Anchors, policy: &
             secure_boot: found.facts.secure_boot,
         },
         Err(refusal) => {
-            let proved = if let evidence::Refusal::GradeNotAccepted(grade) = refusal { grade } else { Grade::SelfClaim };
+            let proved =
+                if let evidence::Refusal::GradeNotAccepted(grade) = refusal { grade } else { Grade::SelfClaim };
             Verdict { grade: proved, ..refused(refusal.to_string()) }
         }
     }

@@ -390,7 +390,8 @@ impl Core {
                 self.records.failed(entry, &why, refused, &self.payments, &mut out);
             }
             Input::Attested { lane, ask, evidence } => {
-                let bytes = evidence.map_err(|why| out.log(LogLevel::Warn, format!("there is no evidence to show: {why}")));
+                let bytes =
+                    evidence.map_err(|why| out.log(LogLevel::Warn, format!("there is no evidence to show: {why}")));
                 // The worker knows whether anybody still waits.
                 out.send(ToWorker::Evidence { lane, ask, bytes: bytes.ok() });
             }

@@ -50,7 +50,12 @@ impl From<Standing> for ShownStanding {
             reason: said.reason.chars().filter(|c| !c.is_control()).take(300).collect(),
             grades: said.grades.into_iter().take(Grade::ALL.len()).filter_map(grade_of).collect(),
             secure_boot: said.secure_boot,
-            registrars: said.registrars.into_iter().take(16).map(|(at, key)| (at.chars().take(300).collect(), key)).collect(),
+            registrars: said
+                .registrars
+                .into_iter()
+                .take(16)
+                .map(|(at, key)| (at.chars().take(300).collect(), key))
+                .collect(),
         }
     }
 }

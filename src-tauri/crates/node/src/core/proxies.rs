@@ -155,7 +155,12 @@ impl Proxies {
             self.next_draw = Some(now.saturating_add(DRAW));
             let drawn = self.draw();
             if let Some(endpoint) = drawn.filter(|drawn| self.wanted.iter().all(|one| one.endpoint != *drawn)) {
-                self.wanted.push(Wanted { endpoint, state: State::Waiting { until: now }, not_ready_since: now, untrusted: None });
+                self.wanted.push(Wanted {
+                    endpoint,
+                    state: State::Waiting { until: now },
+                    not_ready_since: now,
+                    untrusted: None,
+                });
             }
         }
         for one in &mut self.wanted {

@@ -52,13 +52,7 @@ impl Core {
     }
 
     /// An answer counts if its question is the last one asked.
-    pub(super) fn evidence_came(
-        &mut self,
-        conn: u64,
-        nonce: [u8; 32],
-        bytes: Option<Vec<u8>>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn evidence_came(&mut self, conn: u64, nonce: [u8; 32], bytes: Option<Vec<u8>>, out: &mut Vec<Action>) {
         let Some(worker) = self.worker_mut(conn).filter(|worker| worker.asked == Some(nonce)) else { return };
         worker.asked = None;
         out.push(match bytes {
@@ -107,7 +101,9 @@ impl Core {
                 silent.push((*conn, call.nonce));
             }
             if let Role::Worker(worker) = &mut peer.role {
-                late.extend(worker.asked_of_us.extract_if(.., |_, until| *until <= now.mono).map(|(id, _)| (*conn, id)));
+                late.extend(
+                    worker.asked_of_us.extract_if(.., |_, until| *until <= now.mono).map(|(id, _)| (*conn, id)),
+                );
             }
         }
         for (conn, nonce) in silent {

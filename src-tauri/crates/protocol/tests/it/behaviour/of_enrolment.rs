@@ -132,7 +132,9 @@ impl Scene {
     }
 
     fn told_of_keys(&self) -> bool {
-        self.told.iter().any(|it| matches!(it, Packet::Query { data, .. } if tl::peek_id(data) == Some(wire::Enrol::ID)))
+        self.told
+            .iter()
+            .any(|it| matches!(it, Packet::Query { data, .. } if tl::peek_id(data) == Some(wire::Enrol::ID)))
     }
 }
 

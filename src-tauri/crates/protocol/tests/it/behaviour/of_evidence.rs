@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use accounting::TokenUsage;
+use protocol::Now;
 use protocol::evidence::{Demands, EVIDENCE_PATIENCE, MAX_EVIDENCE, RegistrarPlace, Standing};
 use protocol::http::ResponseHead;
 use protocol::proxy::Config;
 use protocol::worker::Session;
-use protocol::Now;
 use tl::Boxed;
 use tl::tcp::Packet;
 
