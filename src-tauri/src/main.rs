@@ -6,6 +6,7 @@
 //! - [`detect`]: what this machine and its cards are.
 //! - [`earnings`]: what was earned, and tables of it; [`prices`] what the owner says coins and electricity cost.
 //! - [`headless`]: serve an open network without a window.
+//! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`report`]: what practice prints.
@@ -24,6 +25,7 @@ mod cli;
 mod detect;
 mod earnings;
 mod headless;
+mod identity;
 mod payout;
 mod practice;
 mod practice_network;
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
             Some(cli::Command::Price(words)) => prices::run(&words),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
+            Some(cli::Command::Identity(words)) => identity::run(words),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
             Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),

@@ -18,6 +18,9 @@ fn every_program_explains_itself() {
         ("chrysalis-network", vec!["proxy", "--help"]),
         ("chrysalis-network", vec!["gateway", "--help"]),
         ("chrysalis-network", vec!["practice", "--help"]),
+        ("chrysalis-network", vec!["registrar", "--help"]),
+        ("chrysalis", vec!["identity", "--help"]),
+        ("chrysalis", vec!["identity", "enrol", "--help"]),
     ] {
         let (code, out, errors) = program::run(name, &words);
         assert_eq!(code, Some(0), "{name} {words:?}: {errors}");

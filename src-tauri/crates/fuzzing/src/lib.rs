@@ -15,6 +15,7 @@ pub mod tiny;
 
 mod chains;
 mod contracts;
+mod enrolments;
 mod files;
 mod money;
 mod objects;
@@ -28,6 +29,7 @@ mod wallets;
 
 pub use chains::{chain_answer, chain_request, chain_transaction};
 pub use contracts::{contract_body, contract_data, wallet_contract};
+pub use enrolments::{REGISTRAR_SEED, REGISTRAR_TLS, protocol_applicant, protocol_desk};
 pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{owner_rates, root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
@@ -82,6 +84,8 @@ pub const TARGETS: &[Target] = &[
     target("protocol_worker", protocol_worker, 1024 * 1024, 256),
     target("protocol_client", protocol_client, 1024 * 1024, 256),
     target("protocol_proxy", protocol_proxy, 1024 * 1024, 256),
+    target("protocol_applicant", protocol_applicant, 256 * 1024, 256),
+    target("protocol_desk", protocol_desk, 256 * 1024, 256),
     target("worker_request", worker_request, 256 * 1024, 256),
     target("gguf", gguf, 128 << 20, 256),
     target("tokenizer", tokenizer, 4 << 20, 256),

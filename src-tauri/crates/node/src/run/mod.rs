@@ -1,12 +1,14 @@
 //! Does what the core decides: one task owns the core, feeds it and executes its effects. It decides nothing itself.
 //!
 //! Walk-through: `Loop::run` waits for an input, a deadline, or nothing more to do. A worker process and its pipe live in
-//! `process`, connections to proxies in `relay`, the ledger on a thread of its own in `book`. Beside it, [`cashier`] fetches what is
+//! `process`, what shows proxies what this computer is behind [`attester`], connections to proxies in `relay`, the ledger on a thread of its own in `book`. Beside it, [`cashier`] fetches what is
 //! signed and [`recovery`] finds what a ledger has forgotten.
 
+pub mod attester;
 mod book;
 pub mod cashier;
 mod clock;
+pub mod enrol;
 mod process;
 pub mod recovery;
 mod relay;
@@ -26,6 +28,7 @@ use ton::Nanoton;
 
 use crate::core::{Core, Effect, Generation, Input, Settings, Target};
 use crate::snapshot::Snapshot;
+use attester::{Attester, Question, Witness};
 use book::Book;
 use clock::Clock;
 use process::Process;
@@ -46,6 +49,8 @@ pub struct World {
     pub model: File,
     /// The ledger's file.
     pub ledger: PathBuf,
+    /// What proves to proxies what this computer is; `None`: it only says so.
+    pub attester: Option<Box<dyn Attester>>,
 }
 
 /// Why a node does not start.
@@ -103,8 +108,10 @@ pub fn start(world: World) -> Result<Node, StartError> {
     let core = Core::new(world.settings, remembered, u64::from_le_bytes(seed));
     let (publisher, snapshots) = watch::channel(core.snapshot());
     let (outside, wishes) = mpsc::channel(WAITING_INPUTS);
+    let witness = Witness::start(world.attester, own_inputs.clone());
     let turning = Loop {
         core,
+        witness,
         clock,
         book,
         inputs: own_inputs,
@@ -122,6 +129,7 @@ pub fn start(world: World) -> Result<Node, StartError> {
 
 struct Loop {
     core: Core,
+    witness: Witness,
     clock: Clock,
     book: Book,
     inputs: mpsc::Sender<Input>,
@@ -191,6 +199,9 @@ impl Loop {
             Effect::RecordPayment { entry, payment } => self.book.payment(entry, *payment),
             Effect::RecordProxy { entry, proxy } => self.book.proxy(entry, *proxy),
             Effect::RecordTuning { entry, tuning } => self.book.tuning(entry, *tuning),
+            Effect::Attest { lane, ask, audience, tls_key, nonce } => {
+                self.witness.ask(lane, ask, Question { audience, tls_key, nonce });
+            }
             Effect::Log { level, message } => match level {
                 LogLevel::Error => tracing::error!("{message}"),
                 LogLevel::Warn => tracing::warn!("{message}"),
