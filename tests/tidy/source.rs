@@ -11,6 +11,7 @@ fn pure_code_never_touches_the_world() {
         "ton/src",
         "accounting/src",
         "ratls/src",
+        "evidence/src",
         "protocol/src",
         "link/src",
         "node/src/core",
