@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 pub mod core;
+pub mod doctor;
 pub mod earnings;
 pub mod folder;
 pub mod history;

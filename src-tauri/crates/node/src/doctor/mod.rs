@@ -99,6 +99,32 @@ pub enum Missing {
 }
 
 impl Missing {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::System,
+        Self::Box,
+        Self::Anybody,
+        Self::TdxAndCard,
+        Self::Tdx,
+        Self::Card,
+        Self::TdxOrCardUnknown,
+        Self::CocoonsMachine,
+        Self::Sealing,
+        Self::SealedMachine,
+        Self::CardProof,
+        Self::Tpm,
+        Self::NewerTpm,
+        Self::Leave,
+        Self::TpmAnswer,
+        Self::TpmUnknown,
+        Self::Certificate,
+        Self::CertificateUnknown,
+        Self::Uefi,
+        Self::SecureBoot,
+        Self::SecureBootUnknown,
+        Self::Registration,
+    ];
+
     /// Its name in JSON.
     pub const fn name(self) -> &'static str {
         match self {

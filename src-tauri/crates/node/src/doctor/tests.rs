@@ -65,7 +65,7 @@ fn every_missing_thing_has_a_pc_that_misses_it_but_those_no_network_asks_for() {
         .collect();
     // Those two are of networks that no described PC is asked about.
     let others = [Missing::Anybody.name(), Missing::CardProof.name()];
-    for missing in ALL.iter().map(|missing| missing.name()).filter(|name| !others.contains(name)) {
+    for missing in Missing::ALL.iter().map(|missing| missing.name()).filter(|name| !others.contains(name)) {
         assert!(named.contains(missing), "no described PC misses {missing}");
     }
     let (_, described) = described().remove(0);
@@ -75,34 +75,9 @@ fn every_missing_thing_has_a_pc_that_misses_it_but_those_no_network_asks_for() {
     assert_eq!(examine(&facts, &open(&[Grade::HardwareIsolated])), (Answer::No, Some(Missing::CardProof)));
 }
 
-const ALL: [Missing; 22] = [
-    Missing::System,
-    Missing::Box,
-    Missing::Anybody,
-    Missing::TdxAndCard,
-    Missing::Tdx,
-    Missing::Card,
-    Missing::TdxOrCardUnknown,
-    Missing::CocoonsMachine,
-    Missing::Sealing,
-    Missing::SealedMachine,
-    Missing::CardProof,
-    Missing::Tpm,
-    Missing::NewerTpm,
-    Missing::Leave,
-    Missing::TpmAnswer,
-    Missing::TpmUnknown,
-    Missing::Certificate,
-    Missing::CertificateUnknown,
-    Missing::Uefi,
-    Missing::SecureBoot,
-    Missing::SecureBootUnknown,
-    Missing::Registration,
-];
-
 #[test]
 fn what_is_missing_is_told_in_one_sentence_or_two_that_promise_nothing() {
-    for missing in ALL {
+    for missing in Missing::ALL {
         let words = missing.words();
         assert!(words.ends_with('.') && words.len() < 240, "{words}");
         for promise in ["earn", "income", "guarantee", "private", "secure machine"] {
