@@ -34,8 +34,8 @@ pub(crate) const MODEL: [Needed; 3] = [
 ];
 
 /// For the tests: our TLS is tried against a real OpenSSL, the window on a screen of the tests' own, the wallet against a
-/// real keychain, kernels of CUDA as C++.
-pub(crate) const TEST: [Needed; 14] = [
+/// real keychain, kernels of CUDA as C++, evidence by a TPM that is a program.
+pub(crate) const TEST: [Needed; 16] = [
     Needed { program: "g++", package: "g++" },
     Needed { program: "openssl", package: "openssl" },
     Needed { program: "Xvfb", package: "xvfb" },
@@ -50,6 +50,8 @@ pub(crate) const TEST: [Needed; 14] = [
     Needed { program: "/usr/share/fonts/truetype/dejavu", package: "fonts-dejavu-core" },
     Needed { program: "/usr/share/icons/Adwaita", package: "adwaita-icon-theme" },
     Needed { program: "ps", package: "procps" },
+    Needed { program: "swtpm", package: "swtpm" },
+    Needed { program: "swtpm_setup", package: "swtpm-tools" },
 ];
 
 /// A second software card for the tests, out of Debian's browser. Ubuntu packs its browser in another way, so there it is done without.

@@ -1,0 +1,92 @@
+//! Reports of a machine inside an isolated processor, by Linux's configfs-tsm: a folder is made, 64 bytes are written, the report is read.
+//!
+//! Source: Linux, `Documentation/ABI/testing/configfs-tsm-report`. May not: believe the report; it goes to a verifier.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+use thiserror::Error;
+
+/// The folder in which reports are made.
+pub const REPORTS: &str = "sys/kernel/config/tsm/report";
+/// The most bytes of a report, and of what comes beside it.
+const LIMIT: u64 = 64 * 1024;
+
+/// Who made a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Intel TDX: the report is a quote.
+    Tdx,
+    /// AMD SEV-SNP: the report is 1,184 bytes, certificates may come beside it.
+    Snp,
+}
+
+/// A report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Who made it.
+    pub provider: Provider,
+    /// The report itself.
+    pub report: Vec<u8>,
+    /// Certificates that the host put beside it: a table of GUIDs, offsets and lengths. `None` where there is none.
+    pub beside: Option<Vec<u8>>,
+}
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// This is no machine that can make one.
+    #[error("this computer is not a machine inside an isolated processor, or its system can't make reports")]
+    NotAGuest,
+    /// The system said no.
+    #[error("the system made no report: {0}")]
+    System(#[from] io::Error),
+    /// Somebody else wrote into the folder meanwhile.
+    #[error("the report was disturbed while it was made; it can be asked for again")]
+    Disturbed,
+    /// A provider that is not known.
+    #[error("the report is of a kind that is not known here: {0}")]
+    Unknown(String),
+    /// Too large.
+    #[error("the report is larger than a report may be")]
+    TooLarge,
+}
+
+/// Makes a report over these 64 bytes, under a root folder, which is `/` but in tests. `name` is that of a folder nobody else uses.
+pub fn report(root: &Path, name: &str, report_data: &[u8; 64]) -> Result<Report, ReportError> {
+    let reports = root.join(REPORTS);
+    if !reports.is_dir() {
+        return Err(ReportError::NotAGuest);
+    }
+    let folder = reports.join(name);
+    fs::create_dir(&folder)?;
+    let made = report_in(&folder, report_data);
+    // The system removes what is in it by itself, and refuses to remove files one by one.
+    let removed = fs::remove_dir(&folder);
+    let made = made?;
+    removed?;
+    Ok(made)
+}
+
+fn report_in(folder: &Path, report_data: &[u8; 64]) -> Result<Report, ReportError> {
+    fs::write(folder.join("inblob"), report_data)?;
+    // Each write counts up: one of ours, and none of anybody else until all is read.
+    let generation = read(&folder.join("generation"))?;
+    let report = read(&folder.join("outblob"))?;
+    let provider = match String::from_utf8_lossy(&read(&folder.join("provider"))?).trim() {
+        "tdx_guest" => Provider::Tdx,
+        "sev_guest" => Provider::Snp,
+        other => return Err(ReportError::Unknown(other.chars().take(40).collect())),
+    };
+    let beside = read(&folder.join("auxblob")).ok().filter(|beside| !beside.is_empty());
+    if read(&folder.join("generation"))? != generation {
+        return Err(ReportError::Disturbed);
+    }
+    Ok(Report { provider, report, beside })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ReportError> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT { Err(ReportError::TooLarge) } else { Ok(bytes) }
+}
