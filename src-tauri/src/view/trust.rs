@@ -44,6 +44,8 @@ pub(crate) enum Source {
     },
     /// What the network's list of models says.
     Network,
+    /// Practice, which takes the file as it lies on this PC.
+    Practice,
     /// There is a log, and the file is not in it as far as is known here.
     NotLogged,
     /// Nobody says it.

@@ -54,6 +54,8 @@ export function sourceWords(source: TrustSource): string {
       return m.from_release_log({ log: source.log });
     case 'network':
       return m.from_network();
+    case 'practice':
+      return m.from_practice();
     case 'not_logged':
       return m.from_not_logged();
     case 'nobody':

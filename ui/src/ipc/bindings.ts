@@ -89,7 +89,7 @@ export const commands = {
 
 export type Grade = "self-claim" | "known-machine-uncertified" | "known-machine" | "processor-isolated" | "hardware-isolated";
 export type PartKind = "app" | "worker" | "model";
-export type Source = { source: "release_log"; log: string } | { source: "network" } | { source: "not_logged" } | { source: "nobody" };
+export type Source = { source: "release_log"; log: string } | { source: "network" } | { source: "practice" } | { source: "not_logged" } | { source: "nobody" };
 export type Part = { part: PartKind; name: string | null; measured: string | null; expected: string | null; source: Source; why: string | null };
 export type AskedNetwork = "practice" | "open_anybody" | "open_known" | "open_certified" | "cocoon_main";
 export type Verdict = "yes" | "no" | "unknown";

@@ -99,7 +99,7 @@ export function fakeTrust(scene: Scene, now: number): Trust {
         part: 'worker', name: '0.1.0', measured: none ? null : hex(5n), expected: released ? (scene === 'trust_refused' ? hex(6n) : hex(5n)) : null,
         source: released ? log : { source: 'nobody' }, why: null,
       },
-      { part: 'model', name: model, measured: none || scene === 'paused' ? null : hex(7n), expected: hex(7n), source: { source: 'network' }, why: null },
+      { part: 'model', name: model, measured: none || scene === 'paused' ? null : hex(7n), expected: hex(7n), source: { source: practice(scene) ? 'practice' : 'network' }, why: null },
     ],
     networks: networks(scene),
     proxies: proxies(scene, now),

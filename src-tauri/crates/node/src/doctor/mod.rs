@@ -2,6 +2,7 @@
 //! Pure: whoever asks has looked at the PC before.
 
 mod facts;
+mod stated;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use evidence::Grade;
 
 pub use facts::{CardFacts, Facts, Isolation, SecureBoot, System, Tpm, Walls};
+pub use stated::{Registrar, Stated, StatedError, stated};
 
 /// What a network asks of a PC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Demand {
         accepted: BTreeSet<Grade>,
         /// Whether a known machine must have been started with Secure Boot.
         secure_boot: bool,
+        /// Registrars it believes, by their key in hexadecimal digits; none named: any.
+        registrars: BTreeSet<String>,
     },
     /// Cocoon's main network: its own sealed machine on Intel TDX with a card of the H100 class.
     CocoonMain,
@@ -212,7 +216,9 @@ pub fn examine(facts: &Facts, demand: &Demand) -> (Answer, Option<Missing>) {
     let found = stops_everything(facts).or_else(|| match demand {
         Demand::Practice => None,
         Demand::CocoonMain => Some(cocoon(facts)),
-        Demand::Open { accepted, secure_boot } => open(facts, accepted, *secure_boot),
+        Demand::Open { accepted, secure_boot, registrars } => {
+            open(facts, accepted, &Asked { secure_boot: *secure_boot, registrars })
+        }
     });
     match found {
         None => (Answer::Yes, None),
@@ -226,7 +232,14 @@ pub fn grades(facts: &Facts) -> BTreeSet<Grade> {
     if stops_everything(facts).is_some() {
         return BTreeSet::new();
     }
-    Grade::ALL.into_iter().filter(|grade| lacks(facts, *grade, false).is_none()).collect()
+    let asked = Asked { secure_boot: false, registrars: &BTreeSet::new() };
+    Grade::ALL.into_iter().filter(|grade| lacks(facts, *grade, &asked).is_none()).collect()
+}
+
+/// What is asked for besides a grade.
+struct Asked<'a> {
+    secure_boot: bool,
+    registrars: &'a BTreeSet<String>,
 }
 
 /// Without these no worker runs here at all.
@@ -239,12 +252,17 @@ fn stops_everything(facts: &Facts) -> Option<Missing> {
 }
 
 fn cocoon(facts: &Facts) -> Missing {
-    let tdx = match facts.tdx {
+    main_network(facts.tdx, &facts.cards)
+}
+
+/// What Cocoon's main network misses in a PC with these cards: it takes only machines of its own with Intel TDX and cards of the H100 class.
+pub fn main_network(tdx: Isolation, cards: &[CardFacts]) -> Missing {
+    let tdx = match tdx {
         Isolation::Host | Isolation::Guest => Some(true),
         Isolation::Absent => Some(false),
         Isolation::Unknown => None,
     };
-    let known = facts.cards.iter().map(CardFacts::is_h100_class);
+    let known = cards.iter().map(CardFacts::is_h100_class);
     let card = if known.clone().any(|is| is == Some(true)) {
         Some(true)
     } else if known.clone().any(|is| is.is_none()) {
@@ -262,8 +280,8 @@ fn cocoon(facts: &Facts) -> Missing {
 }
 
 /// What the easiest of the accepted grades lacks. Where it is not known whether the PC has what another one asks for, that one is nearer.
-fn open(facts: &Facts, accepted: &BTreeSet<Grade>, secure_boot: bool) -> Option<Missing> {
-    let mut lacking = accepted.iter().map(|grade| lacks(facts, *grade, secure_boot));
+fn open(facts: &Facts, accepted: &BTreeSet<Grade>, asked: &Asked<'_>) -> Option<Missing> {
+    let mut lacking = accepted.iter().map(|grade| lacks(facts, *grade, asked));
     let Some(first) = lacking.next() else { return Some(Missing::Anybody) };
     let mut found = first?;
     for other in lacking {
@@ -276,11 +294,11 @@ fn open(facts: &Facts, accepted: &BTreeSet<Grade>, secure_boot: bool) -> Option<
 }
 
 /// What a grade asks for and this PC has not; `None`: it has everything.
-fn lacks(facts: &Facts, grade: Grade, secure_boot: bool) -> Option<Missing> {
+fn lacks(facts: &Facts, grade: Grade, asked: &Asked<'_>) -> Option<Missing> {
     match grade {
         Grade::SelfClaim => None,
-        Grade::KnownMachineUncertified => known_machine(facts, false, secure_boot),
-        Grade::KnownMachine => known_machine(facts, true, secure_boot),
+        Grade::KnownMachineUncertified => known_machine(facts, false, asked),
+        Grade::KnownMachine => known_machine(facts, true, asked),
         Grade::ProcessorIsolated => match [facts.tdx, facts.sev_snp] {
             roles if roles.contains(&Isolation::Guest) => None,
             roles if roles.contains(&Isolation::Host) => Some(Missing::SealedMachine),
@@ -291,7 +309,7 @@ fn lacks(facts: &Facts, grade: Grade, secure_boot: bool) -> Option<Missing> {
     }
 }
 
-fn known_machine(facts: &Facts, must_be_certified: bool, secure_boot: bool) -> Option<Missing> {
+fn known_machine(facts: &Facts, must_be_certified: bool, asked: &Asked<'_>) -> Option<Missing> {
     let certified = match &facts.tpm {
         Tpm::Absent => return Some(Missing::Tpm),
         Tpm::TooOld => return Some(Missing::NewerTpm),
@@ -303,7 +321,7 @@ fn known_machine(facts: &Facts, must_be_certified: bool, secure_boot: bool) -> O
     if must_be_certified && certified == Some(Some(false)) {
         return Some(Missing::Certificate);
     }
-    if secure_boot {
+    if asked.secure_boot {
         match facts.secure_boot {
             SecureBoot::On => {}
             SecureBoot::Off => return Some(Missing::SecureBoot),
@@ -315,5 +333,6 @@ fn known_machine(facts: &Facts, must_be_certified: bool, secure_boot: bool) -> O
     if must_be_certified && certified.is_none() {
         return Some(Missing::CertificateUnknown);
     }
-    facts.registered_at.is_empty().then_some(Missing::Registration)
+    let believed = |key: &String| asked.registrars.is_empty() || asked.registrars.contains(key);
+    (!facts.registered_at.iter().any(believed)).then_some(Missing::Registration)
 }

@@ -22,7 +22,7 @@ fn described() -> Vec<(String, Value)> {
 
 fn demand(name: &str) -> Demand {
     let open = |grades: &[Grade], secure_boot| {
-        Demand::Open { accepted: grades.iter().copied().collect::<BTreeSet<_>>(), secure_boot }
+        Demand::Open { accepted: grades.iter().copied().collect(), secure_boot, registrars: BTreeSet::new() }
     };
     let from = |lowest: Grade| Grade::ALL.into_iter().filter(|grade| *grade >= lowest).collect::<Vec<_>>();
     match name {
@@ -70,7 +70,7 @@ fn every_missing_thing_has_a_pc_that_misses_it_but_those_no_network_asks_for() {
     }
     let (_, described) = described().remove(0);
     let facts: Facts = serde_json::from_value(described["facts"].clone()).unwrap();
-    let open = |grades: &[Grade]| Demand::Open { accepted: grades.iter().copied().collect(), secure_boot: false };
+    let open = |grades: &[Grade]| Demand::Open { accepted: grades.iter().copied().collect(), secure_boot: false, registrars: BTreeSet::new() };
     assert_eq!(examine(&facts, &open(&[])), (Answer::No, Some(Missing::Anybody)));
     assert_eq!(examine(&facts, &open(&[Grade::HardwareIsolated])), (Answer::No, Some(Missing::CardProof)));
 }
@@ -83,5 +83,41 @@ fn what_is_missing_is_told_in_one_sentence_or_two_that_promise_nothing() {
         for promise in ["earn", "income", "guarantee", "private", "secure machine"] {
             assert!(!words.to_lowercase().contains(promise), "{words}");
         }
+    }
+}
+
+#[test]
+fn a_registration_counts_where_that_registrar_is_believed() {
+    let (_, described) = described().into_iter().find(|(name, _)| name == "windows_11_rtx_4090_registered").unwrap();
+    let facts: Facts = serde_json::from_value(described["facts"].clone()).unwrap();
+    let asks = |registrars: &[&str]| Demand::Open {
+        accepted: [Grade::KnownMachine].into(),
+        secure_boot: true,
+        registrars: registrars.iter().map(|key| (*key).to_owned()).collect(),
+    };
+    assert_eq!(examine(&facts, &asks(&[])), (Answer::Yes, None));
+    assert_eq!(examine(&facts, &asks(&[&facts.registered_at[0], "00"])), (Answer::Yes, None));
+    assert_eq!(examine(&facts, &asks(&["00"])), (Answer::No, Some(Missing::Registration)));
+}
+
+#[test]
+fn what_a_network_file_asks_for_is_what_is_examined() {
+    let key = "0b".repeat(32);
+    let text = format!(
+        r#"{{"root_contract_address":"x","evidence":{{"accepted":["known-machine"],"require_secure_boot":true,"registrars":[{{"endpoint":"a:1","key":"{key}"}}]}}}}"#
+    );
+    let found = stated(&text).unwrap().unwrap();
+    assert_eq!(found.registrars, [Registrar { endpoint: "a:1".to_owned(), key: [11; 32] }]);
+    let Demand::Open { accepted, secure_boot, registrars } = found.demand() else { panic!() };
+    assert_eq!((accepted, secure_boot, registrars), ([Grade::KnownMachine].into(), true, [key].into()));
+    assert_eq!(found.policy().accepted, [Grade::KnownMachine].into());
+    // A network that says nothing asks for nothing.
+    assert!(stated(r#"{"root_contract_address":"x"}"#).unwrap().is_none());
+    let list = format!("{{\"evidence\":{{\"accepted\":[],\"registrars\":[{}]}}}}", vec![format!("{{\"key\":\"{}\"}}", "0b".repeat(32)); 17].join(","));
+    for wrong in [
+        "", "[]", "{\"evidence\":7}", r#"{"evidence":{"accepted":["measured-image"]}}"#, r#"{"evidence":{"accepted":[],"secure_boot":true}}"#,
+        r#"{"evidence":{"accepted":[],"registrars":[{"key":"0b"}]}}"#, &list,
+    ] {
+        assert!(stated(wrong).is_err(), "{wrong}");
     }
 }
