@@ -33,6 +33,11 @@ const TRIGGERS: [(&str, &[&str]); 1] = [(
     ],
 )];
 
+/// A text that names one of these and, somewhere, one of [`DENIALS`], speaks of secrecy too: "writes neither questions nor answers down".
+const GUARDED: [&str; 3] = ["question", "answer", "prompt"];
+/// See [`GUARDED`].
+const DENIALS: [&str; 9] = ["never", "neither", "cannot", "can't", "no question", "no answer", "not written", "nothing of", "kept from"];
+
 /// Names of things, in which a trigger means nothing.
 const NAMES: [&str; 4] = ["secure boot", "security chip", "secret service", "rich text"];
 
@@ -167,6 +172,7 @@ fn a_claim_that_somebody_slips_in_is_found() {
         "Answers are end-to-end encrypted.",
         "Everything stays SAFE with us.",
         "It's a guaranteed return.",
+        "Answers never leave this PC.",
     ] {
         assert!(triggers("en", claim), "{claim}");
     }
@@ -264,6 +270,10 @@ fn triggers(language: &str, text: &str) -> bool {
         plain = plain.replace(name, "");
     }
     let words = TRIGGERS.iter().find(|(known, _)| *known == language).map_or(&[][..], |(_, words)| words);
+    let holds = |words: &[&str]| words.iter().any(|word| plain.contains(word));
+    if holds(&GUARDED) && holds(&DENIALS) {
+        return true;
+    }
     words.iter().any(|word| {
         plain.match_indices(word).any(|(at, _)| {
             let before = plain[..at].chars().next_back();

@@ -181,3 +181,24 @@ pub(crate) fn isolated(facts: Facts, gpu: Option<&[u8]>, policy: &Policy) -> Res
 fn verify_gpu(_report: &[u8]) -> Option<GpuProof> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn firmware_that_is_not_current_is_refused_by_name_unless_the_policy_names_it() {
+        let image = ImageHash([1; 32]);
+        let mut policy = Policy { images: [image].into(), ..Policy::default() };
+        let facts = |firmware| Facts { firmware: Some(firmware), image: Some(image), ..Facts::default() };
+        for status in [TcbStatus::OutOfDate, TcbStatus::ConfigurationNeeded, TcbStatus::Revoked] {
+            assert_eq!(isolated(facts(status), None, &policy), Err(Refusal::Firmware(status)));
+        }
+        policy.also_accepted_firmware = [TcbStatus::OutOfDate, TcbStatus::Revoked].into();
+        assert_eq!(isolated(facts(TcbStatus::OutOfDate), None, &policy).unwrap().grade, Grade::ProcessorIsolated);
+        assert_eq!(isolated(facts(TcbStatus::Revoked), None, &policy), Err(Refusal::Firmware(TcbStatus::Revoked)));
+        // Nothing measured is no image.
+        let nothing = Facts { image: None, ..facts(TcbStatus::UpToDate) };
+        assert!(matches!(isolated(nothing, None, &policy), Err(Refusal::Malformed(_))));
+    }
+}

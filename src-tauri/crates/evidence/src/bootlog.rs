@@ -20,7 +20,8 @@ const SETTINGS: u32 = 7;
 /// The most banks of one TPM.
 const BANKS: u32 = 16;
 /// EFI's own variables: 8be4df61-93ca-11d2-aa0d-00e098032b8c.
-const GLOBAL: [u8; 16] = [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c];
+const GLOBAL: [u8; 16] =
+    [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c];
 
 /// One line.
 struct Event<'a> {
@@ -102,10 +103,19 @@ pub(crate) fn secure_boot(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<Optio
 }
 
 fn replay(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<(), Refusal> {
-    let mut events = Events::open(log).ok_or(MALFORMED)?;
+    let replayed = replayed(log).ok_or(MALFORMED)?;
+    match replayed.iter().zip(registers).position(|(replayed, signed)| replayed != signed) {
+        Some(at) => Err(Refusal::LogDoesNotFit(at as u8)),
+        None => Ok(()),
+    }
+}
+
+/// The registers to which the log leads.
+pub(crate) fn replayed(log: &[u8]) -> Option<[[u8; 32]; 8]> {
+    let mut events = Events::open(log)?;
     let mut replayed = [[0; 32]; 8];
     let mut extended = [false; 8];
-    while let Some(event) = events.next().ok_or(MALFORMED)? {
+    while let Some(event) = events.next()? {
         if event.kind == NO_ACTION {
             // The place from which the TPM was started is where register 0 begins.
             if let Some([locality]) = event.content.strip_prefix(b"StartupLocality\0")
@@ -123,10 +133,7 @@ fn replay(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<(), Refusal> {
             *extended = true;
         }
     }
-    match replayed.iter().zip(registers).position(|(replayed, signed)| replayed != signed) {
-        Some(at) => Err(Refusal::LogDoesNotFit(at as u8)),
-        None => Ok(()),
-    }
+    Some(replayed)
 }
 
 /// What the lines before register 7's separator say. Later ones could be anybody's.

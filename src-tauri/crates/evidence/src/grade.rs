@@ -135,7 +135,10 @@ mod tests {
         for grade in Grade::ALL {
             let wording = grade.wording();
             let isolated = grade >= Grade::ProcessorIsolated;
-            assert_eq!(wording.who_can_read.contains("The owner of this computer can read and change everything"), !isolated);
+            assert_eq!(
+                wording.who_can_read.contains("The owner of this computer can read and change everything"),
+                !isolated
+            );
             assert!(wording.who_can_read.contains("proxy's operator"), "{grade}: TLS ends at the proxy");
             for promise in ["private", "confidential", "secret", "nobody can read", "anonymous"] {
                 let texts = [wording.title, wording.proves, wording.does_not_prove, wording.who_can_read];

@@ -23,6 +23,7 @@ mod binding;
 mod bootlog;
 mod container;
 mod grade;
+pub mod inspect;
 mod policy;
 mod reader;
 pub mod registrar;
@@ -35,10 +36,13 @@ mod x509;
 
 pub use appraisal::{Anchors, Appraisal, Facts, GpuProof, Refusal, appraise, judge};
 pub use binding::Binding;
-pub use container::{
-    DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, TcbStatus, TdxEvidence, TpmEvidence,
-};
+pub use container::{DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, TcbStatus, TdxEvidence, TpmEvidence};
 pub use grade::{Grade, Wording};
 pub use policy::{ImageHash, Policy};
 pub use statement::{Statement, StatementError};
 pub use x509::ChainError;
+
+/// The makers of TPMs whose root certificates are built in: name and certificate, DER.
+pub fn tpm_roots() -> Vec<(&'static str, &'static [u8])> {
+    roots::TPM.to_vec()
+}

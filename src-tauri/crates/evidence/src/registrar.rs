@@ -10,10 +10,10 @@
 //!
 //! May not: keep a list, read a clock, talk. Randomness is the operating system's, as for TLS keys.
 
+use crate::roots;
 use crate::statement::Statement;
 use crate::tpm::key::{Key, PublicArea, padded};
 use crate::x509::{Certificate, ChainError, follow};
-use crate::roots;
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use ed25519_dalek::SigningKey;
 use num_bigint::BigUint;
@@ -158,12 +158,7 @@ pub fn challenge_under(
     Ok((Pending { ak_name: ak.name(), ek: Sha256::digest(&key).into(), certification, secret }, challenge))
 }
 
-fn certified(
-    request: &Request,
-    key: &[u8],
-    now: u64,
-    roots: &[(&'static str, &[u8])],
-) -> Result<&'static str, WhyNot> {
+fn certified(request: &Request, key: &[u8], now: u64, roots: &[(&'static str, &[u8])]) -> Result<&'static str, WhyNot> {
     let leaf = request.ek_certificate.as_deref().ok_or(WhyNot::NoCertificate)?;
     let leaf = Certificate::read(leaf).ok_or(ChainError::Malformed)?;
     if leaf.key() != key {
@@ -319,8 +314,8 @@ fn mask(seed: &[u8], text: &mut [u8]) {
 /// A seed agreed on with a key on P-256, and what the other end needs to find it: a `TPMS_ECC_POINT`.
 fn agree(x: &[u8], y: &[u8]) -> Result<(Zeroizing<[u8; 32]>, Vec<u8>), RegistrarError> {
     let random = SystemRandom::new();
-    let mine = agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &random)
-        .map_err(|_| RegistrarError::Random)?;
+    let mine =
+        agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &random).map_err(|_| RegistrarError::Random)?;
     let point = mine.compute_public_key().map_err(|_| RegistrarError::Random)?;
     let (my_x, my_y) = point.as_ref().get(1..65).ok_or(RegistrarError::Random)?.split_at(32);
     let theirs = [&[4][..], &padded(x), &padded(y)].concat();

@@ -37,3 +37,16 @@ pub(crate) const AMD: [(&str, &[u8]); 3] = [
     ("Genoa", include_bytes!("roots/amd/genoa-ark.der")),
     ("Turin", include_bytes!("roots/amd/turin-ark.der")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::Certificate;
+
+    #[test]
+    fn every_root_that_is_built_in_is_read_and_may_sign() {
+        for (maker, root) in TPM.iter().chain(&AMD) {
+            assert!(Certificate::read(root).is_some_and(|root| root.may_sign()), "{maker}");
+        }
+    }
+}

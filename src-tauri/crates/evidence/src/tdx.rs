@@ -37,8 +37,8 @@ pub fn appraise(
     }
     let report = base(&quote.report).ok_or(Refusal::Malformed("processor's quote"))?;
     check_attributes(u64::from_le_bytes(report.td_attributes))?;
-    let collateral: QuoteCollateralV3 = serde_json::from_slice(&evidence.collateral)
-        .map_err(|_| Refusal::Malformed("processor maker's statements"))?;
+    let collateral: QuoteCollateralV3 =
+        serde_json::from_slice(&evidence.collateral).map_err(|_| Refusal::Malformed("processor maker's statements"))?;
     let verified = QuoteVerifier::new_prod()
         .with_config::<RingConfig>()
         .verify(&evidence.quote, &collateral, now)

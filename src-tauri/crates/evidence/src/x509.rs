@@ -142,7 +142,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Whether it may sign certificates: it says that it is an authority, and where it names the uses of its key this is one of them.
-    fn may_sign(&self) -> bool {
+    pub(crate) fn may_sign(&self) -> bool {
         let authority = || {
             let mut content = Reader(self.extension(oid::BASIC_CONSTRAINTS)?);
             let mut list = element(&mut content, SEQUENCE)?;
@@ -263,9 +263,7 @@ fn time(reader: &mut Reader<'_>) -> Option<i64> {
     let (year, rest) = text.split_at_checked(if long { 4 } else { 2 })?;
     (rest.len() == 10).then_some(())?;
     let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_i64, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-        })
+        digits.iter().try_fold(0_i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
     let mut year = number(year)?;
     if !long {

@@ -19,6 +19,7 @@ mod files;
 mod money;
 mod objects;
 mod pipe;
+mod proofs;
 mod requests;
 mod script;
 mod sessions;
@@ -31,6 +32,10 @@ pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{owner_rates, root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
 pub use pipe::link_frames;
+pub use proofs::{
+    evidence_boot_log, evidence_certificate, evidence_container, evidence_quote, evidence_snp, evidence_statement,
+    evidence_tdx,
+};
 pub use requests::worker_request;
 pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
@@ -86,6 +91,13 @@ pub const TARGETS: &[Target] = &[
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
     target("ratls_channel", ratls_channel, 1024 * 1024, 64),
+    target("evidence_container", evidence_container, 64 * 1024, 10),
+    target("evidence_quote", evidence_quote, 16 * 1024, 10),
+    target("evidence_boot_log", evidence_boot_log, 4 * 1024, 10),
+    target("evidence_certificate", evidence_certificate, 4 * 1024, 10),
+    target("evidence_statement", evidence_statement, 4 * 1024, 10),
+    target("evidence_tdx", evidence_tdx, 64 * 1024, 10),
+    target("evidence_snp", evidence_snp, 64 * 1024, 10),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), fixed: u64, per_byte: u64) -> Target {

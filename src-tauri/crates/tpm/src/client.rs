@@ -15,8 +15,8 @@ use tpm2_protocol::frame::{
     TpmActivateCredentialCommand, TpmActivateCredentialResponse, TpmCreatePrimaryCommand, TpmCreatePrimaryResponse,
     TpmFlushContextCommand, TpmFlushContextResponse, TpmFrame, TpmGetCapabilityCommand, TpmGetCapabilityResponse,
     TpmNvReadCommand, TpmNvReadPublicCommand, TpmNvReadPublicResponse, TpmNvReadResponse, TpmPcrReadCommand,
-    TpmPcrReadResponse, TpmPolicySecretCommand, TpmPolicySecretResponse, TpmQuoteCommand, TpmQuoteResponse, TpmResponse,
-    TpmStartAuthSessionCommand, TpmStartAuthSessionResponse, TpmUnmarshalBody, tpm_marshal_command,
+    TpmPcrReadResponse, TpmPolicySecretCommand, TpmPolicySecretResponse, TpmQuoteCommand, TpmQuoteResponse,
+    TpmResponse, TpmStartAuthSessionCommand, TpmStartAuthSessionResponse, TpmUnmarshalBody, tpm_marshal_command,
 };
 use tpm2_protocol::{TpmMarshal, TpmUnmarshal, TpmWriter};
 use zeroize::Zeroizing;
@@ -55,7 +55,9 @@ pub enum TpmError {
     #[error("the TPM was reset meanwhile; it can be asked again")]
     Reset,
     /// The endorsement hierarchy has a password that we don't know.
-    #[error("the TPM's endorsement hierarchy has a password: somebody else, perhaps an employer, has taken ownership of this TPM")]
+    #[error(
+        "the TPM's endorsement hierarchy has a password: somebody else, perhaps an employer, has taken ownership of this TPM"
+    )]
     Owned,
     /// Too many wrong passwords, of whomever.
     #[error("the TPM has locked itself after wrong passwords; it opens by itself after a while")]
@@ -398,9 +400,7 @@ fn plain(value: &impl TpmMarshal) -> Result<Vec<u8>, TpmError> {
     plain_of(|writer| value.marshal(writer))
 }
 
-fn plain_of(
-    write: impl FnOnce(&mut TpmWriter<'_>) -> tpm2_protocol::TpmResult<()>,
-) -> Result<Vec<u8>, TpmError> {
+fn plain_of(write: impl FnOnce(&mut TpmWriter<'_>) -> tpm2_protocol::TpmResult<()>) -> Result<Vec<u8>, TpmError> {
     let mut buffer = Zeroizing::new(vec![0; LIMIT]);
     let mut writer = TpmWriter::new(&mut buffer);
     write(&mut writer).map_err(|_| TpmError::Malformed)?;

@@ -68,7 +68,8 @@ pub fn report(root: &Path, name: &str, report_data: &[u8; 64]) -> Result<Report,
     Ok(made)
 }
 
-fn report_in(folder: &Path, report_data: &[u8; 64]) -> Result<Report, ReportError> {
+/// Makes a report in a folder that was made for it.
+pub fn report_in(folder: &Path, report_data: &[u8; 64]) -> Result<Report, ReportError> {
     fs::write(folder.join("inblob"), report_data)?;
     // Each write counts up: one of ours, and none of anybody else until all is read.
     let generation = read(&folder.join("generation"))?;

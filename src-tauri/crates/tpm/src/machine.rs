@@ -43,9 +43,8 @@ impl Machine {
             // The device, or the flag that the system sets for itself inside.
             tdx_guest: root.join("dev/tdx_guest").exists() || has("tdx_guest") == Some(true),
             snp_guest: root.join("dev/sev-guest").exists(),
-            tdx_host: has("tdx_host_platform").map(|able| {
-                able && parameter("sys/module/kvm_intel/parameters/tdx").unwrap_or(false)
-            }),
+            tdx_host: has("tdx_host_platform")
+                .map(|able| able && parameter("sys/module/kvm_intel/parameters/tdx").unwrap_or(false)),
             snp_host: has("sev_snp")
                 .map(|able| able && parameter("sys/module/kvm_amd/parameters/sev_snp").unwrap_or(false)),
             reports: root.join(crate::guest::REPORTS).is_dir(),

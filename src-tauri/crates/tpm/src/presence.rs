@@ -38,9 +38,9 @@ impl Presence {
                 let old = std::fs::read_to_string(version).is_ok_and(|version| version.trim() == "1");
                 if old { Self::TooOld } else { Self::Absent }
             }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::NotAllowed {
-                remedy: "run `sudo usermod -aG tss $USER`, then log out and in again".to_owned(),
-            },
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Self::NotAllowed { remedy: "run `sudo usermod -aG tss $USER`, then log out and in again".to_owned() }
+            }
             Err(error) => Self::Broken { why: error.to_string() },
         }
     }

@@ -1,0 +1,139 @@
+//! Computers described by their files.
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs;
+use tempfile::{TempDir, tempdir};
+use tpm::guest::{Provider, REPORTS, ReportError, report, report_in};
+use tpm::{Device, Machine, Presence, Transport as _, boot_log};
+
+fn computer(files: &[(&str, &[u8])]) -> TempDir {
+    let root = tempdir().unwrap();
+    for (path, content) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    root
+}
+
+const SECURE_BOOT: &str = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+#[test]
+fn a_tpm_is_absent_too_old_or_usable() {
+    let look = |files: &[(&str, &[u8])]| Presence::look(computer(files).path());
+    assert_eq!(look(&[]), Presence::Absent);
+    assert_eq!(look(&[("sys/class/tpm/tpm0/tpm_version_major", b"1\n")]), Presence::TooOld);
+    assert_eq!(look(&[("sys/class/tpm/tpm0/tpm_version_major", b"2\n")]), Presence::Absent);
+    assert_eq!(look(&[("dev/tpmrm0", b"")]), Presence::Usable);
+}
+
+#[test]
+fn a_tpm_that_this_user_may_not_open_comes_with_what_to_do() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = computer(&[("dev/tpmrm0", b"")]);
+    fs::set_permissions(root.path().join("dev/tpmrm0"), fs::Permissions::from_mode(0)).unwrap();
+    match Presence::look(root.path()) {
+        Presence::NotAllowed { remedy } => assert!(remedy.contains("usermod -aG tss")),
+        // Root may open everything, and a folder for writing nobody.
+        Presence::Usable if rustix::process::geteuid().is_root() => {}
+        other => panic!("{other:?}"),
+    }
+    let root = tempdir().unwrap();
+    fs::create_dir_all(root.path().join("dev/tpmrm0")).unwrap();
+    assert!(matches!(Presence::look(root.path()), Presence::Broken { .. }));
+}
+
+#[test]
+fn secure_boot_is_on_off_or_unknown() {
+    let look = |files: &[(&str, &[u8])]| Machine::look(computer(files).path());
+    assert_eq!(look(&[(SECURE_BOOT, &[6, 0, 0, 0, 1])]).secure_boot, Some(true));
+    assert_eq!(look(&[(SECURE_BOOT, &[6, 0, 0, 0, 0])]).secure_boot, Some(false));
+    for unclear in [&[6, 0, 0, 0][..], &[6, 0, 0, 0, 2], &[], &[6, 0, 0, 0, 1, 1]] {
+        assert_eq!(look(&[(SECURE_BOOT, unclear)]).secure_boot, None);
+    }
+    let old = look(&[("sys/class/x", b"")]);
+    assert_eq!((old.efi, old.secure_boot), (Some(false), None));
+    assert_eq!(look(&[]), Machine::default());
+}
+
+#[test]
+fn guests_and_hosts_of_isolated_processors_are_told_apart() {
+    let look = |files: &[(&str, &[u8])]| Machine::look(computer(files).path());
+    let ordinary = look(&[("proc/cpuinfo", b"processor : 0\nflags\t\t: fpu vme sse\n")]);
+    assert_eq!((ordinary.tdx_guest, ordinary.snp_guest), (false, false));
+    assert_eq!((ordinary.tdx_host, ordinary.snp_host), (Some(false), Some(false)));
+    assert!(look(&[("dev/tdx_guest", b"")]).tdx_guest);
+    assert!(look(&[("proc/cpuinfo", b"flags : fpu tdx_guest\n")]).tdx_guest);
+    assert!(look(&[("dev/sev-guest", b"")]).snp_guest);
+    let epyc = look(&[
+        ("proc/cpuinfo", b"flags : fpu sev sev_es sev_snp\n"),
+        ("sys/module/kvm_amd/parameters/sev_snp", b"Y\n"),
+    ]);
+    assert_eq!((epyc.snp_host, epyc.snp_guest), (Some(true), false));
+    let off =
+        look(&[("proc/cpuinfo", b"flags : fpu tdx_host_platform\n"), ("sys/module/kvm_intel/parameters/tdx", b"N\n")]);
+    assert_eq!(off.tdx_host, Some(false));
+}
+
+#[test]
+fn the_boot_log_is_read_if_it_is_there_and_not_too_large() {
+    const LOG: &str = "sys/kernel/security/tpm0/binary_bios_measurements";
+    assert_eq!(boot_log(computer(&[]).path()), None);
+    assert_eq!(boot_log(computer(&[(LOG, b"log")]).path()).as_deref(), Some(&b"log"[..]));
+    assert_eq!(boot_log(computer(&[(LOG, &vec![0; evidence::LOG_LIMIT + 1])]).path()), None);
+}
+
+#[test]
+fn a_guest_makes_reports_and_others_do_not() {
+    let elsewhere = tempdir().unwrap();
+    assert!(matches!(report(elsewhere.path(), "chrysalis", &[7; 64]), Err(ReportError::NotAGuest)));
+    // The kernel puts the files into a new folder; a disk does not.
+    fs::create_dir_all(elsewhere.path().join(REPORTS)).unwrap();
+    assert!(matches!(report(elsewhere.path(), "chrysalis", &[7; 64]), Err(ReportError::System(_))));
+
+    let guest =
+        computer(&[("outblob", b"quote"), ("generation", b"1\n"), ("provider", b"tdx_guest\n"), ("auxblob", b"")]);
+    let made = report_in(guest.path(), &[7; 64]).unwrap();
+    assert_eq!(fs::read(guest.path().join("inblob")).unwrap(), [7; 64]);
+    assert_eq!((made.provider, made.report.as_slice(), made.beside), (Provider::Tdx, &b"quote"[..], None));
+    let guest = computer(&[
+        ("outblob", b"report"),
+        ("generation", b"1"),
+        ("provider", b"sev_guest\n"),
+        ("auxblob", b"certificates"),
+    ]);
+    let made = report_in(guest.path(), &[7; 64]).unwrap();
+    assert_eq!((made.provider, made.beside.as_deref()), (Provider::Snp, Some(&b"certificates"[..])));
+    let guest = computer(&[("outblob", b"report"), ("generation", b"1"), ("provider", b"arm_cca_guest\n")]);
+    assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::Unknown(name)) if name == "arm_cca_guest"));
+    let guest = computer(&[("outblob", &vec![0; 64 * 1024 + 1]), ("generation", b"1"), ("provider", b"tdx_guest\n")]);
+    assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::TooLarge)));
+}
+
+#[test]
+fn a_report_that_somebody_else_asked_for_meanwhile_is_not_taken() {
+    let guest = computer(&[("generation", b"1"), ("provider", b"tdx_guest")]);
+    let (out, generation) = (guest.path().join("outblob"), guest.path().join("generation"));
+    mknodat(CWD, &out, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // Opening waits for the reader, who has read the count by then.
+    let other = std::thread::spawn(move || {
+        let mut pipe = fs::OpenOptions::new().write(true).open(out).unwrap();
+        fs::write(generation, b"2").unwrap();
+        std::io::Write::write_all(&mut pipe, b"quote over something else").unwrap();
+    });
+    assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::Disturbed)));
+    other.join().unwrap();
+}
+
+#[test]
+fn a_device_is_written_to_and_read_from() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("tpmrm0");
+    // What is written into a pipe is read from it: the "answer" is the command.
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut device = Device::open(&path, std::time::Duration::from_secs(10)).unwrap();
+    let command = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 4];
+    assert_eq!(device.exchange(&command).unwrap(), command);
+    // A length that lies.
+    assert_eq!(device.exchange(&command[..11]).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+}
