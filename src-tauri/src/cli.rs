@@ -20,6 +20,12 @@ Exit codes:
 
 Everything but results goes to standard error; the environment variable CHRYSALIS_LOG sets how much (error, warn, info, debug).";
 
+const VERIFY_CODES: &str = "\
+Exit codes:
+  0  it proves what it claims, which may be nothing
+  1  it does not, or is no proof; the last line on standard error says why
+  2  wrong command line";
+
 /// Rent out your graphics card to networks that speak the protocol of Cocoon.
 ///
 /// Cocoon's main network takes only servers with Intel TDX and NVIDIA cards of the H100 class; no home PC can join it today. What
@@ -43,6 +49,8 @@ impl Cli {
             Some(Command::Headless(arguments)) => Some(&arguments.device),
             Some(
                 Command::Detect(_)
+                | Command::Doctor(_)
+                | Command::Verify(_)
                 | Command::Earnings(_)
                 | Command::Export(_)
                 | Command::Price(_)
@@ -71,6 +79,12 @@ pub(crate) enum Command {
     /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
     #[command(after_help = EXIT_CODES)]
     Detect(DetectArguments),
+    /// Say what this PC can prove today, which networks would take it, and the one thing that is missing
+    #[command(after_help = EXIT_CODES)]
+    Doctor(DoctorArguments),
+    /// Say what a proof proves that a page Trust has handed out, computed anew from the evidence in it
+    #[command(after_help = VERIFY_CODES)]
+    Verify(VerifyArguments),
     /// Say how far what was earned has come; reads the ledger, also while the app is at work
     #[command(after_help = EXIT_CODES)]
     Earnings(EarningsArguments),
@@ -451,6 +465,38 @@ impl From<VersionWord> for ton::WalletVersion {
 #[derive(Args)]
 pub(crate) struct DetectArguments {
     /// Print one JSON object; what is unknown is null
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DoctorArguments {
+    /// A network file whose network is asked about too; can be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) network: Vec<PathBuf>,
+    /// Print one JSON object; what is unknown is null or says so
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArguments {
+    /// The proof, as the page Trust copies it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// A registrar that you believe, by its key of 64 hexadecimal digits; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub(crate) registrar: Vec<String>,
+    /// A network file whose registrars and images you believe; can be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) network: Vec<PathBuf>,
+    /// What may run inside an isolated processor, a hash of 64 hexadecimal digits; can be given several times
+    #[arg(long, value_name = "HASH")]
+    pub(crate) image: Vec<String>,
+    /// The nonce that you asked with, 64 hexadecimal digits: only with it is a proof known to be a new one
+    #[arg(long, value_name = "NONCE")]
+    pub(crate) nonce: Option<String>,
+    /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gpu::{Card, Counted, Disk, Kind, Machine, PciIds, Probe, Roots, Sample, State, Tdx, Vendor, json};
+use gpu::{Card, Counted, Disk, Kind, Machine, Probe, Roots, Sample, State, Tdx, Vendor, json};
 use serde_json::{Value, json};
+
+use crate::doctor;
 
 /// Loads and some powers are differences: two readings, this far apart.
 const APART: Duration = Duration::from_millis(600);
@@ -45,7 +47,8 @@ enum Verdict {
 impl Verdict {
     fn of(machine: &Machine, cards: &[(Card, Sample)]) -> Self {
         let has_tdx = matches!(machine.tdx, Some(Tdx::Host | Tdx::Guest));
-        match (has_tdx, cards.iter().any(|(card, _)| is_h100_class(card))) {
+        let has_card = cards.iter().any(|(card, _)| doctor::card_facts(card).is_h100_class() == Some(true));
+        match (has_tdx, has_card) {
             (false, false) => Self::NeedsBoth,
             (false, true) => Self::NeedsTdx,
             (true, false) => Self::NeedsCard,
@@ -82,11 +85,6 @@ impl Verdict {
             }
         }
     }
-}
-
-/// The chips of the H100 and H200 (GH100) and of the B100, B200 and B300 (GB100, GB110), by PCI number.
-fn is_h100_class(card: &Card) -> bool {
-    matches!(card.pci, Some(PciIds { vendor: 0x10de, device: 0x2300..=0x23ff | 0x2900..=0x29ff | 0x3180..=0x31ff, .. }))
 }
 
 const OTHER_NETWORKS: &str =
@@ -223,7 +221,7 @@ fn size(bytes: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gpu::{Fact, GpuId, Load, Process, Processes, Unknown, Why};
+    use gpu::{Fact, GpuId, Load, PciIds, Process, Processes, Unknown, Why};
 
     fn machine(tdx: Option<Tdx>) -> Machine {
         Machine {

@@ -3,7 +3,7 @@
 //! - [`cli`]: the words it understands and its exit codes.
 //! - [`app`]: the process in the tray; [`tray`] its icon, [`window`] the process with the page, [`wire`] what the two say, [`view`]
 //!   what the page shows, [`cards`] the devices.
-//! - [`detect`]: what this machine and its cards are.
+//! - [`detect`]: what this machine and its cards are; [`doctor`] which networks would take it, [`verify`] what a proof proves.
 //! - [`earnings`]: what was earned, and tables of it; [`prices`] what the owner says coins and electricity cost.
 //! - [`headless`]: serve an open network without a window.
 //! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to.
@@ -23,6 +23,7 @@ mod cards;
 mod cashbox;
 mod cli;
 mod detect;
+mod doctor;
 mod earnings;
 mod headless;
 mod identity;
@@ -35,6 +36,7 @@ mod purse;
 mod report;
 mod rules;
 mod tray;
+mod verify;
 mod view;
 mod wallet_commands;
 mod window;
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
         |runtime| match cli.command {
             None => runtime.block_on(app::run(cli.app)),
             Some(cli::Command::Detect(arguments)) => detect::run(arguments.json),
+            Some(cli::Command::Doctor(arguments)) => doctor::run(&arguments),
+            Some(cli::Command::Verify(arguments)) => verify::run(&arguments),
             Some(cli::Command::Earnings(arguments)) => earnings::earnings(&arguments),
             Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
             Some(cli::Command::Price(words)) => prices::run(&words),

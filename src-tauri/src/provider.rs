@@ -142,14 +142,22 @@ pub(crate) fn unix_ms() -> i64 {
 
 /// Reads a root configuration, bounded.
 fn read_network(path: &Path) -> Result<RootConfig> {
-    let failed =
-        || format!("the network file {} can't be used; name a root configuration with --network", path.display());
+    let text = read_network_text(path)?;
+    RootConfig::from_json(&text).with_context(|| unusable(path))
+}
+
+fn unusable(path: &Path) -> String {
+    format!("the network file {} can't be used; name a root configuration with --network", path.display())
+}
+
+/// Reads a network file, bounded. What is in it was not looked at.
+pub(crate) fn read_network_text(path: &Path) -> Result<String> {
+    let failed = || unusable(path);
     let length = std::fs::metadata(path).with_context(failed)?.len();
     if length > MAX_NETWORK_FILE {
         bail!("the network file {} has {length} bytes, which no root configuration has", path.display());
     }
-    let text = std::fs::read_to_string(path).with_context(failed)?;
-    RootConfig::from_json(&text).with_context(failed)
+    std::fs::read_to_string(path).with_context(failed)
 }
 
 /// A shipped program: it stands beside this one.

@@ -8,6 +8,7 @@ use std::io::BufRead;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::view::trust::Trust;
 use crate::view::{
     ApiError, Card, Destination, Done, EarnedChart, Earnings, Event, ExplorerTarget, ExportOrder, Exported, Home,
     JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Range, RateOrder, ReadWords,
@@ -32,6 +33,8 @@ pub(crate) enum Question {
     Wallet(WalletQuestion),
     /// About what was earned.
     Earnings(EarningsQuestion),
+    /// About trust.
+    Trust(TrustQuestion),
     /// The owner wants the app to end.
     Quit,
 }
@@ -126,6 +129,17 @@ pub(crate) enum EarningsQuestion {
     Export(ExportOrder),
 }
 
+/// What the page Trust asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TrustQuestion {
+    /// The page as far as things are known. Answer: `Page`.
+    Page,
+    /// Look at this PC anew, and the page then. Answer: `Page`.
+    Check,
+    /// What can be shown to others. Answer: `Proof`.
+    Proof,
+}
+
 /// What it gets.
 #[derive(PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -139,6 +153,8 @@ pub(crate) enum Answer {
     Wallet(WalletAnswer),
     /// About what was earned.
     Earnings(EarningsAnswer),
+    /// About trust.
+    Trust(TrustAnswer),
     /// It was heard.
     Done,
 }
@@ -187,6 +203,15 @@ pub(crate) enum EarningsAnswer {
     Done(Done),
     /// A file that was written.
     Exported(Exported),
+}
+
+/// What the page Trust gets.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(crate) enum TrustAnswer {
+    /// The page.
+    Page(Box<Trust>),
+    /// A proof, as JSON.
+    Proof(String),
 }
 
 /// What the window says.

@@ -151,6 +151,11 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
+/// Whether `package::test` names a test that exists.
+pub(crate) fn names_a_test(reference: &str) -> bool {
+    reference.contains("::") && reference_exists(reference, &all_tests())
+}
+
 struct Row {
     part: String,
     item: String,

@@ -1,5 +1,6 @@
 //! Rules about the house itself. Each test reads the repository as it is tracked and says where a rule is broken.
 //!
+//! - [`claims`]: no sentence about secrecy or income is stronger than what is proved.
 //! - [`layers`]: who may depend on whom, top-level files, licences.
 //! - [`source`]: rules about lines of source: purity, unsafe, SQL, statics, names, length, secrets.
 //! - [`page`]: who talks to Tauri, and what is never shipped.
@@ -12,6 +13,7 @@
     reason = "a test may unwrap, and the names of this repository's files are in lower case"
 )]
 
+mod claims;
 mod documents;
 mod layers;
 mod page;

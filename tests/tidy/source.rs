@@ -15,6 +15,8 @@ fn pure_code_never_touches_the_world() {
         "protocol/src",
         "link/src",
         "node/src/core",
+        "node/src/doctor",
+        "node/src/proof_file",
         "node/src/movements",
         "node/src/paper",
         "node/src/receipt",

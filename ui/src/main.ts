@@ -3,6 +3,7 @@ import './theme/tokens.css';
 import './theme/parts.css';
 import './theme/window.css';
 import './theme/money.css';
+import './theme/trust.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 import { connect } from './ipc/client';

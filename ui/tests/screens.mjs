@@ -22,6 +22,7 @@ const home = (scene) => ({ scene, page: 'home' });
 const jobs = (scene, pick = true) => ({ scene, page: 'jobs', pick });
 const earnings = (scene, does) => ({ scene, page: 'earnings', does });
 const wallet = (scene, does) => ({ scene, page: 'wallet', does });
+const trust = (scene, does) => ({ scene, page: 'trust', does });
 const FRIEND = 'UQDyibNJwwW_94zrdABK4bxTrWseZiaszywJH3Iu2OM52FL0';
 const LOOKALIKE = 'UQDyibZ8r1tLqUeQ0cXy6PnDg7mVwKsAo3JHfTRb9OM52FL0';
 const press = (name) => (page) => page.getByRole('button', { name, exact: true }).first().click();
@@ -81,8 +82,15 @@ const MONEY = [
     ['wallet-delete', wallet('wallet_long', press('Delete wallet'))],
   ].map(([name, picture], i) => ({ name, ...picture, only: ['dark-1120', 'light-1120', 'light-360'][i % 3] })),
 ];
+const explain = (page) => page.getByRole('switch').check({ force: true });
+const TRUST = [
+  ...['practice', 'open', 'trust_known', 'trust_sealed', 'trust_refused', 'trust_windows', 'unknown'].map((scene) => ({ name: `trust-${scene.replace('trust_', '')}`, ...trust(scene) })),
+  { name: 'trust-explained', ...trust('open', explain), tall: true },
+  { name: 'trust-gone', ...trust('gone'), only: 'light-1120' },
+];
 const PICTURES = [
   ...MONEY,
+  ...TRUST,
   ...['practice', 'paused', 'failed', 'open'].map((scene) => ({ name: `home-${scene}`, ...home(scene) })),
   ...['fallback', 'unknown', 'pausing', 'restarting', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted'].map((scene) => ({ name: `home-${scene}`, ...home(scene), only: 'dark-1120' })),
   { name: 'home-menu', ...home('open'), menu: true, only: 'light-1120' },
@@ -114,8 +122,9 @@ async function open(context, { scene, page: where, pick, menu, does, address = '
     await page.waitForSelector('table.data');
     if (pick) await page.locator('.open-job').nth(2).click();
   }
-  if (where === 'earnings' || where === 'wallet') {
-    await page.keyboard.press(where === 'earnings' ? 'Alt+3' : 'Alt+4');
+  const key = { earnings: 'Alt+3', wallet: 'Alt+4', trust: 'Alt+5' }[where];
+  if (key) {
+    await page.keyboard.press(key);
     await page.waitForSelector('.page-head h1');
     if (does) await does(page);
   }
@@ -167,7 +176,7 @@ for (const colorScheme of ['dark', 'light']) {
       if (!name.includes(only) || (picture.only && !name.endsWith(picture.only))) continue;
       const page = await open(context, picture);
       await audit(page, name);
-      await page.screenshot({ path: `${root}screens/${name}.png`, fullPage: !picture.does && (viewport !== desktop || picture.page !== 'jobs') });
+      await page.screenshot({ path: `${root}screens/${name}.png`, fullPage: (picture.tall || !picture.does) && (viewport !== desktop || picture.page !== 'jobs') });
       await page.close();
     }
     await context.close();
@@ -232,7 +241,7 @@ if (!only) {
 
   // Text of twice the size: nothing is cut off.
   const large = await launch('--blink-settings=defaultFontSize=32');
-  for (const picture of [home('open'), jobs('open'), earnings('open'), wallet('open'), wallet('open', toReview)]) {
+  for (const picture of [home('open'), jobs('open'), earnings('open'), wallet('open'), wallet('open', toReview), trust('trust_refused')]) {
     const big = await large.newContext({ viewport: desktop, colorScheme: 'dark', reducedMotion: 'reduce' });
     const grown = await open(big, picture);
     await audit(grown, `${picture.page} at 200 %`);

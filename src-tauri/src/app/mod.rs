@@ -7,7 +7,7 @@
 //! - [`session`]: starting and stopping a provider with its practice network.
 //! - [`meter`]: speed over the last minutes.
 //! - [`power`]: what the card draws.
-//! - [`money`]: the pages Wallet and Earnings.
+//! - [`money`]: the pages Wallet and Earnings; [`trust`] the page Trust.
 //! - [`window`]: the window's process.
 //! - [`knock`]: a second start shows the window of the first.
 
@@ -19,6 +19,7 @@ mod meter;
 mod money;
 mod power;
 mod session;
+mod trust;
 mod window;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use node::core::Target;
 use node::folder::{Folder, FolderError};
 use node::history::History;
 use node::owner::{Moment, Order, Owner, Progress, Stage, Wish};
+use node::run::{Moved, Traffic};
 use node::snapshot::Snapshot;
 use tokio::sync::{mpsc, watch};
 
@@ -44,6 +46,7 @@ use meter::Meter;
 use money::Desk;
 use power::Power;
 use session::{Session, Wanted};
+use trust::{Inspector, Seen};
 use window::WindowProcess;
 
 /// How often numbers are brought up to date.
@@ -158,7 +161,12 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         power: Power::default(),
         cards: Vec::new(),
         worker,
+        inspector: Arc::new(Inspector::default()),
+        traffic: None,
+        moved: Vec::new(),
+        chain: None,
         started: Instant::now(),
+        started_at: unix_ms(),
         quitting: None,
         was_seen: false,
         unseen: false,
@@ -237,7 +245,16 @@ struct App {
     cards: Vec<Card>,
     /// Process id of the worker, for whoever reads the cards.
     worker: watch::Sender<Option<u32>>,
+    inspector: Arc<Inspector>,
+    /// Counts what the running session moves.
+    traffic: Option<Traffic>,
+    /// What sessions before it have moved.
+    moved: Vec<Moved>,
+    /// The address of the chain that was asked last.
+    chain: Option<String>,
     started: Instant,
+    /// The same by the clock, Unix time in milliseconds.
+    started_at: i64,
     quitting: Option<Instant>,
     /// A window has been there.
     was_seen: bool,
@@ -303,6 +320,15 @@ impl App {
                 });
                 return;
             }
+            Input::Window(number, ToApp::Ask { id, question: Question::Trust(question) }) => {
+                self.was_seen = true;
+                let (inspector, seen) = (Arc::clone(&self.inspector), self.seen(now));
+                forward(&self.inputs, move |sender| async move {
+                    let answer = inspector.answer(question, seen).await;
+                    let _ = sender.send(Input::Answered { number, id, answer }).await;
+                });
+                return;
+            }
             Input::Answered { number, id, answer } => {
                 if let Some(window) = self.window.as_ref().filter(|window| window.number() == number) {
                     window.say(&ToWindow::Answer { id, answer });
@@ -360,6 +386,8 @@ impl App {
                 self.facts.network = Some(session.network());
                 let root = Arc::new(session.root().clone());
                 self.desk.opened(session.cashbox(), session.purse(), root).await;
+                self.traffic = Some(session.traffic());
+                self.chain = Some(session.chain_endpoint());
                 self.session = Some(*session);
                 self.meter.begin();
                 if let Some(snapshot) = &self.snapshot {
@@ -378,6 +406,9 @@ impl App {
                 self.meter.add(now.mono, &last);
                 self.facts.freed_in_ms = last.freed.map(|freed| freed.took.as_millis() as f64);
                 self.snapshot = None;
+                if let Some(traffic) = self.traffic.take() {
+                    trust::add(&mut self.moved, traffic.moved());
+                }
                 self.worker.send_replace(None);
                 let order = self.owner.stopped(now);
                 self.obey(order).await;
@@ -546,6 +577,27 @@ impl App {
         home::home(&self.facts, &self.owner, self.snapshot.as_deref(), &self.wanted, speed, now)
     }
 
+    /// What there is to know for the page Trust.
+    fn seen(&self, now: Moment) -> Seen {
+        let mut moved = self.moved.clone();
+        if let Some(traffic) = &self.traffic {
+            trust::add(&mut moved, traffic.moved());
+        }
+        let network = self.facts.network.clone().unwrap_or_else(|| self.wanted.network());
+        Seen {
+            now: now.unix_ms,
+            practice: network.kind == view::NetworkKind::Practice,
+            snapshot: self.snapshot.clone(),
+            served_hash: self.session.as_ref().and_then(Session::served_hash),
+            chain: self.chain.clone(),
+            moved,
+            since: self.started_at,
+            // Whoever makes evidence here and reads the box from the kernel hands it over at this place.
+            shown: None,
+            walls: None,
+        }
+    }
+
     fn cards(&self) -> Vec<Card> {
         let now = self.now();
         let speed = self.meter.tokens_per_second(now.mono, meter::SHORT);
@@ -559,6 +611,7 @@ impl App {
             Question::Jobs(query) => jobs::page(&self.history, self.snapshot.as_deref(), &query).map(Answer::Jobs),
             Question::Wallet(question) => self.desk.wallet(question).await,
             Question::Earnings(question) => self.desk.earnings(question).await,
+            Question::Trust(question) => self.inspector.answer(question, self.seen(self.now())).await,
             Question::Quit => {
                 let now = self.now();
                 self.quit(now).await;

@@ -8,7 +8,7 @@ use accounting::practice::PRACTICE_RESERVE;
 use anyhow::{Context as _, Result};
 use node::core::Target;
 use node::model_file::ModelFile;
-use node::run::Node;
+use node::run::{Node, Traffic};
 use node::snapshot::Snapshot;
 use node::{EvidenceKind, PeerPolicy};
 use tokio::sync::{OwnedMutexGuard, watch};
@@ -136,6 +136,21 @@ impl Session {
     /// What is served where.
     pub(crate) fn network(&self) -> Network {
         Network { kind: NetworkKind::Practice, pays_nothing: true, model: self.served_as.base.clone() }
+    }
+
+    /// The hash under which the model is served.
+    pub(crate) fn served_hash(&self) -> Option<String> {
+        self.served_as.hash.clone()
+    }
+
+    /// Counters of bytes to and from proxies.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.node.traffic()
+    }
+
+    /// The address of the chain's API.
+    pub(crate) fn chain_endpoint(&self) -> String {
+        self.network.chain().endpoint.clone()
     }
 
     /// Whether the practice network has ended by itself.

@@ -4,13 +4,14 @@
 //! Amounts of money cross as text, because a number of the page's language can't hold them. What is unknown is `null`, never 0.
 //!
 //! - here: Home, Jobs, and what the app says by itself.
-//! - [`earnings`], [`wallet`]: the pages of the same name.
+//! - [`earnings`], [`trust`], [`wallet`]: the pages of the same name.
 //! - [`qr`]: a text as a picture.
 //! - [`secret`]: words and passwords.
 
 mod earnings;
 mod qr;
 mod secret;
+pub(crate) mod trust;
 mod wallet;
 
 pub(crate) use earnings::*;
@@ -429,6 +430,8 @@ pub(crate) enum Page {
     Earnings,
     /// What is in the wallet and what guards it.
     Wallet,
+    /// What runs here, who accepts it, what guards the questions, what leaves.
+    Trust,
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Every call the page can make; those of the pages Wallet and Earnings are in [`super::wallet`] and [`super::earnings`].
+//! Every call the page can make; those of the pages Wallet, Earnings and Trust are in [`super::wallet`], [`super::earnings`] and
+//! [`super::trust`].
 
 use tauri::State;
 use tauri_specta::{Builder, collect_commands, collect_events};
 
-use super::{App, earnings, wallet};
+use super::{App, earnings, trust, wallet};
 use crate::view::{ApiError, Card, ErrorCode, Event, Home, JobPage, JobQuery, Wish};
 use crate::wire::{Answer, Question};
 
@@ -97,6 +98,9 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
         earnings::set_rate,
         earnings::set_power_price,
         earnings::export_payouts,
+        trust::trust,
+        trust::check_trust,
+        trust::trust_proof,
     ];
     Builder::new().commands(commands).events(collect_events![Event])
 }

@@ -1,10 +1,11 @@
 //! The window's process: a page in the system's web view, and nothing that decides. It is a child of the app, so that a closed window leaves
 //! nothing behind in memory, and a crash of the web view harms nobody's earnings (ADR 6).
 //!
-//! - [`commands`]: every call the page can make; [`wallet`] and [`earnings`] have those of their pages.
+//! - [`commands`]: every call the page can make; [`wallet`], [`earnings`] and [`trust`] have those of their pages.
 
 pub(crate) mod commands;
 mod earnings;
+mod trust;
 mod wallet;
 
 use std::collections::BTreeMap;

@@ -79,7 +79,31 @@ export const commands = {
 	setPowerPrice: (order: PowerOrder) => typedError<Done, ApiError>(__TAURI_INVOKE("set_power_price", { order })),
 	/**  Writes a statement, a table or a tax file, and says where. */
 	exportPayouts: (order: ExportOrder_Deserialize) => typedError<Exported, ApiError>(__TAURI_INVOKE("export_payouts", { order })),
+	/**  The page Trust. */
+	trust: () => typedError<Trust, ApiError>(__TAURI_INVOKE("trust")),
+	/**  Looks at this PC anew. */
+	checkTrust: () => typedError<Trust, ApiError>(__TAURI_INVOKE("check_trust")),
+	/**  The proof. */
+	trustProof: () => typedError<string, ApiError>(__TAURI_INVOKE("trust_proof")),
 };
+
+export type Grade = "self-claim" | "known-machine-uncertified" | "known-machine" | "processor-isolated" | "hardware-isolated";
+export type PartKind = "app" | "worker" | "model";
+export type Source = { source: "release_log"; log: string } | { source: "network" } | { source: "practice" } | { source: "not_logged" } | { source: "nobody" };
+export type Part = { part: PartKind; name: string | null; measured: string | null; expected: string | null; source: Source; why: string | null };
+export type AskedNetwork = "practice" | "open_anybody" | "open_known" | "open_certified" | "cocoon_main";
+export type Verdict = "yes" | "no" | "unknown";
+export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "registration";
+export type NetworkVerdict = { network: AskedNetwork; verdict: Verdict; missing: Missing | null };
+export type Standing = ({ standing: "connecting" } | { standing: "accepted"; grade: Grade | null } | { standing: "refused"; why: string } | { standing: "not_trusted"; why: string });
+export type Proxy = { endpoint: string; standing: Standing; at: number | null };
+export type Graded = { grade: Grade; at: number };
+export type WallKind = "network" | "files" | "programs" | "others" | "rights" | "calls" | "memory";
+export type Wall = { wall: WallKind; closed: boolean | null; found: string | null };
+export type Walls = { at: number; walls: Wall[] };
+export type Purpose = "proxy" | "chain";
+export type Host = { host: string; purpose: Purpose; local: boolean; sent: number | null; received: number | null };
+export type Trust = { at: number; checked_at: number | null; practice: boolean; parts: Part[]; networks: NetworkVerdict[] | null; proxies: Proxy[]; proved: Graded | null; walls: Walls | null; hosts: Host[]; counted_since: number };
 
 /** Events */
 export const events = {
@@ -1056,7 +1080,9 @@ export type Page =
 /**  What was earned and how far it has come. */
 "earnings" | 
 /**  What is in the wallet and what guards it. */
-"wallet";
+"wallet" | 
+/**  What runs here, who accepts it, what guards the questions. */
+"trust";
 
 /**  Which part of a list is wanted. */
 export type PageQuery = PageQuery_Serialize | PageQuery_Deserialize;

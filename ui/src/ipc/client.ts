@@ -2,7 +2,7 @@
 import { commands, events } from './bindings';
 import type {
   ApiError, AppEvent, Card, Destination, Done, EarnedChart, Earnings, ExplorerTarget, Exported, ExportOrder, Home, JobPage, JobQuery, PageQuery,
-  PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Qr, Range, RateOrder, ReadWords, Revealed, SendOrder, Sent, SetAside, TakeForecast, Verification, Wallet,
+  PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Qr, Range, RateOrder, ReadWords, Revealed, SendOrder, Sent, SetAside, TakeForecast, Trust, Verification, Wallet,
   WalletHistory, WalletRules, Wish,
 } from './view';
 
@@ -50,6 +50,15 @@ export interface EarningsCalls {
   export(order: ExportOrder): Call<Exported>;
 }
 
+/** What the page Trust can ask. */
+export interface TrustCalls {
+  page(): Call<Trust>;
+  /** Looks at this PC anew. */
+  check(): Call<Trust>;
+  /** The proof, as JSON. */
+  proof(): Call<string>;
+}
+
 export interface Transport {
   home(): Promise<Answer<Home>>;
   cards(): Promise<Answer<Card[]>>;
@@ -58,6 +67,7 @@ export interface Transport {
   quit(): Promise<Answer<null>>;
   wallet: WalletCalls;
   earnings: EarningsCalls;
+  trust: TrustCalls;
   /** Hands every event to `on` until the returned function is called. */
   listen(on: (event: AppEvent) => void): Promise<() => void>;
 }
@@ -112,6 +122,11 @@ const app: Transport = {
     rate: (order) => answered(commands.setRate(order)),
     power: (order) => answered(commands.setPowerPrice(order)),
     export: (order) => answered(commands.exportPayouts(order)),
+  },
+  trust: {
+    page: () => answered(commands.trust()),
+    check: () => answered(commands.checkTrust()),
+    proof: () => answered(commands.trustProof()),
   },
   listen: (on) => events.event.listen((event) => on(event.payload)),
 };

@@ -27,7 +27,7 @@ const about = (nanoton: bigint | string) => ({ nanoton: String(nanoton), kind: '
 
 const ABSENT: KeychainTrouble = { trouble: 'absent', missing: 'the Secret Service of GNOME Keyring or KWallet' };
 
-const practice = (scene: Scene) => !(scene === 'open' || scene.startsWith('wallet_'));
+const practice = (scene: Scene) => !(scene === 'open' || scene.startsWith('wallet_') || scene.startsWith('trust_'));
 
 function standing(scene: Scene, now: number): WalletState {
   switch (scene) {

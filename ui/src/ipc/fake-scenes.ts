@@ -4,6 +4,7 @@ import type { Card, Home, Job, JobResult, RunningJob } from './view';
 export const SCENES = [
   'practice', 'paused', 'failed', 'open', 'fallback', 'pausing', 'restarting', 'unknown', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted',
   'wallet_none', 'wallet_no_keychain', 'wallet_watch', 'wallet_locked', 'wallet_key_gone', 'wallet_damaged', 'wallet_flight', 'wallet_long',
+  'trust_known', 'trust_sealed', 'trust_refused', 'trust_windows',
 ] as const;
 export type Scene = (typeof SCENES)[number];
 
@@ -12,7 +13,7 @@ const MINUTE = 60_000;
 const GAME_CARD = 'RTX 4090';
 const MODEL = 'SmolLM2-135M-Instruct';
 
-const paysNothing = (scene: Scene) => scene !== 'open' && !scene.startsWith('wallet_');
+const paysNothing = (scene: Scene) => scene !== 'open' && !scene.startsWith('wallet_') && !scene.startsWith('trust_');
 
 function status(scene: Scene, now: number): Home['status'] {
   switch (scene) {

@@ -2,6 +2,7 @@
 // and a test looks for this word in the others.
 import { fakeCards, fakeHome, fakeJobs, fakeRunning, type Scene, SCENES } from './fake-scenes';
 import { FakeMoney } from './fake-money';
+import { FakeTrust } from './fake-trust';
 import type { Answer, Transport } from './client';
 import type { ApiError, AppEvent, Card, Home, Job, JobPage, JobQuery, RunningJob, Wish } from './view';
 
@@ -20,6 +21,7 @@ export class Fake implements Transport {
   quits = 0;
   readonly queries: JobQuery[] = [];
   readonly money: FakeMoney;
+  readonly trusted: FakeTrust;
   #listeners = new Set<(event: AppEvent) => void>();
 
   constructor(scene: Scene = 'practice', now = Date.now()) {
@@ -28,6 +30,7 @@ export class Fake implements Transport {
     this.running_ = fakeRunning(scene, now);
     this.jobs_ = fakeJobs(scene, now);
     this.money = new FakeMoney(scene, now, () => this.error);
+    this.trusted = new FakeTrust(scene, now, () => this.error);
     if (scene === 'gone') this.error = { code: 'app_gone', message: 'the other end of the channel is closed' };
     if (scene === 'ledger') this.error = { code: 'ledger', message: 'database disk image is malformed' };
   }
@@ -45,6 +48,9 @@ export class Fake implements Transport {
   }
   get earnings() {
     return this.money.earnings;
+  }
+  get trust() {
+    return this.trusted.calls;
   }
   home = () => this.#answer(this.home_);
   cards = () => this.#answer(this.cards_);

@@ -78,3 +78,16 @@ export type ExportOrder = Parameters<Calls['exportPayouts']>[0];
 export type ExportKind = ExportOrder['kind'];
 export type Exported = Data<'exportPayouts'>;
 export type Qr = Data<'qr'>;
+
+export type Trust = Data<'trust'>;
+export type TrustPart = Trust['parts'][number];
+export type TrustSource = TrustPart['source'];
+export type NetworkVerdict = NonNullable<Trust['networks']>[number];
+export type AskedNetwork = NetworkVerdict['network'];
+export type Missing = NonNullable<NetworkVerdict['missing']>;
+export type ProxyStanding = Trust['proxies'][number];
+export type Grade = NonNullable<Trust['proved']>['grade'];
+export type Walls = NonNullable<Trust['walls']>;
+export type Wall = Walls['walls'][number];
+export type WallKind = Wall['wall'];
+export type TrustHost = Trust['hosts'][number];

@@ -3,6 +3,7 @@ import type { Transport } from '../ipc/client';
 import type { ApiError, AppEvent, Card, Home, Page, Wish } from '../ipc/view';
 import { EarningsStore } from './earnings.svelte';
 import { JobList } from './jobs.svelte';
+import { TrustStore } from './trust.svelte';
 import { WalletStore } from './wallet.svelte';
 
 /** If nothing was heard for so long, the page asks by itself: a lost event or a dead app must not go unnoticed. */
@@ -13,6 +14,7 @@ export class Store {
   readonly jobs: JobList;
   readonly wallet: WalletStore;
   readonly earnings: EarningsStore;
+  readonly trust: TrustStore;
   #home = $state.raw<Home | null>(null);
   #cards = $state.raw<readonly Card[] | null>(null);
   #trouble = $state.raw<ApiError | null>(null);
@@ -30,6 +32,7 @@ export class Store {
     this.jobs = new JobList(transport, () => this.#now);
     this.wallet = new WalletStore(transport);
     this.earnings = new EarningsStore(transport);
+    this.trust = new TrustStore(transport);
   }
 
   get home() {

@@ -13,6 +13,7 @@ mod process;
 pub mod recovery;
 mod relay;
 pub mod stats;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,6 +34,7 @@ use book::Book;
 use clock::Clock;
 use process::Process;
 use relay::Lanes;
+pub use traffic::{Moved, Traffic};
 
 /// Inputs that may wait for the core; whoever makes more of them waits too.
 const WAITING_INPUTS: usize = 256;
@@ -74,6 +76,7 @@ pub enum StartError {
 pub struct Node {
     inputs: mpsc::Sender<Input>,
     snapshots: watch::Receiver<Snapshot>,
+    traffic: Traffic,
     running: JoinHandle<()>,
 }
 
@@ -87,6 +90,11 @@ impl Node {
     /// What there is to show, kept up to date.
     pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.clone()
+    }
+
+    /// Counters of bytes to and from each proxy since the start. They can be read after the end too.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// Frees the card politely, writes down what is left, and ends. Gives the last facts.
@@ -109,6 +117,7 @@ pub fn start(world: World) -> Result<Node, StartError> {
     let (publisher, snapshots) = watch::channel(core.snapshot());
     let (outside, wishes) = mpsc::channel(WAITING_INPUTS);
     let witness = Witness::start(world.attester, own_inputs.clone());
+    let traffic = Traffic::default();
     let turning = Loop {
         core,
         witness,
@@ -118,13 +127,14 @@ pub fn start(world: World) -> Result<Node, StartError> {
         publisher,
         lanes: Arc::new(Mutex::new(BTreeMap::new())),
         relays: JoinSet::new(),
+        traffic: traffic.clone(),
         process: None,
         worker: world.worker,
         model: world.model,
         stopping: false,
     };
     let running = tokio::spawn(turning.run(inputs, wishes));
-    Ok(Node { inputs: outside, snapshots, running })
+    Ok(Node { inputs: outside, snapshots, traffic, running })
 }
 
 struct Loop {
@@ -136,6 +146,7 @@ struct Loop {
     publisher: watch::Sender<Snapshot>,
     lanes: Lanes,
     relays: JoinSet<()>,
+    traffic: Traffic,
     process: Option<(Generation, Process)>,
     worker: PathBuf,
     model: File,
@@ -189,7 +200,8 @@ impl Loop {
             Effect::Dial { lane, endpoint } => {
                 if let Some((generation, process)) = &self.process {
                     let inputs = self.inputs.clone();
-                    let relay = relay::dial(lane, endpoint, *generation, process.pipe(), inputs, &self.lanes);
+                    let moved = self.traffic.of(endpoint);
+                    let relay = relay::dial(lane, endpoint, *generation, process.pipe(), inputs, &self.lanes, moved);
                     self.relays.spawn(relay);
                 }
             }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::process::Pipe;
+use super::traffic::Counter;
 use super::{LAST_BYTES, lane_entry};
 use crate::core::{Generation, Input};
 
@@ -75,8 +76,10 @@ pub(super) fn dial(
     pipe: Pipe,
     inputs: mpsc::Sender<Input>,
     lanes: &Lanes,
+    moved: Counter,
 ) -> impl Future<Output = ()> + Send + use<> {
     let mut relay = Relay::new(lane, pipe, lanes);
+    relay.moved = moved;
     async move {
         let over = match relay.connect(endpoint).await {
             Ok(stream) => {
@@ -128,6 +131,8 @@ struct Relay {
     free: usize,
     opened: bool,
     closing: bool,
+    /// Counts what goes over the line.
+    moved: Counter,
 }
 
 impl Drop for Relay {
@@ -153,6 +158,7 @@ impl Relay {
             free: 0,
             opened: false,
             closing: false,
+            moved: Counter::default(),
         }
     }
 
@@ -197,6 +203,7 @@ impl Relay {
                 },
                 written = writing.write(front), if !front.is_empty() => match written {
                     Ok(length) if length > 0 => {
+                        self.moved.sent(length);
                         self.to_proxy.drain(..length);
                         self.free = self.free.saturating_sub(length);
                         self.took(length);
@@ -205,6 +212,7 @@ impl Relay {
                 },
                 read = reading.read(buffer.get_mut(..room).unwrap_or_default()), if room > 0 => match read {
                     Ok(length) if length > 0 => {
+                        self.moved.received(length);
                         self.sender.push(buffer.get(..length).unwrap_or_default());
                         self.pass_on();
                     }
@@ -219,9 +227,11 @@ impl Relay {
         }
         // What the worker may still say is for nobody.
         self.forget();
+        let moved = self.moved.clone();
         let front = self.to_proxy.make_contiguous();
         let last = async {
             if writing.write_all(front).await.is_ok() {
+                moved.sent(front.len());
                 let _ = writing.shutdown().await;
             }
         };

@@ -331,7 +331,8 @@ async fn what_the_proxy_said_before_it_hung_up_reaches_a_worker_that_learns_of_t
     let (mut worker, pipe) = Worker::new();
     let (listener, endpoint) = listener().await;
     let (inputs, mut said) = mpsc::channel(4);
-    let lane = tokio::spawn(dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes));
+    let traffic = crate::run::traffic::Traffic::default();
+    let lane = tokio::spawn(dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes, traffic.of(endpoint)));
     let (mut proxy, _) = listener.accept().await.unwrap();
     assert_eq!(said.recv().await, Some(Input::LaneConnected { lane: LANE }));
     proxy.write_all(b"go away").await.unwrap();
@@ -343,6 +344,8 @@ async fn what_the_proxy_said_before_it_hung_up_reaches_a_worker_that_learns_of_t
     assert_eq!(worker.bytes(), b"go away");
     assert!(!worker.knows_the_lane());
     lane.await.unwrap();
+    let moved = traffic.moved();
+    assert_eq!((moved[0].sent, moved[0].received), (0, 7), "what went over the line is counted");
 }
 
 #[tokio::test]
@@ -350,7 +353,7 @@ async fn a_dial_that_is_called_off_says_nothing_and_leaves_nothing() {
     let (worker, pipe) = Worker::new();
     let (listener, endpoint) = listener().await;
     let (inputs, mut said) = mpsc::channel(4);
-    let lane = dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes);
+    let lane = dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes, Counter::default());
     assert!(worker.knows_the_lane());
     worker.order(Order::Close);
     timeout(PATIENCE, lane).await.unwrap();
@@ -364,7 +367,7 @@ async fn a_connection_that_is_called_off_is_hung_up_without_a_word() {
     let (worker, pipe) = Worker::new();
     let (listener, endpoint) = listener().await;
     let (inputs, mut said) = mpsc::channel(4);
-    let lane = tokio::spawn(dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes));
+    let lane = tokio::spawn(dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes, Counter::default()));
     let (mut proxy, _) = listener.accept().await.unwrap();
     assert_eq!(said.recv().await, Some(Input::LaneConnected { lane: LANE }));
     worker.order(Order::Close);
@@ -381,7 +384,7 @@ async fn a_proxy_that_takes_no_connection_is_reported_and_its_lane_forgotten() {
     let (listener, endpoint) = listener().await;
     drop(listener);
     let (inputs, mut said) = mpsc::channel(4);
-    timeout(PATIENCE, dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes)).await.unwrap();
+    timeout(PATIENCE, dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes, Counter::default())).await.unwrap();
     assert!(matches!(said.recv().await, Some(Input::ConnectFailed { lane: LANE, why }) if !why.is_empty()));
     assert_eq!(said.recv().await, None);
     assert!(!worker.knows_the_lane());
@@ -392,7 +395,7 @@ async fn check_garbled(proxy_says: &[u8], proxy_leaves: bool, orders: impl FnOnc
     let (worker, pipe) = Worker::new();
     let (listener, endpoint) = listener().await;
     let (inputs, mut said) = mpsc::channel(4);
-    let lane = tokio::spawn(dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes));
+    let lane = tokio::spawn(dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes, Counter::default()));
     let (mut proxy, _) = listener.accept().await.unwrap();
     assert_eq!(said.recv().await, Some(Input::LaneConnected { lane: LANE }));
     proxy.write_all(proxy_says).await.unwrap();
@@ -425,7 +428,7 @@ async fn a_worker_that_speaks_on_a_lane_that_is_still_dialled_breaks_the_rules()
     let (worker, pipe) = Worker::new();
     let (listener, endpoint) = listener().await;
     let (inputs, mut said) = mpsc::channel(4);
-    let lane = dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes);
+    let lane = dial(LANE, endpoint, GENERATION, pipe, inputs, &worker.lanes, Counter::default());
     data(&worker.lanes, LANE, vec![1]).unwrap();
     lane.await;
     assert!(matches!(said.recv().await, Some(Input::WorkerGarbled { generation: GENERATION, .. })));

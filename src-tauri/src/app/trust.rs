@@ -1,0 +1,373 @@
+//! The page Trust, made of facts: what was measured here, what networks would say of this PC, what proxies have said, what is proved, what the
+//! kernel says of the box, and where bytes went.
+//!
+//! What is not known stays `None`, and nothing proved is what counts until something is.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use evidence::{Anchors, Binding, Evidence, Policy, Statement, appraise};
+use node::doctor::{Answer as Verdict, Facts, Missing, examine};
+use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION, WallLine};
+use node::run::Moved;
+use node::snapshot::Snapshot;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::doctor;
+use crate::provider::program;
+use crate::view::trust::{
+    AskedNetwork, Graded, Host, NetworkVerdict, Part, PartKind, Proxy, Purpose, Source, Standing, Trust, Verdict as Shown,
+    Walls,
+};
+use crate::view::{ApiError, ErrorCode};
+use crate::wire::{Answer, TrustAnswer, TrustQuestion};
+
+/// What the app knows at the moment of a question.
+pub(super) struct Seen {
+    /// Unix time in milliseconds.
+    pub(super) now: i64,
+    /// Whether only simulated customers ask.
+    pub(super) practice: bool,
+    /// What the running provider shows.
+    pub(super) snapshot: Option<Box<Snapshot>>,
+    /// SHA-256 of the model under the name it is served by, in hexadecimal digits.
+    pub(super) served_hash: Option<String>,
+    /// The chain's address, where one is asked.
+    pub(super) chain: Option<String>,
+    /// Bytes to and from proxies since the app was started.
+    pub(super) moved: Vec<Moved>,
+    /// When the app was started, Unix time in milliseconds.
+    pub(super) since: i64,
+    /// The evidence that was made last, and what for.
+    pub(super) shown: Option<ShownEvidence>,
+    /// What the kernel says of the running worker's box.
+    pub(super) walls: Option<Walls>,
+}
+
+/// Remembers what a look at this PC has found.
+#[derive(Default)]
+pub(super) struct Inspector {
+    found: Mutex<Option<Found>>,
+}
+
+/// What a look at this PC has found.
+#[derive(Clone)]
+struct Found {
+    at: i64,
+    facts: Facts,
+    app: Option<String>,
+    worker: Option<String>,
+}
+
+impl Inspector {
+    /// Answers a question of the page. A look takes seconds and is done on a thread of its own.
+    pub(super) async fn answer(&self, question: TrustQuestion, seen: Seen) -> Result<Answer, ApiError> {
+        if question == TrustQuestion::Check {
+            let at = seen.now;
+            let found = tokio::task::spawn_blocking(move || Found {
+                at,
+                facts: doctor::look(),
+                app: std::env::current_exe().ok().and_then(|path| hash(&path)),
+                worker: program("chrysalis-worker").ok().and_then(|path| hash(&path)),
+            })
+            .await;
+            let found = found.map_err(|error| ApiError { code: ErrorCode::NotRunning, message: error.to_string() })?;
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        }
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let shown = seen.shown.clone();
+        let page = page(found.as_ref(), seen);
+        Ok(Answer::Trust(match question {
+            TrustQuestion::Page | TrustQuestion::Check => TrustAnswer::Page(Box::new(page)),
+            TrustQuestion::Proof => TrustAnswer::Proof(proof(&page, shown).to_json()),
+        }))
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal digits; `None`: it can't be read.
+fn hash(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hex::encode(hasher.finalize())),
+            length => hasher.update(buffer.get(..length)?),
+        }
+    }
+}
+
+fn page(found: Option<&Found>, seen: Seen) -> Trust {
+    Trust {
+        at: seen.now as f64,
+        checked_at: found.map(|found| found.at as f64),
+        practice: seen.practice,
+        parts: parts(found, &seen),
+        networks: found.map(|found| networks(&found.facts)),
+        proxies: seen.snapshot.as_deref().map_or_else(Vec::new, proxies),
+        proved: seen.shown.as_ref().and_then(graded),
+        hosts: hosts(&seen),
+        walls: seen.walls,
+        counted_since: seen.since as f64,
+    }
+}
+
+fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
+    let version = || Some(env!("CARGO_PKG_VERSION").to_owned());
+    // No log of releases is known to this version, so nobody says what the programs should be.
+    let program = |part, measured: Option<&String>| Part {
+        part,
+        name: version(),
+        measured: measured.cloned(),
+        expected: None,
+        source: Source::Nobody,
+        why: None,
+    };
+    let model = seen.snapshot.as_deref().and_then(|snapshot| snapshot.model.as_ref());
+    vec![
+        program(PartKind::App, found.and_then(|found| found.app.as_ref())),
+        program(PartKind::Worker, found.and_then(|found| found.worker.as_ref())),
+        Part {
+            part: PartKind::Model,
+            name: model.and_then(|model| model.name.clone()),
+            measured: model.map(|model| hex::encode(model.sha256)),
+            expected: seen.served_hash.clone(),
+            source: match (&seen.served_hash, seen.practice) {
+                (None, _) => Source::Nobody,
+                (Some(_), true) => Source::Practice,
+                (Some(_), false) => Source::Network,
+            },
+            why: None,
+        },
+    ]
+}
+
+fn networks(facts: &Facts) -> Vec<NetworkVerdict> {
+    doctor::usual()
+        .into_iter()
+        .filter_map(|(name, _, demand)| {
+            let (verdict, missing) = examine(facts, &demand);
+            Some(NetworkVerdict {
+                network: named::<AskedNetwork>(name)?,
+                verdict: match verdict {
+                    Verdict::Yes => Shown::Yes,
+                    Verdict::No => Shown::No,
+                    Verdict::Unknown => Shown::Unknown,
+                },
+                missing: missing.map(Missing::name).and_then(named),
+            })
+        })
+        .collect()
+}
+
+/// What has a name here and the same one there.
+fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
+    serde_json::from_value(Value::String(name.to_owned())).ok()
+}
+
+fn proxies(snapshot: &Snapshot) -> Vec<Proxy> {
+    let shown = |proxy: &node::snapshot::ShownProxy| Proxy {
+        endpoint: proxy.endpoint.to_string(),
+        standing: if proxy.ready { Standing::Accepted { grade: None } } else { Standing::Connecting },
+        at: None,
+    };
+    snapshot.proxies.iter().map(shown).collect()
+}
+
+/// What evidence proves that was made here: computed as its verifier does. This PC believes the registrar that it was registered at.
+fn graded(shown: &ShownEvidence) -> Option<Graded> {
+    let evidence = Evidence::decode(&shown.evidence).ok()?;
+    let registrars = match &evidence {
+        Evidence::Tpm(tpm) => Statement::verify(&tpm.statement).ok().map(|statement| statement.registrar),
+        Evidence::SelfClaim | Evidence::Tdx(_) | Evidence::Snp(_) => None,
+    };
+    let anchors = Anchors { registrars: registrars.into_iter().collect(), audience: shown.audience };
+    let binding = Binding { nonce: shown.nonce, tls_key: shown.tls_key };
+    let appraisal = appraise(&evidence, &binding, shown.at, &anchors, &Policy::default()).ok()?;
+    Some(Graded { grade: named(appraisal.grade.name())?, at: shown.at as f64 * 1000.0 })
+}
+
+fn hosts(seen: &Seen) -> Vec<Host> {
+    let mut proxies: BTreeMap<IpAddr, (u64, u64)> = BTreeMap::new();
+    for Moved { endpoint, sent, received } in &seen.moved {
+        let entry = proxies.entry(IpAddr::V4(*endpoint.ip())).or_default();
+        entry.0 += sent;
+        entry.1 += received;
+    }
+    let proxies = proxies.into_iter().map(|(address, (sent, received))| Host {
+        host: address.to_string(),
+        purpose: Purpose::Proxy,
+        local: address.is_loopback(),
+        sent: Some(sent as f64),
+        received: Some(received as f64),
+    });
+    let chain = seen.chain.as_deref().map(|endpoint| {
+        let host = host_of(endpoint);
+        let local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        Host { host: host.to_owned(), purpose: Purpose::Chain, local, sent: None, received: None }
+    });
+    proxies.chain(chain).collect()
+}
+
+/// The host of an address of the web.
+fn host_of(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let place = rest.split(['/', '?']).next().unwrap_or(rest);
+    place.rsplit_once(':').map_or(place, |(host, _)| host)
+}
+
+/// Adds what moved during a session to what moved before.
+pub(super) fn add(all: &mut Vec<Moved>, more: Vec<Moved>) {
+    for moved in more {
+        match all.iter_mut().find(|known| known.endpoint == moved.endpoint) {
+            Some(known) => {
+                known.sent += moved.sent;
+                known.received += moved.received;
+            }
+            None => all.push(moved),
+        }
+    }
+}
+
+/// What is handed out: the evidence, and what this PC says besides.
+fn proof(page: &Trust, shown: Option<ShownEvidence>) -> ProofFile {
+    let files = page.parts.iter().map(|part| MeasuredFile {
+        what: name_of(&part.part),
+        name: part.name.clone(),
+        measured: part.measured.clone(),
+        expected: part.expected.clone(),
+    });
+    let walls = page.walls.as_ref().map(|walls| {
+        let line = |wall: &crate::view::trust::Wall| WallLine { wall: name_of(&wall.wall), closed: wall.closed };
+        walls.walls.iter().map(line).collect()
+    });
+    ProofFile {
+        chrysalis_proof: VERSION,
+        made_at: (page.at / 1000.0) as u64,
+        app: env!("CARGO_PKG_VERSION").to_owned(),
+        claimed: page
+            .proved
+            .as_ref()
+            .and_then(|graded| evidence::Grade::from_name(&name_of(&graded.grade)))
+            .unwrap_or(evidence::Grade::SelfClaim),
+        shown,
+        files: files.collect(),
+        walls,
+    }
+}
+
+fn name_of(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV4;
+
+    use super::*;
+    use crate::view::trust::{Grade, Missing as ShownMissing, Wall, WallKind};
+    use node::doctor::{Isolation, SecureBoot, System, Tpm};
+
+    fn seen() -> Seen {
+        Seen {
+            now: 1_800_000_000_000,
+            practice: true,
+            snapshot: None,
+            served_hash: None,
+            chain: Some("http://127.0.0.1:4711/api/v2/jsonRPC".to_owned()),
+            moved: Vec::new(),
+            since: 5,
+            shown: None,
+            walls: None,
+        }
+    }
+
+    fn found() -> Found {
+        let facts = Facts {
+            system: System::Linux,
+            cards: Vec::new(),
+            tpm: Tpm::Absent,
+            secure_boot: SecureBoot::Off,
+            tdx: Isolation::Absent,
+            sev_snp: Isolation::Absent,
+            walls: node::doctor::Walls::Closed,
+            registered_at: Vec::new(),
+        };
+        Found { at: 7, facts, app: Some("aa".to_owned()), worker: None }
+    }
+
+    fn moved(endpoint: &str, sent: u64, received: u64) -> Moved {
+        Moved { endpoint: endpoint.parse::<SocketAddrV4>().unwrap(), sent, received }
+    }
+
+    #[test]
+    fn where_nothing_was_looked_at_nothing_is_claimed() {
+        let page = page(None, seen());
+        assert_eq!((page.checked_at, page.networks.is_none(), page.proved.is_none(), page.walls.is_none()), (None, true, true, true));
+        assert!(page.parts.iter().all(|part| part.measured.is_none()));
+        let proof = proof(&page, None);
+        assert_eq!((proof.claimed, proof.shown, proof.walls), (evidence::Grade::SelfClaim, None, None));
+    }
+
+    #[test]
+    fn every_name_of_the_verdict_is_known_to_the_page() {
+        for missing in Missing::ALL {
+            assert!(named::<ShownMissing>(missing.name()).is_some(), "{}", missing.name());
+        }
+        for grade in evidence::Grade::ALL {
+            assert!(named::<Grade>(grade.name()).is_some(), "{grade}");
+        }
+        let networks = page(Some(&found()), seen()).networks.unwrap();
+        assert_eq!(networks.len(), doctor::usual().len());
+        assert_eq!(networks[2].missing, Some(ShownMissing::Tpm));
+        assert_eq!((networks[0].verdict, networks[4].verdict), (Shown::Yes, Shown::No));
+    }
+
+    #[test]
+    fn bytes_are_added_up_by_host_over_sessions_and_what_is_not_counted_is_unknown() {
+        let mut all = vec![moved("192.0.2.1:1", 5, 6)];
+        add(&mut all, vec![moved("192.0.2.1:1", 1, 1), moved("192.0.2.1:2", 10, 10), moved("127.0.0.1:9", 0, 0)]);
+        let hosts = hosts(&Seen { moved: all, ..seen() });
+        let lines: Vec<_> = hosts.iter().map(|host| (host.host.as_str(), host.local, host.sent, host.received)).collect();
+        assert_eq!(
+            lines,
+            [
+                ("127.0.0.1", true, Some(0.0), Some(0.0)),
+                ("192.0.2.1", false, Some(16.0), Some(17.0)),
+                ("127.0.0.1", true, None, None)
+            ]
+        );
+        assert_eq!(host_of("https://toncenter.com/api/v2/jsonRPC"), "toncenter.com");
+    }
+
+    #[test]
+    fn the_proof_that_the_page_hands_out_is_what_verify_reads() {
+        let shown = ShownEvidence {
+            evidence: Evidence::SelfClaim.encode(),
+            nonce: [1; 32],
+            tls_key: [2; 32],
+            audience: [3; 32],
+            at: 1_799_999_990,
+        };
+        let walls = Walls { at: 1.0, walls: vec![Wall { wall: WallKind::Files, closed: Some(false), found: None }] };
+        let seen = Seen { shown: Some(shown.clone()), walls: Some(walls), ..seen() };
+        let page = page(Some(&found()), seen);
+        assert_eq!(page.proved.as_ref().map(|graded| graded.grade), Some(Grade::SelfClaim));
+        let proof = proof(&page, Some(shown));
+        let read = ProofFile::read(proof.to_json().as_bytes()).unwrap();
+        assert_eq!(read, proof);
+        assert_eq!(read.walls, Some(vec![WallLine { wall: "files".to_owned(), closed: Some(false) }]));
+        assert_eq!(read.files[0].measured.as_deref(), Some("aa"));
+    }
+
+    #[test]
+    fn evidence_that_proves_nothing_is_no_grade() {
+        let broken = ShownEvidence { evidence: vec![1, 2, 3], nonce: [0; 32], tls_key: [0; 32], audience: [0; 32], at: 0 };
+        assert!(graded(&broken).is_none());
+    }
+}

@@ -1,0 +1,172 @@
+// The page Trust in words: what was measured, who accepts it, what guards the questions.
+import type { AskedNetwork, Grade, Missing, NetworkVerdict, ProxyStanding, Trust, TrustHost, TrustPart, TrustSource, Wall, WallKind } from '../ipc/view';
+import { m } from '../paraglide/messages.js';
+import { grouped, reading } from './number';
+
+/** How a line stands: as it should, as it should not, worth a look, or neither. */
+export type Mark = 'good' | 'bad' | 'look' | 'plain';
+
+/** What a grade means, in the words of the verifier that grants it: `tidy` compares them. */
+export interface GradeWords {
+  title: string;
+  proves: string;
+  not: string;
+  read: string;
+}
+
+const GRADES: Record<Grade, { [K in keyof GradeWords]: () => string }> = {
+  'self-claim': { title: m.grade_self_claim_title, proves: m.grade_self_claim_proves, not: m.grade_self_claim_not, read: m.grade_self_claim_read },
+  'known-machine-uncertified': {
+    title: m.grade_known_machine_uncertified_title, proves: m.grade_known_machine_uncertified_proves,
+    not: m.grade_known_machine_uncertified_not, read: m.grade_known_machine_uncertified_read,
+  },
+  'known-machine': { title: m.grade_known_machine_title, proves: m.grade_known_machine_proves, not: m.grade_known_machine_not, read: m.grade_known_machine_read },
+  'processor-isolated': {
+    title: m.grade_processor_isolated_title, proves: m.grade_processor_isolated_proves, not: m.grade_processor_isolated_not, read: m.grade_processor_isolated_read,
+  },
+  'hardware-isolated': {
+    title: m.grade_hardware_isolated_title, proves: m.grade_hardware_isolated_proves, not: m.grade_hardware_isolated_not, read: m.grade_hardware_isolated_read,
+  },
+};
+
+/** All grades, the lowest first. */
+export const ALL_GRADES = Object.keys(GRADES) as Grade[];
+
+export function gradeWords(grade: Grade): GradeWords {
+  const words = GRADES[grade];
+  return { title: words.title(), proves: words.proves(), not: words.not(), read: words.read() };
+}
+
+/** Whether a grade is at least another. */
+export const reaches = (grade: Grade, least: Grade) => ALL_GRADES.indexOf(grade) >= ALL_GRADES.indexOf(least);
+
+/** A hash as people compare it: the first and the last digits. The whole one is under it. */
+export const shortHash = (hex: string) => (hex.length > 20 ? `${hex.slice(0, 4)} ${hex.slice(4, 8)} … ${hex.slice(-4)}` : hex);
+
+export const partName = (part: TrustPart) =>
+  [{ app: m.part_app, worker: m.part_worker, model: m.part_model }[part.part](), part.name].filter(Boolean).join(' ');
+
+export const measuredBy = (part: TrustPart) => ({ app: m.measured_by_app, worker: m.measured_by_app, model: m.measured_by_worker })[part.part]();
+
+export function sourceWords(source: TrustSource): string {
+  switch (source.source) {
+    case 'release_log':
+      return m.from_release_log({ log: source.log });
+    case 'network':
+      return m.from_network();
+    case 'practice':
+      return m.from_practice();
+    case 'not_logged':
+      return m.from_not_logged();
+    case 'nobody':
+      return m.from_nobody();
+  }
+}
+
+/** Measured against expected. What has nothing to be compared with is neither good nor bad. */
+export function partStands(part: TrustPart): { mark: Mark; word: string } {
+  if (part.measured === null) return { mark: 'plain', word: m.part_not_measured() };
+  if (part.expected === null) return { mark: 'look', word: m.part_not_compared() };
+  return part.measured === part.expected ? { mark: 'good', word: m.part_same() } : { mark: 'bad', word: m.part_other() };
+}
+
+export function networkName(network: AskedNetwork): string {
+  const names: Record<AskedNetwork, () => string> = {
+    practice: m.net_practice, open_anybody: m.net_open_anybody, open_known: m.net_open_known, open_certified: m.net_open_certified, cocoon_main: m.net_cocoon_main,
+  };
+  return names[network]();
+}
+
+export function verdictStands(verdict: NetworkVerdict['verdict']): { mark: Mark; word: string } {
+  switch (verdict) {
+    case 'yes':
+      return { mark: 'good', word: m.verdict_yes() };
+    // A network that wants something else is no fault of this PC.
+    case 'no':
+      return { mark: 'plain', word: m.verdict_no() };
+    case 'unknown':
+      return { mark: 'look', word: m.verdict_unknown() };
+  }
+}
+
+const MISSING: Record<Missing, () => string> = {
+  system: m.missing_system, box: m.missing_box, anybody: m.missing_anybody, tdx_and_card: m.missing_tdx_and_card, tdx: m.missing_tdx, card: m.missing_card,
+  tdx_or_card_unknown: m.missing_tdx_or_card_unknown, cocoons_machine: m.missing_cocoons_machine, sealing: m.missing_sealing, sealed_machine: m.missing_sealed_machine,
+  card_proof: m.missing_card_proof, tpm: m.missing_tpm, newer_tpm: m.missing_newer_tpm, leave: m.missing_leave, tpm_answer: m.missing_tpm_answer,
+  tpm_unknown: m.missing_tpm_unknown, certificate: m.missing_certificate, certificate_unknown: m.missing_certificate_unknown, uefi: m.missing_uefi,
+  secure_boot: m.missing_secure_boot, secure_boot_unknown: m.missing_secure_boot_unknown, registration: m.missing_registration,
+};
+
+export const missingWords = (missing: Missing) => MISSING[missing]();
+
+export function proxyStands({ standing }: ProxyStanding): { mark: Mark; word: string; why: string | null } {
+  switch (standing.standing) {
+    case 'connecting':
+      return { mark: 'plain', word: m.proxy_connecting(), why: null };
+    case 'accepted':
+      return { mark: 'good', word: standing.grade ? m.proxy_accepted({ grade: gradeWords(standing.grade).title }) : m.proxy_accepted_plain(), why: null };
+    case 'refused':
+      return { mark: 'bad', word: m.proxy_refused(), why: standing.why };
+    case 'not_trusted':
+      return { mark: 'bad', word: m.proxy_not_trusted(), why: standing.why };
+  }
+}
+
+/** What is proved, where nothing was shown to anybody: nothing. */
+export const gradeOf = (trust: Trust): Grade => trust.proved?.grade ?? 'self-claim';
+
+export interface Guard {
+  name: string;
+  mark: Mark;
+  value: string;
+  /** What it does not protect against. */
+  not: string;
+}
+
+/** What guards the questions at a grade. */
+export function guards(grade: Grade): Guard[] {
+  const memory = reaches(grade, 'processor-isolated');
+  const card = reaches(grade, 'hardware-isolated');
+  return [
+    { name: m.link_line(), mark: 'good', value: m.link_value(), not: m.link_not() },
+    { name: m.disk_line(), mark: 'good', value: m.disk_value(), not: m.disk_not() },
+    { name: m.memory_line(), mark: memory ? 'good' : 'look', value: memory ? m.memory_isolated() : m.memory_open(), not: memory ? m.memory_isolated_not() : m.memory_open_not() },
+    { name: m.vram_line(), mark: card ? 'good' : 'look', value: card ? m.memory_isolated() : m.memory_open(), not: card ? m.vram_isolated_not() : m.vram_open_not() },
+  ];
+}
+
+const WALLS: Record<WallKind, { name: () => string; not: () => string }> = {
+  network: { name: m.wall_network, not: m.wall_network_not },
+  files: { name: m.wall_files, not: m.wall_files_not },
+  programs: { name: m.wall_programs, not: m.wall_programs_not },
+  others: { name: m.wall_others, not: m.wall_others_not },
+  rights: { name: m.wall_rights, not: m.wall_rights_not },
+  calls: { name: m.wall_calls, not: m.wall_calls_not },
+  memory: { name: m.wall_memory, not: m.wall_memory_not },
+};
+
+export function wallStands(wall: Wall): Guard {
+  const mark = wall.closed === true ? 'good' : wall.closed === false ? 'bad' : 'look';
+  const value = wall.closed === true ? m.wall_closed() : wall.closed === false ? m.wall_open() : m.wall_unknown();
+  return { name: WALLS[wall.wall].name(), mark, value, not: WALLS[wall.wall].not() };
+}
+
+export const isOpen = (trust: Trust) => trust.walls?.walls.some((wall) => wall.closed === false) ?? false;
+export const isRefused = (trust: Trust) => trust.proxies.some(({ standing }) => standing.standing === 'refused' || standing.standing === 'not_trusted');
+export const differs = (trust: Trust) => trust.parts.some((part) => partStands(part).mark === 'bad');
+
+export const purposeWords = (host: TrustHost) => ({ proxy: m.purpose_proxy, chain: m.purpose_chain })[host.purpose]();
+
+/** Bytes on a line, of 1,000 each, as those who sell lines count them: 4.1 MB, 12 KB, 612 B. */
+export function traffic(value: number | null): string | null {
+  if (value === null || !Number.isFinite(value)) return null;
+  if (value < 1_000) return m.n_bytes({ n: grouped(String(Math.round(value))) });
+  const [unit, size] = value < 999_950 ? ([m.kilobytes, 1e3] as const) : value < 999_950_000 ? ([m.megabytes, 1e6] as const) : ([m.gigabytes, 1e9] as const);
+  const n = value / size;
+  return unit({ n: reading(n, n < 9.95 ? 1 : 0) ?? '0' });
+}
+
+export function hostBytes(host: TrustHost): string {
+  const [sent, received] = [traffic(host.sent), traffic(host.received)];
+  return sent === null || received === null ? m.bytes_not_counted() : m.bytes_out_in({ sent, received });
+}

@@ -1,0 +1,146 @@
+// What the fake knows about trust. Samples that agree with each other, made up; nothing of it was measured.
+import type { Answer, TrustCalls } from './client';
+import type { Scene } from './fake-scenes';
+import type { ApiError, Grade, NetworkVerdict, ProxyStanding, Trust, Wall, Walls } from './view';
+
+const MINUTE = 60_000;
+const hex = (seed: bigint) => (seed * 0x9e3779b97f4a7c15f39cc0605cedc835n).toString(16).padStart(32, '0').slice(-32).repeat(2);
+
+const practice = (scene: Scene) => !(scene === 'open' || scene.startsWith('wallet_') || scene.startsWith('trust_'));
+
+function proved(scene: Scene): Grade | null {
+  switch (scene) {
+    case 'unknown':
+    case 'empty':
+      return null;
+    case 'trust_known':
+    case 'trust_windows':
+      return 'known-machine';
+    case 'trust_refused':
+      return 'known-machine-uncertified';
+    case 'trust_sealed':
+      return 'processor-isolated';
+    default:
+      return 'self-claim';
+  }
+}
+
+function networks(scene: Scene): NetworkVerdict[] | null {
+  if (scene === 'unknown') return null;
+  const no = (network: NetworkVerdict['network'], missing: NetworkVerdict['missing']): NetworkVerdict => ({ network, verdict: 'no', missing });
+  const yes = (network: NetworkVerdict['network']): NetworkVerdict => ({ network, verdict: 'yes', missing: null });
+  const known = scene === 'trust_known' || scene === 'trust_sealed' || scene === 'trust_windows';
+  return [
+    yes('practice'),
+    yes('open_anybody'),
+    known || scene === 'trust_refused' ? yes('open_known') : no('open_known', 'registration'),
+    known
+      ? yes('open_certified')
+      : scene === 'trust_refused'
+        ? no('open_certified', 'certificate')
+        : { network: 'open_certified', verdict: 'unknown', missing: 'certificate_unknown' },
+    no('cocoon_main', 'tdx_and_card'),
+  ];
+}
+
+const LINUX: Wall[] = [
+  { wall: 'network', closed: true, found: 'network namespace of its own; Landlock 7 refuses TCP' },
+  { wall: 'files', closed: true, found: 'Landlock 7, a root of its own; descriptors: socket, model (read-only)' },
+  { wall: 'programs', closed: true, found: 'seccomp mode 2, execve not on the list' },
+  { wall: 'others', closed: true, found: 'Landlock scope: signals, sockets; not dumpable' },
+  { wall: 'rights', closed: true, found: 'CapEff 0, CapBnd 0, NoNewPrivs 1' },
+  { wall: 'calls', closed: true, found: 'seccomp mode 2, list "card"' },
+  { wall: 'memory', closed: true, found: 'RLIMIT_AS 12.0 GB' },
+];
+
+/** Windows without its firewall rule. */
+const WINDOWS: Wall[] = [
+  { wall: 'network', closed: false, found: "Windows doesn't block its network or its reading of your files" },
+  { wall: 'files', closed: false, found: 'restricted token, low integrity: it can read what you can read' },
+  { wall: 'programs', closed: true, found: 'job object: one process' },
+  { wall: 'others', closed: true, found: 'low integrity' },
+  { wall: 'rights', closed: true, found: 'no privileges in its token' },
+  { wall: 'calls', closed: null, found: null },
+  { wall: 'memory', closed: true, found: 'job object: 12.0 GB' },
+];
+
+function walls(scene: Scene, now: number): Walls | null {
+  if (scene === 'unknown' || scene === 'paused' || scene === 'failed') return null;
+  return { at: now - 4_000, walls: scene === 'trust_windows' ? WINDOWS : LINUX };
+}
+
+function proxies(scene: Scene, now: number): ProxyStanding[] {
+  if (scene === 'unknown' || scene === 'paused') return [];
+  if (practice(scene)) return [{ endpoint: '127.0.0.1:41807', standing: { standing: 'accepted', grade: null }, at: now - 12 * MINUTE }];
+  const accepted = (endpoint: string): ProxyStanding => ({ endpoint, standing: { standing: 'accepted', grade: proved(scene) ?? 'self-claim' }, at: now - 42 * MINUTE });
+  const all = [accepted('198.51.100.7:30080'), accepted('203.0.113.40:30080')];
+  if (scene !== 'trust_refused') return all;
+  return [
+    accepted('198.51.100.7:30080'),
+    { endpoint: '203.0.113.40:30080', standing: { standing: 'refused', why: 'this computer proves the grade known-machine-uncertified, which is not accepted here' }, at: now - 3 * MINUTE },
+    { endpoint: '192.0.2.19:30080', standing: { standing: 'not_trusted', why: 'the proof was made for another question or for another connection' }, at: now - 5 * MINUTE },
+    { endpoint: '192.0.2.77:30080', standing: { standing: 'connecting' }, at: null },
+  ];
+}
+
+export function fakeTrust(scene: Scene, now: number): Trust {
+  const grade = proved(scene);
+  const model = practice(scene) ? 'SmolLM2-135M-Instruct' : 'Qwen3-8B';
+  const none = scene === 'unknown';
+  const released = !practice(scene);
+  const log = { source: 'release_log' as const, log: 'log.example/chrysalis' };
+  return {
+    at: now,
+    checked_at: none ? null : now - 6 * MINUTE,
+    practice: practice(scene),
+    parts: [
+      { part: 'app', name: '0.1.0', measured: none ? null : hex(3n), expected: released ? hex(3n) : null, source: released ? log : { source: 'nobody' }, why: null },
+      {
+        part: 'worker', name: '0.1.0', measured: none ? null : hex(5n), expected: released ? (scene === 'trust_refused' ? hex(6n) : hex(5n)) : null,
+        source: released ? log : { source: 'nobody' }, why: null,
+      },
+      { part: 'model', name: model, measured: none || scene === 'paused' ? null : hex(7n), expected: hex(7n), source: { source: practice(scene) ? 'practice' : 'network' }, why: null },
+    ],
+    networks: networks(scene),
+    proxies: proxies(scene, now),
+    proved: grade ? { grade, at: now - 41 * MINUTE } : null,
+    walls: walls(scene, now),
+    hosts: none
+      ? []
+      : practice(scene)
+        ? [
+            { host: '127.0.0.1', purpose: 'proxy', local: true, sent: 812_401, received: 240_118 },
+            { host: '127.0.0.1', purpose: 'chain', local: true, sent: null, received: null },
+          ]
+        : [
+            { host: '198.51.100.7', purpose: 'proxy', local: false, sent: 4_120_333, received: 1_104_870 },
+            { host: '203.0.113.40', purpose: 'proxy', local: false, sent: 612, received: 0 },
+            { host: 'toncenter.com', purpose: 'chain', local: false, sent: null, received: null },
+          ],
+    counted_since: now - 190 * MINUTE,
+  };
+}
+
+export class FakeTrust {
+  trust_: Trust;
+  /** What was asked, for tests. */
+  readonly asked: string[] = [];
+  #error: () => ApiError | null;
+
+  constructor(scene: Scene, now: number, error: () => ApiError | null) {
+    this.trust_ = fakeTrust(scene, now);
+    this.#error = error;
+  }
+
+  #answer<T>(name: string, data: () => T): Promise<Answer<T>> {
+    this.asked.push(name);
+    const error = this.#error();
+    return Promise.resolve(error ? { status: 'error', error } : { status: 'ok', data: data() });
+  }
+
+  readonly calls: TrustCalls = {
+    page: () => this.#answer('page', () => this.trust_),
+    check: () => this.#answer('check', () => this.trust_),
+    proof: () => this.#answer('proof', () => JSON.stringify({ chrysalis_proof: 1, claimed: this.trust_.proved?.grade ?? 'self-claim' })),
+  };
+}
