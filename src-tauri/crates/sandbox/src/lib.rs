@@ -14,6 +14,7 @@
 
 mod child;
 mod log;
+pub mod mode;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -27,10 +28,12 @@ use windows as system;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use child::{Child, Exit};
 pub use system::{Reader, Writer};
+#[cfg(windows)]
+pub use windows::firewall::{RuleError, ask_for_rule, ask_to_remove_rule, has_rule};
 
 /// A way to talk in both directions. On Linux one socket pair, on Windows two anonymous pipes. Dropping both halves ends the
 /// conversation for the other end.
@@ -66,6 +69,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing on this system would keep it from what is the owner's. Windows only: on Linux the process itself finds out.
+    #[error("the worker is not started, because nothing would keep it from this PC: {why}")]
+    Walls {
+        /// What was tried and what became of it.
+        why: String,
+    },
 }
 
 /// Why a process was not started by [`Spawn`].
@@ -82,11 +91,37 @@ pub enum EnterError {
     System(#[source] std::io::Error),
 }
 
+/// The first word that the program of a [`Spawn`] is started with to look around in its walls (Windows only, see `look_around`).
+pub const PROBE: &str = "look-around";
+
 impl Spawn {
-    /// Starts it. Blocks until the program runs or can't.
+    /// Starts it. Blocks until the program runs or can't. On Windows it takes two starts more to find out which walls work.
     pub fn start(self) -> Result<(Child, Channel), StartError> {
+        self.begin(None)
+    }
+
+    /// The same, and on Windows what was found out is kept in a file, and holds until Windows, a graphics driver or the program changes.
+    /// Nothing is kept on other systems.
+    pub fn start_remembering(self, file: &Path) -> Result<(Child, Channel), StartError> {
+        self.begin(Some(file))
+    }
+
+    #[cfg(windows)]
+    fn begin(self, kept: Option<&Path>) -> Result<(Child, Channel), StartError> {
+        system::start(&self, kept)
+    }
+
+    #[cfg(not(windows))]
+    fn begin(self, _: Option<&Path>) -> Result<(Child, Channel), StartError> {
         system::start(self)
     }
+}
+
+/// What the program of a [`Spawn`] does when its first word is [`PROBE`]: it tries what its walls should stop, asks for the graphics `cards`
+/// that it can use, and says on standard output what it found. `words` are those behind the first.
+#[cfg(windows)]
+pub fn look_around(words: &[OsString], cards: impl FnOnce() -> Vec<mode::Card>) -> std::io::Result<()> {
+    windows::selftest::look_around(words, cards)
 }
 
 /// What this process was handed by [`Spawn`]: the pipe and the model. To be called once, first thing in `main`; a second call fails.
