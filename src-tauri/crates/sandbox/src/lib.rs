@@ -34,6 +34,8 @@ pub use child::{Child, Exit};
 pub use system::{Reader, Writer};
 #[cfg(windows)]
 pub use windows::firewall::{RuleError, ask_for_rule, ask_to_remove_rule, has_rule};
+#[cfg(windows)]
+pub use windows::seen_of;
 
 /// A way to talk in both directions. On Linux one socket pair, on Windows two anonymous pipes. Dropping both halves ends the
 /// conversation for the other end.

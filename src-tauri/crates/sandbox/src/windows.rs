@@ -122,7 +122,10 @@ fn start_in(spawn: &Spawn, mode: Mode) -> Result<(Child, Channel), Stopped> {
     let (reader, writes) = io::pipe().map_err(resources)?;
     let (written, logs) = io::pipe().map_err(resources)?;
     let memory = available_memory().unwrap_or(LEAST_MEMORY).max(LEAST_MEMORY);
-    let started = start::start(spawn, Ends { reads, writes, logs }, mode, memory)?;
+    let ends = Ends { reads, writes, logs };
+    let started = start::start(spawn, &ends, mode, memory)?;
+    // The child's; else we would never see the end of the pipes.
+    drop(ends);
     let handle = Arc::new(Handle { process: started.process, job: started.job, mode });
     let (log, end) = (Log::default(), Arc::new(End::default()));
     let (filled, ended, kept) = (log.clone(), Arc::clone(&end), Arc::clone(&handle));
@@ -157,6 +160,11 @@ fn handle(object: &OwnedHandle) -> HANDLE {
 
 /// What the system says of a process's walls.
 fn seen(process: HANDLE, job: &job::Job) -> Seen {
+    Seen { in_job: job.holds(process), job: job.limits(), ..facts(process) }
+}
+
+/// The same without the job.
+fn facts(process: HANDLE) -> Seen {
     let token::Facts { app_container, capabilities, integrity, restricting, privileges } = token::facts(process);
     Seen {
         app_container,
@@ -164,10 +172,25 @@ fn seen(process: HANDLE, job: &job::Job) -> Seen {
         integrity,
         restricting,
         privileges,
-        in_job: job.holds(process),
-        job: job.limits(),
         mitigations: mitigation::of(process),
+        ..Seen::default()
     }
+}
+
+/// What Windows says of the walls of a process that is known by its number alone; `None` when it is gone. Limits of its job are told only to
+/// whoever made that, see [`Child::seen`].
+pub fn seen_of(pid: u32) -> Option<Seen> {
+    use ::windows::Win32::System::JobObjects::IsProcessInJob;
+    use ::windows::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_INFORMATION};
+    // SAFETY: no pointer is passed. A process that is gone has no handle.
+    let opened = unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, false, pid) }.ok()?;
+    // SAFETY: it was just opened for us, and nobody else closes it.
+    let process = unsafe { OwnedHandle::from_raw_handle(opened.0) };
+    let mut inside = ::windows::core::BOOL::default();
+    // SAFETY: the handle is open, and the place for the result is ours.
+    let told = unsafe { IsProcessInJob(handle(&process), None, &raw mut inside) };
+    let job = None;
+    Some(Seen { in_job: told.ok().map(|()| inside.as_bool()), job, ..facts(handle(&process)) })
 }
 
 impl Child {

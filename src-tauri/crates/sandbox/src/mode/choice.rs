@@ -1,5 +1,7 @@
 //! The choice that is kept between starts, and what makes it old.
 
+use std::fmt::Write as _;
+
 use super::{Attempt, Graphics, Mode};
 
 /// Kinds of walls that a self-test can find to work. The firewall's rule is no part: it is looked for at every start.
@@ -53,7 +55,7 @@ pub fn write(basis: &Basis, kind: Kind) -> String {
     let mut text = format!("{FIRST}\n{}", basis.lines());
     for (name, one) in NAMES {
         if one == kind {
-            text.push_str(&format!("mode {name}\n"));
+            let _ = writeln!(text, "mode {name}");
         }
     }
     text
@@ -71,11 +73,11 @@ impl Basis {
         let one_line = |text: &str| text.chars().filter(|letter| !letter.is_control()).collect::<String>();
         let mut lines = format!("build {}\nprogram ", one_line(&self.build));
         for byte in self.program {
-            lines.push_str(&format!("{byte:02x}"));
+            let _ = write!(lines, "{byte:02x}");
         }
         lines.push('\n');
         for driver in &self.drivers {
-            lines.push_str(&format!("driver {}\n", one_line(driver)));
+            let _ = writeln!(lines, "driver {}", one_line(driver));
         }
         lines
     }

@@ -1,5 +1,7 @@
 //! What a worker program that looks around inside its walls writes, and what is read of it.
 
+use std::fmt::Write as _;
+
 /// Something that walls may stop, tried from inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
@@ -118,14 +120,14 @@ impl Look {
 
     /// As lines, with one at the end by which a report that was cut is known.
     pub fn write(&self) -> String {
-        let one_word = |text: &str| text.chars().filter(|letter| letter.is_ascii_alphanumeric()).collect::<String>();
+        let one_word = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
         let one_line = |text: &str| text.chars().filter(|letter| !letter.is_control()).take(200).collect::<String>();
         let mut text = String::new();
         for (attempt, outcome) in Attempt::ALL.into_iter().zip(self.outcomes) {
-            text.push_str(&format!("{} {}\n", attempt.name(), outcome.name()));
+            let _ = writeln!(text, "{} {}", attempt.name(), outcome.name());
         }
         for card in self.cards.iter().take(MOST_CARDS) {
-            text.push_str(&format!("card {} {}\n", one_word(&card.api), one_line(&card.name)));
+            let _ = writeln!(text, "card {} {}", one_word(&card.api), one_line(&card.name));
         }
         text.push_str(LAST);
         text.push('\n');

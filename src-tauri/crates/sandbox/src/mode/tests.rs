@@ -1,6 +1,7 @@
 use super::*;
 use Outcome::{Reached, Refused, Unknown};
 
+#[expect(clippy::unnecessary_wraps, reason = "what is decided about is a trial, which may fail")]
 fn look(outcomes: [Outcome; 6], apis: &[&str]) -> Trial {
     let card = |api: &&str| Card { api: (*api).to_owned(), name: "GeForce RTX 3060".to_owned() };
     Ok(Look { outcomes, cards: apis.iter().map(card).collect() })
@@ -171,7 +172,7 @@ fn a_report_that_was_cut_or_is_no_report_is_refused() {
     for cut in 0..text.len() - 1 {
         assert!(Look::read(&text.as_bytes()[..cut]).is_err(), "cut at {cut}");
     }
-    for wrong in [&b""[..], b"\xff", b"end\n", &[b'x'; 1 << 16]] {
+    for wrong in [&b""[..], b"\xff", b"end\n", "x".repeat(1 << 16).as_bytes()] {
         assert!(Look::read(wrong).is_err());
     }
     assert!(Look::read(format!("{text}end\n").as_bytes()).is_err());

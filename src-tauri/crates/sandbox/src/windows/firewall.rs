@@ -52,7 +52,9 @@ fn name(program: &str) -> String {
 /// The program as the firewall is told it. No sign that means something to a command line or to the firewall is let through.
 fn told(program: &Path) -> Result<&str, RuleError> {
     let plain = program.to_str().filter(|text| !text.contains(['"', '|', '%', '\0', '\r', '\n', '*', '?', '<', '>']));
-    plain.filter(|text| text.ends_with(".exe")).ok_or_else(|| RuleError::Path(program.to_owned()))
+    plain
+        .filter(|_| program.extension().is_some_and(|end| end.eq_ignore_ascii_case("exe")))
+        .ok_or_else(|| RuleError::Path(program.to_owned()))
 }
 
 /// What `netsh` is told.

@@ -42,16 +42,15 @@ pub(super) fn choose(program: &Path, kept: Option<&Path>) -> Result<Mode, String
     }
     let basis = basis(program).map_err(|error| format!("{} cannot be read: {error}", program.display()))?;
     let known = kept.and_then(|file| mode::read(&std::fs::read_to_string(file).ok()?, &basis));
-    let kind = match known {
-        Some(kind) => kind,
-        None => {
-            let kind = try_out(program)?;
-            if let Some(file) = kept {
-                // Where that fails it is found out again.
-                let _ = std::fs::write(file, mode::write(&basis, kind));
-            }
-            kind
+    let kind = if let Some(kind) = known {
+        kind
+    } else {
+        let kind = try_out(program)?;
+        if let Some(file) = kept {
+            // Where that fails it is found out again.
+            let _ = std::fs::write(file, mode::write(&basis, kind));
         }
+        kind
     };
     Ok(kind.with(kind == Kind::Restricted && firewall::has_rule(program)))
 }
@@ -144,17 +143,17 @@ pub(crate) fn look_around(words: &[OsString], cards: impl FnOnce() -> Vec<Card>)
     let port = number(port).and_then(|port| u16::try_from(port).ok()).ok_or_else(wrong)?;
     let app = number(app).ok_or_else(wrong)?;
     let outcomes = Attempt::ALL.map(|attempt| match attempt {
-        Attempt::OwnersFile => near(std::fs::read(file)),
+        Attempt::OwnersFile => near(&std::fs::read(file)),
         Attempt::NewFile => {
             let beside = Path::new(file).with_extension("new");
             let made = File::create_new(&beside);
             let _ = std::fs::remove_file(&beside);
-            near(made)
+            near(&made)
         }
-        Attempt::Loopback => near(TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), NEAR)),
+        Attempt::Loopback => near(&TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), NEAR)),
         Attempt::Network => far(send_to_nobody()),
-        Attempt::AppMemory => near(open_memory(app)),
-        Attempt::Program => near(start_a_program()),
+        Attempt::AppMemory => near(&open_memory(app)),
+        Attempt::Program => near(&start_a_program()),
     });
     let look = Look { outcomes, cards: cards() };
     let mut out = io::stdout();
@@ -163,7 +162,7 @@ pub(crate) fn look_around(words: &[OsString], cards: impl FnOnce() -> Vec<Card>)
 }
 
 /// Of something that is there for certain: whatever keeps it away is a wall.
-fn near<T>(done: io::Result<T>) -> Outcome {
+fn near<T>(done: &io::Result<T>) -> Outcome {
     if done.is_ok() { Outcome::Reached } else { Outcome::Refused }
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Ends {
 }
 
 /// Starts it. Blocks until it runs or can't.
-pub(super) fn start(spawn: &Spawn, ends: Ends, mode: Mode, memory: u64) -> Result<Started, Stopped> {
+pub(super) fn start(spawn: &Spawn, ends: &Ends, mode: Mode, memory: u64) -> Result<Started, Stopped> {
     let at = |step: &'static str| move |source: io::Error| Stopped::Step { step, source };
     let job = Job::new(memory).map_err(at("no job"))?;
     let handles = [raw(&ends.reads), raw(&ends.writes), raw(&ends.logs), raw(&spawn.model)];
