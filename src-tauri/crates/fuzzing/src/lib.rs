@@ -95,13 +95,13 @@ pub const TARGETS: &[Target] = &[
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
     target("ratls_channel", ratls_channel, 1024 * 1024, 64),
-    target("evidence_container", evidence_container, 64 * 1024, 10),
+    target("evidence_container", evidence_container, 16 * 1024, 10),
     target("evidence_quote", evidence_quote, 16 * 1024, 10),
-    target("evidence_boot_log", evidence_boot_log, 4 * 1024, 10),
-    target("evidence_certificate", evidence_certificate, 4 * 1024, 10),
-    target("evidence_statement", evidence_statement, 4 * 1024, 10),
-    target("evidence_tdx", evidence_tdx, 64 * 1024, 10),
-    target("evidence_snp", evidence_snp, 64 * 1024, 10),
+    target("evidence_boot_log", evidence_boot_log, 16 * 1024, 10),
+    target("evidence_certificate", evidence_certificate, 16 * 1024, 10),
+    target("evidence_statement", evidence_statement, 16 * 1024, 10),
+    target("evidence_tdx", evidence_tdx, 16 * 1024, 10),
+    target("evidence_snp", evidence_snp, 16 * 1024, 10),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), fixed: u64, per_byte: u64) -> Target {

@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use cargo_metadata::MetadataCommand;
 use evidence::{
-    Appraisal, Binding, Evidence, Grade, ImageHash, Policy, Refusal, SnpEvidence, TcbStatus, TdxEvidence, appraise,
-    snp, tdx,
+    Anchors, Appraisal, Binding, Evidence, Grade, ImageHash, Policy, Refusal, SnpEvidence, TcbStatus, TdxEvidence,
+    appraise, snp, tdx,
 };
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use ring::rand::SystemRandom;
@@ -64,7 +64,7 @@ fn genuine_quotes_of_both_versions_are_an_isolated_processor_without_a_card() {
 
         // It was made for another question, and an image that is not listed may be its owner's own.
         let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
-        let refused = appraise(&Evidence::Tdx(evidence.clone()), &binding, then, &Default::default(), &policy);
+        let refused = appraise(&Evidence::Tdx(evidence.clone()), &binding, then, &Anchors::default(), &policy);
         assert_eq!(refused, Err(Refusal::AnotherBinding));
         let cocoon = Binding::cocoon_report_data(&binding.tls_key);
         assert_eq!(tdx::appraise(&evidence, &cocoon, then, &policy), Err(Refusal::AnotherBinding));
@@ -187,7 +187,7 @@ fn a_genuine_report_of_snp_is_an_isolated_processor_without_a_card() {
     // AMD does not say what is current.
     assert_eq!(appraisal.facts.firmware, None);
     let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
-    let refused = appraise(&Evidence::Snp(evidence.clone()), &binding, NOW, &Default::default(), &policy);
+    let refused = appraise(&Evidence::Snp(evidence.clone()), &binding, NOW, &Anchors::default(), &policy);
     assert_eq!(refused, Err(Refusal::AnotherBinding));
     // In 2031 its certificate is over.
     assert_eq!(snp::appraise(&evidence, &data, 1_925_000_000, &policy), Err(Refusal::CollateralExpired));
