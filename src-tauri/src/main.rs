@@ -8,6 +8,7 @@
 //! - [`headless`]: serve an open network without a window.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
+//! - [`release`]: whether a program file is one that was released.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
 //! - [`payout`]: where payouts go; [`rules`] what the owner has decided about the wallet.
@@ -30,6 +31,7 @@ mod practice_network;
 mod prices;
 mod provider;
 mod purse;
+mod release;
 mod report;
 mod rules;
 mod tray;
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Price(words)) => prices::run(&words),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::VerifyRelease(arguments)) => release::run(&arguments),
             Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),
         },

@@ -19,6 +19,7 @@ mod files;
 mod money;
 mod objects;
 mod pipe;
+mod released;
 mod requests;
 mod script;
 mod sessions;
@@ -31,6 +32,7 @@ pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{owner_rates, root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
 pub use pipe::link_frames;
+pub use released::{release_entry, signed_note, tlog_proof, tlog_tile};
 pub use requests::worker_request;
 pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
@@ -86,6 +88,10 @@ pub const TARGETS: &[Target] = &[
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
     target("ratls_channel", ratls_channel, 1024 * 1024, 64),
+    target("signed_note", signed_note, 64 * 1024, 64),
+    target("tlog_proof", tlog_proof, 64 * 1024, 64),
+    target("release_entry", release_entry, 16 * 1024, 8),
+    target("tlog_tile", tlog_tile, 64 * 1024, 16),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), fixed: u64, per_byte: u64) -> Target {
