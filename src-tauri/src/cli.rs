@@ -10,6 +10,7 @@ use node::{BackendKind, EvidenceKind};
 
 use crate::earnings::{EarningsArguments, ExportArguments};
 use crate::prices::PriceWords;
+use crate::release::VerifyReleaseArguments;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -54,6 +55,7 @@ impl Cli {
                 | Command::Earnings(_)
                 | Command::Export(_)
                 | Command::Price(_)
+                | Command::VerifyRelease(_)
                 | Command::Wallet(_)
                 | Command::Window { .. },
             ) => None,
@@ -94,6 +96,9 @@ pub(crate) enum Command {
     /// Say what a TON is worth and what electricity costs you, for the page Earnings and for exports
     #[command(after_help = EXIT_CODES)]
     Price(PriceWords),
+    /// Say whether a program file is in the log of released programs; 0 only if it is
+    #[command(after_help = EXIT_CODES)]
+    VerifyRelease(VerifyReleaseArguments),
     /// The owner's wallet: make or import one, look at it, send, fetch what was earned
     #[command(after_help = EXIT_CODES)]
     Wallet(WalletWords),

@@ -9,6 +9,7 @@
 //! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
+//! - [`release`]: whether a program file is one that was released.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
 //! - [`payout`]: where payouts go; [`rules`] what the owner has decided about the wallet.
@@ -33,6 +34,7 @@ mod practice_network;
 mod prices;
 mod provider;
 mod purse;
+mod release;
 mod report;
 mod rules;
 mod tray;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Identity(words)) => identity::run(words),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::VerifyRelease(arguments)) => release::run(&arguments),
             Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),
         },

@@ -21,6 +21,7 @@ mod money;
 mod objects;
 mod pipe;
 mod proofs;
+mod released;
 mod requests;
 mod script;
 mod sessions;
@@ -38,6 +39,7 @@ pub use proofs::{
     evidence_boot_log, evidence_certificate, evidence_container, evidence_quote, evidence_snp, evidence_statement,
     evidence_tdx,
 };
+pub use released::{release_entry, signed_note, tlog_proof, tlog_tile};
 pub use requests::worker_request;
 pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
@@ -102,6 +104,10 @@ pub const TARGETS: &[Target] = &[
     target("evidence_statement", evidence_statement, 16 * 1024, 10),
     target("evidence_tdx", evidence_tdx, 16 * 1024, 10),
     target("evidence_snp", evidence_snp, 16 * 1024, 10),
+    target("signed_note", signed_note, 64 * 1024, 64),
+    target("tlog_proof", tlog_proof, 64 * 1024, 64),
+    target("release_entry", release_entry, 16 * 1024, 8),
+    target("tlog_tile", tlog_tile, 64 * 1024, 16),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), fixed: u64, per_byte: u64) -> Target {

@@ -14,7 +14,7 @@ use crate::write::grow;
 use crate::{
     AppendError, Audit, CHECKPOINT, Checkpoint, Entry, FileError, Files, Growth, Hash, Log, LogError, Measured,
     MerkleError, NoteError, Program, Proof, ProofError, ReleaseStanding, SignedCheckpoint, SignerKey, Tile,
-    VerifierKey, append, leaf_hash, standing,
+    VerifierKey, append, leaf_hash, published_key, standing,
 };
 
 /// A log in memory. It remembers what was read.
@@ -301,7 +301,7 @@ fn a_released_file_is_told_from_every_other() {
     let log = Log::open(&folder, key.verifier()).unwrap();
     let proof = log.proof(3).unwrap();
     let text = proof.to_text();
-    let file = Measured { sha256: hex::decode(HASH).unwrap().try_into().unwrap(), bytes: 4 };
+    let file = Measured::of(&mut &b"test"[..]).unwrap();
     let asked =
         |file: &Measured, program, proof: &str| standing(Some(key.verifier()), file, program, Some(proof.as_bytes()));
     let logged = asked(&file, Some(Program::Worker), &text);
@@ -376,5 +376,15 @@ fn what_is_no_proof_file_is_refused() {
         "x".repeat(crate::MAX_PROOF_BYTES + 1),
     ] {
         assert!(matches!(Proof::parse(bad.as_bytes()), Err(ProofError::Malformed(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_file_with_the_published_key_has_one_or_none() {
+    let key = new_key().verifier().to_text();
+    assert_eq!(published_key("# none yet\n\n"), Ok(None));
+    assert_eq!(published_key(&format!("# since 1.0\n{key}\n")).unwrap().unwrap().to_text(), key);
+    for file in ["none yet", &format!("{key}\n{key}\n"), &format!(" {key}\n")] {
+        assert!(matches!(published_key(file), Err(NoteError::Key(_))), "{file:?}");
     }
 }

@@ -36,7 +36,7 @@ pub use merkle::{
 };
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, SignerKey, VerifierKey};
 pub use proof::{MAX_PROOF_BYTES, Proof, ProofError, Verified};
-pub use standing::{Measured, ReleaseStanding, standing};
+pub use standing::{Measured, ReleaseStanding, published_key, standing};
 pub use tile::{
     HASHES_PER_TILE, Level, MAX_BUNDLE_BYTES, Tile, TileError, decode_bundle, decode_hashes, encode_bundle,
 };

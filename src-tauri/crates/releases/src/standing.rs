@@ -1,10 +1,13 @@
 //! What the log says about a file on this PC.
 
 use std::fmt;
+use std::io::{self, Read};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::entry::{Entry, Program};
 use crate::merkle::Hash;
-use crate::note::VerifierKey;
+use crate::note::{NoteError, VerifierKey};
 use crate::proof::{Proof, ProofError};
 
 /// A program file as it was read here.
@@ -14,6 +17,25 @@ pub struct Measured {
     pub sha256: Hash,
     /// Its length.
     pub bytes: u64,
+}
+
+impl Measured {
+    /// Reads a program to its end. Where it matters which file that is, the caller opened it once and started what it opened.
+    pub fn of(program: &mut impl Read) -> io::Result<Self> {
+        let mut hash = Sha256::new();
+        let bytes = io::copy(program, &mut hash)?;
+        Ok(Self { sha256: hash.finalize().into(), bytes })
+    }
+}
+
+/// The key in the file `installers/release-log.vkey`: none while nothing was released. Lines that begin with `#` are for people.
+pub fn published_key(file: &str) -> Result<Option<VerifierKey>, NoteError> {
+    let mut lines = file.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => VerifierKey::parse(key).map(Some),
+        _ => Err(NoteError::Key("there is more than one in the file")),
+    }
 }
 
 /// Whether a file is one that was released. Only [`ReleaseStanding::Logged`] says that it is.
@@ -93,9 +115,9 @@ impl fmt::Display for ReleaseStanding {
             }
             Self::AnotherProgram { entry } => {
                 let Entry { version, platform, program, .. } = entry;
-                write!(f, "not this file: the proof beside it is about {program} {version} for {platform}")
+                write!(f, "not this file: its proof is about {program} {version} for {platform}")
             }
-            Self::BrokenProof(error) => write!(f, "the proof beside it proves nothing: {error}"),
+            Self::BrokenProof(error) => write!(f, "its proof proves nothing: {error}"),
         }
     }
 }
