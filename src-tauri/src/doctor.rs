@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -23,9 +23,13 @@ const TPM_PATIENCE: Duration = Duration::from_secs(30);
 /// Looks and prints.
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
     // What the owner named is read first: a wrong name is no reason to wait for a chip.
-    let named = arguments.network.iter().map(|path| named(path)).collect::<Result<Vec<_>>>()?;
+    let named = arguments.network.iter().map(|path| named(path.as_path())).collect::<Result<Vec<_>>>()?;
     let facts = look();
-    let networks = usual().into_iter().map(|(name, about, demand)| Asked { name: name.to_owned(), about: about.to_owned(), demand });
+    let networks = usual().into_iter().map(|(name, about, demand)| Asked {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        demand,
+    });
     let networks: Vec<Asked> = networks.chain(named).collect();
     let mut out = io::stdout().lock();
     if arguments.json {
@@ -64,7 +68,7 @@ pub(crate) fn usual() -> [(&'static str, &'static str, Demand); 5] {
     ]
 }
 
-fn named(path: &PathBuf) -> Result<Asked> {
+fn named(path: &Path) -> Result<Asked> {
     let text = read_network_text(path)?;
     let said = stated(&text).with_context(|| format!("the network file {}", path.display()))?;
     // A network that states nothing takes everybody.
@@ -148,7 +152,8 @@ fn security_chip() -> Tpm {
         let seen = chip.request(&[0; 32]).ok();
         let now = u64::try_from(unix_ms() / 1000).unwrap_or_default();
         let certified = seen.and_then(|request| registrar::challenge(&request, now).ok());
-        let certified = certified.map(|(pending, _)| matches!(pending.certification(), Certification::Certified { .. }));
+        let certified =
+            certified.map(|(pending, _)| matches!(pending.certification(), Certification::Certified { .. }));
         Ok(Tpm::Ready { maker: Some(about.maker), certified })
     };
     asked().unwrap_or_else(|error| Tpm::Silent { why: crate::sentence(&error) })
@@ -247,7 +252,9 @@ fn chip_words(chip: &Tpm) -> String {
         Tpm::TooOld => "older than TPM 2.0".to_owned(),
         Tpm::Forbidden { group } => {
             let group = group.as_deref().unwrap_or("another group");
-            format!("there, and this user may not use it; the group {group} may: sudo usermod -aG {group} $USER, then log in anew")
+            format!(
+                "there, and this user may not use it; the group {group} may: sudo usermod -aG {group} $USER, then log in anew"
+            )
         }
         Tpm::Silent { why } => format!("there, and it does not answer: {why}"),
         Tpm::Ready { maker, certified } => {
@@ -301,7 +308,11 @@ mod tests {
     }
 
     fn asked() -> Vec<Asked> {
-        let one = |(name, about, demand): (&str, &str, Demand)| Asked { name: name.to_owned(), about: about.to_owned(), demand };
+        let one = |(name, about, demand): (&str, &str, Demand)| Asked {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            demand,
+        };
         usual().into_iter().map(one).collect()
     }
 

@@ -101,7 +101,13 @@ fn write(out: &mut impl Write, proof: &ProofFile, findings: &Findings) -> io::Re
     for file in &proof.files {
         let known = |text: &Option<String>| text.as_deref().map_or_else(|| "unknown".to_owned(), printable);
         let name = file.name.as_deref().map_or_else(String::new, |name| format!(" {}", printable(name)));
-        writeln!(out, "  {}{name}: measured {}, expected {}", printable(&file.what), known(&file.measured), known(&file.expected))?;
+        writeln!(
+            out,
+            "  {}{name}: measured {}, expected {}",
+            printable(&file.what),
+            known(&file.measured),
+            known(&file.expected)
+        )?;
     }
     for wall in proof.walls.iter().flatten() {
         let stands = match wall.closed {

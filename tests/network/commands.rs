@@ -9,6 +9,8 @@ fn every_program_explains_itself() {
         ("chrysalis", vec!["--help"]),
         ("chrysalis", vec!["practice", "--help"]),
         ("chrysalis", vec!["headless", "--help"]),
+        ("chrysalis", vec!["doctor", "--help"]),
+        ("chrysalis", vec!["verify", "--help"]),
         ("chrysalis", vec!["wallet", "--help"]),
         ("chrysalis", vec!["wallet", "send", "--help"]),
         ("chrysalis", vec!["verify-release", "--help"]),
@@ -39,6 +41,8 @@ fn wrong_words_end_with_code_2() {
         ("chrysalis", vec!["--nonsense"]),
         ("chrysalis", vec!["practice", "--jobs", "many"]),
         ("chrysalis", vec!["headless"]),
+        ("chrysalis", vec!["verify"]),
+        ("chrysalis", vec!["doctor", "--network"]),
         ("chrysalis-worker", vec!["generate"]),
         ("chrysalis-network", vec!["proxy"]),
     ] {
@@ -159,6 +163,107 @@ fn a_released_program_is_known_by_the_proof_beside_it() {
     let words = ["verify-release", app.to_str().unwrap(), "--proof", beside.to_str().unwrap(), "--key", &key];
     let (code, _, errors) = program::run("chrysalis", &words);
     assert!(code == Some(1) && errors.contains("not this file: its proof is about chrysalis-worker"), "{errors}");
+}
+
+#[test]
+fn doctor_says_what_this_pc_can_prove_and_what_each_network_misses() {
+    let folder = tempfile::tempdir().unwrap();
+    let strict = folder.path().join("strict.json");
+    let key = "0b".repeat(32);
+    let text = format!(
+        r#"{{"evidence":{{"accepted":["known-machine"],"require_secure_boot":true,"registrars":[{{"key":"{key}"}}]}}}}"#
+    );
+    std::fs::write(&strict, text).unwrap();
+    let strict = strict.to_str().unwrap();
+    let (code, out, errors) = program::run("chrysalis", &["doctor", "--json", "--network", strict]);
+    assert_eq!(code, Some(0), "{errors}");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("one JSON object and nothing besides");
+    // What it found out has the form in which the described PCs are written down, so it could be one of them.
+    let facts: node::doctor::Facts =
+        serde_json::from_value(report["facts"].clone()).expect("the form of the described PCs");
+    let networks = report["networks"].as_array().expect("a list");
+    let names: Vec<_> = networks.iter().map(|network| network["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["practice", "open_anybody", "open_known", "open_certified", "cocoon_main", strict]);
+    let demand = node::doctor::stated(&std::fs::read_to_string(strict).unwrap()).unwrap().unwrap().demand();
+    let (answer, missing) = node::doctor::examine(&facts, &demand);
+    assert_eq!(networks[5]["answer"], answer.name(), "{report}");
+    assert_eq!(networks[5]["missing"].as_str(), missing.map(node::doctor::Missing::name), "{report}");
+    // No PC is registered at a registrar that is nobody's.
+    assert_ne!(networks[5]["answer"], "yes");
+    assert_ne!(networks[4]["answer"], "yes", "{report}");
+    let (code, text, _) = program::run("chrysalis", &["doctor"]);
+    assert_eq!(code, Some(0));
+    for expected in
+        ["security chip", "Secure Boot", "Not verified", "Which networks would take it", "Cocoon's main network: no"]
+    {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    let wrong = folder.path().join("wrong.json");
+    std::fs::write(&wrong, r#"{"evidence":{"accepted":["measured-image"]}}"#).unwrap();
+    for path in [wrong.to_str().unwrap(), "/nowhere/network.json"] {
+        let (code, out, errors) = program::run("chrysalis", &["doctor", "--network", path]);
+        assert_eq!(code, Some(1), "{errors}");
+        assert!(errors.contains(path) && out.is_empty(), "{errors}");
+    }
+}
+
+#[test]
+fn verify_says_what_a_proof_proves_and_ends_with_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proof.json");
+    let path = file.to_str().unwrap();
+    let proof = |claimed: &str| {
+        // Evidence that claims nothing: its head, version and kind.
+        format!(
+            r#"{{"chrysalis_proof":1,"made_at":1790000000,"app":"0.1.0","claimed":"{claimed}","shown":{{"evidence":"{}","nonce":"{}","tls_key":"{}","audience":"{}","at":1790000000}},"files":[{{"what":"worker","name":"0.1.0\\u001b[2J","measured":"ab","expected":null}}],"walls":null}}"#,
+            hex::encode(evidence::Evidence::SelfClaim.encode()),
+            "01".repeat(32),
+            "02".repeat(32),
+            "03".repeat(32),
+        )
+    };
+    std::fs::write(&file, proof("self-claim")).unwrap();
+    let (code, out, errors) = program::run("chrysalis", &["verify", path]);
+    assert_eq!(code, Some(0), "{errors}");
+    for expected in [
+        "It claims: Not verified",
+        "The owner of this computer can read and change everything",
+        "a file can be shown again later",
+    ] {
+        assert!(out.contains(expected), "{expected} is not in\n{out}");
+    }
+    assert!(!out.contains('\u{1b}'), "a stranger's words reach the terminal as they are");
+    let (code, out, _) = program::run("chrysalis", &["verify", path, "--json", "--nonce", &"01".repeat(32)]);
+    let found: serde_json::Value = serde_json::from_str(&out).expect("one JSON object and nothing besides");
+    assert_eq!(
+        (code, &found["as_claimed"], &found["proved"], &found["fresh"]),
+        (Some(0), &true.into(), &"self-claim".into(), &true.into())
+    );
+    let (code, _, errors) = program::run("chrysalis", &["verify", path, "--nonce", &"09".repeat(32)]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("another question"), "{errors}");
+    // The same evidence under a name it does not deserve.
+    std::fs::write(&file, proof("known-machine")).unwrap();
+    let (code, out, errors) = program::run("chrysalis", &["verify", path]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(errors.contains("the proof claims known-machine and proves self-claim"), "{errors}");
+    for (text, expected) in [
+        ("", "no proof of Chrysalis"),
+        ("[[[[[", "no proof of Chrysalis"),
+        (&*proof("measured-image"), "measured-image"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let (code, out, errors) = program::run("chrysalis", &["verify", path]);
+        assert_eq!(code, Some(1), "{errors}");
+        assert!(errors.contains(expected) && out.is_empty() && !errors.contains("panicked"), "{errors}");
+    }
+    std::fs::write(&file, vec![b' '; 4 << 20]).unwrap();
+    let (code, _, errors) = program::run("chrysalis", &["verify", path]);
+    assert!(code == Some(1) && errors.contains("larger than a proof can be"), "{errors}");
+    let (code, _, errors) = program::run("chrysalis", &["verify", "/nowhere/proof.json"]);
+    assert!(code == Some(1) && errors.contains("/nowhere/proof.json"), "{errors}");
+    let (code, _, errors) = program::run("chrysalis", &["verify", path, "--registrar", "abc"]);
+    assert!(code == Some(1) && errors.contains("64 hexadecimal digits"), "{errors}");
 }
 
 #[test]

@@ -26,17 +26,54 @@ const UNREVIEWED: &str = "REVIEW";
 const TRIGGERS: [(&str, &[&str]); 1] = [(
     "en",
     &[
-        "private", "privacy", "privately", "secret", "confidential", "encrypt", "anonym", "nobody", "no one", "unreadable", "safe", "secur",
-        "protect", "guard", "seal", "isolat", "tamper", "hidden", "hides", "hide", "guarantee", "earn", "income", "profit", "revenue", "lucrative",
-        "can't be read", "can't be seen", "can't read", "can't see", "cannot read", "cannot see", "cannot be read", "cannot be seen",
-        "never leave", "stored here", "unhackable", "bulletproof", "fortune", "rich",
+        "private",
+        "privacy",
+        "privately",
+        "secret",
+        "confidential",
+        "encrypt",
+        "anonym",
+        "nobody",
+        "no one",
+        "unreadable",
+        "safe",
+        "secur",
+        "protect",
+        "guard",
+        "seal",
+        "isolat",
+        "tamper",
+        "hidden",
+        "hides",
+        "hide",
+        "guarantee",
+        "earn",
+        "income",
+        "profit",
+        "revenue",
+        "lucrative",
+        "can't be read",
+        "can't be seen",
+        "can't read",
+        "can't see",
+        "cannot read",
+        "cannot see",
+        "cannot be read",
+        "cannot be seen",
+        "never leave",
+        "stored here",
+        "unhackable",
+        "bulletproof",
+        "fortune",
+        "rich",
     ],
 )];
 
 /// A text that names one of these and, somewhere, one of [`DENIALS`], speaks of secrecy too: "writes neither questions nor answers down".
 const GUARDED: [&str; 3] = ["question", "answer", "prompt"];
 /// See [`GUARDED`].
-const DENIALS: [&str; 9] = ["never", "neither", "cannot", "can't", "no question", "no answer", "not written", "nothing of", "kept from"];
+const DENIALS: [&str; 9] =
+    ["never", "neither", "cannot", "can't", "no question", "no answer", "not written", "nothing of", "kept from"];
 
 /// Names of things, in which a trigger means nothing.
 const NAMES: [&str; 4] = ["secure boot", "security chip", "secret service", "rich text"];
@@ -89,7 +126,10 @@ fn every_sentence_about_secrecy_or_income_was_reviewed() {
     for (place, texts) in &found {
         let listed: BTreeSet<String> = entries(&list, place).map(|(text, _)| text.clone()).collect();
         let new: Vec<_> = texts.difference(&listed).collect();
-        assert!(new.is_empty(), "nobody has reviewed these texts in {place}; run once with {WRITE}=1 and fill in {LIST}: {new:#?}");
+        assert!(
+            new.is_empty(),
+            "nobody has reviewed these texts in {place}; run once with {WRITE}=1 and fill in {LIST}: {new:#?}"
+        );
         let gone: Vec<_> = listed.difference(texts).collect();
         assert!(gone.is_empty(), "these texts are no longer in {place}; run once with {WRITE}=1: {gone:#?}");
     }
@@ -102,7 +142,8 @@ fn what_was_reviewed_says_why_it_may_be_said() {
     let wording = wording();
     for place in ["messages", "program", "documents"] {
         for (text, entry) in entries(&list, place) {
-            let lowest = entry["lowest"].as_str().and_then(Grade::from_name).unwrap_or_else(|| panic!("{text}: no such grade"));
+            let lowest =
+                entry["lowest"].as_str().and_then(Grade::from_name).unwrap_or_else(|| panic!("{text}: no such grade"));
             let kind = entry["kind"].as_str().unwrap_or_default();
             assert!(KINDS.iter().any(|(known, _)| *known == kind), "{text}: {kind:?} is none of {KINDS:#?}");
             match kind {
@@ -112,7 +153,11 @@ fn what_was_reviewed_says_why_it_may_be_said() {
                 }
                 // Text of a grade is shown with that grade, or says by its name which one it is about.
                 "grade" => {
-                    let own = wording.iter().filter(|(words, _)| text_of(text) == words.as_str()).map(|(_, grade)| *grade).max();
+                    let own = wording
+                        .iter()
+                        .filter(|(words, _)| text_of(text) == words.as_str())
+                        .map(|(_, grade)| *grade)
+                        .max();
                     assert!(
                         own.is_none_or(|grade| lowest == grade),
                         "{text}: it is the wording of {own:?}, and may not be shown at {lowest}"
@@ -122,7 +167,9 @@ fn what_was_reviewed_says_why_it_may_be_said() {
             }
             let everybody = place != "messages" && lowest > Grade::SelfClaim;
             assert!(
-                !everybody || wording.iter().any(|(words, _)| words == text_of(text)) || text.contains(lowest.wording().title),
+                !everybody
+                    || wording.iter().any(|(words, _)| words == text_of(text))
+                    || text.contains(lowest.wording().title),
                 "{text}: it is shown to everybody, so it has to say that it holds at {lowest} only"
             );
         }
@@ -176,13 +223,20 @@ fn a_claim_that_somebody_slips_in_is_found() {
     ] {
         assert!(triggers("en", claim), "{claim}");
     }
-    for harmless in ["It asks for Secure Boot.", "The Secret Service keeps the key.", "Learn more", "enriched", "{income} of {amount}"] {
+    for harmless in [
+        "It asks for Secure Boot.",
+        "The Secret Service keeps the key.",
+        "Learn more",
+        "enriched",
+        "{income} of {amount}",
+    ] {
         assert!(!triggers("en", harmless), "{harmless}");
     }
     assert!(never("Sleep well: Nobody can read it.").is_some());
     let source = "// private\nlet a = \"this is private\"; let b = 'x'; let c = r#\"raw \"safe\" text\"#; /* \"secret\" */ let d = \"two \\\n   lines\";";
     assert_eq!(literals(source), ["this is private", "raw \"safe\" text", "two lines"]);
-    let page = "# Safe\n\nOne is safe. Two\nis `secret::test` not.\n\n| a | b safe |\n|---|---|\n```\nsafe\n```\n- three";
+    let page =
+        "# Safe\n\nOne is safe. Two\nis `secret::test` not.\n\n| a | b safe |\n|---|---|\n```\nsafe\n```\n- three";
     assert_eq!(sentences(page), ["Safe", "One is safe.", "Two is `…` not.", "a", "b safe", "three"]);
 }
 
@@ -204,8 +258,14 @@ fn all_texts() -> BTreeMap<&'static str, BTreeSet<String>> {
         all.entry("messages").or_default().extend(texts);
     }
     for path in tracked() {
-        let shown = ["src-tauri/src/", "src-tauri/crates/node/src/", "src-tauri/crates/evidence/src/", "src-tauri/crates/tpm/src/",
-            "src-tauri/crates/releases/src/", "src-tauri/crates/sandbox/src/"];
+        let shown = [
+            "src-tauri/src/",
+            "src-tauri/crates/node/src/",
+            "src-tauri/crates/evidence/src/",
+            "src-tauri/crates/tpm/src/",
+            "src-tauri/crates/releases/src/",
+            "src-tauri/crates/sandbox/src/",
+        ];
         let is_test = path.contains("/tests") || path.ends_with("tests.rs");
         if path.ends_with(".rs") && !is_test && shown.iter().any(|folder| path.starts_with(folder)) {
             let source = read(&path);
@@ -214,9 +274,13 @@ fn all_texts() -> BTreeMap<&'static str, BTreeSet<String>> {
             texts.extend(literals(&source[..end]).into_iter().filter(|text| text.contains(' ')));
             // What stands over a word of the command line is its help.
             if source.contains("clap::") {
-                texts.extend(source[..end].lines().filter_map(|line| line.trim().strip_prefix("/// ")).map(str::to_owned));
+                texts.extend(
+                    source[..end].lines().filter_map(|line| line.trim().strip_prefix("/// ")).map(str::to_owned),
+                );
             }
-        } else if ["README.md", "src-tauri/docs/security.md"].contains(&path.as_str()) || path.starts_with("installers/") {
+        } else if ["README.md", "src-tauri/docs/security.md"].contains(&path.as_str())
+            || path.starts_with("installers/")
+        {
             let page = read(&path);
             let texts = all.entry("documents").or_default();
             if path.ends_with(".md") {
@@ -258,7 +322,11 @@ fn messages(language: &str) -> BTreeMap<String, String> {
 /// A message without its key.
 fn text_of(text: &str) -> &str {
     match text.split_once(": ") {
-        Some((key, rest)) if key.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_') => rest,
+        Some((key, rest))
+            if key.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_') =>
+        {
+            rest
+        }
         _ => text,
     }
 }
@@ -339,7 +407,10 @@ fn literals(source: &str) -> Vec<String> {
             at += 3;
         } else if starts(at, "'\\\"'") {
             at += 4;
-        } else if letters[at] == 'r' && matches!(letters.get(at + 1), Some('#' | '"')) && !at.checked_sub(1).is_some_and(|before| letters[before].is_alphanumeric()) {
+        } else if letters[at] == 'r'
+            && matches!(letters.get(at + 1), Some('#' | '"'))
+            && !at.checked_sub(1).is_some_and(|before| letters[before].is_alphanumeric())
+        {
             let hashes = letters[at + 1..].iter().take_while(|letter| **letter == '#').count();
             if letters.get(at + 1 + hashes) != Some(&'"') {
                 at += 1;

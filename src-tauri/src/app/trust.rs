@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 use crate::doctor;
 use crate::provider::program;
 use crate::view::trust::{
-    AskedNetwork, Graded, Host, NetworkVerdict, Part, PartKind, Proxy, Purpose, Source, Standing, Trust, Verdict as Shown,
-    Walls,
+    AskedNetwork, Graded, Host, NetworkVerdict, Part, PartKind, Proxy, Purpose, Source, Standing, Trust,
+    Verdict as Shown, Walls,
 };
 use crate::view::{ApiError, ErrorCode};
 use crate::wire::{Answer, TrustAnswer, TrustQuestion};
@@ -120,8 +120,8 @@ fn page(found: Option<&Found>, seen: Seen) -> Trust {
 fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
     let version = || Some(env!("CARGO_PKG_VERSION").to_owned());
     // No log of releases is known to this version, so nobody says what the programs should be.
-    let program = |part, measured: Option<&String>| Part {
-        part,
+    let program = |kind, measured: Option<&String>| Part {
+        kind,
         name: version(),
         measured: measured.cloned(),
         expected: None,
@@ -133,7 +133,7 @@ fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
         program(PartKind::App, found.and_then(|found| found.app.as_ref())),
         program(PartKind::Worker, found.and_then(|found| found.worker.as_ref())),
         Part {
-            part: PartKind::Model,
+            kind: PartKind::Model,
             name: model.and_then(|model| model.name.clone()),
             measured: model.map(|model| hex::encode(model.sha256)),
             expected: seen.served_hash.clone(),
@@ -200,7 +200,7 @@ fn hosts(seen: &Seen) -> Vec<Host> {
         entry.1 += received;
     }
     let proxies = proxies.into_iter().map(|(address, (sent, received))| Host {
-        host: address.to_string(),
+        name: address.to_string(),
         purpose: Purpose::Proxy,
         local: address.is_loopback(),
         sent: Some(sent as f64),
@@ -209,7 +209,7 @@ fn hosts(seen: &Seen) -> Vec<Host> {
     let chain = seen.chain.as_deref().map(|endpoint| {
         let host = host_of(endpoint);
         let local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-        Host { host: host.to_owned(), purpose: Purpose::Chain, local, sent: None, received: None }
+        Host { name: host.to_owned(), purpose: Purpose::Chain, local, sent: None, received: None }
     });
     proxies.chain(chain).collect()
 }
@@ -237,13 +237,13 @@ pub(super) fn add(all: &mut Vec<Moved>, more: Vec<Moved>) {
 /// What is handed out: the evidence, and what this PC says besides.
 fn proof(page: &Trust, shown: Option<ShownEvidence>) -> ProofFile {
     let files = page.parts.iter().map(|part| MeasuredFile {
-        what: name_of(&part.part),
+        what: name_of(&part.kind),
         name: part.name.clone(),
         measured: part.measured.clone(),
         expected: part.expected.clone(),
     });
     let walls = page.walls.as_ref().map(|walls| {
-        let line = |wall: &crate::view::trust::Wall| WallLine { wall: name_of(&wall.wall), closed: wall.closed };
+        let line = |wall: &crate::view::trust::Wall| WallLine { wall: name_of(&wall.kind), closed: wall.closed };
         walls.walls.iter().map(line).collect()
     });
     ProofFile {
@@ -270,7 +270,7 @@ mod tests {
     use std::net::SocketAddrV4;
 
     use super::*;
-    use crate::view::trust::{Grade, Missing as ShownMissing, Wall, WallKind};
+    use crate::view::trust::{Grade, Missing as ShownMissing, Wall, WallKind, Witness};
     use node::doctor::{Isolation, SecureBoot, System, Tpm};
 
     fn seen() -> Seen {
@@ -308,7 +308,10 @@ mod tests {
     #[test]
     fn where_nothing_was_looked_at_nothing_is_claimed() {
         let page = page(None, seen());
-        assert_eq!((page.checked_at, page.networks.is_none(), page.proved.is_none(), page.walls.is_none()), (None, true, true, true));
+        assert_eq!(
+            (page.checked_at, page.networks.is_none(), page.proved.is_none(), page.walls.is_none()),
+            (None, true, true, true)
+        );
         assert!(page.parts.iter().all(|part| part.measured.is_none()));
         let proof = proof(&page, None);
         assert_eq!((proof.claimed, proof.shown, proof.walls), (evidence::Grade::SelfClaim, None, None));
@@ -333,7 +336,8 @@ mod tests {
         let mut all = vec![moved("192.0.2.1:1", 5, 6)];
         add(&mut all, vec![moved("192.0.2.1:1", 1, 1), moved("192.0.2.1:2", 10, 10), moved("127.0.0.1:9", 0, 0)]);
         let hosts = hosts(&Seen { moved: all, ..seen() });
-        let lines: Vec<_> = hosts.iter().map(|host| (host.host.as_str(), host.local, host.sent, host.received)).collect();
+        let lines: Vec<_> =
+            hosts.iter().map(|host| (host.name.as_str(), host.local, host.sent, host.received)).collect();
         assert_eq!(
             lines,
             [
@@ -354,7 +358,10 @@ mod tests {
             audience: [3; 32],
             at: 1_799_999_990,
         };
-        let walls = Walls { at: 1.0, walls: vec![Wall { wall: WallKind::Files, closed: Some(false), found: None }] };
+        let walls = Walls {
+            at: 1.0,
+            walls: vec![Wall { kind: WallKind::Files, closed: Some(false), by: Witness::Kernel, found: None }],
+        };
         let seen = Seen { shown: Some(shown.clone()), walls: Some(walls), ..seen() };
         let page = page(Some(&found()), seen);
         assert_eq!(page.proved.as_ref().map(|graded| graded.grade), Some(Grade::SelfClaim));
@@ -367,7 +374,8 @@ mod tests {
 
     #[test]
     fn evidence_that_proves_nothing_is_no_grade() {
-        let broken = ShownEvidence { evidence: vec![1, 2, 3], nonce: [0; 32], tls_key: [0; 32], audience: [0; 32], at: 0 };
+        let broken =
+            ShownEvidence { evidence: vec![1, 2, 3], nonce: [0; 32], tls_key: [0; 32], audience: [0; 32], at: 0 };
         assert!(graded(&broken).is_none());
     }
 }

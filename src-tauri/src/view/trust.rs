@@ -56,7 +56,7 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub(crate) struct Part {
     /// Which.
-    pub part: PartKind,
+    pub kind: PartKind,
     /// The program's version or the model's name.
     pub name: Option<String>,
     /// SHA-256 of its file in hexadecimal digits, as it was measured here; none: not measured yet.
@@ -100,7 +100,6 @@ pub(crate) enum Verdict {
 /// The one thing that is missing; the names are those of `node::doctor::Missing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each says what `node::doctor::Missing` says")]
 pub(crate) enum Missing {
     System,
     Box,
@@ -200,13 +199,25 @@ pub(crate) enum WallKind {
     Memory,
 }
 
-/// A wall, as the kernel says that it stands.
+/// Who says that a wall stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Witness {
+    /// The system's kernel, asked from outside.
+    Kernel,
+    /// The worker itself, where the kernel tells nobody else.
+    Worker,
+}
+
+/// A wall and whether it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub(crate) struct Wall {
     /// Which.
-    pub wall: WallKind,
-    /// Whether it stands; none: the kernel could not be asked.
+    pub kind: WallKind,
+    /// Whether it stands; none: nobody could say.
     pub closed: Option<bool>,
+    /// Who says so.
+    pub by: Witness,
     /// What was read, in words of the log.
     pub found: Option<String>,
 }
@@ -234,7 +245,7 @@ pub(crate) enum Purpose {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 pub(crate) struct Host {
     /// Its name or address.
-    pub host: String,
+    pub name: String,
     /// What for.
     pub purpose: Purpose,
     /// Whether it is this PC itself, so that nothing leaves.

@@ -3,7 +3,7 @@ import type { Trust, TrustPart } from '../ipc/view';
 import { fakeTrust } from '../ipc/fake-trust';
 import { ALL_GRADES, gradeOf, gradeWords, guards, hostBytes, partStands, proxyStands, reaches, shortHash, traffic, wallStands } from './trust';
 
-const part = (over: Partial<TrustPart>): TrustPart => ({ part: 'worker', name: '1', measured: 'aa', expected: 'aa', source: { source: 'nobody' }, why: null, ...over });
+const part = (over: Partial<TrustPart>): TrustPart => ({ kind: 'worker', name: '1', measured: 'aa', expected: 'aa', source: { source: 'nobody' }, why: null, ...over });
 
 describe('what runs', () => {
   it('is as expected only where both are known and equal', () => {
@@ -56,7 +56,7 @@ describe('proxies and hosts', () => {
   it('counts bytes, and does not take what is not counted for nothing', () => {
     expect([0, 612, 1_000, 12_400, 4_120_333, 5e9, 999_949, 999_951].map(traffic)).toEqual(['0 B', '612 B', '1.0 KB', '12 KB', '4.1 MB', '5.0 GB', '1,000 KB', '1.0 MB']);
     expect(traffic(null)).toBeNull();
-    const host = { host: 'a', purpose: 'chain', local: false, sent: null, received: 7 } as const;
+    const host = { name: 'a', purpose: 'chain', local: false, sent: null, received: 7 } as const;
     expect(hostBytes(host)).toBe('bytes not counted');
     expect(hostBytes({ ...host, sent: 3 })).toBe('3 B out, 7 B in');
   });

@@ -44,9 +44,9 @@ export const reaches = (grade: Grade, least: Grade) => ALL_GRADES.indexOf(grade)
 export const shortHash = (hex: string) => (hex.length > 20 ? `${hex.slice(0, 4)} ${hex.slice(4, 8)} … ${hex.slice(-4)}` : hex);
 
 export const partName = (part: TrustPart) =>
-  [{ app: m.part_app, worker: m.part_worker, model: m.part_model }[part.part](), part.name].filter(Boolean).join(' ');
+  [{ app: m.part_app, worker: m.part_worker, model: m.part_model }[part.kind](), part.name].filter(Boolean).join(' ');
 
-export const measuredBy = (part: TrustPart) => ({ app: m.measured_by_app, worker: m.measured_by_app, model: m.measured_by_worker })[part.part]();
+export const measuredBy = (part: TrustPart) => ({ app: m.measured_by_app, worker: m.measured_by_app, model: m.measured_by_worker })[part.kind]();
 
 export function sourceWords(source: TrustSource): string {
   switch (source.source) {
@@ -146,9 +146,11 @@ const WALLS: Record<WallKind, { name: () => string; not: () => string }> = {
 };
 
 export function wallStands(wall: Wall): Guard {
-  const mark = wall.closed === true ? 'good' : wall.closed === false ? 'bad' : 'look';
-  const value = wall.closed === true ? m.wall_closed() : wall.closed === false ? m.wall_open() : m.wall_unknown();
-  return { name: WALLS[wall.wall].name(), mark, value, not: WALLS[wall.wall].not() };
+  const said = wall.by === 'worker';
+  // What only the worker itself says is worth a look, not a tick.
+  const mark = wall.closed === true ? (said ? 'plain' : 'good') : wall.closed === false ? 'bad' : 'look';
+  const value = wall.closed === true ? (said ? m.wall_closed_said() : m.wall_closed()) : wall.closed === false ? m.wall_open() : m.wall_unknown();
+  return { name: WALLS[wall.kind].name(), mark, value, not: WALLS[wall.kind].not() };
 }
 
 export const isOpen = (trust: Trust) => trust.walls?.walls.some((wall) => wall.closed === false) ?? false;

@@ -90,7 +90,7 @@ export const commands = {
 export type Grade = "self-claim" | "known-machine-uncertified" | "known-machine" | "processor-isolated" | "hardware-isolated";
 export type PartKind = "app" | "worker" | "model";
 export type Source = { source: "release_log"; log: string } | { source: "network" } | { source: "practice" } | { source: "not_logged" } | { source: "nobody" };
-export type Part = { part: PartKind; name: string | null; measured: string | null; expected: string | null; source: Source; why: string | null };
+export type Part = { kind: PartKind; name: string | null; measured: string | null; expected: string | null; source: Source; why: string | null };
 export type AskedNetwork = "practice" | "open_anybody" | "open_known" | "open_certified" | "cocoon_main";
 export type Verdict = "yes" | "no" | "unknown";
 export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "registration";
@@ -99,10 +99,10 @@ export type Standing = ({ standing: "connecting" } | { standing: "accepted"; gra
 export type Proxy = { endpoint: string; standing: Standing; at: number | null };
 export type Graded = { grade: Grade; at: number };
 export type WallKind = "network" | "files" | "programs" | "others" | "rights" | "calls" | "memory";
-export type Wall = { wall: WallKind; closed: boolean | null; found: string | null };
+export type Wall = { kind: WallKind; closed: boolean | null; by: "kernel" | "worker"; found: string | null };
 export type Walls = { at: number; walls: Wall[] };
 export type Purpose = "proxy" | "chain";
-export type Host = { host: string; purpose: Purpose; local: boolean; sent: number | null; received: number | null };
+export type Host = { name: string; purpose: Purpose; local: boolean; sent: number | null; received: number | null };
 export type Trust = { at: number; checked_at: number | null; practice: boolean; parts: Part[]; networks: NetworkVerdict[] | null; proxies: Proxy[]; proved: Graded | null; walls: Walls | null; hosts: Host[]; counted_since: number };
 
 /** Events */

@@ -44,24 +44,24 @@ function networks(scene: Scene): NetworkVerdict[] | null {
 }
 
 const LINUX: Wall[] = [
-  { wall: 'network', closed: true, found: 'network namespace of its own; Landlock 7 refuses TCP' },
-  { wall: 'files', closed: true, found: 'Landlock 7, a root of its own; descriptors: socket, model (read-only)' },
-  { wall: 'programs', closed: true, found: 'seccomp mode 2, execve not on the list' },
-  { wall: 'others', closed: true, found: 'Landlock scope: signals, sockets; not dumpable' },
-  { wall: 'rights', closed: true, found: 'CapEff 0, CapBnd 0, NoNewPrivs 1' },
-  { wall: 'calls', closed: true, found: 'seccomp mode 2, list "card"' },
-  { wall: 'memory', closed: true, found: 'RLIMIT_AS 12.0 GB' },
+  { kind: 'network', closed: true, by: 'kernel', found: 'network namespace of its own; Landlock 7 refuses TCP' },
+  { kind: 'files', closed: true, by: 'worker', found: 'Landlock 7, a root of its own; descriptors: socket, model (read-only)' },
+  { kind: 'programs', closed: true, by: 'kernel', found: 'seccomp mode 2, execve not on the list' },
+  { kind: 'others', closed: true, by: 'worker', found: 'Landlock scope: signals, sockets; not dumpable' },
+  { kind: 'rights', closed: true, by: 'kernel', found: 'CapEff 0, CapBnd 0, NoNewPrivs 1' },
+  { kind: 'calls', closed: true, by: 'kernel', found: 'seccomp mode 2, list "card"' },
+  { kind: 'memory', closed: true, by: 'kernel', found: 'RLIMIT_AS 12.0 GB' },
 ];
 
 /** Windows without its firewall rule. */
 const WINDOWS: Wall[] = [
-  { wall: 'network', closed: false, found: "Windows doesn't block its network or its reading of your files" },
-  { wall: 'files', closed: false, found: 'restricted token, low integrity: it can read what you can read' },
-  { wall: 'programs', closed: true, found: 'job object: one process' },
-  { wall: 'others', closed: true, found: 'low integrity' },
-  { wall: 'rights', closed: true, found: 'no privileges in its token' },
-  { wall: 'calls', closed: null, found: null },
-  { wall: 'memory', closed: true, found: 'job object: 12.0 GB' },
+  { kind: 'network', closed: false, by: 'kernel', found: "Windows doesn't block its network or its reading of your files" },
+  { kind: 'files', closed: false, by: 'kernel', found: 'restricted token, low integrity: it can read what you can read' },
+  { kind: 'programs', closed: true, by: 'kernel', found: 'job object: one process' },
+  { kind: 'others', closed: true, by: 'kernel', found: 'low integrity' },
+  { kind: 'rights', closed: true, by: 'kernel', found: 'no privileges in its token' },
+  { kind: 'calls', closed: null, by: 'kernel', found: null },
+  { kind: 'memory', closed: true, by: 'kernel', found: 'job object: 12.0 GB' },
 ];
 
 function walls(scene: Scene, now: number): Walls | null {
@@ -94,12 +94,12 @@ export function fakeTrust(scene: Scene, now: number): Trust {
     checked_at: none ? null : now - 6 * MINUTE,
     practice: practice(scene),
     parts: [
-      { part: 'app', name: '0.1.0', measured: none ? null : hex(3n), expected: released ? hex(3n) : null, source: released ? log : { source: 'nobody' }, why: null },
+      { kind: 'app', name: '0.1.0', measured: none ? null : hex(3n), expected: released ? hex(3n) : null, source: released ? log : { source: 'nobody' }, why: null },
       {
-        part: 'worker', name: '0.1.0', measured: none ? null : hex(5n), expected: released ? (scene === 'trust_refused' ? hex(6n) : hex(5n)) : null,
+        kind: 'worker', name: '0.1.0', measured: none ? null : hex(5n), expected: released ? (scene === 'trust_refused' ? hex(6n) : hex(5n)) : null,
         source: released ? log : { source: 'nobody' }, why: null,
       },
-      { part: 'model', name: model, measured: none || scene === 'paused' ? null : hex(7n), expected: hex(7n), source: { source: practice(scene) ? 'practice' : 'network' }, why: null },
+      { kind: 'model', name: model, measured: none || scene === 'paused' ? null : hex(7n), expected: hex(7n), source: { source: practice(scene) ? 'practice' : 'network' }, why: null },
     ],
     networks: networks(scene),
     proxies: proxies(scene, now),
@@ -109,13 +109,13 @@ export function fakeTrust(scene: Scene, now: number): Trust {
       ? []
       : practice(scene)
         ? [
-            { host: '127.0.0.1', purpose: 'proxy', local: true, sent: 812_401, received: 240_118 },
-            { host: '127.0.0.1', purpose: 'chain', local: true, sent: null, received: null },
+            { name: '127.0.0.1', purpose: 'proxy', local: true, sent: 812_401, received: 240_118 },
+            { name: '127.0.0.1', purpose: 'chain', local: true, sent: null, received: null },
           ]
         : [
-            { host: '198.51.100.7', purpose: 'proxy', local: false, sent: 4_120_333, received: 1_104_870 },
-            { host: '203.0.113.40', purpose: 'proxy', local: false, sent: 612, received: 0 },
-            { host: 'toncenter.com', purpose: 'chain', local: false, sent: null, received: null },
+            { name: '198.51.100.7', purpose: 'proxy', local: false, sent: 4_120_333, received: 1_104_870 },
+            { name: '203.0.113.40', purpose: 'proxy', local: false, sent: 612, received: 0 },
+            { name: 'toncenter.com', purpose: 'chain', local: false, sent: null, received: null },
           ],
     counted_since: now - 190 * MINUTE,
   };

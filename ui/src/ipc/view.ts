@@ -89,5 +89,5 @@ export type ProxyStanding = Trust['proxies'][number];
 export type Grade = NonNullable<Trust['proved']>['grade'];
 export type Walls = NonNullable<Trust['walls']>;
 export type Wall = Walls['walls'][number];
-export type WallKind = Wall['wall'];
+export type WallKind = Wall['kind'];
 export type TrustHost = Trust['hosts'][number];

@@ -218,7 +218,10 @@ impl Findings {
         if !self.fresh {
             said.push("When it was made: a file can be shown again later. Ask with a nonce of your own and give it as --nonce.".to_owned());
         }
-        said.push("Versions, hashes of files and the box, which are in the file too: they are that computer's word.".to_owned());
+        said.push(
+            "Versions, hashes of files and the box, which are in the file too: they are that computer's word."
+                .to_owned(),
+        );
         said
     }
 }
@@ -255,8 +258,21 @@ mod tests {
             audience: [3; 32],
             at: NOW - 60,
         });
-        let files = vec![MeasuredFile { what: "model".to_owned(), name: None, measured: Some("ab".to_owned()), expected: None }];
-        ProofFile { chrysalis_proof: VERSION, made_at: NOW - 60, app: "0.1.0".to_owned(), claimed, shown, files, walls: None }
+        let files = vec![MeasuredFile {
+            what: "model".to_owned(),
+            name: None,
+            measured: Some("ab".to_owned()),
+            expected: None,
+        }];
+        ProofFile {
+            chrysalis_proof: VERSION,
+            made_at: NOW - 60,
+            app: "0.1.0".to_owned(),
+            claimed,
+            shown,
+            files,
+            walls: None,
+        }
     }
 
     #[test]
@@ -275,7 +291,12 @@ mod tests {
                 assert_eq!(found.found.as_ref().unwrap().grade, Grade::SelfClaim);
                 assert_eq!(found.is_as_claimed(), claimed == Grade::SelfClaim, "{claimed}");
                 assert_eq!(found.proves(), [Grade::SelfClaim.wording().proves]);
-                assert!(found.does_not_prove().concat().contains("The owner of this computer can read and change everything"));
+                assert!(
+                    found
+                        .does_not_prove()
+                        .concat()
+                        .contains("The owner of this computer can read and change everything")
+                );
             }
         }
     }

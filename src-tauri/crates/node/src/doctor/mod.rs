@@ -178,12 +178,16 @@ impl Missing {
             Self::CocoonsMachine => {
                 "TDX and the card are here. Joining needs Cocoon's own sealed machine, which this app does not start."
             }
-            Self::Sealing => "It asks for a sealed virtual machine, and this PC's processor shows no Intel TDX and no AMD SEV-SNP.",
+            Self::Sealing => {
+                "It asks for a sealed virtual machine, and this PC's processor shows no Intel TDX and no AMD SEV-SNP."
+            }
             Self::SealedMachine => {
                 "It asks for a sealed virtual machine. This PC could host one, and this app would have to run inside it."
             }
             Self::CardProof => "It asks for a proof of the graphics card that this app can neither make nor check yet.",
-            Self::Tpm => "It asks for a security chip (TPM 2.0). None is seen; the firmware's settings may hide it under fTPM or PTT.",
+            Self::Tpm => {
+                "It asks for a security chip (TPM 2.0). None is seen; the firmware's settings may hide it under fTPM or PTT."
+            }
             Self::NewerTpm => "It asks for a security chip of version 2.0. The one here is older.",
             Self::Leave => "The security chip is here and this user may not use it.",
             Self::TpmAnswer => "The security chip is here and does not answer.",
@@ -194,7 +198,9 @@ impl Missing {
             Self::CertificateUnknown => {
                 "It asks for a security chip whose maker vouches for it, and whether the one here has such a certificate is not known."
             }
-            Self::Uefi => "It asks for Secure Boot. This PC was started in the old way (BIOS, CSM), in which there is none.",
+            Self::Uefi => {
+                "It asks for Secure Boot. This PC was started in the old way (BIOS, CSM), in which there is none."
+            }
             Self::SecureBoot => "It asks for Secure Boot, which is off. The firmware's settings can switch it on.",
             Self::SecureBootUnknown => "It asks for Secure Boot, and this system does not say whether it is on.",
             Self::Registration => {
@@ -204,10 +210,7 @@ impl Missing {
     }
 
     const fn is_unknown(self) -> bool {
-        matches!(
-            self,
-            Self::TdxOrCardUnknown | Self::TpmUnknown | Self::CertificateUnknown | Self::SecureBootUnknown
-        )
+        matches!(self, Self::TdxOrCardUnknown | Self::TpmUnknown | Self::CertificateUnknown | Self::SecureBootUnknown)
     }
 }
 

@@ -21,8 +21,10 @@ fn described() -> Vec<(String, Value)> {
 }
 
 fn demand(name: &str) -> Demand {
-    let open = |grades: &[Grade], secure_boot| {
-        Demand::Open { accepted: grades.iter().copied().collect(), secure_boot, registrars: BTreeSet::new() }
+    let open = |grades: &[Grade], secure_boot| Demand::Open {
+        accepted: grades.iter().copied().collect(),
+        secure_boot,
+        registrars: BTreeSet::new(),
     };
     let from = |lowest: Grade| Grade::ALL.into_iter().filter(|grade| *grade >= lowest).collect::<Vec<_>>();
     match name {
@@ -42,8 +44,10 @@ fn thirty_described_pcs_get_the_verdicts_that_are_written_down_for_them() {
     let all = described();
     assert_eq!(all.len(), 30);
     for (name, described) in &all {
-        let facts: Facts = serde_json::from_value(described["facts"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let written: Vec<&str> = described["grades"].as_array().unwrap().iter().map(|grade| grade.as_str().unwrap()).collect();
+        let facts: Facts =
+            serde_json::from_value(described["facts"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let written: Vec<&str> =
+            described["grades"].as_array().unwrap().iter().map(|grade| grade.as_str().unwrap()).collect();
         let found = grades(&facts);
         assert_eq!(found.iter().map(|grade| grade.name()).collect::<Vec<_>>(), written, "{name}");
         let networks = described["networks"].as_object().unwrap();
@@ -70,7 +74,11 @@ fn every_missing_thing_has_a_pc_that_misses_it_but_those_no_network_asks_for() {
     }
     let (_, described) = described().remove(0);
     let facts: Facts = serde_json::from_value(described["facts"].clone()).unwrap();
-    let open = |grades: &[Grade]| Demand::Open { accepted: grades.iter().copied().collect(), secure_boot: false, registrars: BTreeSet::new() };
+    let open = |grades: &[Grade]| Demand::Open {
+        accepted: grades.iter().copied().collect(),
+        secure_boot: false,
+        registrars: BTreeSet::new(),
+    };
     assert_eq!(examine(&facts, &open(&[])), (Answer::No, Some(Missing::Anybody)));
     assert_eq!(examine(&facts, &open(&[Grade::HardwareIsolated])), (Answer::No, Some(Missing::CardProof)));
 }
@@ -113,10 +121,18 @@ fn what_a_network_file_asks_for_is_what_is_examined() {
     assert_eq!(found.policy().accepted, [Grade::KnownMachine].into());
     // A network that says nothing asks for nothing.
     assert!(stated(r#"{"root_contract_address":"x"}"#).unwrap().is_none());
-    let list = format!("{{\"evidence\":{{\"accepted\":[],\"registrars\":[{}]}}}}", vec![format!("{{\"key\":\"{}\"}}", "0b".repeat(32)); 17].join(","));
+    let list = format!(
+        "{{\"evidence\":{{\"accepted\":[],\"registrars\":[{}]}}}}",
+        vec![format!("{{\"key\":\"{}\"}}", "0b".repeat(32)); 17].join(",")
+    );
     for wrong in [
-        "", "[]", "{\"evidence\":7}", r#"{"evidence":{"accepted":["measured-image"]}}"#, r#"{"evidence":{"accepted":[],"secure_boot":true}}"#,
-        r#"{"evidence":{"accepted":[],"registrars":[{"key":"0b"}]}}"#, &list,
+        "",
+        "[]",
+        "{\"evidence\":7}",
+        r#"{"evidence":{"accepted":["measured-image"]}}"#,
+        r#"{"evidence":{"accepted":[],"secure_boot":true}}"#,
+        r#"{"evidence":{"accepted":[],"registrars":[{"key":"0b"}]}}"#,
+        &list,
     ] {
         assert!(stated(wrong).is_err(), "{wrong}");
     }
