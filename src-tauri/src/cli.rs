@@ -54,6 +54,7 @@ impl Cli {
                 | Command::Verify(_)
                 | Command::Earnings(_)
                 | Command::Export(_)
+                | Command::Identity(_)
                 | Command::Price(_)
                 | Command::VerifyRelease(_)
                 | Command::Wallet(_)

@@ -130,6 +130,7 @@ pub(crate) mod tests {
             unwritten: 0,
             ledger_fails: None,
             refused_reports: 0,
+            refused_questions: 0,
             busy: Duration::from_secs(4),
             running: Vec::new(),
             last_job_unix_ms: None,

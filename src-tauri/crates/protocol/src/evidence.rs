@@ -11,7 +11,7 @@ use tl::chrysalis as wire;
 /// The most bytes of evidence that are taken or sent.
 pub const MAX_EVIDENCE: usize = 320 * 1024;
 /// How long the other side may take to make its evidence. A slow TPM needs seconds for one quote.
-pub const EVIDENCE_PATIENCE: Duration = Duration::from_secs(60);
+pub const EVIDENCE_PATIENCE: Duration = Duration::from_mins(1);
 /// How long our own host may take for it: the other side shall not have to wait in vain.
 pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(50);
 /// Questions for evidence that may be open at once on one connection.

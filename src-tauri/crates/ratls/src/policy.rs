@@ -47,8 +47,8 @@ impl Policy {
             Self::Tdx { image_hashes, collateral } => {
                 let quote = certificate.quote.clone().ok_or(AppraisalError::NoEvidence)?;
                 let shown = TdxEvidence { quote, collateral: collateral.to_vec(), gpu: None };
-                let mut wanted = evidence::Policy::default();
-                wanted.images = image_hashes.iter().copied().map(ImageHash).collect();
+                let images = image_hashes.iter().copied().map(ImageHash).collect();
+                let wanted = evidence::Policy { images, ..evidence::Policy::default() };
                 let report_data = evidence::Binding::cocoon_report_data(&public_key);
                 let found = tdx::appraise(&shown, &report_data, now, &wanted)?;
                 let image_hash = found.facts.image.map_or([0; 32], |image| image.0);

@@ -173,14 +173,13 @@ impl Office<'_> {
         let now = self.clock.now();
         let mut out = Vec::new();
         let ended = match &mut self.visit {
-            None => return,
             Some(Visit { applicant: Some(applicant), .. })
                 if applicant.next_deadline().is_some_and(|it| it <= now.mono) =>
             {
                 applicant.tick(now, &mut out).err().map(|error| told(&error))
             }
             Some(Visit { applicant: None, until, .. }) if *until <= now.mono => Some(LaneEnd::Silent),
-            Some(_) => return,
+            None | Some(_) => return,
         };
         let ended = self.perform(out).err().or(ended);
         self.go_on(ended);

@@ -67,13 +67,15 @@ impl Drop for Guard {
     }
 }
 
-/// Enrols and yields the registrar's statement, which has not been looked at. `opens` is the TPM: content of a `TPM2B_ID_OBJECT` and of a
-/// `TPM2B_ENCRYPTED_SECRET` in, what is inside out.
+/// The TPM that opens a challenge: the content of a `TPM2B_ID_OBJECT` and of a `TPM2B_ENCRYPTED_SECRET` in, what is inside out.
+pub type Opens<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Vec<u8>, String> + 'a;
+
+/// Enrols and yields the registrar's statement, which has not been looked at.
 pub fn enrol(
     worker: &Path,
     registrar: SocketAddr,
     mut enrolment: Enrolment,
-    opens: &mut dyn FnMut(&[u8], &[u8]) -> Result<Vec<u8>, String>,
+    opens: &mut Opens<'_>,
 ) -> Result<Vec<u8>, EnrolError> {
     let failed = |error: &dyn std::fmt::Display| EnrolError::Worker(error.to_string());
     let mut stream = TcpStream::connect_timeout(&registrar, CONNECT_PATIENCE)
@@ -152,7 +154,7 @@ impl Visit {
         frame: Frame<FromWorker>,
         stream: &mut TcpStream,
         say: &mut Say<'_>,
-        opens: &mut dyn FnMut(&[u8], &[u8]) -> Result<Vec<u8>, String>,
+        opens: &mut Opens<'_>,
     ) -> Result<Option<Result<Vec<u8>, EnrolError>>, EnrolError> {
         let confused = |error: &dyn std::fmt::Display| EnrolError::Worker(error.to_string());
         if self.greeting.admit(&frame).map_err(|error| confused(&error))? {

@@ -138,8 +138,10 @@ fn core_on(heard: &[(u64, Vec<u8>)], sizes: &[usize]) -> Did {
         match action {
             Action::Send { conn, bytes } => did.sent.push((conn, bytes)),
             Action::Close { conn, why } => did.others.push(format!("{conn} {why}")),
-            Action::Persist { .. } | Action::Commit { .. } | Action::LookAt { .. } => {}
-            Action::WorkerWaits { .. }
+            Action::Persist { .. }
+            | Action::Commit { .. }
+            | Action::LookAt { .. }
+            | Action::WorkerWaits { .. }
             | Action::EvidenceCame { .. }
             | Action::NoEvidence { .. }
             | Action::WantEvidence { .. } => {}

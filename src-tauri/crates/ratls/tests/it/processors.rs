@@ -48,10 +48,10 @@ fn a_real_quote_over_another_key_is_refused_and_nothing_else_is_a_quote() {
     assert_eq!(refused(Some(quote.clone()), NOW), AppraisalError::Tdx(Refusal::CollateralExpired));
     assert_eq!(refused(None, THEN), AppraisalError::NoEvidence);
     // What the reference programs' test form is.
-    let (certificate, key) = with_quote(None);
+    let (mut certificate, key) = with_quote(None);
     let fake = evidence::Binding::cocoon_report_data(&key).to_vec();
-    let fake = Certificate { quote: Some(fake), ..certificate };
-    let found = policy(vec![image]).appraise(&fake, key, THEN);
+    certificate.quote = Some(fake);
+    let found = policy(vec![image]).appraise(&certificate, key, THEN);
     assert!(matches!(found, Err(AppraisalError::Tdx(Refusal::Malformed(_)))), "{found:?}");
     for at in [8, 100, 300, 600] {
         let mut changed = quote.clone();

@@ -348,13 +348,6 @@ impl Rig {
         nonce
     }
 
-    /// The proxy tells the worker how it stands. Only where it demands something.
-    pub(crate) fn judge(&mut self, accepted: bool, reason: &str) {
-        let mut actions = Vec::new();
-        self.core.judge(WORKER, accepted, 2, reason, now(self.started), &mut actions);
-        self.core_did(actions);
-    }
-
     pub(crate) fn answer(&mut self, url: &str, body: &Value) -> Answered {
         let id = self.ask(url, body);
         self.until("the answer is over", |rig| rig.answers[&id].over);
@@ -504,10 +497,12 @@ impl Rig {
                     assert!(more.is_empty(), "this proxy waits to be asked");
                 }
                 proxy::Action::Close { why, .. } => panic!("the proxy closed: {why}"),
-                proxy::Action::JobFinished(_) | proxy::Action::LookAt { .. } => {}
+                proxy::Action::JobFinished(_)
+                | proxy::Action::LookAt { .. }
+                | proxy::Action::WorkerWaits { .. }
+                | proxy::Action::WantEvidence { .. } => {}
                 proxy::Action::EvidenceCame { nonce, bytes, .. } => self.shown.push((nonce, Some(bytes))),
                 proxy::Action::NoEvidence { nonce, .. } => self.shown.push((nonce, None)),
-                proxy::Action::WorkerWaits { .. } | proxy::Action::WantEvidence { .. } => {}
             }
         }
         self.relay();

@@ -327,8 +327,7 @@ impl World {
                 self.write(entry, effect);
             }
             Effect::RecordTuning { entry, .. } => self.write(entry, effect),
-            Effect::Attest { .. } => {}
-            Effect::Log { .. } | Effect::Publish | Effect::ReleaseLane { .. } => {}
+            Effect::Attest { .. } | Effect::Log { .. } | Effect::Publish | Effect::ReleaseLane { .. } => {}
         }
     }
 

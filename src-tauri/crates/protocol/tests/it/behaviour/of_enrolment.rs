@@ -34,6 +34,9 @@ fn sign(key: &SigningKey, nonce: &[u8; 32], tls_key: &[u8; 32]) -> [u8; 64] {
     key.sign(&introduction(nonce, tls_key)).to_bytes()
 }
 
+/// A nonce in; a key and its signature out.
+type Signs = fn(&[u8; 32]) -> ([u8; 32], [u8; 64]);
+
 /// Both ends, their wires, and what their hosts see. The hosts do right unless a test says otherwise.
 struct Scene {
     applicant: Applicant,
@@ -42,7 +45,7 @@ struct Scene {
     to_applicant: Vec<u8>,
     /// Everything that the desk was sent.
     told: Vec<Packet>,
-    signs: fn(&[u8; 32]) -> ([u8; 32], [u8; 64]),
+    signs: Signs,
     opens: fn(&[u8]) -> Vec<u8>,
     refuses: Option<&'static str>,
     /// Whose keys the desk looked at last.

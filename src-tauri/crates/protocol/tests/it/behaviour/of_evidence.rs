@@ -302,7 +302,7 @@ fn a_worker_may_ask_the_proxy_too() {
     let worker = stage.add_worker(None);
     stage.pump();
     for shown in [Some(b"of the proxy".to_vec()), None] {
-        let nonce = stage.with_worker(worker, |session, now, out| session.ask_evidence(now, out)).unwrap();
+        let nonce = stage.with_worker(worker, Session::ask_evidence).unwrap();
         stage.pump();
         let (conn, query, asked) = stage.asked_of_core.pop().unwrap();
         assert_eq!((conn, asked), (worker, nonce));
@@ -314,7 +314,7 @@ fn a_worker_may_ask_the_proxy_too() {
         assert_eq!(stage.workers.get_mut(&worker).unwrap().evidence.pop(), Some((nonce, shown)));
     }
     // A host that says nothing.
-    let nonce = stage.with_worker(worker, |session, now, out| session.ask_evidence(now, out)).unwrap();
+    let nonce = stage.with_worker(worker, Session::ask_evidence).unwrap();
     stage.pass(Duration::from_secs(61));
     assert_eq!(stage.workers[&worker].evidence, [(nonce, None)]);
     assert!(stage.workers[&worker].error.is_none());
