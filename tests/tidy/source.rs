@@ -21,6 +21,7 @@ fn pure_code_never_touches_the_world() {
         "node/src/movements",
         "node/src/paper",
         "node/src/receipt",
+        "sandbox/src/mode",
         "chain/src/machine",
         "chain/src/getter",
         "chain/src/transaction",

@@ -145,6 +145,10 @@ fn main() -> ExitCode {
     if std::env::args_os().len() == 1 {
         return boxed();
     }
+    #[cfg(windows)]
+    if std::env::args_os().nth(1).is_some_and(|word| word == sandbox::PROBE) {
+        return look_around();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -197,6 +201,20 @@ fn main() -> ExitCode {
         Err(error) => {
             complain(&format!("{error:#}"));
             ExitCode::from(if is_of_device(&error) { DEVICE_FAILED } else { FAILED })
+        }
+    }
+}
+
+/// In the walls that the app wants to put the worker into: tries what they should stop, and which cards there are. No model is read and
+/// nobody is spoken to but the app.
+#[cfg(windows)]
+fn look_around() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(2).collect();
+    match sandbox::look_around(&words, developer::cards_in_walls) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("cannot look around: {error}"));
+            ExitCode::from(FAILED)
         }
     }
 }

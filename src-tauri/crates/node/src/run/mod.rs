@@ -32,12 +32,14 @@ use crate::snapshot::Snapshot;
 use attester::{Attester, Question, Witness};
 use book::Book;
 use clock::Clock;
-use process::Process;
+use process::{Files, Process};
 use relay::Lanes;
 pub use traffic::{Moved, Traffic};
 
 /// Inputs that may wait for the core; whoever makes more of them waits too.
 const WAITING_INPUTS: usize = 256;
+/// Beside the ledger: which of Windows' walls work here, as they were tried. Other systems have no such file.
+const WALLS: &str = "walls.txt";
 /// How long a closed lane may take to hand its last bytes to the proxy.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 
@@ -110,6 +112,7 @@ impl Node {
 pub fn start(world: World) -> Result<Node, StartError> {
     let clock = Clock::new();
     let (own_inputs, inputs) = mpsc::channel(WAITING_INPUTS);
+    let walls = world.ledger.with_file_name(WALLS);
     let (book, remembered) = Book::open(&world, clock, own_inputs.clone())?;
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| StartError::System(error.to_string()))?;
@@ -130,6 +133,7 @@ pub fn start(world: World) -> Result<Node, StartError> {
         traffic: traffic.clone(),
         process: None,
         worker: world.worker,
+        walls,
         model: world.model,
         stopping: false,
     };
@@ -149,6 +153,7 @@ struct Loop {
     traffic: Traffic,
     process: Option<(Generation, Process)>,
     worker: PathBuf,
+    walls: PathBuf,
     model: File,
     stopping: bool,
 }
@@ -227,8 +232,8 @@ impl Loop {
     }
 
     fn start_worker(&mut self, generation: Generation) {
-        let process =
-            Process::start(generation, &self.worker, &self.model, self.clock, self.inputs.clone(), &self.lanes);
+        let files = Files { program: &self.worker, walls: &self.walls, model: &self.model };
+        let process = Process::start(generation, files, self.clock, self.inputs.clone(), &self.lanes);
         match process {
             Ok(process) => self.process = Some((generation, process)),
             Err(error) => {
