@@ -233,7 +233,7 @@ impl Loop {
 
     fn start_worker(&mut self, generation: Generation) {
         let files = Files { program: &self.worker, walls: &self.walls, model: &self.model };
-        let process = Process::start(generation, files, self.clock, self.inputs.clone(), &self.lanes);
+        let process = Process::start(generation, &files, self.clock, self.inputs.clone(), &self.lanes);
         match process {
             Ok(process) => self.process = Some((generation, process)),
             Err(error) => {

@@ -77,7 +77,7 @@ impl Process {
     /// walls work.
     pub(super) fn start(
         generation: Generation,
-        files: Files<'_>,
+        files: &Files<'_>,
         clock: Clock,
         inputs: mpsc::Sender<Input>,
         lanes: &Lanes,
