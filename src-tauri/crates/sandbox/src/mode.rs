@@ -11,7 +11,7 @@ pub use choice::{Basis, Kind, read, write};
 #[cfg(windows)]
 pub(crate) use look::LONGEST;
 pub use look::{Attempt, Card, Look, Outcome};
-pub use seen::{Job, Lack, Mitigation, Seen};
+pub use seen::{Job, Lack, Mitigation, Seen, Wall};
 
 /// Through what a worker in an AppContainer computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -86,10 +86,52 @@ pub enum Lack {
     Mitigation(Mitigation),
 }
 
+/// Something that a box keeps from the process in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wall {
+    /// It has no network, not even to programs on this PC.
+    Network,
+    /// It opens no files of the owner's.
+    Files,
+    /// It starts no programs.
+    Programs,
+    /// It neither looks into other programs nor ends them.
+    Others,
+    /// It has no rights of an administrator and gets none.
+    Rights,
+    /// It can't take all the memory.
+    Memory,
+}
+
+impl Wall {
+    /// Every one.
+    pub const ALL: [Self; 6] = [Self::Network, Self::Files, Self::Programs, Self::Others, Self::Rights, Self::Memory];
+}
+
 /// Low integrity, as Windows numbers levels.
 const LOW: u32 = 0x1000;
 
 impl Seen {
+    /// Whether a wall stands, by what the system says and nothing else: neither the firewall's rule nor a restricted token closes one of
+    /// these whole. `None`: the system does not say.
+    pub fn closed(&self, wall: Wall) -> Option<bool> {
+        let container = match (self.app_container, self.capabilities) {
+            (Some(true), Some(count)) => Some(count == 0),
+            (Some(true), None) | (None, _) => None,
+            (Some(false), _) => Some(false),
+        };
+        let low = self.integrity.map(|level| level <= LOW);
+        match wall {
+            Wall::Network | Wall::Files => container,
+            Wall::Programs => {
+                let one = self.job.map(|job| job.processes == Some(1));
+                if self.mitigations.contains(&Mitigation::ChildProcess) { Some(true) } else { one }
+            }
+            Wall::Others | Wall::Rights => low,
+            Wall::Memory => self.job.map(|job| job.memory.is_some()),
+        }
+    }
+
     /// What the system does not confirm of a mode. A process that lacks anything is not to run.
     pub fn lacks(&self, mode: Mode) -> Vec<Lack> {
         let mut lacks = Vec::new();

@@ -231,3 +231,21 @@ fn whatever_the_system_does_not_confirm_is_missing() {
     assert_eq!(Seen { in_job: Some(true), ..Seen::default() }.lacks(Mode::Wine), []);
     assert_eq!(Seen::default().lacks(Mode::Wine), [Lack::Job]);
 }
+
+#[test]
+fn a_wall_stands_only_where_the_system_says_so() {
+    let closed = |seen: &Seen| Wall::ALL.map(|wall| seen.closed(wall));
+    assert_eq!(closed(&confirmed()), [Some(true); 6]);
+    assert_eq!(closed(&Seen::default()), [None; 6]);
+    // A restricted token leaves network and files open, with the firewall's rule too.
+    let restricted = Seen { app_container: Some(false), ..confirmed() };
+    assert_eq!(closed(&restricted), [Some(false), Some(false), Some(true), Some(true), Some(true), Some(true)]);
+    let capable = Seen { capabilities: Some(1), ..confirmed() };
+    assert_eq!((capable.closed(Wall::Network), capable.closed(Wall::Files)), (Some(false), Some(false)));
+    let untold = Seen { capabilities: None, ..confirmed() };
+    assert_eq!(untold.closed(Wall::Network), None);
+    let high = Seen { integrity: Some(0x3000), ..confirmed() };
+    assert_eq!((high.closed(Wall::Others), high.closed(Wall::Rights)), (Some(false), Some(false)));
+    let open = Seen { job: Some(Job::default()), mitigations: Vec::new(), ..confirmed() };
+    assert_eq!((open.closed(Wall::Programs), open.closed(Wall::Memory)), (Some(false), Some(false)));
+}
