@@ -60,6 +60,10 @@ const TRIGGERS: [(&str, &[&str]); 1] = [(
         "cannot see",
         "cannot be read",
         "cannot be seen",
+        "from its owner",
+        "from the owner",
+        "from the computer's owner",
+        "from this computer's owner",
         "never leave",
         "stored here",
         "unhackable",
@@ -157,7 +161,7 @@ fn what_was_reviewed_says_why_it_may_be_said() {
                         .iter()
                         .filter(|(words, _)| text_of(text) == words.as_str())
                         .map(|(_, grade)| *grade)
-                        .max();
+                        .min();
                     assert!(
                         own.is_none_or(|grade| lowest == grade),
                         "{text}: it is the wording of {own:?}, and may not be shown at {lowest}"
@@ -244,7 +248,10 @@ fn a_claim_that_somebody_slips_in_is_found() {
 fn found() -> BTreeMap<&'static str, BTreeSet<String>> {
     let mut found: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
     for (place, texts) in all_texts() {
-        let spoken = |text: &&String| TRIGGERS.iter().any(|(language, _)| triggers(language, text_of(text)));
+        // What a grade says is a claim, whatever words it takes.
+        let spoken = |text: &&String| {
+            text.starts_with("grade_") || TRIGGERS.iter().any(|(language, _)| triggers(language, text_of(text)))
+        };
         found.insert(place, texts.iter().filter(spoken).cloned().collect());
     }
     found

@@ -79,31 +79,13 @@ export const commands = {
 	setPowerPrice: (order: PowerOrder) => typedError<Done, ApiError>(__TAURI_INVOKE("set_power_price", { order })),
 	/**  Writes a statement, a table or a tax file, and says where. */
 	exportPayouts: (order: ExportOrder_Deserialize) => typedError<Exported, ApiError>(__TAURI_INVOKE("export_payouts", { order })),
-	/**  The page Trust. */
-	trust: () => typedError<Trust, ApiError>(__TAURI_INVOKE("trust")),
-	/**  Looks at this PC anew. */
-	checkTrust: () => typedError<Trust, ApiError>(__TAURI_INVOKE("check_trust")),
-	/**  The proof. */
+	/**  The page Trust, as far as things are known. */
+	trust: () => typedError<Trust_Serialize, ApiError>(__TAURI_INVOKE("trust")),
+	/**  Looks at this PC anew, which takes seconds, and gives the page then. */
+	checkTrust: () => typedError<Trust_Serialize, ApiError>(__TAURI_INVOKE("check_trust")),
+	/**  What can be shown to others: JSON that `chrysalis verify` reads. */
 	trustProof: () => typedError<string, ApiError>(__TAURI_INVOKE("trust_proof")),
 };
-
-export type Grade = "self-claim" | "known-machine-uncertified" | "known-machine" | "processor-isolated" | "hardware-isolated";
-export type PartKind = "app" | "worker" | "model";
-export type Source = { source: "release_log"; log: string } | { source: "network" } | { source: "practice" } | { source: "not_logged" } | { source: "nobody" };
-export type Part = { kind: PartKind; name: string | null; measured: string | null; expected: string | null; source: Source; why: string | null };
-export type AskedNetwork = "practice" | "open_anybody" | "open_known" | "open_certified" | "cocoon_main";
-export type Verdict = "yes" | "no" | "unknown";
-export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "registration";
-export type NetworkVerdict = { network: AskedNetwork; verdict: Verdict; missing: Missing | null };
-export type Standing = ({ standing: "connecting" } | { standing: "accepted"; grade: Grade | null } | { standing: "refused"; why: string } | { standing: "not_trusted"; why: string });
-export type Proxy = { endpoint: string; standing: Standing; at: number | null };
-export type Graded = { grade: Grade; at: number };
-export type WallKind = "network" | "files" | "programs" | "others" | "rights" | "calls" | "memory";
-export type Wall = { kind: WallKind; closed: boolean | null; by: "kernel" | "worker"; found: string | null };
-export type Walls = { at: number; walls: Wall[] };
-export type Purpose = "proxy" | "chain";
-export type Host = { name: string; purpose: Purpose; local: boolean; sent: number | null; received: number | null };
-export type Trust = { at: number; checked_at: number | null; practice: boolean; parts: Part[]; networks: NetworkVerdict[] | null; proxies: Proxy[]; proved: Graded | null; walls: Walls | null; hosts: Host[]; counted_since: number };
 
 /** Events */
 export const events = {
@@ -128,6 +110,19 @@ export type ApiError = {
 	/**  In words of the log. */
 	message: string,
 };
+
+/**  The networks the page asks about. */
+export type AskedNetwork = 
+/**  Practice, on this PC. */
+"practice" | 
+/**  An open network that asks for nothing. */
+"open_anybody" | 
+/**  One that asks for a known machine. */
+"open_known" | 
+/**  One that asks for a certified chip and Secure Boot. */
+"open_certified" | 
+/**  Cocoon's main network. */
+"cocoon_main";
 
 /**  One bar. */
 export type Bar = Bar_Serialize | Bar_Deserialize;
@@ -744,6 +739,27 @@ export type Flight_Serialize = {
 	until: number | null,
 };
 
+/**  How much is proved about this PC; the names are those of `evidence::Grade`. */
+export type Grade = 
+/**  Nothing. */
+"self-claim" | 
+/**  Which computer it is, by a chip that nobody vouches for. */
+"known-machine-uncertified" | 
+/**  Which computer it is and how it was started. */
+"known-machine" | 
+/**  The processor keeps the machine's memory from its owner. */
+"processor-isolated" | 
+/**  Processor and graphics card do. */
+"hardware-isolated";
+
+/**  What is proved. */
+export type Graded = {
+	/**  How much: what the verifier of this app computes from the evidence that was made here. */
+	grade: Grade,
+	/**  When the evidence was made. */
+	at: number | null,
+};
+
 /**  The page Home, apart from the cards. */
 export type Home = Home_Serialize | Home_Deserialize;
 
@@ -813,6 +829,37 @@ export type Home_Serialize = {
 	tuned: Tuned_Serialize | null,
 	/**  Claims of a worker or a proxy that did not hold, in this session. */
 	refused_reports: number | null,
+};
+
+/**  A host that this PC talks to. */
+export type Host = Host_Serialize | Host_Deserialize;
+
+/**  A host that this PC talks to. */
+export type Host_Deserialize = {
+	/**  Its name or address. */
+	name: string,
+	/**  What for. */
+	purpose: Purpose,
+	/**  Whether it is this PC itself, so that nothing leaves. */
+	local: boolean,
+	/**  Bytes that went there; none: not counted. */
+	sent?: number | null,
+	/**  Bytes that came from there; none: not counted. */
+	received?: number | null,
+};
+
+/**  A host that this PC talks to. */
+export type Host_Serialize = {
+	/**  Its name or address. */
+	name: string,
+	/**  What for. */
+	purpose: Purpose,
+	/**  Whether it is this PC itself, so that nothing leaves. */
+	local: boolean,
+	/**  Bytes that went there; none: not counted. */
+	sent: number | null,
+	/**  Bytes that came from there; none: not counted. */
+	received: number | null,
 };
 
 /**  A job that is over, with how it was priced. */
@@ -1029,6 +1076,9 @@ export type Landed = {
 	outcome: FlightOutcome,
 };
 
+/**  The one thing that is missing; the names are those of `node::doctor::Missing`. */
+export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "registration";
+
 /**  Money: nanotons in decimal digits, and what stands behind them. */
 export type Money = {
 	/**  Decimal digits, a minus in front if it is below zero. */
@@ -1071,6 +1121,29 @@ export type NetworkKind =
 /**  Somebody's, who accepts home PCs. */
 "open";
 
+/**  A network's answer. */
+export type NetworkVerdict = NetworkVerdict_Serialize | NetworkVerdict_Deserialize;
+
+/**  A network's answer. */
+export type NetworkVerdict_Deserialize = {
+	/**  Which network. */
+	network: AskedNetwork,
+	/**  Whether it would take this PC. */
+	verdict: Verdict,
+	/**  If not, what is missing. */
+	missing?: Missing | null,
+};
+
+/**  A network's answer. */
+export type NetworkVerdict_Serialize = {
+	/**  Which network. */
+	network: AskedNetwork,
+	/**  Whether it would take this PC. */
+	verdict: Verdict,
+	/**  If not, what is missing. */
+	missing: Missing | null,
+};
+
 /**  The pages there are. */
 export type Page = 
 /**  What happens now. */
@@ -1081,7 +1154,7 @@ export type Page =
 "earnings" | 
 /**  What is in the wallet and what guards it. */
 "wallet" | 
-/**  What runs here, who accepts it, what guards the questions. */
+/**  What runs here, who accepts it, what guards the questions, what leaves. */
 "trust";
 
 /**  Which part of a list is wanted. */
@@ -1101,6 +1174,50 @@ export type PageQuery_Serialize = {
 	before: string | null,
 	/**  How many, at most 200. */
 	limit: number,
+};
+
+/**  One part: measured against expected. */
+export type Part = Part_Serialize | Part_Deserialize;
+
+/**  What a line about a part that runs here is about. */
+export type PartKind = 
+/**  The app itself. */
+"app" | 
+/**  The program in the box. */
+"worker" | 
+/**  The model's file. */
+"model";
+
+/**  One part: measured against expected. */
+export type Part_Deserialize = {
+	/**  Which. */
+	kind: PartKind,
+	/**  The program's version or the model's name. */
+	name?: string | null,
+	/**  SHA-256 of its file in hexadecimal digits, as it was measured here; none: not measured yet. */
+	measured?: string | null,
+	/**  What it should be. */
+	expected?: string | null,
+	/**  Who says so. */
+	source: Source,
+	/**  Why the comparison can't be made or fails, in words of the log. */
+	why?: string | null,
+};
+
+/**  One part: measured against expected. */
+export type Part_Serialize = {
+	/**  Which. */
+	kind: PartKind,
+	/**  The program's version or the model's name. */
+	name: string | null,
+	/**  SHA-256 of its file in hexadecimal digits, as it was measured here; none: not measured yet. */
+	measured: string | null,
+	/**  What it should be. */
+	expected: string | null,
+	/**  Who says so. */
+	source: Source,
+	/**  Why the comparison can't be made or fails, in words of the log. */
+	why: string | null,
 };
 
 /**  Money that came. */
@@ -1377,6 +1494,36 @@ export type Proved = {
 	at: number | null,
 };
 
+/**  A proxy. */
+export type Proxy = Proxy_Serialize | Proxy_Deserialize;
+
+/**  A proxy. */
+export type Proxy_Deserialize = {
+	/**  Where it is. */
+	endpoint: string,
+	/**  How it stands. */
+	standing: Standing_Deserialize,
+	/**  Since when; none: not kept. */
+	at?: number | null,
+};
+
+/**  A proxy. */
+export type Proxy_Serialize = {
+	/**  Where it is. */
+	endpoint: string,
+	/**  How it stands. */
+	standing: Standing_Serialize,
+	/**  Since when; none: not kept. */
+	at: number | null,
+};
+
+/**  Why this PC talks to a host. */
+export type Purpose = 
+/**  A proxy: questions come from it and answers go to it, through the worker's TLS. */
+"proxy" | 
+/**  The chain: balances, payments. */
+"chain";
+
 /**  Squares, dark and light, without the quiet zone that must be around them. */
 export type Qr = {
 	/**  Rows from top to bottom; in each a letter for a square, `1` dark and `0` light. As many rows as letters. */
@@ -1610,6 +1757,58 @@ path: string } |
 /**  Why. */
 refusal: Refusal };
 
+/**  Who says what it should be. */
+export type Source = 
+/**  The log of releases, this entry of it. */
+{ source: "release_log"; 
+/**  Its name. */
+log: string } | 
+/**  What the network's list of models says. */
+{ source: "network" } | 
+/**  Practice, which takes the file as it lies on this PC. */
+{ source: "practice" } | 
+/**  There is a log, and the file is not in it as far as is known here. */
+{ source: "not_logged" } | 
+/**  Nobody says it. */
+{ source: "nobody" };
+
+/**  How this PC and a proxy stand to each other. */
+export type Standing = Standing_Serialize | Standing_Deserialize;
+
+/**  How this PC and a proxy stand to each other. */
+export type Standing_Deserialize = 
+/**  It is being connected to. */
+{ standing: "connecting" } | 
+/**  It sends questions. */
+{ standing: "accepted"; 
+/**  As what it took this PC; none: it asked for no proof, or has not said. */
+grade?: Grade | null } | 
+/**  It does not take this PC. */
+{ standing: "refused"; 
+/**  Why, in its words. */
+why: string } | 
+/**  This PC does not take it: its own proof is not what was asked for. */
+{ standing: "not_trusted"; 
+/**  Why. */
+why: string };
+
+/**  How this PC and a proxy stand to each other. */
+export type Standing_Serialize = 
+/**  It is being connected to. */
+{ standing: "connecting" } | 
+/**  It sends questions. */
+{ standing: "accepted"; 
+/**  As what it took this PC; none: it asked for no proof, or has not said. */
+grade: Grade | null } | 
+/**  It does not take this PC. */
+{ standing: "refused"; 
+/**  Why, in its words. */
+why: string } | 
+/**  This PC does not take it: its own proof is not what was asked for. */
+{ standing: "not_trusted"; 
+/**  Why. */
+why: string };
+
 /**  What happens now. The page makes one sentence of it. */
 export type Status = Status_Serialize | Status_Deserialize;
 
@@ -1748,6 +1947,57 @@ kept: Money | null } |
 /**  Why. */
 refusal: Refusal };
 
+/**  The page Trust. */
+export type Trust = Trust_Serialize | Trust_Deserialize;
+
+/**  The page Trust. */
+export type Trust_Deserialize = {
+	/**  When this was so. */
+	at: number | null,
+	/**  When the PC itself was looked at; none: not yet. */
+	checked_at?: number | null,
+	/**  Whether only simulated customers ask. */
+	practice: boolean,
+	/**  What runs here. */
+	parts: Part_Deserialize[],
+	/**  What networks would say; none: the PC was not looked at yet. */
+	networks?: NetworkVerdict_Deserialize[] | null,
+	/**  What proxies have said. */
+	proxies: Proxy_Deserialize[],
+	/**  What is proved; none: no evidence was made yet, which counts as nothing proved. */
+	proved?: Graded | null,
+	/**  The box; none: no worker runs, or none has said yet. */
+	walls?: Walls_Deserialize | null,
+	/**  Whom this PC talked to. */
+	hosts: Host_Deserialize[],
+	/**  Since when bytes are counted. */
+	counted_since: number | null,
+};
+
+/**  The page Trust. */
+export type Trust_Serialize = {
+	/**  When this was so. */
+	at: number | null,
+	/**  When the PC itself was looked at; none: not yet. */
+	checked_at: number | null,
+	/**  Whether only simulated customers ask. */
+	practice: boolean,
+	/**  What runs here. */
+	parts: Part_Serialize[],
+	/**  What networks would say; none: the PC was not looked at yet. */
+	networks: NetworkVerdict_Serialize[] | null,
+	/**  What proxies have said. */
+	proxies: Proxy_Serialize[],
+	/**  What is proved; none: no evidence was made yet, which counts as nothing proved. */
+	proved: Graded | null,
+	/**  The box; none: no worker runs, or none has said yet. */
+	walls: Walls_Serialize | null,
+	/**  Whom this PC talked to. */
+	hosts: Host_Serialize[],
+	/**  Since when bytes are counted. */
+	counted_since: number | null,
+};
+
 /**  A graphics card that is being tried out. */
 export type Trying = {
 	/**  Whether it is measured already; before, its results are compared with the processor's. */
@@ -1806,6 +2056,15 @@ of: string } |
 /**  Why, in words of the log. */
 why: string };
 
+/**  What would come of it if this PC went there. */
+export type Verdict = 
+/**  It would be taken. */
+"yes" | 
+/**  It would not. */
+"no" | 
+/**  Something that decides about it is not known. */
+"unknown";
+
 /**  Everything about a payout, computed anew from the chain's data and the ledger. */
 export type Verification = Verification_Serialize | Verification_Deserialize;
 
@@ -1831,6 +2090,50 @@ export type Verification_Serialize = {
 	checks: FactCheck_Serialize[],
 	/**  Why the chain could not be asked, in words of the log. */
 	chain_fails: string | null,
+};
+
+/**  A wall and whether it stands. */
+export type Wall = Wall_Serialize | Wall_Deserialize;
+
+/**  A wall of the worker's box. */
+export type WallKind = 
+/**  It has no network of its own. */
+"network" | 
+/**  It opens no files. */
+"files" | 
+/**  It starts no programs. */
+"programs" | 
+/**  It neither looks into other programs nor ends them. */
+"others" | 
+/**  It has no rights of an administrator and gets none. */
+"rights" | 
+/**  What it asks the system for is on a list. */
+"calls" | 
+/**  It can't take all the memory. */
+"memory";
+
+/**  A wall and whether it stands. */
+export type Wall_Deserialize = {
+	/**  Which. */
+	kind: WallKind,
+	/**  Whether it stands; none: nobody could say. */
+	closed?: boolean | null,
+	/**  Who says so. */
+	by: Witness,
+	/**  What was read, in words of the log. */
+	found?: string | null,
+};
+
+/**  A wall and whether it stands. */
+export type Wall_Serialize = {
+	/**  Which. */
+	kind: WallKind,
+	/**  Whether it stands; none: nobody could say. */
+	closed: boolean | null,
+	/**  Who says so. */
+	by: Witness,
+	/**  What was read, in words of the log. */
+	found: string | null,
 };
 
 /**  The page Wallet, apart from its history. */
@@ -2105,6 +2408,25 @@ export type Wallet_Serialize = {
 	landed: Landed | null,
 };
 
+/**  The box around the worker that runs now. */
+export type Walls = Walls_Serialize | Walls_Deserialize;
+
+/**  The box around the worker that runs now. */
+export type Walls_Deserialize = {
+	/**  When the kernel was asked. */
+	at: number | null,
+	/**  Wall by wall. */
+	walls: Wall_Deserialize[],
+};
+
+/**  The box around the worker that runs now. */
+export type Walls_Serialize = {
+	/**  When the kernel was asked. */
+	at: number | null,
+	/**  Wall by wall. */
+	walls: Wall_Serialize[],
+};
+
 /**  The owner's wish. What is so stands in [`Status`]. */
 export type Wish = Wish_Serialize | Wish_Deserialize;
 
@@ -2129,6 +2451,13 @@ export type Wish_Serialize =
 until: number | null } | 
 /**  Running answers are finished and their payment is waited for, then pause. */
 { wish: "finish_and_pause" };
+
+/**  Who says that a wall stands. */
+export type Witness = 
+/**  The system's kernel, asked from outside. */
+"kernel" | 
+/**  The worker itself, where the kernel tells nobody else. */
+"worker";
 
 /**  How words become a key. */
 export type WordScheme = 
