@@ -137,6 +137,7 @@ pub(crate) mod tests {
             restart_unix_ms: None,
             last_end: None,
             fallback: None,
+            confinement: None,
             trying: None,
             tuning: None,
         }

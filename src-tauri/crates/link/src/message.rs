@@ -276,6 +276,37 @@ impl Tuning {
     }
 }
 
+/// Which list of system calls is in force around the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CallList {
+    /// None: it may make any.
+    #[default]
+    Any,
+    /// The one for opening a graphics card.
+    Opening,
+    /// The one for serving with a card: nothing is opened any more.
+    Card,
+    /// The one for serving with the processor: besides, no orders to devices and no memory that is run as code.
+    Processor,
+}
+
+/// The walls around the worker, as it says itself once they stand. The app asks the kernel too and shows both.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The version of Landlock's interface that is in force; `None`: none.
+    pub landlock: Option<u32>,
+    /// Whether the tree of files is the worker's own and holds nothing but places of drivers.
+    pub own_root: bool,
+    /// Namespaces of its own, by the kernel's names.
+    pub namespaces: Vec<String>,
+    /// Why there are no namespaces or no tree of its own, in words.
+    pub without_namespaces: Option<String>,
+    /// Most bytes of memory that it can have.
+    pub memory: Option<u64>,
+    /// Which system calls it may make.
+    pub calls: CallList,
+}
+
 /// Why the worker cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
@@ -297,6 +328,8 @@ pub enum Failure {
         /// The app's.
         app: String,
     },
+    /// The box could not be closed, so nothing was read and nothing begun; the text says what this system refuses.
+    Box(String),
 }
 
 /// What is known of a job when it begins.
@@ -438,6 +471,8 @@ pub enum FromWorker {
         /// Constant text.
         message: String,
     },
+    /// The box is closed for good: before [`Self::Ready`].
+    Confined(Box<Confinement>),
 }
 
 impl FromWorker {
@@ -606,6 +641,15 @@ mod tests {
             FromWorker::Enrolled { statement: vec![3; 250] },
             FromWorker::Yielded,
             FromWorker::Log { level: LogLevel::Warn, message: "x".to_owned() },
+            FromWorker::Failed(Failure::Box("no Landlock".to_owned())),
+            FromWorker::Confined(Box::new(Confinement {
+                landlock: Some(7),
+                own_root: true,
+                namespaces: vec!["user".to_owned(), "net".to_owned()],
+                without_namespaces: Some("refused".to_owned()),
+                memory: Some(1 << 34),
+                calls: CallList::Card,
+            })),
         ]);
     }
 }

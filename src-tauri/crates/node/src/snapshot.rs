@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use evidence::Grade;
-use link::message::{ModelFacts, Trial};
+use link::message::{CallList, Confinement, ModelFacts, Trial};
 use serde_json::{Value, json};
 use ton::{Address, Nanoton};
 
@@ -95,6 +95,9 @@ pub struct Snapshot {
     pub last_end: Option<String>,
     /// Why the model runs on the processor although it should run on the graphics card.
     pub fallback: Option<String>,
+    /// The walls around the worker as it says itself, while one runs that has closed its box. What the kernel says of the same is
+    /// [`sandbox::BoxState::of`] of [`Self::worker_pid`], and that is what to believe.
+    pub confinement: Option<Confinement>,
     /// What is done with a graphics card that is being tried out, while that goes on.
     pub trying: Option<Trying>,
     /// How kernels are cut for the card in use.
@@ -157,6 +160,19 @@ impl Snapshot {
             "tokens_per_second": self.tokens_per_second(),
             "worker_last_end": self.last_end,
             "fallback": self.fallback,
+            "box": self.confinement.as_ref().map(|walls| json!({
+                "landlock": walls.landlock,
+                "own_root": walls.own_root,
+                "namespaces": walls.namespaces,
+                "without_namespaces": walls.without_namespaces,
+                "memory_bytes": walls.memory,
+                "calls": match walls.calls {
+                    CallList::Any => "any",
+                    CallList::Opening => "opening",
+                    CallList::Card => "card",
+                    CallList::Processor => "processor",
+                },
+            })),
             "trying": self.trying.map(|trying| json!({
                 "what": match trying.trial { Trial::Testing => "testing", Trial::Measuring => "measuring" },
                 "number": trying.number,

@@ -32,6 +32,7 @@ use ::windows::Win32::System::Threading::{GetExitCodeProcess, INFINITE, WaitForS
 use crate::child::{Child, End};
 use crate::log::Log;
 use crate::mode::{Mode, Seen};
+use crate::walls::{ConfineError, ListedCall, Serving, Walls};
 use crate::{Channel, EnterError, Spawn, StartError};
 use start::{Ends, Stopped};
 
@@ -220,6 +221,26 @@ pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
         std::mem::forget(model);
         Err(EnterError::Missing { what: "the model" })
     }
+}
+
+/// Windows' walls stand around a process from its first instruction on; there is nothing to close from inside.
+pub(crate) fn confine(_: Option<u64>) -> Result<Walls, ConfineError> {
+    Ok(Walls::default())
+}
+
+/// What Windows says of them is asked by other words, see `seen_of`.
+pub(crate) fn box_state(_: u32) -> Option<crate::BoxState> {
+    None
+}
+
+/// There is no such list.
+pub(crate) fn listed_calls() -> Vec<ListedCall> {
+    Vec::new()
+}
+
+/// Nor to narrow.
+pub(crate) fn seal(_: &mut Walls, _: Serving) -> Result<(), ConfineError> {
+    Ok(())
 }
 
 pub(crate) fn kill(handle: &Handle) {

@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod completions;
+pub mod confinement;
 pub mod developer;
 mod enrol;
 pub mod event;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::{Device, DeviceFault, StartError};
 use link::message::Failure;
+use worker::confinement;
 use worker::developer::{self, Bench, Generate};
 use worker::serve::{self, Stopped, World};
 
@@ -229,14 +230,23 @@ fn boxed() -> ExitCode {
         std::process::exit(i32::from(FAILED));
     }));
     // Before the box closes: from then on the system is asked for nothing.
-    let memory = worker::memory::room_now();
-    let (channel, model) = match sandbox::inherited() {
+    let available = sandbox::available_memory();
+    let walls = sandbox::confine(available);
+    let (mut channel, model) = match sandbox::inherited() {
         Ok(inherited) => inherited,
         Err(error) => {
             complain(&format!(
                 "started without the pipe of chrysalis ({error}); for the developer's subcommands see chrysalis-worker --help"
             ));
             return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let walls = match walls {
+        Ok(walls) => walls,
+        Err(error) => {
+            confinement::refuse(&mut channel.writer, &error);
+            complain(&error.to_string());
+            return ExitCode::from(FAILED);
         }
     };
     let stopped = serve::run(World {
@@ -247,7 +257,8 @@ fn boxed() -> ExitCode {
         // Whatever runs then runs for nobody.
         on_gone: Arc::new(|| std::process::exit(0)),
         fails: None,
-        memory,
+        memory: available.map(worker::memory::room),
+        seal: confinement::seal(walls),
     });
     match stopped {
         Stopped::AppGone => ExitCode::SUCCESS,

@@ -15,7 +15,9 @@ use accounting::{ModelName, Prices};
 use engine::DeviceFault;
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
-use link::message::{Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport};
+use link::message::{
+    BackendKind, Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport,
+};
 use link::proof::{Enrolment, Standing};
 use link::{BUILD, FromWorker, LaneId, ToWorker};
 use protocol::worker::{KnownProxy, PaymentReport, ProxyFacts, Totals};
@@ -23,7 +25,10 @@ use ratls::pow::{self, Challenge};
 use ratls::{ClientChannel, Evidence, Identity, PeerIdentity, Policy, tls};
 use ton::{AddressText, RootConfig};
 
+use sandbox::Serving;
+
 use crate::clock::{Clock, Ticks};
+use crate::confinement::Seal;
 use crate::enrol;
 use crate::event::{self, Event};
 use crate::inference::{Cancel, Forget, Inference, JobKey, Report, Setup};
@@ -53,6 +58,8 @@ pub struct World {
     pub fails: Option<(u64, DeviceFault)>,
     /// Bytes of main memory that may be taken for the model, measured before it is read; `None`: nobody knows.
     pub memory: Option<u64>,
+    /// Closes the box for good, once everything is open.
+    pub seal: Seal,
 }
 
 /// Why the worker stopped.
@@ -95,7 +102,17 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
         Ok(server) => server,
         Err((pipe, failure)) => return Err(fail(&pipe, failure)),
     };
-    let setup = server.setup(world.fails, world.memory);
+    let mut seal = Some(world.seal);
+    if server.configuration.backend == BackendKind::Cpu {
+        // The processor opens nothing, so not a byte of the model is read before.
+        if let Some(seal) = seal.take() {
+            match seal(Serving::Processor) {
+                Ok(walls) => server.pipe.say(&FromWorker::Confined(Box::new(walls))),
+                Err(failure) => return Err(fail(&server.pipe, failure)),
+            }
+        }
+    }
+    let setup = server.setup(world.fails, world.memory, seal);
     server.inference = Some(Inference::start(world.model, setup, server.events.clone())?);
     loop {
         let event = match server.next_deadline() {
@@ -216,7 +233,7 @@ impl Server {
         })
     }
 
-    fn setup(&self, fails: Option<(u64, DeviceFault)>, memory: Option<u64>) -> Setup {
+    fn setup(&self, fails: Option<(u64, DeviceFault)>, memory: Option<u64>, seal: Option<Seal>) -> Setup {
         Setup {
             backend: self.configuration.backend.clone(),
             tunings: self.configuration.tunings.clone(),
@@ -224,6 +241,7 @@ impl Server {
             threads: self.configuration.threads.map(|threads| threads as usize),
             max_sequences: self.configuration.max_active_requests as usize,
             memory,
+            seal,
         }
     }
 
@@ -308,6 +326,10 @@ impl Server {
             }
             Report::Tuned(tuning, reason) => {
                 self.pipe.say(&FromWorker::Tuned { tuning, reason });
+                Ok(())
+            }
+            Report::Confined(walls) => {
+                self.pipe.say(&FromWorker::Confined(walls));
                 Ok(())
             }
             Report::OnlySoftware => {

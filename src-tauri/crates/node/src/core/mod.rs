@@ -433,6 +433,7 @@ impl Core {
             restart_unix_ms: self.workers.restart_unix_ms(),
             last_end: self.workers.last_end().map(str::to_owned),
             fallback: self.workers.fallback().map(str::to_owned),
+            confinement: self.workers.confinement().cloned(),
             trying: self.tunings.trying(),
             tuning: self.tunings.shown().cloned(),
         }
@@ -559,7 +560,8 @@ impl Core {
             | FromWorker::Failed(_)
             | FromWorker::Enabled(_)
             | FromWorker::Yielded
-            | FromWorker::Log { .. } => {}
+            | FromWorker::Log { .. }
+            | FromWorker::Confined(_) => {}
         }
     }
 

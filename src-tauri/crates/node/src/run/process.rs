@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use link::frame::{Decoder, Frame};
 use link::{FromWorker, LaneId, ToWorker, frame};
-use sandbox::{Child, Reader, Spawn, Writer};
+use sandbox::{BoxState, Child, Reader, Spawn, Writer};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
@@ -184,6 +184,10 @@ fn read_all(
                         relay::order(lanes, lane, Order::Hold);
                     }
                     if matches!(message, FromWorker::Ready(_)) {
+                        // Believed is the kernel. Where that tells nothing, what the worker said of itself is all there is.
+                        if BoxState::of(child.pid()).and_then(|state| state.is_closed()) == Some(false) {
+                            return Err("the kernel says that its box is not closed".to_owned());
+                        }
                         // What was written while it started did it no harm.
                         child.forget_log();
                     }

@@ -168,6 +168,7 @@ impl Rig {
                 on_gone: Arc::new(|| {}),
                 fails,
                 memory: None,
+                seal: worker::confinement::unconfined(),
             })
         });
         let root = Arc::new(root());
