@@ -78,6 +78,7 @@ fn close_the_rest() -> io::Result<()> {
 }
 
 /// Nothing of whoever started it, and what drivers are to know.
+#[expect(clippy::disallowed_methods, reason = "drivers read nothing else, and there is one thread")]
 fn environment() {
     let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     for name in names {

@@ -476,7 +476,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
             w.call(libc::SYS_pipe2, &[at, 0])
         },
         "turn off the machine" => |w, _| w.call(libc::SYS_reboot, &[0, 0, 0, 0]),
-        "a call of 32-bit programs (x32)" => |w, _| w.call(0x4000_0000 | 39, &[]),
+        "a call of 32-bit programs (x32)" => |w, _| w.call(0x4000_0000 | 0x27, &[]),
         "a call by int 0x80" => |w, _| {
             // In memory that is run as code, if it can have any.
             let everything = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;

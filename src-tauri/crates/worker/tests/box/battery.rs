@@ -193,7 +193,7 @@ fn random_system_calls_harm_nobody_outside() {
         let harmless = worker.put(0, &[0; 64]);
         while made < most && worker.gone.is_none() {
             let roll = dice.roll();
-            let number = if roll % 2000 == 0 {
+            let number = if roll.is_multiple_of(2000) {
                 (dice.roll() % 600).cast_signed()
             } else {
                 listed[(roll >> 16) as usize % listed.len()]

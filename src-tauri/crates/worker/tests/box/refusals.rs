@@ -13,7 +13,7 @@ const NO_FILTERS: (i64, Errno) = (libc::SYS_seccomp, Errno::EINVAL);
 fn refuses_because(refusals: &[(i64, Errno)], words: &[&str]) {
     let ground = Ground::new();
     let worker = Taken::on_a_kernel_that_refuses(&ground, refusals);
-    let worker = worker.to_its_end();
+    let worker = worker.until_its_end();
     assert!(matches!(worker.gone, Some(WaitStatus::Exited(_, 1))), "{:?}", worker.gone);
     let [FromWorker::Hello { .. }, FromWorker::Failed(Failure::Box(why))] = worker.said.as_slice() else {
         panic!("it said {:?}", worker.said);

@@ -205,6 +205,7 @@ impl Taken {
         if rustix::process::geteuid().is_root() {
             command.uid(ground.user).gid(ground.user);
         }
+        #[expect(clippy::zombie_processes, reason = "it is traced, and waited for as such")]
         let child = command.spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
         let mut taken = Self { pid, pipe: ours, decoder: Decoder::new(), said: Vec::new(), standing: None, gone: None };
@@ -394,7 +395,7 @@ impl Taken {
     }
 
     /// Waits until it is gone.
-    pub(crate) fn to_its_end(mut self) -> Self {
+    pub(crate) fn until_its_end(mut self) -> Self {
         while self.gone.is_none() {
             if !matches!(self.wait(), WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
                 ptrace::cont(self.pid, None).unwrap();
