@@ -214,11 +214,11 @@ describe('getting around', () => {
   it('names its keys to those who can not see them', async () => {
     const { container } = await show('open');
     const keys = [...container.querySelectorAll('[aria-keyshortcuts]')].map((it) => it.getAttribute('aria-keyshortcuts'));
-    expect(new Set(keys)).toEqual(new Set(['Alt+P', 'Alt+1', 'Alt+2', 'Alt+3', 'Alt+4', 'Alt+F']));
+    expect(new Set(keys)).toEqual(new Set(['Alt+P', 'Alt+1', 'Alt+2', 'Alt+3', 'Alt+4', 'Alt+5', 'Alt+F']));
   });
 
   it('shows only the pages there are', async () => {
     const { container } = await show('open');
-    expect([...container.querySelectorAll('.nav a')].map(words)).toEqual(['Home', 'Jobs 3', 'Earnings', 'Wallet']);
+    expect([...container.querySelectorAll('.nav a')].map(words)).toEqual(['Home', 'Jobs 3', 'Earnings', 'Wallet', 'Trust']);
   });
 });

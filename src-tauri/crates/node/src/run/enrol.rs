@@ -24,9 +24,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const READ_AT_ONCE: usize = 16 * 1024;
 /// There is one.
 const LANE: LaneId = LaneId(0);
-/// A file without content, in place of a model.
-const NOTHING: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
-
 /// Why nothing was enrolled.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
@@ -81,7 +78,8 @@ pub fn enrol(
     let mut stream = TcpStream::connect_timeout(&registrar, CONNECT_PATIENCE)
         .map_err(|error| EnrolError::Unreachable(registrar, error))?;
     let _ = stream.set_nodelay(true);
-    let model = File::open(NOTHING).map_err(|error| failed(&error))?;
+    // A worker is not without a file. This one reads nothing of it, so it may be any; its own is there for sure.
+    let model = File::open(worker).map_err(|error| failed(&error))?;
     let spawn = Spawn { program: worker.to_owned(), args: Vec::new(), model };
     let (child, channel_of_worker) = spawn.start().map_err(|error| failed(&error))?;
     let _guard = Guard(child);
