@@ -52,8 +52,6 @@ pub(crate) struct Handle {
 
 /// Where the child finds the value of the model's handle.
 const MODEL: &str = "CHRYSALIS_MODEL_HANDLE";
-/// Without these, parts of Windows do not load into a process.
-const NEEDED: [&str; 2] = ["SystemRoot", "SystemDrive"];
 const PROCESS_QUERY_LIMITED_INFORMATION: u32 = 0x1000;
 /// What Windows' error reporting is told: not to take the heap along.
 const WER_FAULT_REPORTING_FLAG_NOHEAP: u32 = 1;

@@ -18,7 +18,7 @@ use windows::Win32::System::Threading::{
 use windows::core::{HSTRING, PWSTR};
 
 use super::job::Job;
-use super::{MODEL, NEEDED, container, handle, mitigation, seen, token};
+use super::{MODEL, container, handle, mitigation, seen, token};
 use crate::Spawn;
 use crate::mode::{Lack, Mode};
 
@@ -29,6 +29,8 @@ pub(super) struct Started {
     pub(super) pid: u32,
 }
 
+/// Without it, parts of Windows do not load into a process.
+const ROOT: &str = "SystemRoot";
 /// The step at which Windows looks at the program.
 pub(super) const BEGIN: &str = "it does not start";
 
@@ -103,9 +105,10 @@ pub(super) fn start(spawn: &Spawn, ends: &Ends, mode: Mode, memory: u64) -> Resu
     how.lpAttributeList = attributes.list();
     let program = wide(spawn.program.as_os_str());
     let mut line: Vec<u16> = command_line(spawn.program.as_os_str(), &spawn.args);
-    let environment = environment(spawn);
+    let environment = environment(spawn.model.as_raw_handle() as usize, mode);
+    let block = block(&environment);
     // A folder that the process may be in whatever its walls; ours it may not.
-    let folder = HSTRING::from(std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into()).as_os_str());
+    let root = environment.iter().find(|(name, _)| *name == ROOT).map(|(_, value)| wide(value)).unwrap_or_default();
     // No console, or one more process would serve it.
     let flags = CREATE_SUSPENDED
         | CREATE_NEW_PROCESS_GROUP
@@ -113,7 +116,7 @@ pub(super) fn start(spawn: &Spawn, ends: &Ends, mode: Mode, memory: u64) -> Resu
         | DETACHED_PROCESS
         | EXTENDED_STARTUPINFO_PRESENT;
     let mut made = PROCESS_INFORMATION::default();
-    let block = Some(environment.as_ptr().cast::<c_void>());
+    let block = Some(block.as_ptr().cast::<c_void>());
     let line = Some(PWSTR(line.as_mut_ptr()));
     let how = (&raw const how).cast();
     let inheritable = Inheritable::make(&handles).map_err(at("handles cannot be handed on"))?;
@@ -129,11 +132,11 @@ pub(super) fn start(spawn: &Spawn, ends: &Ends, mode: Mode, memory: u64) -> Resu
                 true,
                 flags,
                 block,
-                &folder,
+                &root,
                 how,
                 &raw mut made,
             ),
-            None => CreateProcessW(&program, line, None, None, true, flags, block, &folder, how, &raw mut made),
+            None => CreateProcessW(&program, line, None, None, true, flags, block, &root, how, &raw mut made),
         }
     };
     drop(inheritable);
@@ -231,17 +234,25 @@ fn wide(text: &OsStr) -> HSTRING {
     HSTRING::from_wide(&text.encode_wide().collect::<Vec<u16>>())
 }
 
-/// Name, value, end; and one more end. In the order of the alphabet, as Windows wants it.
-fn environment(spawn: &Spawn) -> Vec<u16> {
+/// What is in the environment, in the order of the alphabet, as Windows wants it. For an AppContainer it must name the system's folder and
+/// one for local data (else: error 203); only that there is one is looked at, and Windows puts the container's own in its place. So it
+/// says nothing of the owner.
+fn environment(model: usize, mode: Mode) -> Vec<(&'static str, OsString)> {
+    let root = std::env::var_os(ROOT).unwrap_or_else(|| "C:\\Windows".into());
+    let mut all = vec![(MODEL, OsString::from(model.to_string()))];
+    if matches!(mode, Mode::AppContainer { .. }) {
+        all.push(("LOCALAPPDATA", root.clone()));
+    }
+    all.push(("SystemDrive", std::env::var_os("SystemDrive").unwrap_or_else(|| "C:".into())));
+    all.push((ROOT, root));
+    all
+}
+
+/// Name, value, end; and one more end.
+fn block(environment: &[(&str, OsString)]) -> Vec<u16> {
     let mut block = Vec::new();
-    let mut add = |name: &str, value: &OsStr| {
+    for (name, value) in environment {
         block.extend(name.encode_utf16().chain([u16::from(b'=')]).chain(value.encode_wide()).chain([0]));
-    };
-    add(MODEL, OsStr::new(&(spawn.model.as_raw_handle() as usize).to_string()));
-    for name in NEEDED {
-        if let Some(value) = std::env::var_os(name) {
-            add(name, &value);
-        }
     }
     block.push(0);
     block
@@ -279,6 +290,27 @@ fn quote(word: &OsStr, line: &mut Vec<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mode::Graphics;
+
+    #[test]
+    fn a_container_gets_the_folder_that_windows_wants_named_and_nothing_of_the_owners() {
+        let modes =
+            [Mode::AppContainer { graphics: Graphics::Vulkan }, Mode::Restricted { firewall: true }, Mode::Wine];
+        for mode in modes {
+            let environment = environment(7, mode);
+            let names: Vec<&str> = environment.iter().map(|(name, _)| *name).collect();
+            let expected: &[&str] = match mode {
+                Mode::AppContainer { .. } => &[MODEL, "LOCALAPPDATA", "SystemDrive", "SystemRoot"],
+                _ => &[MODEL, "SystemDrive", "SystemRoot"],
+            };
+            assert_eq!(names, expected, "{mode:?}");
+            assert!(names.is_sorted_by_key(|name| name.to_ascii_uppercase()));
+            let theirs = std::env::var_os("LOCALAPPDATA").unwrap();
+            assert!(environment.iter().all(|(_, value)| *value != theirs), "{mode:?}");
+        }
+        let text = String::from_utf16(&block(&[("A", "b".into()), ("C", "d".into())])).unwrap();
+        assert_eq!(text, "A=b\0C=d\0\0");
+    }
 
     #[test]
     fn words_reach_a_program_as_they_are() {
