@@ -37,8 +37,16 @@ struct Visit {
     inbox: VecDeque<u8>,
     /// Calls the proof of work off; `None` before it was asked for.
     solving: Option<Cancel>,
-    /// When proof of work and TLS must be through.
-    until: Duration,
+    /// Until when the registrar may be silent before TLS is through; `None`: it is our turn, the proof of work.
+    until: Option<Duration>,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Some(solving) = &self.solving {
+            solving.cancel();
+        }
+    }
 }
 
 /// Enrols, until the app closes the pipe.
@@ -81,7 +89,7 @@ struct Office<'a> {
 impl Office<'_> {
     fn next_deadline(&self) -> Option<Duration> {
         let visit = self.visit.as_ref()?;
-        visit.applicant.as_ref().map_or(Some(visit.until), Applicant::next_deadline)
+        visit.applicant.as_ref().map_or(visit.until, Applicant::next_deadline)
     }
 
     fn handle(&mut self, event: Event, greeting: &mut Greeting) -> Result<(), Stopped> {
@@ -98,7 +106,10 @@ impl Office<'_> {
                     None => return Ok(()),
                     Some(visit) => match nonce {
                         None => Some(LaneEnd::Protocol("the proof of work has no solution".to_owned())),
-                        Some(nonce) => visit.channel.provide_nonce(nonce).err().map(|error| channel_end(&error)),
+                        Some(nonce) => {
+                            visit.until = Some(self.clock.mono().saturating_add(PATIENCE));
+                            visit.channel.provide_nonce(nonce).err().map(|error| channel_end(&error))
+                        }
                     },
                 };
                 self.go_on(ended);
@@ -161,7 +172,7 @@ impl Office<'_> {
             receiver: LaneReceiver::new(),
             inbox: VecDeque::new(),
             solving: None,
-            until: self.clock.mono().saturating_add(PATIENCE),
+            until: Some(self.clock.mono().saturating_add(PATIENCE)),
         })
     }
 
@@ -178,7 +189,7 @@ impl Office<'_> {
             {
                 applicant.tick(now, &mut out).err().map(|error| told(&error))
             }
-            Some(Visit { applicant: None, until, .. }) if *until <= now.mono => Some(LaneEnd::Silent),
+            Some(Visit { applicant: None, until: Some(until), .. }) if *until <= now.mono => Some(LaneEnd::Silent),
             None | Some(_) => return,
         };
         let ended = self.perform(out).err().or(ended);
@@ -191,9 +202,6 @@ impl Office<'_> {
         if let Err(why) = result
             && let Some(visit) = self.visit.take()
         {
-            if let Some(solving) = visit.solving {
-                solving.cancel();
-            }
             self.pipe.say(&FromWorker::LaneEnded { lane: visit.lane, why });
         }
     }
@@ -215,6 +223,7 @@ impl Office<'_> {
             State::PowNeeded(challenge) if visit.solving.is_none() => {
                 let (lane, events, cancel) = (visit.lane, self.events.clone(), Cancel::new());
                 visit.solving = Some(cancel.clone());
+                visit.until = None;
                 let started = threads::spawn("proof-of-work", move || {
                     let solution = pow::solve(&challenge, most, &mut || !cancel.is_cancelled());
                     let _ = events.send(Event::Solved { lane, nonce: solution.ok().flatten() });
