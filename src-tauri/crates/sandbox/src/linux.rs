@@ -25,8 +25,8 @@ use rustix::termios::{LocalModes, OptionalActions, Termios};
 use crate::child::{Child, End};
 use crate::log::Log;
 
-pub(crate) use confine::{confine, listed_calls, seal};
 use crate::{BoxState, Channel, EnterError, Spawn, StartError};
+pub(crate) use confine::{confine, listed_calls, seal};
 
 /// The reading half of a channel.
 pub type Reader = UnixStream;

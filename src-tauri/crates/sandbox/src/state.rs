@@ -38,9 +38,8 @@ impl BoxState {
     /// What the text of `/proc/PID/status` says.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "no other system has such a file"))]
     pub(crate) fn read(status: &str) -> Self {
-        let line = |name: &str| {
-            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-        };
+        let line =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         let bits = |name: &str| line(name).and_then(|text| u64::from_str_radix(text, 16).ok());
         let capabilities = match (bits("CapInh"), bits("CapPrm"), bits("CapEff"), bits("CapAmb")) {
             (Some(inherited), Some(permitted), Some(effective), Some(ambient)) => {

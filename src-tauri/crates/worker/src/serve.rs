@@ -15,9 +15,7 @@ use accounting::{ModelName, Prices};
 use engine::DeviceFault;
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
-use link::message::{
-    BackendKind, Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport,
-};
+use link::message::{BackendKind, Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport};
 use link::{BUILD, FromWorker, LaneId, ToWorker};
 use protocol::worker::{KnownProxy, PaymentReport, ProxyFacts, Totals};
 use ratls::pow::{self, Challenge};

@@ -350,7 +350,9 @@ impl Workers {
                 }
             }
             FromWorker::Yielded if self.state == WorkerState::Yielding => self.kill_now(out),
-            FromWorker::Confined(said) if self.state == WorkerState::Starting => self.confinement = Some(bounded(*said)),
+            FromWorker::Confined(said) if self.state == WorkerState::Starting => {
+                self.confinement = Some(bounded(*said))
+            }
             FromWorker::Log { level, message } => {
                 out.log(level, format!("worker: {}", line(&message)));
             }

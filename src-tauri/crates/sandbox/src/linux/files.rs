@@ -49,6 +49,7 @@ fn restrict() -> Result<RulesetStatus, RulesetError> {
 
 fn version() -> std::io::Result<u32> {
     // SAFETY: asked for its version, the call touches no memory.
-    let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, ASK_VERSION) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, ASK_VERSION) };
     u32::try_from(answer).map_err(|_| std::io::Error::last_os_error())
 }

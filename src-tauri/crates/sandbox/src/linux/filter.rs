@@ -123,8 +123,6 @@ fn rules(rule: Rule) -> Result<Vec<SeccompRule>, BackendError> {
             Ok(vec![all(vec![argument(0, Dword, Eq, mode), argument(1, Qword, Eq, threads)])?])
         }
         Rule::AskLimits => Ok(vec![all(vec![argument(0, Dword, Eq, 0), argument(2, Qword, Eq, 0)])?]),
-        Rule::Advice => {
-            Ok(vec![all(POISON.iter().map(|advice| argument(2, Dword, Ne, *advice)).collect())?])
-        }
+        Rule::Advice => Ok(vec![all(POISON.iter().map(|advice| argument(2, Dword, Ne, *advice)).collect())?]),
     }
 }

@@ -83,7 +83,9 @@ mod tests {
     #[test]
     fn nothing_of_the_owners_is_among_the_places() {
         for (place, _) in all() {
-            for theirs in ["/home", "/root", "/etc/passwd", "/var", "/tmp", "/dev/shm", "/mnt", "/media", "/srv", "/run/user"] {
+            for theirs in
+                ["/home", "/root", "/etc/passwd", "/var", "/tmp", "/dev/shm", "/mnt", "/media", "/srv", "/run/user"]
+            {
                 assert!(!Path::new(theirs).starts_with(&place), "{} holds {theirs}", place.display());
                 assert!(!place.starts_with(theirs), "{} is in {theirs}", place.display());
             }

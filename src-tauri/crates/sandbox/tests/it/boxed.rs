@@ -148,7 +148,9 @@ fn a_call_that_has_no_line_in_the_list_kills() {
     assert!(listed.len() > 60);
     // All numbers that there are, and some that there are not yet.
     let step = if std::env::var_os("CHRYSALIS_MUTANTS").is_some() { 1 } else { 11 };
-    let unlisted = (0..640).chain([0x4000_0000, 0x4000_0001, i64::from(i32::MAX)]).filter(|number| !listed.contains(number) && !kernels_own.contains(number));
+    let unlisted = (0..640)
+        .chain([0x4000_0000, 0x4000_0001, i64::from(i32::MAX)])
+        .filter(|number| !listed.contains(number) && !kernels_own.contains(number));
     for number in unlisted.step_by(step) {
         let spawn = Spawn { program: probe(), args: vec!["call".into(), number.to_string().into()], model: model() };
         let (child, _channel) = spawn.start().unwrap();

@@ -225,7 +225,9 @@ fn random_system_calls_harm_nobody_outside() {
 }
 
 fn table(results: &BTreeMap<Moment, Vec<(Outcome, Result)>>) -> String {
-    let mut text = String::from("| what is tried | while a card is opened | serving, processor | serving, card |\n|---|---|---|---|\n");
+    let mut text = String::from(
+        "| what is tried | while a card is opened | serving, processor | serving, card |\n|---|---|---|---|\n",
+    );
     let mut group = "";
     for (index, attempt) in ATTEMPTS.iter().enumerate() {
         if attempt.group != group {

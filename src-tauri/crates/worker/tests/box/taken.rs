@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 use ton::{Address, RootConfig};
 
 /// Nothing here takes long; what does hangs.
-const GUARD: Duration = Duration::from_mins(2);
+const GUARD: Duration = Duration::from_mins(10);
 /// Who the worker runs as where the tests run as root: a user like any other. Root would be refused less by anything but the box.
 const NOBODY: u32 = 65534;
 /// Bytes of the worker's memory for arguments of calls.
@@ -207,8 +207,7 @@ impl Taken {
         }
         let child = command.spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
-        let mut taken =
-            Self { pid, pipe: ours, decoder: Decoder::new(), said: Vec::new(), standing: None, gone: None };
+        let mut taken = Self { pid, pipe: ours, decoder: Decoder::new(), said: Vec::new(), standing: None, gone: None };
         waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
         let options = Options::PTRACE_O_EXITKILL | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD;
         ptrace::seize(pid, options).unwrap();
@@ -416,7 +415,9 @@ impl Taken {
         // Whose process is not to be looked into has its namespaces hidden from others than root; then it may have some.
         let own = std::fs::read_link("/proc/self/ns/net").unwrap();
         std::fs::read_link(format!("/proc/{}/ns/net", self.pid)).map_or_else(
-            |_| self.said.iter().any(|said| matches!(said, FromWorker::Confined(walls) if !walls.namespaces.is_empty())),
+            |_| {
+                self.said.iter().any(|said| matches!(said, FromWorker::Confined(walls) if !walls.namespaces.is_empty()))
+            },
             |theirs| theirs != own,
         )
     }
