@@ -71,6 +71,10 @@ fn the_worker_has_no_file_but_the_model_and_no_network() {
     if let Some(environment) = unless_hidden("its environment", std::fs::read(format!("/proc/{worker}/environ"))) {
         assert!(environment.is_empty(), "the worker inherited {} bytes of environment", environment.len());
     }
+    let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    for wall in ["Seccomp:\t2\n", "NoNewPrivs:\t1\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n"] {
+        assert!(status.contains(wall), "the worker's box is not closed: {status}");
+    }
     // The same looks at the app, whose answers are known, show that they see what there is.
     let app = stage.app.pid();
     let ledger = stage.ledger_path().canonicalize().unwrap().to_string_lossy().into_owned();

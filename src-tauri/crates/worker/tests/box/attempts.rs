@@ -22,7 +22,6 @@ pub(crate) struct Scene {
     victim: Child,
 }
 
-const HIDDEN: &[u8] = b"chrysalis-box-battery";
 /// Here, in the numbers of the calls.
 const HERE: u64 = libc::AT_FDCWD as i64 as u64;
 const READ: u64 = libc::O_RDONLY as u64;
@@ -42,7 +41,7 @@ impl Scene {
         if rustix::process::geteuid().is_root() {
             victim.uid(ground.user).gid(ground.user);
         }
-        let name = format!("{}-{}", String::from_utf8_lossy(HIDDEN), std::process::id());
+        let name = hidden(&ground);
         Self {
             ground,
             tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -57,6 +56,11 @@ impl Scene {
     fn victim(&self) -> u64 {
         u64::from(self.victim.id())
     }
+}
+
+/// A name without a file that a service here has.
+fn hidden(ground: &Ground) -> Vec<u8> {
+    ground.folder.path().file_name().unwrap().as_encoded_bytes().to_vec()
 }
 
 impl Drop for Scene {
@@ -179,10 +183,9 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
             name.push(0);
             reach(w, libc::AF_UNIX, libc::SOCK_STREAM, libc::SYS_connect, &unix_address(&name))
         },
-        "connect to a service by its abstract name" => |w, _| {
+        "connect to a service by its abstract name" => |w, s| {
             let mut name = vec![0];
-            name.extend(HIDDEN);
-            name.extend(format!("-{}", std::process::id()).into_bytes());
+            name.extend(hidden(&s.ground));
             reach(w, libc::AF_UNIX, libc::SOCK_STREAM, libc::SYS_connect, &unix_address(&name))
         },
         "a pair of sockets" => |w, _| {

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 use ton::{Address, RootConfig};
 
 /// Nothing here takes long; what does hangs.
-const GUARD: Duration = Duration::from_mins(2);
+const GUARD: Duration = Duration::from_mins(10);
 /// Who the worker runs as where the tests run as root: a user like any other. Root would be refused less by anything but the box.
 const NOBODY: u32 = 65534;
 /// Bytes of the worker's memory for arguments of calls.
