@@ -18,6 +18,8 @@ RequestExecutionLevel user
 
 !define NAME "Chrysalis"
 !define KEY "Software\Microsoft\Windows\CurrentVersion\Uninstall\Chrysalis"
+; What the worker's container is called; crates/sandbox/src/windows/container.rs has it too.
+!define CONTAINER "Chrysalis.Worker"
 ; Microsoft's number for the web view that shows the window, and where its readers can get it.
 !define WEBVIEW "Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}"
 !define WEBVIEW_PAGE "https://developer.microsoft.com/microsoft-edge/webview2/"
@@ -116,7 +118,8 @@ Section
   webview_is_there:
 SectionEnd
 
-; The owner's ledger and models are in %LOCALAPPDATA%\chrysalis and stay.
+; The owner's ledger and models are in %LOCALAPPDATA%\chrysalis and stay. So does the firewall's rule, if the owner asked for it: taking it
+; away needs an administrator, and it stops nothing but a program that is gone.
 Section "Uninstall"
   !insertmacro LeaveAloneWhatRuns
   Delete "$INSTDIR\chrysalis.exe"
@@ -129,4 +132,6 @@ Section "Uninstall"
   RMDir "$INSTDIR"
   Delete "$SMPROGRAMS\${NAME}.lnk"
   DeleteRegKey HKCU "${KEY}"
+  ; The container that the worker ran in, with the folder that Windows made for it. Where there is none the answer means nothing.
+  System::Call 'userenv::DeleteAppContainerProfile(w "${CONTAINER}") i .r0'
 SectionEnd

@@ -200,7 +200,7 @@ impl Cashbox {
         let proxies: BTreeSet<Address> = claims.iter().map(|claim| claim.proxy_contract).collect();
         let asked = cashier::look(&*self.chain, purse.address(), contracts, proxies.into_iter().collect()).await;
         let sight = asked.map_err(|error| Refusal::ChainFails { why: error.to_string() })?;
-        let claim = choose(claims.iter(), &sight, &self.terms, true).map_err(|wait| match wait {
+        let claim = choose(claims.iter(), &sight, &self.terms, |_| true).map_err(|wait| match wait {
             Some(Wait::Fees { balance, needed }) => {
                 Refusal::NotEnough { have: balance.0.to_string(), need: needed.0.to_string() }
             }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use accounting::ModelName;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use node::{BackendKind, EvidenceKind, PeerPolicy};
+use node::{BackendKind, EvidenceKind};
 
 use crate::earnings::{EarningsArguments, ExportArguments};
 use crate::prices::PriceWords;
+use crate::release::VerifyReleaseArguments;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -53,7 +54,9 @@ impl Cli {
                 | Command::Verify(_)
                 | Command::Earnings(_)
                 | Command::Export(_)
+                | Command::Identity(_)
                 | Command::Price(_)
+                | Command::VerifyRelease(_)
                 | Command::Wallet(_)
                 | Command::Window { .. },
             ) => None,
@@ -73,6 +76,9 @@ pub(crate) enum Command {
     /// Serve an open network without a window
     #[command(after_help = EXIT_CODES)]
     Headless(HeadlessArguments),
+    /// Prove to proxies which computer this is, by its TPM: agree to a registrar, see what there is, forget it
+    #[command(after_help = EXIT_CODES)]
+    Identity(IdentityWords),
     /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
     #[command(after_help = EXIT_CODES)]
     Detect(DetectArguments),
@@ -91,6 +97,9 @@ pub(crate) enum Command {
     /// Say what a TON is worth and what electricity costs you, for the page Earnings and for exports
     #[command(after_help = EXIT_CODES)]
     Price(PriceWords),
+    /// Say whether a program file is in the log of released programs; 0 only if it is
+    #[command(after_help = EXIT_CODES)]
+    VerifyRelease(VerifyReleaseArguments),
     /// The owner's wallet: make or import one, look at it, send, fetch what was earned
     #[command(after_help = EXIT_CODES)]
     Wallet(WalletWords),
@@ -126,6 +135,56 @@ pub(crate) struct AppArguments {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct IdentityWords {
+    #[command(subcommand)]
+    pub(crate) command: IdentityCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Agree to a registrar: it is shown the endorsement key of this computer's TPM, proxies never are. Proxies that ask are then shown a
+    /// key of their own, and that it belongs to some known machine
+    #[command(after_help = EXIT_CODES)]
+    Enrol(EnrolArguments),
+    /// Say which registrar was agreed to, and for which proxies it has spoken (JSON)
+    #[command(after_help = EXIT_CODES)]
+    Show {
+        /// The data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Take the agreement back: proxies are shown nothing any more
+    #[command(after_help = EXIT_CODES)]
+    Forget {
+        /// The data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct EnrolArguments {
+    /// The data folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Where the registrar is
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) registrar: String,
+    /// Its key, 64 hexadecimal digits; whoever answers there without it is shown nothing
+    #[arg(long, value_name = "KEY")]
+    pub(crate) registrar_key: String,
+    /// Payment key of a proxy to enrol for now, 64 hexadecimal digits; may be given several times. Others are enrolled for when they ask
+    #[arg(long, value_name = "KEY")]
+    pub(crate) proxy: Vec<String>,
+    /// Agree. Without it you are told to what
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Where the TPM is: a device, or the address of a simulator [default: /dev/tpmrm0]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) tpm: Option<String>,
 }
 
 #[derive(Args)]
@@ -502,9 +561,17 @@ pub(crate) struct HeadlessArguments {
     /// How many of the network's proxies to keep connected
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) proxy_connections: u32,
-    /// Which proxies to trust: any, or only those that show the reference implementation's test evidence
+    /// Which proxies to trust: any, only those that show the reference implementation's test evidence, or only those that run what the
+    /// network lists, isolated by Intel TDX
     #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
     pub(crate) policy: PolicyWord,
+    /// For --policy tdx: Intel's signed statements about the proxy's kind of processor, as collateral services give them (JSON). They end
+    /// after some weeks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) collateral: Option<PathBuf>,
+    /// Where the TPM is that `chrysalis identity enrol` has used: a device, or the address of a simulator [default: /dev/tpmrm0]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) tpm: Option<String>,
     /// What this worker's certificate carries; `fake_tdx` is test evidence that proves nothing
     #[arg(long, value_enum, default_value_t = EvidenceWord::None)]
     pub(crate) evidence: EvidenceWord,
@@ -549,15 +616,7 @@ pub(crate) struct DeviceArguments {
 pub(crate) enum PolicyWord {
     Any,
     FakeTdx,
-}
-
-impl From<PolicyWord> for PeerPolicy {
-    fn from(word: PolicyWord) -> Self {
-        match word {
-            PolicyWord::Any => Self::Any,
-            PolicyWord::FakeTdx => Self::FakeTdx,
-        }
-    }
+    Tdx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -16,6 +16,7 @@ use ton::{Address, AddressText};
 use crate::practice::own_folder;
 use crate::prices;
 use crate::provider::unix_ms;
+use crate::report::counted;
 
 #[derive(Args)]
 pub(crate) struct EarningsArguments {
@@ -180,7 +181,7 @@ fn said_of(entries: &[Entry], form: Form) -> String {
     let (written, left): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| statement::is_written(entry, form));
     let payouts = written.iter().filter(|entry| entry.kind == EntryKind::Payout).count();
-    let many = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let many = |number: usize, what: &str| counted(number as u64, what);
     let mut said = format!("{} and {}.", many(payouts, "payout"), many(written.len() - payouts, "fee"));
     if !left.is_empty() {
         let _ = write!(said, " {} more whose amounts are not known were left out.", left.len());
@@ -251,7 +252,7 @@ fn words_of(path: &Path, networks: &[(KnownNetwork, Pipeline)]) -> String {
             0 => String::new(),
             missing => format!(", without those of {missing} that are not known"),
         };
-        let _ = writeln!(text, "  {} payouts cost {} in fees{unknown}", pipeline.payouts, pipeline.fees);
+        let _ = writeln!(text, "  {} cost {} in fees{unknown}", counted(pipeline.payouts, "payout"), pipeline.fees);
     }
     text
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use chain::{Chain, MOST_TRANSACTIONS};
 use node::core::workers::WorkerState;
 use node::folder::Folder;
@@ -12,13 +12,15 @@ use node::model_file::ModelFile;
 use node::run::cashier::Cashier;
 use node::run::recovery::Search;
 use node::run::{Node, stats};
+use node::{PeerPolicy, TdxDemand};
 use serde_json::json;
 use tokio::task::AbortHandle;
 use ton::{Address, AddressText, Network, RootConfig};
 use wallet::PayoutBook;
 
 use crate::cashbox::{SEARCHED_PAGES, search_for_the_forgotten};
-use crate::cli::HeadlessArguments;
+use crate::cli::{HeadlessArguments, PolicyWord};
+use crate::identity;
 use crate::payout;
 use crate::provider::{Asked, Service, check};
 use crate::wallet_commands::{Fees, Payee};
@@ -114,8 +116,9 @@ async fn once(
         coefficient: arguments.coefficient,
         max_active: arguments.max_active,
         proxy_connections: arguments.proxy_connections,
-        policy: arguments.policy.into(),
+        policy: policy(arguments)?,
         evidence: arguments.evidence.into(),
+        attester: Some(identity::attester(folder.path(), identity::Place::new(arguments.tpm.clone()))),
         redial: REDIAL,
         device: &arguments.device,
     };
@@ -139,6 +142,27 @@ async fn once(
         tracing::error!(records = last.unwritten, "some records could not be written down before the end");
     }
     served
+}
+
+/// What proxies must show.
+fn policy(arguments: &HeadlessArguments) -> Result<PeerPolicy> {
+    Ok(match (arguments.policy, &arguments.collateral) {
+        (PolicyWord::Any, _) => PeerPolicy::Any,
+        (PolicyWord::FakeTdx, _) => PeerPolicy::FakeTdx,
+        (PolicyWord::Tdx, None) => bail!(
+            "--policy tdx needs Intel's statements about the proxy's processor: name their file with --collateral"
+        ),
+        (PolicyWord::Tdx, Some(path)) => {
+            let failed = || format!("the file {} can't be used", path.display());
+            let length = std::fs::metadata(path).with_context(failed)?.len();
+            ensure!(
+                length <= TdxDemand::MAX_COLLATERAL as u64,
+                "{} is longer than such statements are",
+                path.display()
+            );
+            PeerPolicy::Tdx(TdxDemand { collateral: std::fs::read(path).with_context(failed)? })
+        }
+    })
 }
 
 /// Looks on the accounts that are and were paid for payouts that the ledger does not have.

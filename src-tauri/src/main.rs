@@ -6,8 +6,10 @@
 //! - [`detect`]: what this machine and its cards are; [`doctor`] which networks would take it, [`verify`] what a proof proves.
 //! - [`earnings`]: what was earned, and tables of it; [`prices`] what the owner says coins and electricity cost.
 //! - [`headless`]: serve an open network without a window.
+//! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
+//! - [`release`]: whether a program file is one that was released.
 //! - [`report`]: what practice prints.
 //! - [`purse`]: the practice wallet; [`cashbox`] the chain, the wallet and the cashier of a session.
 //! - [`payout`]: where payouts go; [`rules`] what the owner has decided about the wallet.
@@ -25,12 +27,14 @@ mod detect;
 mod doctor;
 mod earnings;
 mod headless;
+mod identity;
 mod payout;
 mod practice;
 mod practice_network;
 mod prices;
 mod provider;
 mod purse;
+mod release;
 mod report;
 mod rules;
 mod tray;
@@ -76,7 +80,9 @@ fn main() -> ExitCode {
             Some(cli::Command::Export(arguments)) => earnings::export(&arguments),
             Some(cli::Command::Price(words)) => prices::run(&words),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
+            Some(cli::Command::Identity(words)) => identity::run(words),
             Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::VerifyRelease(arguments)) => release::run(&arguments),
             Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),
         },

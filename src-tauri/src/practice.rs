@@ -75,6 +75,7 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
         max_active: MAX_ACTIVE,
         proxy_connections: 1,
         policy: PeerPolicy::Any,
+        attester: None,
         evidence: EvidenceKind::None,
         redial: REDIAL,
         device: &arguments.device,

@@ -66,19 +66,30 @@ pub(crate) fn run(words: &PriceWords) -> Result<()> {
     let folder = |data: &Option<PathBuf>| data.clone().map_or_else(own_folder, Ok);
     match &words.command {
         PriceCommand::Electricity { price, currency, from, data } => {
-            set_price(&folder(data)?, from.unwrap_or_else(today), price, currency)
+            let (folder, from) = (folder(data)?, from.unwrap_or_else(today));
+            set_price(&folder, from, price, currency)?;
+            say(&format!(
+                "A kilowatt-hour costs {price} {currency} from {from} on, in {}",
+                folder.join(PRICES).display()
+            ))
         }
         PriceCommand::Ton { rate, currency, source, on, data } => {
-            set_rate(&folder(data)?, on.unwrap_or_else(today), rate, currency, source)
+            let (folder, on) = (folder(data)?, on.unwrap_or_else(today));
+            set_rate(&folder, on, rate, currency, source)?;
+            say(&format!("A TON was worth {rate} {currency} on {on} ({source}), in {}", folder.join(RATES).display()))
         }
         PriceCommand::Show { data } => {
             let folder = folder(data)?;
             let text = format!("{}\n{}", read_rates(&folder)?.to_csv(), read_prices(&folder)?.to_csv());
-            let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            Ok(out.flush()?)
+            say(text.trim_end())
         }
     }
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
 }
 
 /// Today, in UTC.
@@ -134,6 +145,9 @@ fn read(path: &Path, most: usize) -> Result<Option<String>> {
 /// Whole or not at all.
 fn write(path: &Path, text: &str) -> Result<()> {
     let failed = || format!("writing {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(failed)?;
+    }
     let draft = path.with_extension("csv.new");
     let mut file = std::fs::File::create(&draft).with_context(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use node::core::Settings;
 use node::core::workers::WorkerState;
 use node::model_file::ModelFile;
+use node::run::attester::Attester;
 use node::run::{Node, World};
 use node::snapshot::Snapshot;
 use node::{Configuration, EvidenceKind, PeerPolicy};
@@ -21,7 +22,7 @@ const YIELD_WITHIN: Duration = Duration::from_millis(300);
 const RESTART_FIRST: Duration = Duration::from_secs(1);
 const RESTART_MOST: Duration = Duration::from_mins(2);
 /// As hard a proof of work as genuine workers solve.
-const MAX_POW_DIFFICULTY: u32 = 28;
+pub(crate) const MAX_POW_DIFFICULTY: u32 = 28;
 /// Longest network file that is read, in bytes.
 const MAX_NETWORK_FILE: u64 = 4 << 20;
 
@@ -49,8 +50,10 @@ pub(crate) struct Service<'a> {
     pub(crate) proxy_connections: u32,
     /// Which proxies are trusted.
     pub(crate) policy: PeerPolicy,
-    /// What we show.
+    /// What we show in our certificate.
     pub(crate) evidence: EvidenceKind,
+    /// What proves to proxies that ask what this computer is.
+    pub(crate) attester: Option<Box<dyn Attester>>,
     /// Pause before a lost proxy is dialled again.
     pub(crate) redial: Duration,
     /// Where the model runs.
@@ -125,6 +128,7 @@ impl Service<'_> {
             worker: program("chrysalis-worker")?,
             model: self.model.into_file(),
             ledger: self.ledger,
+            attester: self.attester,
         };
         Ok((node::run::start(world)?, root))
     }

@@ -54,9 +54,14 @@ pub(crate) fn json(
     })
 }
 
+/// So many of something that is called so when it is one.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// What came into the wallet, in a line. Every amount says what kind it is.
 pub(crate) fn proceeds(proceeds: &Proceeds) -> String {
-    let times = if proceeds.payouts == 1 { "1 payout".to_owned() } else { format!("{} payouts", proceeds.payouts) };
+    let times = counted(proceeds.payouts, "payout");
     let fees = proceeds.fees.map_or_else(|| "unknown".to_owned(), |fees| fees.to_string());
     let kept = proceeds.after.reserve.checked_sub(proceeds.before.reserve).filter(|kept| *kept > Nanoton(0));
     let kept = kept.map_or_else(String::new, |kept| format!(", {kept} kept by the worker contract until it closes"));
@@ -125,12 +130,14 @@ pub(crate) mod tests {
             unwritten: 0,
             ledger_fails: None,
             refused_reports: 0,
+            refused_questions: 0,
             busy: Duration::from_secs(4),
             running: Vec::new(),
             last_job_unix_ms: None,
             restart_unix_ms: None,
             last_end: None,
             fallback: None,
+            confinement: None,
             trying: None,
             tuning: None,
         }

@@ -17,6 +17,8 @@ pub mod dice;
 pub mod http;
 pub mod memory;
 pub mod program;
+#[cfg(unix)]
+pub mod tpm;
 
 use program::Running;
 use serde_json::{Value, json};

@@ -13,6 +13,7 @@ fn every_program_explains_itself() {
         ("chrysalis", vec!["verify", "--help"]),
         ("chrysalis", vec!["wallet", "--help"]),
         ("chrysalis", vec!["wallet", "send", "--help"]),
+        ("chrysalis", vec!["verify-release", "--help"]),
         ("chrysalis-worker", vec!["--help"]),
         ("chrysalis-worker", vec!["bench", "--help"]),
         ("chrysalis-worker", vec!["generate", "--help"]),
@@ -20,6 +21,9 @@ fn every_program_explains_itself() {
         ("chrysalis-network", vec!["proxy", "--help"]),
         ("chrysalis-network", vec!["gateway", "--help"]),
         ("chrysalis-network", vec!["practice", "--help"]),
+        ("chrysalis-network", vec!["registrar", "--help"]),
+        ("chrysalis", vec!["identity", "--help"]),
+        ("chrysalis", vec!["identity", "enrol", "--help"]),
     ] {
         let (code, out, errors) = program::run(name, &words);
         assert_eq!(code, Some(0), "{name} {words:?}: {errors}");
@@ -81,6 +85,84 @@ fn detect_prints_one_json_object_in_which_the_unknown_is_null() {
     let (code, text, _) = program::run("chrysalis", &["detect"]);
     assert_eq!(code, Some(0));
     assert!(text.contains("Cocoon's main network takes only machines with Intel TDX"), "{text}");
+}
+
+/// A log that is not there yet.
+struct Nothing;
+
+impl releases::Files for Nothing {
+    fn read(&self, _: &str, _: usize) -> Result<Option<Vec<u8>>, releases::FileError> {
+        Ok(None)
+    }
+}
+
+/// The log that a first release makes, in memory.
+struct Released(releases::Growth);
+
+impl releases::Files for Released {
+    fn read(&self, path: &str, _: usize) -> Result<Option<Vec<u8>>, releases::FileError> {
+        if path == releases::CHECKPOINT {
+            return Ok(Some(self.0.checkpoint.note().as_bytes().to_vec()));
+        }
+        Ok(self.0.files.iter().find(|file| file.path == path).map(|file| file.bytes.clone()))
+    }
+}
+
+#[test]
+fn a_released_program_is_known_by_the_proof_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = folder.path().join(format!("chrysalis-worker{}", std::env::consts::EXE_SUFFIX));
+    std::fs::copy(program::path("chrysalis-worker"), &worker).unwrap();
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).unwrap();
+    let signer = releases::SignerKey::from_seed("log.example/chrysalis", &seed).unwrap();
+    let measured = releases::Measured::of(&mut std::fs::File::open(&worker).unwrap()).unwrap();
+    let entry = releases::Entry {
+        version: "0.1.0".parse().unwrap(),
+        platform: releases::Platform::Linux,
+        program: releases::Program::Worker,
+        bytes: measured.bytes,
+        sha256: measured.sha256,
+    };
+    let log = Released(releases::append(&Nothing, &signer, &[entry], None).unwrap());
+    let proof = releases::Log::open(&log, signer.verifier()).unwrap().proof(0).unwrap().to_text();
+    let key = signer.verifier().to_text();
+    let asked = |more: &[&str]| {
+        let words = [&["verify-release", worker.to_str().unwrap(), "--json"], more].concat();
+        let (code, out, errors) = program::run("chrysalis", &words);
+        let said: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("no JSON: {out} {errors}"));
+        assert_eq!(said["sha256"], hex::encode(measured.sha256), "{said}");
+        assert!(code == Some(0) || errors.contains(said["text"].as_str().unwrap()), "{errors}");
+        (code, said["standing"].as_str().unwrap().to_owned(), said)
+    };
+    let (code, standing, _) = asked(&["--key", &key]);
+    assert_eq!((code, standing.as_str()), (Some(1), "not_logged"));
+    let mut beside = worker.clone().into_os_string();
+    beside.push(".tlog-proof");
+    std::fs::write(&beside, &proof).unwrap();
+    let (code, standing, said) = asked(&["--key", &key]);
+    assert_eq!((code, standing.as_str()), (Some(0), "logged"), "{said}");
+    assert_eq!(
+        (&said["log"], &said["version"], &said["size"]),
+        (&"log.example/chrysalis".into(), &"0.1.0".into(), &1.into())
+    );
+    // Nobody's word counts but the named key's, or that of the key that is built in as soon as there is one.
+    let (code, standing, said) = asked(&[]);
+    assert!(code == Some(1) && ["no_log_yet", "broken_proof"].contains(&standing.as_str()), "{said}");
+    assert!(said["version"].is_null() && said["log"].is_null(), "{said}");
+    let other = "log.example/releases+d0b43fe4+AVwuGkn6tYeeUa7kToxp+V7IxAZhlo5DHbZ94QbWzx7x";
+    let (code, standing, _) = asked(&["--key", other]);
+    assert_eq!((code, standing.as_str()), (Some(1), "broken_proof"));
+    let (code, _, errors) = program::run("chrysalis", &["verify-release", "--key", "nonsense"]);
+    assert!(code == Some(2) && errors.contains("name+id+key"), "{errors}");
+    // The genuine worker goes by in plain words; the app in its place does not.
+    let (code, out, _) = program::run("chrysalis", &["verify-release", worker.to_str().unwrap(), "--key", &key]);
+    assert!(code == Some(0) && out.contains("released: chrysalis-worker 0.1.0"), "{out}");
+    let app = folder.path().join(format!("chrysalis{}", std::env::consts::EXE_SUFFIX));
+    std::fs::rename(&worker, &app).unwrap();
+    let words = ["verify-release", app.to_str().unwrap(), "--proof", beside.to_str().unwrap(), "--key", &key];
+    let (code, _, errors) = program::run("chrysalis", &words);
+    assert!(code == Some(1) && errors.contains("not this file: its proof is about chrysalis-worker"), "{errors}");
 }
 
 #[test]

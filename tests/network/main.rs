@@ -13,6 +13,7 @@
 //! - [`kills`]: payouts of an app that is killed again and again.
 //! - [`earnings`]: what came of them: proofs, lost ledgers, tables.
 //! - [`wallet`]: the owner's wallet at the command line.
+//! - [`proof`]: proxies that demand proof, and TPMs.
 //! - [`commands`]: wrong input at the command line.
 //! - [`streams`]: what an OpenAI client sees.
 //! - [`open`]: a network of two programs, for the tests that practice is too simple for.
@@ -36,6 +37,7 @@ mod money;
 mod open;
 mod practice;
 mod processes;
+mod proof;
 mod streams;
 mod trouble;
 mod tuning;

@@ -191,7 +191,7 @@ fn backticked(text: &str) -> Vec<String> {
 fn reference_exists(reference: &str, tests: &BTreeMap<String, BTreeSet<String>>) -> bool {
     if let Some(command) = reference.strip_prefix("cargo xtask ") {
         let word = command.split_whitespace().next().unwrap_or("");
-        return ["demo", "test", "bench", "bundle", "kernels", "contracts", "model"].contains(&word);
+        return ["demo", "test", "bench", "bundle", "kernels", "contracts", "model", "releases"].contains(&word);
     }
     if let Some((package, path)) = reference.split_once("::") {
         let name = path.split("::").last().unwrap_or(path);

@@ -14,12 +14,14 @@ fn pure_code_never_touches_the_world() {
         "evidence/src",
         "protocol/src",
         "link/src",
+        "releases/src",
         "node/src/core",
         "node/src/doctor",
         "node/src/proof_file",
         "node/src/movements",
         "node/src/paper",
         "node/src/receipt",
+        "sandbox/src/mode",
         "chain/src/machine",
         "chain/src/getter",
         "chain/src/transaction",
@@ -190,6 +192,8 @@ const SECRETIVE: &[(&str, &[&str])] = &[
     ("wallet/src/keychain/mod.rs", &["WrappingKey"]),
     ("wallet/src/password.rs", &["Password"]),
     ("wallet/src/vault.rs", &["Save"]),
+    // What signs the log of released programs.
+    ("releases/src/note.rs", &["SignerKey"]),
     // An endpoint's key.
     ("chain/src/toncenter/mod.rs", &["Endpoint", "Settings", "Place", "Toncenter"]),
     // Proxy, gateway and chain.
@@ -337,6 +341,60 @@ fn attributes_before(code: &str, at: usize) -> String {
 
 fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Private keys that may be read by everybody: recorded with the reference implementation's test programs, worth nothing.
+const PUBLISHED_KEYS: &str = "tests/fixtures/cocoon/certs/";
+
+#[test]
+fn no_private_key_is_in_the_repository() {
+    let mut found = Vec::new();
+    let mut published = 0;
+    for path in tracked() {
+        let bytes = std::fs::read(root().join(&path)).unwrap();
+        for what in private_keys(&bytes) {
+            if path.starts_with(PUBLISHED_KEYS) {
+                published += 1;
+            } else {
+                found.push(format!("{path}: {what}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(published > 0, "not even the published keys were found");
+}
+
+#[test]
+fn a_private_key_is_told_from_what_speaks_of_one() {
+    let signer = ["PRIVATE", "KEY", "log.example", "c74f20a3", &"Ab+/".repeat(11)].join("+");
+    let pem = ["-----BEGIN EC PRIVATE", "KEY-----\nMHcCAQEEIIVgxtXFJmWTm9sO1pOQBBRW+Fe9u8Zq\n"].join(" ");
+    let ssh = ["-----BEGIN OPENSSH PRIVATE", "KEY-----\r\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ"].join(" ");
+    for key in [&signer, &pem, &ssh] {
+        let hidden = [b"\xff\0before ", key.as_bytes(), b" behind\xfe"].concat();
+        assert_eq!(private_keys(&hidden).len(), 1, "{key}");
+    }
+    for talk in
+        ["PRIVATE+KEY+name+id+key", "a signer's key begins with PRIVATE+KEY+", "-----BEGIN PRIVATE KEY----- and so on"]
+    {
+        assert!(private_keys(talk.as_bytes()).is_empty(), "{talk}");
+    }
+}
+
+/// Private keys in these bytes, by what they are: of signed notes, and in PEM.
+fn private_keys(bytes: &[u8]) -> Vec<&'static str> {
+    let text = String::from_utf8_lossy(bytes);
+    let is_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=".contains(letter);
+    let of_notes = text.split("PRIVATE+KEY+").skip(1).filter(|rest| {
+        let parts: Vec<&str> = rest.splitn(3, '+').collect();
+        let [_, id, key] = parts[..] else { return false };
+        id.len() == 8
+            && id.bytes().all(|digit| digit.is_ascii_hexdigit())
+            && key.chars().take_while(|c| is_base64(*c)).count() >= 44
+    });
+    let pem = text.split("PRIVATE KEY-----").skip(1).filter(|rest| {
+        rest.trim_start_matches(['\r', '\n', ' ', '\\', 'n', '"']).chars().take_while(|c| is_base64(*c)).count() >= 32
+    });
+    of_notes.map(|_| "a signer's key").chain(pem.map(|_| "a key in PEM")).collect()
 }
 
 #[test]

@@ -85,6 +85,7 @@ pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
         max_active: MAX_ACTIVE,
         proxy_connections: 1,
         policy: PeerPolicy::Any,
+        attester: None,
         evidence: EvidenceKind::None,
         redial: REDIAL,
         device: &wanted.device,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use accounting::{Errand, Outcome, Outgoing, Stage, Transfer};
 use anyhow::{Context as _, Result, bail, ensure};
 use chain::{AccountStatus, Chain, ChainError, MOST_TRANSACTIONS, MessageKind, Transaction};
-use node::core::payouts::{Input, Shown, Terms};
+use node::core::payouts::{Input, Shown, Terms, Wait};
 use node::folder::Folder;
 use node::history::History;
 use node::run::cashier::{self, Cashier, Signer, Till};
@@ -22,6 +22,7 @@ use super::{Payee, address_text, endpoints, known_public, money, public, take, t
 use crate::cli::{ChainArguments, CollectArguments, SendArguments};
 use crate::payout;
 use crate::provider::{Asked, unix_ms};
+use crate::report::counted;
 use crate::rules::{MOST_OF_A_DAY, Rules, left_of, sent_within_a_day};
 
 /// How long a transfer may take to begin; what is not begun by then is not sent.
@@ -248,15 +249,19 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
         "waits": shown.waits.as_ref().map(ToString::to_string),
     });
     let cost = sums.fees.map_or_else(|| "not known".to_owned(), |fees| fees.to_string());
-    let mut lines = vec![format!("{} came in, in {} payouts; fees {cost}", sums.paid, sums.payouts)];
+    let mut lines = vec![format!("{} came in, in {}; fees {cost}", sums.paid, counted(sums.payouts, "payout"))];
     if let Some(found) = found.filter(|found| *found > 0) {
-        lines.push(format!("Written down from the chain: {found} earlier payouts that the ledger did not have"));
+        lines.push(format!(
+            "Written down from the chain: {} that the ledger did not have",
+            counted(found as u64, "earlier payout")
+        ));
     }
     lines.extend(shown.waits.as_ref().map(|waits| format!("Not fetched: {waits}")));
     tell(arguments.json, &object, &lines)?;
-    match sums.trouble {
-        Some(why) => bail!("a payout: {why}"),
-        None => Ok(()),
+    match (sums.trouble, shown.waits) {
+        (Some(why), _) => bail!("a payout: {why}"),
+        (None, Some(waits @ (Wait::NoWallet | Wait::Fees { .. }))) => bail!("not everything was fetched: {waits}"),
+        (None, _) => Ok(()),
     }
 }
 

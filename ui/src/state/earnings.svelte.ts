@@ -53,8 +53,11 @@ export class EarningsStore {
   }
 
   take(slice: Earnings): void {
+    const before = this.#slice?.pipeline;
     this.#slice = slice;
     this.#trouble = null;
+    // The chart says the same as the sums above it.
+    if (this.#watched && before && JSON.stringify(before) !== JSON.stringify(slice.pipeline)) void this.refreshChart();
   }
 
   async refresh(): Promise<void> {

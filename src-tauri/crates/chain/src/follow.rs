@@ -11,10 +11,8 @@ use crate::transaction::{Message, MessageKind, Transaction};
 
 /// Most transactions of one trace; none of ours has more than a few.
 pub const MOST_FOLLOWED: usize = 64;
-/// Most pages of one account's history that are searched for one message.
-const MOST_PAGES: u32 = 20;
-/// The same where it matters what became of it: four thousand transactions.
-const MOST_PAGES_SINCE: u32 = 200;
+/// Most pages of one account's history that are searched for one message: four thousand transactions.
+const MOST_PAGES: u32 = 200;
 /// Transactions of a page.
 const PAGE: u32 = 20;
 
@@ -55,42 +53,20 @@ pub enum Sought {
     GivenUp,
 }
 
-/// Finds the message from outside with this normalised hash in an account's history and follows what it caused. `None`: the account's
-/// history does not have it, as far as it was looked at: the last 400 transactions.
+/// Finds the message from outside with this normalised hash in an account's history and follows what it caused. It can't have landed before
+/// `since`, Unix seconds of the chain's clock: the history is searched back to then.
 pub async fn follow<C: Chain + ?Sized>(
     chain: &C,
     account: Address,
     normalised_hash: [u8; 32],
-) -> Result<Option<Followed>, ChainError> {
-    Ok(match search(chain, account, normalised_hash, 0, MOST_PAGES).await? {
-        Sought::Found(followed) => Some(followed),
-        Sought::Absent | Sought::GivenUp => None,
-    })
-}
-
-/// The same for a message that can't have landed before a time, Unix seconds of the chain's clock: the history is searched back to then.
-pub async fn follow_since<C: Chain + ?Sized>(
-    chain: &C,
-    account: Address,
-    normalised_hash: [u8; 32],
     since: u32,
-) -> Result<Sought, ChainError> {
-    search(chain, account, normalised_hash, since, MOST_PAGES_SINCE).await
-}
-
-async fn search<C: Chain + ?Sized>(
-    chain: &C,
-    account: Address,
-    normalised_hash: [u8; 32],
-    since: u32,
-    pages: u32,
 ) -> Result<Sought, ChainError> {
     let ours = |message: &Message| {
         matches!(message.kind, MessageKind::ExternalIn { .. }) && message.normalised_hash == normalised_hash
     };
     // From the last transaction that as many endpoints show as must agree: one alone could hide what the account did.
     let Some(last) = chain.agreed_account(account).await?.last else { return Ok(Sought::Absent) };
-    let first = match find(chain, account, Some(last), (0, since), pages, ours).await? {
+    let first = match find(chain, account, Some(last), (0, since), MOST_PAGES, ours).await? {
         Found::It(first) => *first,
         Found::Nothing => return Ok(Sought::Absent),
         Found::NotYet => return Ok(Sought::GivenUp),
@@ -101,7 +77,8 @@ async fn search<C: Chain + ?Sized>(
         // What a contract says to the outside world has no receiver.
         let MessageKind::Internal { destination, .. } = message.kind else { continue };
         let taken = if followed.transactions.len() < MOST_FOLLOWED {
-            find(chain, destination, None, (message.created_lt, 0), pages, |taken| taken.hash == message.hash).await?
+            find(chain, destination, None, (message.created_lt, 0), MOST_PAGES, |taken| taken.hash == message.hash)
+                .await?
         } else {
             Found::NotYet
         };
@@ -273,19 +250,23 @@ mod tests {
             chain.add(address(1), lt, outside(lt as u8), Vec::new());
         }
         chain.add(address(2), 200, to_worker, vec![to_proxy.clone()]);
-        let followed = follow(&chain, address(1), [7; 32]).await.unwrap().unwrap();
+        let Sought::Found(followed) = follow(&chain, address(1), [7; 32], 0).await.unwrap() else {
+            panic!("it was sent")
+        };
         assert_eq!((followed.transactions.len(), followed.under_way), (2, 1));
         assert!(!followed.is_complete() && followed.failure().is_none());
         chain.add(address(3), 300, to_proxy, vec![to_owner.clone(), left.clone()]);
         chain.add(address(4), 400, to_owner, Vec::new());
         chain.add(address(1), 410, left, Vec::new());
-        let followed = follow(&chain, address(1), [7; 32]).await.unwrap().unwrap();
+        let Sought::Found(followed) = follow(&chain, address(1), [7; 32], 0).await.unwrap() else {
+            panic!("it was sent")
+        };
         assert!(followed.is_complete());
         let accounts: Vec<u8> = followed.transactions.iter().map(|one| one.account.hash[0]).collect();
         assert_eq!(accounts, [1, 2, 3, 4, 1]);
         // Ten for each transaction, and one for carrying each of the four messages.
         assert_eq!(followed.all_fees(), Some(Nanoton(54)));
-        assert_eq!(follow(&chain, address(1), [8; 32]).await.unwrap(), None);
+        assert_eq!(follow(&chain, address(1), [8; 32], 0).await.unwrap(), Sought::Absent);
     }
 
     #[tokio::test]
@@ -294,7 +275,9 @@ mod tests {
         chain.add(address(1), 5, outside(7), vec![inside(8, 1, 2, 6)]);
         chain.add(address(2), 9, inside(8, 1, 2, 6), Vec::new());
         chain.1 = true;
-        let followed = follow(&chain, address(1), [7; 32]).await.unwrap().expect("it was sent");
+        let Sought::Found(followed) = follow(&chain, address(1), [7; 32], 0).await.unwrap() else {
+            panic!("it was sent")
+        };
         assert_eq!((followed.transactions.len(), followed.under_way), (1, 1));
     }
 
@@ -305,24 +288,23 @@ mod tests {
         for lt in 2..500 {
             chain.add(address(1), lt, inside(200, 2, 1, lt), Vec::new());
         }
-        assert_eq!(follow(&chain, address(1), [7; 32]).await.unwrap(), None, "four hundred are searched");
-        let found = follow_since(&chain, address(1), [7; 32], 0).await.unwrap();
+        let found = follow(&chain, address(1), [7; 32], 0).await.unwrap();
         assert!(matches!(&found, Sought::Found(found) if found.transactions[0].id.lt == 1), "{found:?}");
-        assert_eq!(follow_since(&chain, address(1), [8; 32], 0).await.unwrap(), Sought::Absent);
+        assert_eq!(follow(&chain, address(1), [8; 32], 0).await.unwrap(), Sought::Absent);
         // All of them are of time 0, so that nothing from 1 on is older than the first page.
-        let calls = follow_since(&chain, address(1), [7; 32], 1).await.unwrap();
+        let calls = follow(&chain, address(1), [7; 32], 1).await.unwrap();
         assert_eq!(calls, Sought::Absent, "it can't have landed before its time");
         for lt in 500..4_100 {
             chain.add(address(1), lt, inside(200, 2, 1, lt), Vec::new());
         }
-        assert_eq!(follow_since(&chain, address(1), [7; 32], 0).await.unwrap(), Sought::GivenUp);
+        assert_eq!(follow(&chain, address(1), [7; 32], 0).await.unwrap(), Sought::GivenUp);
     }
 
     #[tokio::test]
     async fn a_message_of_another_that_looks_the_same_inside_is_not_ours() {
         let mut chain = Histories::default();
         chain.add(address(1), 5, inside(7, 2, 1, 4), Vec::new());
-        assert_eq!(follow(&chain, address(1), [7; 32]).await.unwrap(), None);
+        assert_eq!(follow(&chain, address(1), [7; 32], 0).await.unwrap(), Sought::Absent);
     }
 
     #[tokio::test]
@@ -331,7 +313,9 @@ mod tests {
         let ring = inside(9, 1, 1, 1);
         chain.add(address(1), 5, outside(7), vec![ring.clone()]);
         chain.add(address(1), 6, ring.clone(), vec![ring]);
-        let followed = follow(&chain, address(1), [7; 32]).await.unwrap().unwrap();
+        let Sought::Found(followed) = follow(&chain, address(1), [7; 32], 0).await.unwrap() else {
+            panic!("it was sent")
+        };
         assert_eq!((followed.transactions.len(), followed.under_way), (MOST_FOLLOWED, 1));
     }
 }

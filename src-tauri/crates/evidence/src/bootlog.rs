@@ -68,11 +68,12 @@ impl<'a> Events<'a> {
         banks.contains(&(SHA256, 32)).then_some(Self { reader, banks })
     }
 
-    /// The next line; `Some(None)` at the end.
-    fn next(&mut self) -> Option<Option<Event<'a>>> {
-        if self.reader.0.is_empty() {
-            return Some(None);
-        }
+    /// The next line; `None` at the end.
+    fn next(&mut self) -> Result<Option<Event<'a>>, Refusal> {
+        if self.reader.0.is_empty() { Ok(None) } else { self.read().map(Some).ok_or(MALFORMED) }
+    }
+
+    fn read(&mut self) -> Option<Event<'a>> {
         let register = self.reader.le32()?;
         let kind = self.reader.le32()?;
         let count = self.reader.le32()?;
@@ -92,7 +93,7 @@ impl<'a> Events<'a> {
         }
         let length = self.reader.le32()?;
         let content = self.reader.take(length as usize)?;
-        Some(Some(Event { register, kind, digest: digest?, content }))
+        Some(Event { register, kind, digest: digest?, content })
     }
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn secure_boot(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<Optio
 }
 
 fn replay(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<(), Refusal> {
-    let replayed = replayed(log).ok_or(MALFORMED)?;
+    let replayed = replayed(log)?;
     match replayed.iter().zip(registers).position(|(replayed, signed)| replayed != signed) {
         Some(at) => Err(Refusal::LogDoesNotFit(at as u8)),
         None => Ok(()),
@@ -111,8 +112,8 @@ fn replay(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<(), Refusal> {
 }
 
 /// The registers to which the log leads.
-pub(crate) fn replayed(log: &[u8]) -> Option<[[u8; 32]; 8]> {
-    let mut events = Events::open(log)?;
+pub(crate) fn replayed(log: &[u8]) -> Result<[[u8; 32]; 8], Refusal> {
+    let mut events = Events::open(log).ok_or(MALFORMED)?;
     let mut replayed = [[0; 32]; 8];
     let mut extended = [false; 8];
     while let Some(event) = events.next()? {
@@ -133,7 +134,7 @@ pub(crate) fn replayed(log: &[u8]) -> Option<[[u8; 32]; 8]> {
             *extended = true;
         }
     }
-    Some(replayed)
+    Ok(replayed)
 }
 
 /// What the lines before register 7's separator say. Later ones could be anybody's.
@@ -141,7 +142,7 @@ fn read_settings(log: &[u8]) -> Result<Option<bool>, Refusal> {
     let mut events = Events::open(log).ok_or(MALFORMED)?;
     let mut said = None;
     let mut debugged = false;
-    while let Some(event) = events.next().ok_or(MALFORMED)? {
+    while let Some(event) = events.next()? {
         if event.register != SETTINGS || event.kind == NO_ACTION {
             continue;
         }

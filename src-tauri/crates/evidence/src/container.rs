@@ -17,6 +17,7 @@ pub const TOTAL_LIMIT: usize = LOG_LIMIT + REST_LIMIT;
 const REGISTERS: usize = 8 * 32;
 
 /// What an attester shows.
+#[expect(clippy::large_enum_variant, reason = "one is held at a time, and not for long")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// Nothing.

@@ -2,12 +2,12 @@
 //!
 //! May not: be taken for an appraisal. Nothing here checks a signature.
 
+use crate::Refusal;
 use crate::bootlog;
 use crate::tpm::attest;
-use crate::tpm::signature;
 use crate::tpm::key::PublicArea;
+use crate::tpm::signature;
 use crate::x509::Certificate;
-use crate::Refusal;
 
 /// What a TPM's quote says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn boot_log(log: &[u8], registers: &[[u8; 32]; 8]) -> Result<Option<bool>, R
 }
 
 /// The registers to which a boot log leads.
-pub fn replayed(log: &[u8]) -> Option<[[u8; 32]; 8]> {
+pub fn replayed(log: &[u8]) -> Result<[[u8; 32]; 8], Refusal> {
     bootlog::replayed(log)
 }
 

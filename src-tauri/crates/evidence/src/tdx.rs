@@ -6,6 +6,7 @@
 
 use crate::appraisal::isolated;
 use crate::policy::ImageHash;
+use crate::reader::Reader;
 use crate::{Appraisal, Facts, Policy, Refusal, TcbStatus, TdxEvidence};
 use dcap_qvl::QuoteCollateralV3;
 use dcap_qvl::configs::RingConfig;
@@ -31,7 +32,7 @@ pub fn appraise(
     now: u64,
     policy: &Policy,
 ) -> Result<Appraisal, Refusal> {
-    let quote = Quote::parse(&evidence.quote).map_err(|_| Refusal::Malformed("processor's quote"))?;
+    let quote = parse(&evidence.quote).ok_or(Refusal::Malformed("processor's quote"))?;
     if quote.header.tee_type != TDX || !matches!(quote.header.version, 4 | 5) {
         return Err(Refusal::Unverified("it is no quote of Intel TDX of version 4 or 5".to_owned()));
     }
@@ -64,7 +65,41 @@ pub fn appraise(
 
 /// What runs inside, in the form in which the genuine programs list it: SHA-256 over all registers and 64 zeros.
 pub fn image_of(quote: &[u8]) -> Option<ImageHash> {
-    Quote::parse(quote).ok().and_then(|quote| base(&quote.report).map(image))
+    parse(quote).and_then(|quote| base(&quote.report).map(image))
+}
+
+/// Reads a quote whose lengths are what is there. The library allocates what a length says, up to a megabyte, before it looks.
+fn parse(quote: &[u8]) -> Option<Quote> {
+    lengths_fit(quote)?;
+    Quote::parse(quote).ok()
+}
+
+/// "Intel TDX DCAP Quoting Library API", Quote Format: head, body, and in the signature's data certification data within each other.
+fn lengths_fit(quote: &[u8]) -> Option<()> {
+    let mut reader = Reader(quote);
+    let version = reader.le16()?;
+    reader.take(46)?;
+    let body = if version == 5 {
+        let _kind = reader.le16()?;
+        reader.le32()?
+    } else {
+        584
+    };
+    reader.take(body as usize)?;
+    let mut data = sized(&mut reader)?;
+    let _signature_and_key = data.take(128)?;
+    let _kind = data.le16()?;
+    let mut inner = sized(&mut data)?;
+    let _report_and_signature = inner.take(384 + 64)?;
+    let length = inner.le16()?;
+    inner.take(usize::from(length))?;
+    let _kind = inner.le16()?;
+    sized(&mut inner).map(|_| ())
+}
+
+fn sized<'a>(reader: &mut Reader<'a>) -> Option<Reader<'a>> {
+    let length = reader.le32()?;
+    reader.take(length as usize).map(Reader)
 }
 
 fn image(report: &TDReport10) -> ImageHash {

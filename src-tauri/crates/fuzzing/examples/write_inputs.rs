@@ -4,11 +4,15 @@ use std::path::Path;
 
 use accounting::signed_payment::{PaymentKind, UnsignedPayment};
 use accounting::{Endpoint, JobId};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer as _, SigningKey};
 use fuzzing::tiny::{Kind, Tiny, byte_tokens, sentence_piece_tokens};
 use link::frame::{encode_control, encode_credit, encode_data};
 use link::message::StartedJob;
+use link::proof::{Enrolment, Standing};
 use link::{FromWorker, LaneId, ToWorker};
+use tl::Boxed as _;
+use tl::chrysalis::{Activate, Challenge, Enrol, Introduce, Introduction, Statement};
+use tl::tcp::Packet;
 use ton::cocoon::{
     Body, ClientData, ClientPayload, ClientSummary, ContractState, Note, ProxyData, RootOperation, SignedBody,
     SignedOperation, SignedPayload, WorkerData, WorkerPayout,
@@ -29,6 +33,12 @@ fn main() -> std::io::Result<()> {
     for (name, pieces, bytes) in pipes() {
         // The first byte is the length of the pieces in which the rest arrives.
         std::fs::write(inputs.join("link_frames").join(name), [&[pieces], &bytes[..]].concat())?;
+    }
+    for (target, scripts) in [("protocol_applicant", applicants()), ("protocol_desk", desks())] {
+        for (name, script) in scripts {
+            std::fs::create_dir_all(inputs.join(target))?;
+            std::fs::write(inputs.join(target).join(name), script)?;
+        }
     }
     for (target, cells) in [("contract_data", data()), ("contract_body", bodies()), ("wallet_contract", wallets())] {
         for (name, cell) in cells {
@@ -81,6 +91,17 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
         ToWorker::SetCoefficient(-1),
         ToWorker::LaneClosed { lane },
         ToWorker::Yield,
+        ToWorker::Evidence { lane, ask: 1, bytes: Some(vec![5; 90]) },
+        ToWorker::Enrol(Box::new(Enrolment {
+            ek_certificates: vec![vec![1; 20]],
+            ek_public: vec![2; 20],
+            ak_public: vec![3; 20],
+            audience: [4; 32],
+            registrar: [5; 32],
+            max_pow_difficulty: 28,
+            unix_ms: 1_795_000_000_000,
+        })),
+        ToWorker::Activated { secret: vec![6; 32] },
     ];
     let started = StartedJob {
         id: JobId([2; 32]),
@@ -95,6 +116,20 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
         FromWorker::JobStarted { lane, job: started, active: 1 },
         FromWorker::Payment { lane, boc: vec![1; 180], db_tokens: -5, max_tokens: 9, request: Some(([2; 32], 134)) },
         FromWorker::Yielded,
+        FromWorker::WantEvidence { lane, ask: 1, tls_key: [1; 32], nonce: [2; 32] },
+        FromWorker::Standing {
+            lane,
+            standing: Box::new(Standing {
+                accepted: false,
+                grade: 0,
+                reason: "no".to_owned(),
+                grades: vec![2],
+                secure_boot: true,
+                registrars: vec![("registrar.example:4420".to_owned(), [3; 32])],
+            }),
+        },
+        FromWorker::Challenge { credential: vec![1; 60], secret: vec![2; 60] },
+        FromWorker::Enrolled { statement: vec![3; 60] },
     ];
     let control = |frames: Vec<Result<Vec<u8>, _>>| frames.into_iter().flatten().flatten().collect::<Vec<u8>>();
     let mut lanes = encode_data(lane, b"ciphertext").unwrap_or_default();
@@ -110,6 +145,59 @@ fn pipes() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("too_long", 255, vec![0xff, 0xff, 0xff, 0xff, 0]),
         ("empty_frame", 255, vec![0, 0, 0, 0, 0]),
         ("no_credit", 255, vec![9, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0]),
+    ]
+}
+
+/// One step of a script of conversations.
+fn step(kind: u8, data: &[u8]) -> Vec<u8> {
+    [&[kind], &u16::try_from(data.len()).unwrap_or(u16::MAX).to_le_bytes()[..], data].concat()
+}
+
+/// What registrars say to a machine.
+fn applicants() -> Vec<(&'static str, Vec<u8>)> {
+    const ANSWER: u8 = 4;
+    let key = SigningKey::from_bytes(&fuzzing::REGISTRAR_SEED);
+    // The first number that the machine draws.
+    let text = protocol::enrolment::introduction(&[1; 32], &fuzzing::REGISTRAR_TLS);
+    let shown = |signature: Vec<u8>| Introduction { key: key.verifying_key().to_bytes(), signature }.to_bytes();
+    let open = step(1, &Packet::Connected { id: 1 }.to_bytes());
+    let introduced = step(ANSWER, &shown(key.sign(&text).to_bytes().to_vec()));
+    let challenge = Challenge { id: [6; 32], credential: vec![8; 68], secret: vec![9; 256] };
+    let challenged = step(ANSWER, &challenge.to_bytes());
+    let certified = step(ANSWER, &Statement { data: vec![7; 240] }.to_bytes());
+    vec![
+        ("whole", [open.clone(), introduced.clone(), challenged, certified].concat()),
+        ("wrong_signature", [open.clone(), step(ANSWER, &shown(vec![1; 64]))].concat()),
+        ("refused", [open.clone(), introduced, step(1, &refusal(3))].concat()),
+        ("silent", [open, step(5, &600_u16.to_le_bytes())].concat()),
+    ]
+}
+
+fn refusal(id: i64) -> Vec<u8> {
+    Packet::QueryError { id, code: 621, message: "this maker is not known here".to_owned() }.to_bytes()
+}
+
+/// What machines say to a registrar.
+fn desks() -> Vec<(&'static str, Vec<u8>)> {
+    const QUERY: u8 = 3;
+    let open = step(1, &Packet::Connect { id: 1 }.to_bytes());
+    let introduce = step(QUERY, &Introduce { nonce: [3; 32] }.to_bytes());
+    let keys = |ak: u8| Enrol {
+        ek_certificates: vec![vec![1; 40], vec![2; 30]],
+        ek_public: vec![3; 70],
+        ak_public: vec![ak; 60],
+        audience: [5; 32],
+    };
+    let enrol = step(QUERY, &keys(4).to_bytes());
+    // The first number that the registrar draws.
+    let activate = |secret: &[u8]| step(QUERY, &Activate { id: [1; 32], secret: secret.to_vec() }.to_bytes());
+    let right = activate(b"what only this TPM can read");
+    vec![
+        ("whole", [open.clone(), introduce, enrol.clone(), right.clone()].concat()),
+        ("wrong_answer", [open.clone(), enrol.clone(), activate(b"no"), right.clone()].concat()),
+        ("refused", [open.clone(), step(QUERY, &keys(0).to_bytes()), right.clone()].concat()),
+        ("swapped", [open.clone(), enrol.clone(), step(QUERY, &keys(9).to_bytes()), right].concat()),
+        ("too_often", [open, enrol.repeat(6)].concat()),
     ]
 }
 

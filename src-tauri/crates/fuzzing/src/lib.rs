@@ -15,11 +15,13 @@ pub mod tiny;
 
 mod chains;
 mod contracts;
+mod enrolments;
 mod files;
 mod money;
 mod objects;
 mod pipe;
 mod proofs;
+mod released;
 mod requests;
 mod script;
 mod sessions;
@@ -28,6 +30,7 @@ mod wallets;
 
 pub use chains::{chain_answer, chain_request, chain_transaction};
 pub use contracts::{contract_body, contract_data, wallet_contract};
+pub use enrolments::{REGISTRAR_SEED, REGISTRAR_TLS, protocol_applicant, protocol_desk};
 pub use files::{card_choice, chat_template, constraint, gguf, tokenizer};
 pub use money::{owner_rates, root_config, signed_payment, ton_address, ton_boc};
 pub use objects::tl_objects;
@@ -36,6 +39,7 @@ pub use proofs::{
     evidence_boot_log, evidence_certificate, evidence_container, evidence_quote, evidence_snp, evidence_statement,
     evidence_tdx,
 };
+pub use released::{release_entry, signed_note, tlog_proof, tlog_tile};
 pub use requests::worker_request;
 pub use sessions::{protocol_client, protocol_proxy, protocol_worker};
 pub use trust::{ratls_certificate, ratls_channel, ratls_preamble};
@@ -82,6 +86,8 @@ pub const TARGETS: &[Target] = &[
     target("protocol_worker", protocol_worker, 1024 * 1024, 256),
     target("protocol_client", protocol_client, 1024 * 1024, 256),
     target("protocol_proxy", protocol_proxy, 1024 * 1024, 256),
+    target("protocol_applicant", protocol_applicant, 256 * 1024, 256),
+    target("protocol_desk", protocol_desk, 256 * 1024, 256),
     target("worker_request", worker_request, 256 * 1024, 256),
     target("gguf", gguf, 128 << 20, 256),
     target("tokenizer", tokenizer, 4 << 20, 256),
@@ -91,13 +97,17 @@ pub const TARGETS: &[Target] = &[
     target("ratls_certificate", ratls_certificate, 64 * 1024, 32),
     target("ratls_preamble", ratls_preamble, 4 * 1024, 0),
     target("ratls_channel", ratls_channel, 1024 * 1024, 64),
-    target("evidence_container", evidence_container, 64 * 1024, 10),
+    target("evidence_container", evidence_container, 16 * 1024, 10),
     target("evidence_quote", evidence_quote, 16 * 1024, 10),
-    target("evidence_boot_log", evidence_boot_log, 4 * 1024, 10),
-    target("evidence_certificate", evidence_certificate, 4 * 1024, 10),
-    target("evidence_statement", evidence_statement, 4 * 1024, 10),
-    target("evidence_tdx", evidence_tdx, 64 * 1024, 10),
-    target("evidence_snp", evidence_snp, 64 * 1024, 10),
+    target("evidence_boot_log", evidence_boot_log, 16 * 1024, 10),
+    target("evidence_certificate", evidence_certificate, 16 * 1024, 10),
+    target("evidence_statement", evidence_statement, 16 * 1024, 10),
+    target("evidence_tdx", evidence_tdx, 16 * 1024, 10),
+    target("evidence_snp", evidence_snp, 16 * 1024, 10),
+    target("signed_note", signed_note, 64 * 1024, 64),
+    target("tlog_proof", tlog_proof, 64 * 1024, 64),
+    target("release_entry", release_entry, 16 * 1024, 8),
+    target("tlog_tile", tlog_tile, 64 * 1024, 16),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), fixed: u64, per_byte: u64) -> Target {

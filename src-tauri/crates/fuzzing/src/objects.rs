@@ -1,16 +1,16 @@
 //! TL objects.
 
-/// The bytes as an object of every type of the schema. The id they begin with selects the types that can take them; behind it
+/// The bytes as an object of every type of the schema and of ours. The id they begin with selects the types that can take them; behind it
 /// the same bytes are also tried under every other id, so that each type sees every input.
 pub fn tl_objects(data: &[u8]) {
     let Some((id, rest)) = data.split_first_chunk::<4>() else {
-        for each in tl::combinators() {
+        for each in every_type() {
             assert!((each.round_trip)(data).is_err(), "{} was read out of {} bytes", each.name, data.len());
         }
         return;
     };
     let id = u32::from_le_bytes(*id);
-    for each in tl::combinators() {
+    for each in every_type() {
         if each.id == id {
             round_trip(&each, data);
         } else {
@@ -19,6 +19,11 @@ pub fn tl_objects(data: &[u8]) {
             round_trip(&each, &other);
         }
     }
+}
+
+/// The schema's types and ours.
+pub(crate) fn every_type() -> Vec<tl::Combinator> {
+    [tl::combinators(), tl::own_combinators()].concat()
 }
 
 fn round_trip(each: &tl::Combinator, data: &[u8]) {

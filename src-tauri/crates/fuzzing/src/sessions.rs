@@ -6,6 +6,7 @@ use std::time::Duration;
 use accounting::signed_payment::{SignedPayment, UnsignedPayment};
 use accounting::{ModelName, TokenUsage};
 use ed25519_dalek::SigningKey;
+use protocol::evidence::Demands;
 use protocol::http::{Request, ResponseHead};
 use protocol::{client, proxy, worker};
 use sha2::{Digest, Sha256};
@@ -76,12 +77,14 @@ fn worker_with(data: &[u8]) -> Reached {
     let mut session = worker::Session::new(config, Box::<Counting>::default(), clocks.now(), &mut out);
     let mut script = data;
     let mut alive = true;
+    let mut asked = None;
     loop {
         for action in out.drain(..) {
             match action {
                 worker::Action::Send(bytes) => wires[0].take(&bytes),
                 worker::Action::Ready(_) => reached.ready = true,
                 worker::Action::Start(_) => reached.jobs += 1,
+                worker::Action::WantEvidence { query, nonce } => asked = Some((query, nonce)),
                 _ => {}
             }
         }
@@ -102,6 +105,11 @@ fn worker_with(data: &[u8]) -> Reached {
                 }
                 session.next_deadline()
             }),
+            Step::Act(what) if what >= 192 => drop(session.ask_evidence(now, &mut out)),
+            Step::Act(what) if what >= 128 => {
+                let (query, nonce) = asked.take().unwrap_or((1, [1; 32]));
+                session.answer_evidence(query, (what & 1 == 0).then(|| nonce.to_vec()), &mut out);
+            }
             Step::Act(what) => {
                 let id = session.running().first().copied().unwrap_or([0; 32]);
                 let usage = TokenUsage { prompt: 20, cached: 3, completion: u64::from(what), reasoning: 1 };
@@ -268,6 +276,7 @@ fn proxy_with(data: &[u8]) -> Reached {
             secret_hash: Sha256::digest(b"").into(),
         },
         commit_pause: (Duration::from_secs(1), Duration::from_secs(2)),
+        demands: Some(Demands { grades: vec![0], secure_boot: false, registrars: Vec::new() }),
     };
     let mut core = proxy::Core::new(config, proxy::Accounts::default(), Box::<Counting>::default());
     let mut conns = [1, 2];
@@ -298,6 +307,14 @@ fn proxy_with(data: &[u8]) -> Reached {
                 proxy::Action::Commit { seq } => core.committed(seq, now, &mut out),
                 // No chain is asked here.
                 proxy::Action::LookAt { .. } => {}
+                proxy::Action::WorkerWaits { conn } => core.judge(conn, true, 0, "", now, &mut out),
+                proxy::Action::EvidenceCame { conn, bytes, .. } => {
+                    core.judge(conn, bytes.len() % 2 == 0, 0, "odd", now, &mut out);
+                }
+                proxy::Action::NoEvidence { conn, .. } => core.judge(conn, false, 0, "none", now, &mut out),
+                proxy::Action::WantEvidence { conn, query, nonce } => {
+                    core.answer_evidence(conn, query, (nonce[0] & 1 == 0).then(|| nonce.to_vec()), &mut out);
+                }
                 proxy::Action::JobFinished(job) => {
                     assert!(job.tokens >= 0, "a job of {} tokens", job.tokens);
                     reached.ready = true;
@@ -327,6 +344,7 @@ fn proxy_with(data: &[u8]) -> Reached {
                 }
                 core.next_deadline()
             }),
+            Step::Act(what) if what >= 128 => drop(core.ask_evidence(conns[0], now, &mut out)),
             Step::Act(what) if what % 2 == 0 => core.persist(&mut out),
             Step::Act(_) => core.commit(&mut out),
             Step::BreakOff => {

@@ -158,9 +158,12 @@ fn fill(path: &Path) -> Result<(), Box<dyn Error>> {
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAYOUTS})
          INSERT INTO payment SELECT i, 1, x'00{worker}', x'{key}', i * 190000, i * 3610000, i * 3000000, randomblob(200) FROM n;
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAYOUTS})
-         INSERT INTO transfer SELECT i, x'00{root}', i * 3000000, x'00{worker}', 200000000, 1, randomblob(300), NULL,
+         INSERT INTO transfer (id, root_contract, planned_unix_ms, recipient, nanoton, bounce, body, state_init, worker_contract,
+             proxy_contract, from_tokens, to_tokens, expected, forecast_fees, forecast_income, forecast_balance, stage, message,
+             message_hash, seqno, valid_until, outcome, why, fees, payer, everything, owner)
+         SELECT i, x'00{root}', i * 3000000, x'00{worker}', 200000000, 1, randomblob(300), NULL,
              x'00{worker}', x'00{proxy}', (i - 1) * 190000, i * 190000, 3610000, 15000000, 3610000, 900000000, 2,
-             randomblob(500), randomblob(32), i, i * 3000, 0, NULL, 15000000, x'00{owner}' FROM n;
+             randomblob(500), randomblob(32), i, i * 3000, 0, NULL, 15000000, x'00{owner}', 0, x'00{owner}' FROM n;
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAYOUTS})
          INSERT INTO receipt SELECT i, x'00{root}', x'00{owner}', x'00{proxy}', 3610000, 1, i, randomblob(32), i * 3000, i FROM n;
          INSERT INTO quarter SELECT at, 1, sum(answered), sum(tokens), sum(signed) FROM (

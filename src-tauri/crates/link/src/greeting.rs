@@ -15,6 +15,7 @@ const NAME: [u8; VERSION.len() + 1 + HEX_DIGITS] = name();
 const fn name() -> [u8; VERSION.len() + 1 + HEX_DIGITS] {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     hash = fnv1a(hash, include_bytes!("message.rs"));
+    hash = fnv1a(hash, include_bytes!("proof.rs"));
     hash = fnv1a(hash, include_bytes!("frame.rs"));
     hash = fnv1a(hash, include_bytes!("flow.rs"));
     let mut name = [b'+'; VERSION.len() + 1 + HEX_DIGITS];

@@ -4,6 +4,8 @@ use accounting::{Endpoint, JobId, JobRecord};
 use serde::{Deserialize, Serialize};
 use ton::{Address, RootConfig};
 
+use crate::proof::{Enrolment, Standing, TdxDemand};
+
 /// Names one lane for the life of a worker process; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LaneId(pub u32);
@@ -18,12 +20,14 @@ pub enum EvidenceKind {
 }
 
 /// What the worker demands of a proxy's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerPolicy {
     /// Any key.
     Any,
     /// The reference implementation's test evidence.
     FakeTdx,
+    /// A quote of Intel TDX over its key, with an image on the root configuration's list.
+    Tdx(TdxDemand),
 }
 
 /// Which device runs the model.
@@ -116,6 +120,22 @@ pub enum ToWorker {
     /// The owner wants the card: announce disabled, end running jobs with an ordinary answer and honest counts, flush, say
     /// [`FromWorker::Yielded`]. The app kills the process at the deadline, come what may.
     Yield,
+    /// The answer to [`FromWorker::WantEvidence`].
+    Evidence {
+        /// For which lane.
+        lane: LaneId,
+        /// The worker's number of the question.
+        ask: u64,
+        /// Evidence in its container, at most [`crate::proof::MAX_EVIDENCE`] bytes; `None`: there is nothing to show.
+        bytes: Option<Vec<u8>>,
+    },
+    /// Second message, in place of [`Self::Configure`]: enrol this, over the one lane that is opened next.
+    Enrol(Box<Enrolment>),
+    /// The answer to [`FromWorker::Challenge`].
+    Activated {
+        /// What the TPM found in it, at most [`crate::proof::MAX_PART`] bytes.
+        secret: Vec<u8>,
+    },
 }
 
 /// What the worker found when it read the model.
@@ -256,6 +276,37 @@ impl Tuning {
     }
 }
 
+/// Which list of system calls is in force around the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CallList {
+    /// None: it may make any.
+    #[default]
+    Any,
+    /// The one for opening a graphics card.
+    Opening,
+    /// The one for serving with a card: nothing is opened any more.
+    Card,
+    /// The one for serving with the processor: besides, no orders to devices and no memory that is run as code.
+    Processor,
+}
+
+/// The walls around the worker, as it says itself once they stand. The app asks the kernel too and shows both.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The version of Landlock's interface that is in force; `None`: none.
+    pub landlock: Option<u32>,
+    /// Whether the tree of files is the worker's own and holds nothing but places of drivers.
+    pub own_root: bool,
+    /// Namespaces of its own, by the kernel's names.
+    pub namespaces: Vec<String>,
+    /// Why there are no namespaces or no tree of its own, in words.
+    pub without_namespaces: Option<String>,
+    /// Most bytes of memory that it can have.
+    pub memory: Option<u64>,
+    /// Which system calls it may make.
+    pub calls: CallList,
+}
+
 /// Why the worker cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
@@ -277,6 +328,8 @@ pub enum Failure {
         /// The app's.
         app: String,
     },
+    /// The box could not be closed, so nothing was read and nothing begun; the text says what this system refuses.
+    Box(String),
 }
 
 /// What is known of a job when it begins.
@@ -379,6 +432,36 @@ pub enum FromWorker {
         /// The request it closes and the adjusted tokens credited for it.
         request: Option<([u8; 32], i64)>,
     },
+    /// A proxy asks for evidence. The app answers with [`ToWorker::Evidence`], always.
+    WantEvidence {
+        /// Which proxy.
+        lane: LaneId,
+        /// The worker's number of the question, never reused.
+        ask: u64,
+        /// The key of the worker's own certificate on this lane.
+        tls_key: [u8; 32],
+        /// The proxy's nonce.
+        nonce: [u8; 32],
+    },
+    /// A proxy says how we stand with it.
+    Standing {
+        /// Which proxy.
+        lane: LaneId,
+        /// How.
+        standing: Box<Standing>,
+    },
+    /// A registrar's challenge, for the TPM to open.
+    Challenge {
+        /// The content of a `TPM2B_ID_OBJECT`, at most [`crate::proof::MAX_PART`] bytes.
+        credential: Vec<u8>,
+        /// The content of a `TPM2B_ENCRYPTED_SECRET`, as long.
+        secret: Vec<u8>,
+    },
+    /// A registrar has certified what was enrolled. What its statement says has not been looked at.
+    Enrolled {
+        /// The statement, at most [`crate::proof::MAX_PART`] bytes.
+        statement: Vec<u8>,
+    },
     /// Announced disabled, nothing runs, everything is flushed into the pipe.
     Yielded,
     /// A line for the app's log; never holds text of a prompt or an answer.
@@ -388,6 +471,8 @@ pub enum FromWorker {
         /// Constant text.
         message: String,
     },
+    /// The box is closed for good: before [`Self::Ready`].
+    Confined(Box<Confinement>),
 }
 
 impl FromWorker {
@@ -433,6 +518,18 @@ mod tests {
             ToWorker::SetEnabled(false),
             ToWorker::SetCoefficient(-1),
             ToWorker::Yield,
+            ToWorker::Evidence { lane, ask: u64::MAX, bytes: None },
+            ToWorker::Evidence { lane, ask: 0, bytes: Some(vec![7; crate::proof::MAX_EVIDENCE]) },
+            ToWorker::Enrol(Box::new(Enrolment {
+                ek_certificates: vec![vec![1; 900], Vec::new()],
+                ek_public: vec![2; 300],
+                ak_public: vec![3; 90],
+                audience: [4; 32],
+                registrar: [5; 32],
+                max_pow_difficulty: 28,
+                unix_ms: -1,
+            })),
+            ToWorker::Activated { secret: vec![6; 32] },
         ]);
     }
 
@@ -528,8 +625,31 @@ mod tests {
             },
             FromWorker::JobDone { lane, record, active: 0 },
             FromWorker::Payment { lane, boc: vec![0; 300], db_tokens: 1, max_tokens: 2, request: Some(([3; 32], -4)) },
+            FromWorker::WantEvidence { lane, ask: 3, tls_key: [1; 32], nonce: [2; 32] },
+            FromWorker::Standing {
+                lane,
+                standing: Box::new(Standing {
+                    accepted: false,
+                    grade: -1,
+                    reason: "no".to_owned(),
+                    grades: vec![2, 4],
+                    secure_boot: true,
+                    registrars: vec![(String::new(), [3; 32])],
+                }),
+            },
+            FromWorker::Challenge { credential: vec![1; 70], secret: vec![2; 256] },
+            FromWorker::Enrolled { statement: vec![3; 250] },
             FromWorker::Yielded,
             FromWorker::Log { level: LogLevel::Warn, message: "x".to_owned() },
+            FromWorker::Failed(Failure::Box("no Landlock".to_owned())),
+            FromWorker::Confined(Box::new(Confinement {
+                landlock: Some(7),
+                own_root: true,
+                namespaces: vec!["user".to_owned(), "net".to_owned()],
+                without_namespaces: Some("refused".to_owned()),
+                memory: Some(1 << 34),
+                calls: CallList::Card,
+            })),
         ]);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ::chain::Chain;
 use accounting::ModelName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use evidence::Grade;
 use ratls::{Evidence, Policy};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,7 @@ use crate::config::{self, GatewayConfig, Network, ProxyConfig};
 use crate::keys::{SigningKey, wallet_address};
 use crate::misbehaviour::Misbehaviour;
 use crate::proxy::ChainTrouble;
-use crate::{chain, gateway, practice, proxy};
+use crate::{chain, gateway, practice, proxy, registrar};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -60,6 +61,9 @@ enum Role {
     /// Run a chain of one's own on 127.0.0.1, behind toncenter's API: real wallets and contracts, money that is worth nothing
     #[command(after_help = EXIT_CODES)]
     Chain(ChainArgs),
+    /// Let machines' TPMs become known: sees their endorsement keys, tells proxies only that a key belongs to some machine
+    #[command(after_help = EXIT_CODES)]
+    Registrar(RegistrarArgs),
 }
 
 #[derive(Args)]
@@ -174,6 +178,28 @@ struct ChainArgs {
     fault: Vec<Fault>,
 }
 
+#[derive(Args)]
+struct RegistrarArgs {
+    /// Folder for its keys (registrar.keys); made if it is not there. Whoever loses them is another registrar
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Address to listen on. Anything but loopback is open to your network
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// Port; 0: any free one. The line that says it is ready names it, and the key that proxies must be told to believe
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+    /// Bits of proof of work that every dialler must do
+    #[arg(long, value_name = "N", default_value_t = ratls::pow::DEFAULT_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
+    pow_difficulty: i32,
+    /// For how many days a statement counts
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    statement_days: u32,
+    /// A root certificate (DER) of a maker of TPMs that counts besides those that are built in; may be given several times
+    #[arg(long, value_name = "FILE")]
+    tpm_root: Vec<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum PolicyWord {
@@ -230,6 +256,7 @@ pub fn main() -> ExitCode {
             Role::Gateway(args) => run_gateway(args).await,
             Role::Practice(args) => run_practice(args).await,
             Role::Chain(args) => run_chain(args).await,
+            Role::Registrar(args) => run_registrar(args).await,
         }
     });
     // Somebody solving a proof of work need not finish it.
@@ -293,7 +320,15 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     let check_worker_hashes = config.check_worker_hashes || !config.is_test;
     let image_hashes = if check_worker_hashes { network.root.worker_hashes.clone() } else { Vec::new() };
+    let demands = config.evidence.clone().or_else(|| network.evidence.clone());
     let mut settings = proxy::Settings::new(network, owner, key, args.data.join("proxy.sqlite"));
+    if let Some(demands) = &demands
+        && demands.registrars.is_empty()
+        && demands.accepted.iter().any(|grade| matches!(grade, Grade::KnownMachine | Grade::KnownMachineUncertified))
+    {
+        tracing::warn!("known machines are accepted and no registrar is believed, so none can be known");
+    }
+    settings.demands = demands;
     settings.listen = args.listen;
     settings.workers_port = config.workers_rpc_port;
     settings.clients_port = config.client_rpc_port;
@@ -451,6 +486,27 @@ async fn run_chain(args: ChainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn run_registrar(args: RegistrarArgs) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
+    let running = registrar::start(registrar::Settings {
+        data: args.data,
+        listen: args.listen,
+        port: args.port,
+        pow_difficulty: args.pow_difficulty,
+        days: args.statement_days,
+        roots: args.tpm_root,
+    })
+    .await?;
+    say_ready(&json!({
+        "role": "registrar",
+        "port": running.address().port(),
+        "key": hex::encode(running.key()),
+    }))?;
+    asked.wait().await;
+    running.stop().await;
+    Ok(())
+}
+
 /// Hears when the program is asked to end. Made before the ready line, so that nobody's request comes too early.
 #[cfg(unix)]
 struct Asked {
@@ -529,7 +585,7 @@ mod tests {
         let mut command = Cli::command();
         command.clone().debug_assert();
         assert!(command.render_help().to_string().contains("Exit codes:"));
-        for role in ["proxy", "gateway", "practice", "chain"] {
+        for role in ["proxy", "gateway", "practice", "chain", "registrar"] {
             let help = command.find_subcommand_mut(role).unwrap().render_help().to_string();
             assert!(help.contains("--data") && help.contains("Exit codes:"), "{help}");
         }

@@ -4,6 +4,7 @@
 //! fields are zero, false or empty, fields nobody knows are ignored. Keys are base64 of 32 bytes.
 
 pub mod chain;
+pub mod evidence;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use ton::{Address, AddressText, RootConfig};
 use zeroize::Zeroizing;
 
 use chain::ChainConfig;
+use evidence::EvidenceConfig;
 
 const NO_WALLET: &str = "with a chain a wallet is needed: write the base64 of its 32-byte seed";
 /// Larger files are not configuration.
@@ -111,6 +113,8 @@ pub struct ProxyConfig {
     pub http_access_hash: String,
     /// The chain that its contract is on; without one, payments are signed and nobody's money is looked at. Ours only.
     pub chain: Option<ChainConfig>,
+    /// What workers must prove; without it, what the network file says, or nothing. Ours only.
+    pub evidence: Option<EvidenceConfig>,
 }
 
 /// A gateway's configuration, `clientRunner.config`. Has no `Debug`: keys are in it.
@@ -213,6 +217,15 @@ pub struct Network {
     pub root: Arc<RootConfig>,
     /// The root contract, which every contract address is derived from.
     pub root_contract: Address,
+    /// What its proxies demand of workers, if its file says so.
+    pub evidence: Option<EvidenceConfig>,
+}
+
+/// The part of a network file that is not the genuine programs'.
+#[derive(Deserialize)]
+struct Ours {
+    #[serde(default)]
+    evidence: Option<EvidenceConfig>,
 }
 
 impl Network {
@@ -221,6 +234,7 @@ impl Network {
         let text = read_file(path)?;
         let root = RootConfig::from_json(&text)
             .map_err(|error| ConfigError::Malformed { path: path.to_owned(), reason: error.to_string() })?;
+        let ours: Ours = parse(path, &text)?;
         let root_contract = if configured.trim().is_empty() {
             root.root_contract.ok_or(ConfigError::Field {
                 path: path.to_owned(),
@@ -230,7 +244,7 @@ impl Network {
         } else {
             address(path, "root_contract_address", configured)?
         };
-        Ok(Self { root: Arc::new(root), root_contract })
+        Ok(Self { root: Arc::new(root), root_contract, evidence: ours.evidence })
     }
 
     /// The network, if it is a test network exactly when the configuration says so.

@@ -10,7 +10,7 @@
 //! before anything is signed for them. [`gateway::start`] keeps one task per proxy, each the owner of a `protocol::client::Session`,
 //! and an HTTP server whose requests meet those tasks through channels. [`practice::start`] puts both into one process and lets
 //! simulated customers ask questions over real HTTP. [`chain::start`] is a chain on this machine for those who want real wallets and contracts
-//! without real money.
+//! without real money. [`registrar::start`] lets machines' TPMs become known, for proxies that demand that.
 //!
 //! Prompts and answers pass through here in clear, because proxy and gateway must see them; none is ever logged or stored.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
@@ -25,6 +25,7 @@ pub mod keys;
 pub mod misbehaviour;
 pub mod practice;
 pub mod proxy;
+pub mod registrar;
 pub mod store;
 pub mod treasury;
 mod web;

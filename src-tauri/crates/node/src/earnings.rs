@@ -344,14 +344,15 @@ impl Earnings {
                 };
                 // A transfer costs once, however many payouts it brought; one that was found on the chain costs nobody knows what.
                 let fee = match &payout.transfer {
-                    Some(transfer) => charged.insert(transfer.id).then_some((transfer.fees, transfer.message)),
-                    None => Some((None, None)),
+                    Some(transfer) => charged.insert(transfer.id).then_some(transfer.fees),
+                    None => Some(None),
                 };
-                if let Some((amount, hash)) = fee {
+                // Which of its transactions took the fee is not one answer, so none is named.
+                if let Some(amount) = fee {
                     entries.push(Entry {
                         kind: EntryKind::Fee,
                         amount,
-                        hash,
+                        hash: None,
                         lt: None,
                         from: None,
                         to: None,
@@ -372,7 +373,7 @@ impl Earnings {
                     unix,
                     kind: EntryKind::Fee,
                     amount: expense.fees,
-                    hash: expense.message,
+                    hash: None,
                     lt: None,
                     from: None,
                     to: None,

@@ -31,10 +31,14 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if need be, and takes it.
+    /// Makes the folder if need be, and takes it. One that is made is for its owner alone, where the system knows such a thing as permissions
+    /// of a folder: how much somebody earns is nobody else's business.
     pub fn take(path: &Path) -> Result<Self, FolderError> {
         let unusable = |source| FolderError::Unusable { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(unusable)?;
+        let mut maker = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut maker, 0o700);
+        maker.recursive(true).create(path).map_err(unusable)?;
         let lock =
             File::options().write(true).create(true).truncate(false).open(path.join("lock")).map_err(unusable)?;
         match lock.try_lock() {
@@ -67,6 +71,21 @@ mod tests {
         assert!(matches!(Folder::take(&path), Err(FolderError::InUse { .. })));
         drop(first);
         assert!(Folder::take(&path).unwrap().ledger().starts_with(&path));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_made_is_for_its_owner_alone_and_one_that_was_there_stays_as_it_was() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let room = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (made, there) = (room.path().join("made"), room.path().join("there"));
+        std::fs::create_dir(&there).unwrap();
+        std::fs::set_permissions(&there, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for path in [&made, &there] {
+            drop(Folder::take(path).unwrap());
+        }
+        assert_eq!((mode(&made), mode(&there)), (0o700, 0o755));
     }
 
     #[test]

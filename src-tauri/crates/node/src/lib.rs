@@ -28,3 +28,4 @@ pub mod run;
 pub mod snapshot;
 
 pub use link::message::{BackendKind, Configuration, EvidenceKind, ModelFacts, PeerPolicy, Trial};
+pub use link::proof::{Enrolment, TdxDemand};

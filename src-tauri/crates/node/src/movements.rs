@@ -81,7 +81,6 @@ pub fn movements(transaction: &Transaction, contracts: &BTreeSet<Address>) -> Ve
         let (reason, memo) = match Body::from_cell(&message.body) {
             _ if bounced => (Reason::Bounced, None),
             Ok(Body::Signed(_)) => (Reason::Fee, None),
-            _ if contracts.contains(&destination) => (Reason::Fee, None),
             Ok(Body::Comment(text)) => (Reason::Sent, Some(text)),
             _ => (Reason::Sent, None),
         };
@@ -99,6 +98,7 @@ pub fn movements(transaction: &Transaction, contracts: &BTreeSet<Address>) -> Ve
 #[cfg(test)]
 mod tests {
     use chain::{ActionPhase, ComputePhase};
+    use ton::cocoon::{SignedBody, SignedOperation, SignedPayload};
 
     use super::*;
 
@@ -180,13 +180,22 @@ mod tests {
         assert_eq!(seen(from(8, 5, true, &payout)), (Reason::Bounced, true, 5, fee, None));
         let outside = message(MessageKind::ExternalIn { destination: address(1) }, &Body::Empty);
         assert_eq!(seen(outside.clone()), (Reason::Other, false, 0, fee, None));
-        let sent = vec![to(2, 200, &Body::Empty), to(9, 50, &Body::Comment("rent".to_owned())), to(8, 1, &Body::Empty)];
+        let payload = SignedPayload { operation: SignedOperation::WorkerPayout(7), query_id: 0, target: address(2) };
+        let payment = Body::Signed(SignedBody { payload, excess: address(1), signature: [0; 64] });
+        // What the owner sends to a contract is a sending like any other.
+        let sent = vec![
+            to(2, 200, &payment),
+            to(2, 3, &Body::Empty),
+            to(9, 50, &Body::Comment("rent".to_owned())),
+            to(8, 1, &Body::Empty),
+        ];
         let moved = movements(&transaction(outside, sent), &contracts);
         let told: Vec<_> = moved.iter().map(|one| (one.reason, one.amount.0, one.memo.as_deref(), one.fee)).collect();
         let all = [
             (Reason::Fee, 200, None, None),
+            (Reason::Sent, 3, None, None),
             (Reason::Sent, 50, Some("rent"), None),
-            (Reason::Sent, 1, None, Some(Nanoton(16))),
+            (Reason::Sent, 1, None, Some(Nanoton(18))),
         ];
         assert_eq!(told, all);
     }

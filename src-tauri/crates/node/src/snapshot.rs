@@ -3,11 +3,13 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use link::message::{ModelFacts, Trial};
+use evidence::Grade;
+use link::message::{CallList, Confinement, ModelFacts, Trial};
 use serde_json::{Value, json};
 use ton::{Address, Nanoton};
 
 use crate::core::jobs::{Running, Totals};
+use crate::core::proof::ShownStanding;
 use crate::core::workers::{Freed, WorkerState};
 use crate::core::{ShownTuning, Target, Trying};
 
@@ -20,6 +22,32 @@ pub struct ShownProxy {
     pub ready: bool,
     /// Our contract there, once it is ready.
     pub worker_contract: Option<Address>,
+    /// How we stand with it, if it has said so; most say nothing and give jobs to everybody.
+    pub standing: Option<ShownStanding>,
+    /// Why it is not trusted, if we hung up on it for that.
+    pub untrusted: Option<String>,
+}
+
+impl ShownProxy {
+    fn to_json(&self) -> Value {
+        json!({
+            "endpoint": self.endpoint.to_string(),
+            "ready": self.ready,
+            "worker_contract": self.worker_contract.map(|address| address.to_string()),
+            "standing": self.standing.as_ref().map(|standing| json!({
+                "accepted": standing.accepted,
+                "grade": standing.grade.map(Grade::name),
+                "reason": standing.reason,
+                "accepted_grades": standing.grades.iter().map(|grade| grade.name()).collect::<Vec<_>>(),
+                "secure_boot": standing.secure_boot,
+                "registrars": standing.registrars.iter().map(|(endpoint, key)| json!({
+                    "endpoint": endpoint,
+                    "key": hex::encode(key),
+                })).collect::<Vec<_>>(),
+            })),
+            "untrusted": self.untrusted,
+        })
+    }
 }
 
 /// See the module. Counts are of this session.
@@ -51,6 +79,8 @@ pub struct Snapshot {
     pub unwritten: usize,
     /// What the ledger said, while it can't write.
     pub ledger_fails: Option<String>,
+    /// Questions for evidence that went beyond a proxy's share.
+    pub refused_questions: u64,
     /// Claims of the worker or a proxy that did not hold.
     pub refused_reports: u64,
     /// How long at least one job ran.
@@ -65,6 +95,9 @@ pub struct Snapshot {
     pub last_end: Option<String>,
     /// Why the model runs on the processor although it should run on the graphics card.
     pub fallback: Option<String>,
+    /// The walls around the worker as it says itself, while one runs that has closed its box. What the kernel says of the same is
+    /// [`sandbox::BoxState::of`] of [`Self::worker_pid`], and that is what to believe.
+    pub confinement: Option<Confinement>,
     /// What is done with a graphics card that is being tried out, while that goes on.
     pub trying: Option<Trying>,
     /// How kernels are cut for the card in use.
@@ -109,11 +142,7 @@ impl Snapshot {
                 "available_bytes_before": freed.departure.available_before,
                 "available_bytes_after": freed.departure.available_after,
             })),
-            "proxies": self.proxies.iter().map(|proxy| json!({
-                "endpoint": proxy.endpoint.to_string(),
-                "ready": proxy.ready,
-                "worker_contract": proxy.worker_contract.map(|address| address.to_string()),
-            })).collect::<Vec<_>>(),
+            "proxies": self.proxies.iter().map(ShownProxy::to_json).collect::<Vec<_>>(),
             "jobs": {
                 "active": self.active,
                 "answered": self.totals.answered,
@@ -126,10 +155,24 @@ impl Snapshot {
             "signed_nanoton": self.signed_nanoton.map(|amount| amount.0),
             "not_yet_written": self.unwritten,
             "ledger_fails": self.ledger_fails,
+            "refused_questions": self.refused_questions,
             "refused_reports": self.refused_reports,
             "tokens_per_second": self.tokens_per_second(),
             "worker_last_end": self.last_end,
             "fallback": self.fallback,
+            "box": self.confinement.as_ref().map(|walls| json!({
+                "landlock": walls.landlock,
+                "own_root": walls.own_root,
+                "namespaces": walls.namespaces,
+                "without_namespaces": walls.without_namespaces,
+                "memory_bytes": walls.memory,
+                "calls": match walls.calls {
+                    CallList::Any => "any",
+                    CallList::Opening => "opening",
+                    CallList::Card => "card",
+                    CallList::Processor => "processor",
+                },
+            })),
             "trying": self.trying.map(|trying| json!({
                 "what": match trying.trial { Trial::Testing => "testing", Trial::Measuring => "measuring" },
                 "number": trying.number,

@@ -50,6 +50,9 @@ pub enum Error {
         /// Its words.
         message: String,
     },
+    /// A registrar does not show the key that it should have.
+    #[error("this registrar does not have the key that was agreed to")]
+    NotTheRegistrar,
     /// We refused a query of the other side and so end the conversation.
     #[error("turned away with code {code}: {reason}")]
     TurnedAway {

@@ -1,5 +1,6 @@
 //! The conversations of Cocoon as pure state machines: the worker's side ([`worker::Session`]), the proxy's ([`proxy::Core`]) and the
-//! client's ([`client::Session`]), protocol version 2 (and 1, which differs by one flag).
+//! client's ([`client::Session`]), protocol version 2 (and 1, which differs by one flag). Beyond Cocoon: questions for evidence
+//! ([`evidence`]) and the enrolment of a TPM at a registrar ([`enrolment`]).
 //!
 //! What lives here: frames, the `tcp.*` connection layer, handshakes, balance comparison, requests and their streamed answers,
 //! reservations, charges, signed payments, time-outs. What may not: sockets, TLS, clocks, files, keys, an engine.
@@ -18,7 +19,9 @@
 
 pub mod client;
 mod connection;
+pub mod enrolment;
 mod error;
+pub mod evidence;
 mod frame;
 mod handshake;
 pub mod http;

@@ -1,6 +1,9 @@
 //! What a certificate's evidence is worth to us.
 //! May not: care whether the certificate itself is in order; that has been verified before.
 
+use std::sync::Arc;
+
+use evidence::{ImageHash, Refusal, TdxEvidence, tdx};
 use sha2::{Digest, Sha256, Sha512};
 use thiserror::Error;
 
@@ -22,12 +25,50 @@ pub enum Policy {
         /// Image hashes that are let in; all of them if the list is empty.
         image_hashes: Vec<[u8; 32]>,
     },
+    /// Only peers whose certificate holds a quote of Intel TDX over their key, as genuine programs make it, verified with what Intel
+    /// signed. Debugging of the machine inside is refused, which the genuine programs do not.
+    Tdx {
+        /// Image hashes that are let in; nobody is if the list is empty.
+        image_hashes: Vec<[u8; 32]>,
+        /// Intel's signed statements about the peer's kind of processor, as the JSON in which collateral services answer.
+        collateral: Arc<[u8]>,
+    },
 }
 
 impl Policy {
-    /// Turns verified certificate and evidence into an identity, or says why the policy refuses.
-    pub fn appraise(&self, certificate: &Certificate, public_key: [u8; 32]) -> Result<PeerIdentity, AppraisalError> {
+    /// Turns verified certificate and evidence into an identity, or says why the policy refuses. `now` is Unix time in seconds.
+    pub fn appraise(
+        &self,
+        certificate: &Certificate,
+        public_key: [u8; 32],
+        now: u64,
+    ) -> Result<PeerIdentity, AppraisalError> {
         match self {
+            Self::Tdx { image_hashes, collateral } => {
+                let quote = certificate.quote.clone().ok_or(AppraisalError::NoEvidence)?;
+                let shown = TdxEvidence { quote, collateral: collateral.to_vec(), gpu: None };
+                let images = image_hashes.iter().copied().map(ImageHash).collect();
+                let wanted = evidence::Policy { images, ..evidence::Policy::default() };
+                let report_data = evidence::Binding::cocoon_report_data(&public_key);
+                let found = tdx::appraise(&shown, &report_data, now, &wanted)?;
+                let image_hash = found.facts.image.map_or([0; 32], |image| image.0);
+                Ok(PeerIdentity { public_key, image_hash, attested: true })
+            }
+            Self::Any | Self::FakeTdx { .. } => self.identify(certificate, public_key),
+        }
+    }
+
+    /// The identity of a peer that [`Self::appraise`] has let in before.
+    pub(crate) fn identify(
+        &self,
+        certificate: &Certificate,
+        public_key: [u8; 32],
+    ) -> Result<PeerIdentity, AppraisalError> {
+        match self {
+            Self::Tdx { .. } => {
+                let image = certificate.quote.as_deref().and_then(tdx::image_of).ok_or(AppraisalError::NoEvidence)?;
+                Ok(PeerIdentity { public_key, image_hash: image.0, attested: true })
+            }
             Self::Any => Ok(PeerIdentity { public_key, image_hash: [0; 32], attested: false }),
             Self::FakeTdx { image_hashes } => {
                 let quote = certificate.quote.as_deref().ok_or(AppraisalError::NoEvidence)?;
@@ -73,6 +114,9 @@ pub enum AppraisalError {
     /// The evidence was made for somebody else's key.
     #[error("the evidence names another key than the certificate's")]
     AnotherKey,
+    /// The quote of a processor does not hold, or not what the policy wants.
+    #[error("{0}")]
+    Tdx(#[from] Refusal),
     /// The software is not on the policy's list.
     #[error("the image {} is not on the list of allowed images", Hexadecimal(image_hash))]
     ImageNotAllowed {

@@ -86,7 +86,7 @@ pub(crate) fn verified_identity(
     let [only] = certificates else { return Err(VerifyError::NotOneCertificate { count: certificates.len() }) };
     let certificate = certificate::parse(only)?;
     let public_key = certificate.public_key.ok_or(VerifyError::NotAnEd25519Key)?;
-    Ok(policy.appraise(&certificate, public_key)?)
+    Ok(policy.identify(&certificate, public_key)?)
 }
 
 /// What the verifier below said, if that is why rustls stopped.

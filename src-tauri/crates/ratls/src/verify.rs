@@ -108,7 +108,7 @@ pub(crate) fn peer_identity<'a>(
     };
     let certificate = certificate::parse(bytes)?;
     let public_key = verify(&certificate, role, now)?;
-    Ok(policy.appraise(&certificate, public_key)?)
+    Ok(policy.appraise(&certificate, public_key, now)?)
 }
 
 /// Whether the certificate is in order for a peer of this role at this time; its key if so.

@@ -56,8 +56,13 @@ impl End {
 }
 
 impl Child {
-    pub(crate) fn new(pid: u32, handle: system::Handle, end: Arc<End>, log: Log) -> Self {
-        Self { pid, handle: Arc::new(handle), end, log }
+    pub(crate) fn new(pid: u32, handle: impl Into<Arc<system::Handle>>, end: Arc<End>, log: Log) -> Self {
+        Self { pid, handle: handle.into(), end, log }
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn handle(&self) -> &system::Handle {
+        &self.handle
     }
 
     /// Its process id.

@@ -4,16 +4,22 @@
 //! besides, the terminal of a program that has none of its own, and
 //! keeping a process's memory to itself. What may not: anything about Cocoon, or about what the two processes say.
 //!
-//! So far the box is: an empty environment, no descriptor but the pipe (3) and the model (4), no new privileges, no core dumps, no
-//! tracing by others of the same user, its own process group, death with its parent. File names and sockets of its own are still open to the child.
+//! A child is started with an empty environment, no descriptor but the pipe (3) and the model (4), no new privileges, no core dumps, in a
+//! process group of its own, to die with its parent. The rest it does to itself, because only it knows when it has opened its graphics
+//! card: [`confine`] takes everything else away, [`seal`] then what opening took. What is left is a list of system calls
+//! (`linux/calls.rs`) that is reviewed line by line. Why so: `docs/adr/0023-the-box-closes-from-inside.md`.
 //!
 //! Walk-through: the app fills a [`Spawn`] and calls [`Spawn::start`]; it gets a [`Child`] to watch and kill and a [`Channel`] to
-//! talk through. The child calls [`inherited`] first thing. Each system has its own file behind this interface.
+//! talk through. The child calls [`confine`] first thing, then [`inherited`], and [`seal`] when all is open. If one of them fails it ends.
+//! Each system has its own file behind this interface.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 mod child;
 mod log;
+pub mod mode;
+mod state;
+mod walls;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -27,10 +33,16 @@ use windows as system;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use child::{Child, Exit};
+pub use state::BoxState;
 pub use system::{Reader, Writer};
+pub use walls::{Calls, ConfineError, ListedCall, Serving, Walls};
+#[cfg(windows)]
+pub use windows::firewall::{RuleError, ask_for_rule, ask_to_remove_rule, has_rule};
+#[cfg(windows)]
+pub use windows::seen_of;
 
 /// A way to talk in both directions. On Linux one socket pair, on Windows two anonymous pipes. Dropping both halves ends the
 /// conversation for the other end.
@@ -66,6 +78,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing on this system would keep it from what is the owner's. Windows only: on Linux the process itself finds out.
+    #[error("the worker is not started, because nothing would keep it from this PC: {why}")]
+    Walls {
+        /// What was tried and what became of it.
+        why: String,
+    },
 }
 
 /// Why a process was not started by [`Spawn`].
@@ -82,17 +100,63 @@ pub enum EnterError {
     System(#[source] std::io::Error),
 }
 
+/// The first word that the program of a [`Spawn`] is started with to look around in its walls (Windows only, see `look_around`).
+pub const PROBE: &str = "look-around";
+
 impl Spawn {
-    /// Starts it. Blocks until the program runs or can't.
+    /// Starts it. Blocks until the program runs or can't. On Windows it takes two starts more to find out which walls work.
     pub fn start(self) -> Result<(Child, Channel), StartError> {
+        self.begin(None)
+    }
+
+    /// The same, and on Windows what was found out is kept in a file, and holds until Windows, a graphics driver or the program changes.
+    /// Nothing is kept on other systems.
+    pub fn start_remembering(self, file: &Path) -> Result<(Child, Channel), StartError> {
+        self.begin(Some(file))
+    }
+
+    #[cfg(windows)]
+    fn begin(self, kept: Option<&Path>) -> Result<(Child, Channel), StartError> {
+        system::start(&self, kept)
+    }
+
+    #[cfg(not(windows))]
+    fn begin(self, _: Option<&Path>) -> Result<(Child, Channel), StartError> {
         system::start(self)
     }
 }
 
-/// What this process was handed by [`Spawn`]: the pipe and the model. To be called once, first thing in `main`; a second call fails.
-/// From then on nobody of the same user may read this process's memory.
+/// What the program of a [`Spawn`] does when its first word is [`PROBE`]: it tries what its walls should stop, asks for the graphics `cards`
+/// that it can use, and says on standard output what it found. `words` are those behind the first.
+#[cfg(windows)]
+pub fn look_around(words: &[OsString], cards: impl FnOnce() -> Vec<mode::Card>) -> std::io::Result<()> {
+    windows::selftest::look_around(words, cards)
+}
+
+/// What this process was handed by [`Spawn`]: the pipe and the model. To be called once, right after [`confine`]; a second call fails.
 pub fn inherited() -> Result<(Channel, File), EnterError> {
     system::inherited()
+}
+
+/// Closes the box from inside, as far as drivers of graphics cards can still be opened: step 1 of 2. To be called in `main` before
+/// anything else, while there is one thread: before a byte of the pipe or the model is read. From then on there are no privileges, no
+/// capabilities, no descriptor but the standard ones, pipe and model, no environment but a few words to drivers, no file but theirs, no
+/// network, no other process.
+///
+/// Linux only. On Windows no walls stand yet, and the answer says so.
+pub fn confine(memory: Option<u64>) -> Result<Walls, ConfineError> {
+    system::confine(memory)
+}
+
+/// Closes it for good, for all threads, once everything is open: step 2. Nothing is opened from now on.
+pub fn seal(walls: &mut Walls, serving: Serving) -> Result<(), ConfineError> {
+    system::seal(walls, serving)
+}
+
+/// The system calls that a boxed process may make under some condition, or that fail politely. Any other kills it. Empty where
+/// the system knows no such list.
+pub fn listed_calls() -> Vec<ListedCall> {
+    system::listed_calls()
 }
 
 /// Keeps what is in this process's memory out of files and other programs from now on, for a program that holds a key. Linux: no core

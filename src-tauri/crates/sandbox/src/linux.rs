@@ -1,6 +1,13 @@
 //! The box on Linux. Wants Linux 5.11 (`CLOSE_RANGE_CLOEXEC`).
 #![expect(unsafe_code, reason = "descriptors change owners across exec, and only unsafe functions do that")]
 
+mod calls;
+mod confine;
+mod files;
+mod filter;
+mod places;
+mod rooms;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -17,7 +24,9 @@ use rustix::termios::{LocalModes, OptionalActions, Termios};
 
 use crate::child::{Child, End};
 use crate::log::Log;
-use crate::{Channel, EnterError, Spawn, StartError};
+
+use crate::{BoxState, Channel, EnterError, Spawn, StartError};
+pub(crate) use confine::{confine, listed_calls, seal};
 
 /// The reading half of a channel.
 pub type Reader = UnixStream;
@@ -150,7 +159,6 @@ fn close_rest_on_exec() -> io::Result<()> {
 pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
     let pipe = take(PIPE, FileType::Socket).ok_or(EnterError::Missing { what: "the pipe (descriptor 3)" })?;
     let model = take(MODEL, FileType::RegularFile).ok_or(EnterError::Missing { what: "the model (descriptor 4)" })?;
-    keep_memory_private().map_err(EnterError::System)?;
     let reader = UnixStream::from(pipe);
     let writer = reader.try_clone().map_err(EnterError::System)?;
     Ok((Channel { reader, writer }, File::from(model)))
@@ -194,6 +202,34 @@ pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
 
 pub(crate) fn memory(pid: u32) -> Option<u64> {
     kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
+/// The kinds of namespaces that a box may have of its own, by the names in `/proc/PID/ns`.
+const NAMESPACES: [&str; 5] = ["user", "mnt", "net", "ipc", "uts"];
+
+pub(crate) fn box_state(pid: u32) -> Option<BoxState> {
+    let process = std::path::PathBuf::from(format!("/proc/{pid}"));
+    let state = BoxState::read(&std::fs::read_to_string(process.join("status")).ok()?);
+    // A thread may end while it is looked at.
+    let threads = std::fs::read_dir(process.join("task")).ok()?;
+    let all_threads = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok())
+        .all(|status| BoxState::read(&status) == state);
+    let own = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    let theirs = |name: &str| std::fs::read_link(process.join("ns").join(name)).ok();
+    let mut namespaces = Some(Vec::new());
+    for name in NAMESPACES {
+        match (own(name), theirs(name)) {
+            (Some(own), Some(theirs)) if own == theirs => {}
+            (Some(_), Some(_)) => namespaces.iter_mut().for_each(|names| names.push(name)),
+            _ => namespaces = None,
+        }
+    }
+    let limits = std::fs::read_to_string(process.join("limits")).unwrap_or_default();
+    let memory = limits.lines().find_map(|line| line.strip_prefix("Max data size"));
+    let memory = memory.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    Some(BoxState { all_threads: Some(all_threads), namespaces, memory, ..state })
 }
 
 /// A terminal as it was before; so again when this is dropped.

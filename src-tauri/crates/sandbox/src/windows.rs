@@ -1,18 +1,40 @@
 //! The box on Windows: the pipe is standard input and output, the model a third handle whose value stands in the environment.
-#![expect(unsafe_code, reason = "a handle is handed on by value, and only unsafe functions take that")]
+//!
+//! - [`selftest`] finds out which walls work here, [`crate::mode`] decides; [`start`] puts a process into them: [`job`], [`mitigation`], and
+//!   either [`container`] or [`token`]. What stands is asked of the system before the process makes its first step, and whenever it is shown.
+//! - [`firewall`]: the one rule that an owner can ask for.
+//! - [`console`]: the terminal of a program that has none of its own.
+//!
+//! What no real Windows has confirmed yet stands in `docs/windows.md`.
+#![expect(unsafe_code, reason = "Windows' own functions are unsafe ones")]
 
 mod console;
+mod container;
+pub(crate) mod firewall;
+mod job;
+mod mitigation;
+pub(crate) mod selftest;
+mod sid;
+mod start;
+mod token;
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
-use std::os::windows::process::CommandExt as _;
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::windows::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use ::windows::Win32::Foundation::{HANDLE, WAIT_OBJECT_0};
+use ::windows::Win32::System::Threading::{GetExitCodeProcess, INFINITE, WaitForSingleObject};
 
 use crate::child::{Child, End};
 use crate::log::Log;
-use crate::{Channel, EnterError, Exit, Spawn, StartError};
+use crate::mode::{Mode, Seen};
+use crate::walls::{ConfineError, ListedCall, Serving, Walls};
+use crate::{Channel, EnterError, Spawn, StartError};
+use start::{Ends, Stopped};
 
 pub(crate) use console::{echo_off, reach_terminal};
 
@@ -20,25 +42,28 @@ pub(crate) use console::{echo_off, reach_terminal};
 pub type Reader = PipeReader;
 /// The writing half.
 pub type Writer = PipeWriter;
-/// Open as long as anybody may want to end the process; so its meaning never changes.
-pub(crate) struct Handle(Mutex<OwnedHandle>);
+/// Open as long as anybody may want to end the process; so its meaning never changes. With the last of them the job is closed, and what
+/// still runs in it ends.
+pub(crate) struct Handle {
+    process: OwnedHandle,
+    job: job::Job,
+    mode: Mode,
+}
 
 /// Where the child finds the value of the model's handle.
 const MODEL: &str = "CHRYSALIS_MODEL_HANDLE";
 /// Without these, parts of Windows do not load into a process.
 const NEEDED: [&str; 2] = ["SystemRoot", "SystemDrive"];
-const HANDLE_FLAG_INHERIT: u32 = 1;
 const PROCESS_QUERY_LIMITED_INFORMATION: u32 = 0x1000;
 /// What Windows' error reporting is told: not to take the heap along.
 const WER_FAULT_REPORTING_FLAG_NOHEAP: u32 = 1;
 /// And not to be called at all.
 const SEM_NOGPFAULTERRORBOX: u32 = 2;
-const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+/// A worker may have this much memory at least, in bytes, however little is free: less is not worth starting it.
+const LEAST_MEMORY: u64 = 2 << 30;
 
 #[link(name = "kernel32")]
 unsafe extern "system" {
-    fn SetHandleInformation(object: RawHandle, mask: u32, flags: u32) -> i32;
     fn TerminateProcess(process: RawHandle, exit_code: u32) -> i32;
     fn OpenProcess(access: u32, inherit: i32, pid: u32) -> RawHandle;
     fn K32GetProcessMemoryInfo(process: RawHandle, counters: *mut ProcessMemoryCounters, size: u32) -> i32;
@@ -71,44 +96,115 @@ struct MemoryStatus {
     rest: [u64; 5],
 }
 
-pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
-    let resources = StartError::Resources;
-    let (child_reads, writer) = io::pipe().map_err(resources)?;
-    let (reader, child_writes) = io::pipe().map_err(resources)?;
-    let (written, child_logs) = io::pipe().map_err(resources)?;
-    inherit(&spawn.model, true).map_err(resources)?;
-    let mut command = Command::new(&spawn.program);
-    command
-        .args(&spawn.args)
-        .env_clear()
-        .envs(NEEDED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        .env(MODEL, (spawn.model.as_raw_handle() as usize).to_string())
-        .creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP)
-        .stdin(Stdio::from(child_reads))
-        .stdout(Stdio::from(child_writes))
-        .stderr(Stdio::from(child_logs));
-    let spawned = command.spawn();
-    // The child's ends; else we would never see the end of the pipes.
-    drop(command);
-    // Another program of ours started meanwhile would have got it too, to read; no longer.
-    let _ = inherit(&spawn.model, false);
-    let mut child = spawned.map_err(|source| StartError::Program { program: spawn.program.clone(), source })?;
-    let handle = child.as_handle().try_clone_to_owned().map_err(resources)?;
-    let (log, end) = (Log::default(), Arc::new(End::default()));
-    let (filled, ended, pid) = (log.clone(), Arc::clone(&end), child.id());
-    std::thread::Builder::new()
-        .name("box-keeper".to_owned())
-        .spawn(move || ended.reached(child.wait().map_or(Exit { code: None, signal: None }, Exit::from)))
-        .map_err(resources)?;
-    std::thread::Builder::new().name("box-log".to_owned()).spawn(move || filled.fill(written)).map_err(resources)?;
-    Ok((Child::new(pid, Handle(Mutex::new(handle)), end, log), Channel { reader, writer }))
+/// Starts it in the best walls that work here. A choice that was kept in a file, and by which nothing starts any more, is made anew, once.
+pub(crate) fn start(spawn: &Spawn, kept: Option<&Path>) -> Result<(Child, Channel), StartError> {
+    let failed = |source| StartError::Program { program: spawn.program.clone(), source };
+    File::open(&spawn.program).map_err(failed)?;
+    let choose = || selftest::choose(&spawn.program, kept).map_err(|why| StartError::Walls { why });
+    let told = |stopped| match stopped {
+        Stopped::Resources(error) => StartError::Resources(error),
+        Stopped::Step { step: start::BEGIN, source } => failed(source),
+        other => StartError::Walls { why: other.to_string() },
+    };
+    let first = start_in(spawn, choose()?);
+    match (first, kept) {
+        (Err(Stopped::Step { .. } | Stopped::Walls(_)), Some(file)) => {
+            let _ = std::fs::remove_file(file);
+            start_in(spawn, choose()?).map_err(told)
+        }
+        (first, _) => first.map_err(told),
+    }
 }
 
-fn inherit(file: &File, inheritable: bool) -> io::Result<()> {
-    let flags = if inheritable { HANDLE_FLAG_INHERIT } else { 0 };
-    // SAFETY: the handle is open for as long as `file` is borrowed; the call touches no memory of ours.
-    let done = unsafe { SetHandleInformation(file.as_raw_handle(), HANDLE_FLAG_INHERIT, flags) };
-    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// Starts it in these walls or not at all.
+fn start_in(spawn: &Spawn, mode: Mode) -> Result<(Child, Channel), Stopped> {
+    let resources = Stopped::Resources;
+    let (reads, writer) = io::pipe().map_err(resources)?;
+    let (reader, writes) = io::pipe().map_err(resources)?;
+    let (written, logs) = io::pipe().map_err(resources)?;
+    let memory = available_memory().unwrap_or(LEAST_MEMORY).max(LEAST_MEMORY);
+    let ends = Ends { reads, writes, logs };
+    let started = start::start(spawn, &ends, mode, memory)?;
+    // The child's; else we would never see the end of the pipes.
+    drop(ends);
+    let handle = Arc::new(Handle { process: started.process, job: started.job, mode });
+    let (log, end) = (Log::default(), Arc::new(End::default()));
+    let (filled, ended, kept) = (log.clone(), Arc::clone(&end), Arc::clone(&handle));
+    let threads = (|| {
+        std::thread::Builder::new()
+            .name("box-keeper".to_owned())
+            .spawn(move || ended.reached(wait(&kept.process).into()))?;
+        std::thread::Builder::new().name("box-log".to_owned()).spawn(move || filled.fill(written))
+    })();
+    if let Err(error) = threads {
+        kill(&handle);
+        return Err(Stopped::Resources(error));
+    }
+    Ok((Child::new(started.pid, handle, end, log), Channel { reader, writer }))
+}
+
+fn wait(process: &OwnedHandle) -> ExitStatus {
+    let mut code = u32::MAX;
+    // SAFETY: the handle is open, and the place for the result is ours.
+    unsafe {
+        if WaitForSingleObject(handle(process), INFINITE) == WAIT_OBJECT_0 {
+            let _ = GetExitCodeProcess(handle(process), &raw mut code);
+        }
+    }
+    ExitStatus::from_raw(code)
+}
+
+/// For a call while the owner of the handle lives.
+fn handle(object: &OwnedHandle) -> HANDLE {
+    HANDLE(object.as_raw_handle())
+}
+
+/// What the system says of a process's walls.
+fn seen(process: HANDLE, job: &job::Job) -> Seen {
+    Seen { in_job: job.holds(process), job: job.limits(), ..facts(process) }
+}
+
+/// The same without the job.
+fn facts(process: HANDLE) -> Seen {
+    let token::Facts { app_container, capabilities, integrity, restricting, privileges } = token::facts(process);
+    Seen {
+        app_container,
+        capabilities,
+        integrity,
+        restricting,
+        privileges,
+        mitigations: mitigation::of(process),
+        ..Seen::default()
+    }
+}
+
+/// What Windows says of the walls of a process that is known by its number alone; `None` when it is gone. Limits of its job are told only to
+/// whoever made that, see [`Child::seen`].
+pub fn seen_of(pid: u32) -> Option<Seen> {
+    use ::windows::Win32::System::JobObjects::IsProcessInJob;
+    use ::windows::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_INFORMATION};
+    // SAFETY: no pointer is passed. A process that is gone has no handle.
+    let opened = unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, false, pid) }.ok()?;
+    // SAFETY: it was just opened for us, and nobody else closes it.
+    let process = unsafe { OwnedHandle::from_raw_handle(opened.0) };
+    let mut inside = ::windows::core::BOOL::default();
+    // SAFETY: the handle is open, and the place for the result is ours.
+    let told = unsafe { IsProcessInJob(handle(&process), None, &raw mut inside) };
+    let job = None;
+    Some(Seen { in_job: told.ok().map(|()| inside.as_bool()), job, ..facts(handle(&process)) })
+}
+
+impl Child {
+    /// Which walls it was put into.
+    pub fn mode(&self) -> Mode {
+        self.handle().mode
+    }
+
+    /// What Windows says of its walls now; of a process that is gone that is little.
+    pub fn seen(&self) -> Seen {
+        let known = self.handle();
+        seen(handle(&known.process), &known.job)
+    }
 }
 
 pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
@@ -127,10 +223,34 @@ pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
     }
 }
 
+/// Windows' walls stand around a process from its first instruction on; there is nothing to close from inside.
+pub(crate) fn confine(_: Option<u64>) -> Result<Walls, ConfineError> {
+    Ok(Walls::default())
+}
+
+/// What Windows says of them is asked by other words, see `seen_of`.
+pub(crate) fn box_state(_: u32) -> Option<crate::BoxState> {
+    None
+}
+
+/// There is no such list.
+pub(crate) fn listed_calls() -> Vec<ListedCall> {
+    Vec::new()
+}
+
+/// Nor to narrow.
+pub(crate) fn seal(_: &mut Walls, _: Serving) -> Result<(), ConfineError> {
+    Ok(())
+}
+
 pub(crate) fn kill(handle: &Handle) {
-    let handle = handle.0.lock().unwrap_or_else(PoisonError::into_inner);
+    handle.job.end();
+    terminate(&handle.process);
+}
+
+fn terminate(process: &OwnedHandle) {
     // SAFETY: the handle is open. Fails when the process is gone already, which is what is wanted.
-    let _ = unsafe { TerminateProcess(handle.as_raw_handle(), 1) };
+    let _ = unsafe { TerminateProcess(process.as_raw_handle(), 1) };
 }
 
 pub(crate) fn signal(_: ExitStatus) -> Option<i32> {
@@ -171,4 +291,84 @@ pub(crate) fn available_memory() -> Option<u64> {
     // SAFETY: the call writes no more than the size it is told.
     let known = unsafe { GlobalMemoryStatusEx(&raw mut status) };
     (known != 0).then_some(status.available)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::mode::{Attempt, Graphics, Lack, Outcome};
+
+    /// The probe of the tests beside this program.
+    fn probe() -> PathBuf {
+        let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let programs = files.filter(|path| path.extension().is_some_and(|end| end == "exe"));
+        let named = programs.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("probe-"));
+        named
+            .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
+            .expect("the probe is built with the tests")
+    }
+
+    fn sleeper() -> Spawn {
+        let program = probe();
+        Spawn { model: File::open(&program).unwrap(), program, args: vec!["sleep".into()] }
+    }
+
+    /// Wine lets a restricted token be made and then knows nothing of it: just what must not be believed.
+    #[test]
+    fn walls_that_the_system_does_not_confirm_start_nothing() {
+        let mode = Mode::Restricted { firewall: false };
+        match start_in(&sleeper(), mode) {
+            Ok((child, _channel)) => {
+                assert!(!selftest::is_wine(), "Wine has no such walls");
+                assert_eq!(child.seen().lacks(mode), []);
+                child.kill();
+            }
+            Err(Stopped::Walls(lacks)) => {
+                assert!(lacks.contains(&Lack::LowIntegrity) && !lacks.contains(&Lack::Job), "{lacks:?}");
+                assert!(selftest::is_wine(), "Windows does not confirm what it was asked for: {lacks:?}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_system_without_app_containers_says_so() {
+        match start_in(&sleeper(), Mode::AppContainer { graphics: Graphics::Processor }) {
+            Ok((child, _channel)) => {
+                assert!(!selftest::is_wine());
+                child.kill();
+            }
+            Err(error) => assert!(error.to_string().contains("this system has no AppContainers"), "{error}"),
+        }
+    }
+
+    /// What looks around must be able to get through where nothing stops it, or its "refused" would mean nothing.
+    #[test]
+    fn where_there_are_no_walls_everything_is_reached() {
+        let look = selftest::trial(&probe(), Mode::Wine).unwrap();
+        for attempt in Attempt::ALL {
+            let outcome = look.outcome(attempt);
+            assert!(outcome == Outcome::Reached || attempt == Attempt::Network, "{attempt:?} was {outcome:?}");
+        }
+        assert_eq!(look.cards.len(), 1);
+        let nothing = selftest::trial(&std::env::current_exe().unwrap(), Mode::Wine);
+        assert!(nothing.unwrap_err().contains("what the worker says"), "another program's output is no report");
+    }
+
+    #[test]
+    fn a_job_is_made_with_its_limits() {
+        let job = job::Job::new(3 << 30).unwrap();
+        let limits = job.limits().unwrap();
+        // Wine takes the limits and does not tell them.
+        if !selftest::is_wine() {
+            assert_eq!((limits.kill_on_close, limits.memory, limits.processes), (true, Some(3 << 30), Some(1)));
+            assert!(limits.closed_desktop);
+        }
+        // SAFETY: no pointer is passed.
+        let own = unsafe { ::windows::Win32::System::Threading::GetCurrentProcess() };
+        assert_eq!(job.holds(own), Some(false));
+    }
 }

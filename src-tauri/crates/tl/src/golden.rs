@@ -3,13 +3,13 @@
 //! Each value is built from the JSON, field by field by name, and encoded; so that a reader and a writer with the same fault
 //! cannot hide it from each other.
 
-use crate::{Boxed, combinators};
+use crate::{Boxed, Combinator, combinators, own_combinators};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/cocoon/");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/");
 
 /// A value as the genuine JSON reader takes it: a `long` is decimal text, bytes are base64, a type of several constructors
 /// names one in `@type`; what is absent is zero.
@@ -104,10 +104,20 @@ fn crc32(text: &str) -> u32 {
 
 #[test]
 fn every_golden_vector_is_written_from_its_json_and_read_back_equal() {
-    let known: BTreeMap<_, _> = combinators().into_iter().map(|each| (each.name, each)).collect();
+    check_vectors("cocoon/golden_tl.jsonl", combinators(), 468);
+}
+
+/// The bytes of these were not written by this crate.
+#[test]
+fn every_golden_vector_of_ours_is_written_from_its_json_and_read_back_equal() {
+    check_vectors("chrysalis/golden_tl.jsonl", own_combinators(), 17);
+}
+
+fn check_vectors(file: &str, declared: Vec<Combinator>, most: usize) {
+    let known: BTreeMap<_, _> = declared.into_iter().map(|each| (each.name, each)).collect();
     let mut types = BTreeSet::new();
     let mut vectors = 0;
-    for line in read("golden_tl.jsonl").lines() {
+    for line in read(file).lines() {
         let mut vector: Value = serde_json::from_str(line).unwrap();
         let name = vector["type"].as_str().unwrap().to_owned();
         let case = vector["case"].as_str().unwrap().to_owned();
@@ -122,7 +132,7 @@ fn every_golden_vector_is_written_from_its_json_and_read_back_equal() {
         types.insert(name);
         vectors += 1;
     }
-    assert_eq!(vectors, 468);
+    assert_eq!(vectors, most);
     assert_eq!(types.len(), known.len(), "every type we declare has vectors");
 }
 
@@ -133,7 +143,7 @@ fn our_declarations_spell_the_schema_and_their_ids_are_its_checksums() {
     // Builtins: these two are the values of a `Bool` field, the others never stand alone.
     let builtin = ["boolTrue", "boolFalse", "bytes", "true"];
     let mut schema: BTreeMap<String, u32> = BTreeMap::new();
-    for line in read("tl_ids.txt").lines() {
+    for line in read("cocoon/tl_ids.txt").lines() {
         let (id, text) = line.split_once(' ').unwrap();
         schema.insert(text.to_owned(), u32::from_str_radix(id, 16).unwrap());
     }
@@ -148,4 +158,26 @@ fn our_declarations_spell_the_schema_and_their_ids_are_its_checksums() {
         assert!(builtin.contains(&name), "{text} is not declared");
         assert_eq!(crc32(text), *id, "{text}");
     }
+}
+
+/// Whoever reads an id must know at once whose it is.
+#[test]
+fn our_own_ids_are_checksums_of_our_own_text_and_none_is_the_schemas() {
+    let genuine: BTreeSet<String> = read("cocoon/tl_ids.txt")
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(id, _)| id.to_owned())
+        .collect();
+    assert!(genuine.len() > 100);
+    let written: BTreeSet<String> = read("chrysalis/tl_ids.txt").lines().map(str::to_owned).collect();
+    let mut declared = BTreeSet::new();
+    for ours in own_combinators() {
+        let text = (ours.text)();
+        assert_eq!(ours.id, crc32(&text), "{text}");
+        assert!(ours.name.starts_with("chrysalis."), "{text}");
+        let id = format!("{:08x}", ours.id);
+        assert!(!genuine.contains(&id), "{text} has the id of something in the schema");
+        declared.insert(format!("{id} {text}"));
+    }
+    assert_eq!(declared, written);
 }

@@ -14,7 +14,8 @@
 //! Types that can hold a prompt, an answer or a key have no `Debug`.
 //!
 //! Walk-through: `codec` has one rule per field type, `schema` turns a declaration into a type, the modules are the
-//! declarations. [`combinators`] lists them all, with the schema text whose CRC-32 each id is.
+//! declarations. [`combinators`] lists them all, with the schema text whose CRC-32 each id is. [`chrysalis`] is ours and no part of the
+//! schema; [`own_combinators`] lists it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 #![allow(clippy::unreadable_literal, reason = "an id is searched for in the spelling the schema's tools give it")]
@@ -25,6 +26,7 @@ mod error;
 mod golden;
 mod schema;
 
+pub mod chrysalis;
 pub mod client;
 pub mod client_runner;
 pub mod http;
@@ -63,7 +65,12 @@ pub fn peek_id(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|id| u32::from_le_bytes(*id))
 }
 
-/// Every constructor and function this crate knows.
+/// Every constructor and function of ours, beyond the schema.
+pub fn own_combinators() -> Vec<Combinator> {
+    chrysalis::combinators()
+}
+
+/// Every constructor and function of the schema.
 pub fn combinators() -> Vec<Combinator> {
     [
         tcp::combinators(),

@@ -217,7 +217,7 @@ impl<T: Transport> Tpm<T> {
                 Err(TpmError::Refused(0x14a)) => return Ok(None),
                 Err(error) => return Err(error),
             };
-            let piece = unsized_bytes(plain(&piece.data)?)?;
+            let piece = unsized_bytes(&plain(&piece.data)?)?;
             if piece.is_empty() {
                 return Err(TpmError::Malformed);
             }
@@ -256,7 +256,7 @@ impl<T: Transport> Tpm<T> {
         };
         let answer: TpmCreatePrimaryResponse = self.run(&command, &[password()?])?;
         let [handle] = answer.handles;
-        Ok(Loaded { handle: handle.into(), public: unsized_bytes(plain(&answer.out_public)?)? })
+        Ok(Loaded { handle: handle.into(), public: unsized_bytes(&plain(&answer.out_public)?)? })
     }
 
     /// A session in which the endorsement hierarchy's holder has agreed.
@@ -299,7 +299,7 @@ impl<T: Transport> Tpm<T> {
         };
         let by_policy = typed(&[&session.to_be_bytes()[..], &[0, 0, 1, 0, 0]].concat())?;
         let answer: TpmActivateCredentialResponse = self.run(&command, &[password()?, by_policy])?;
-        unsized_bytes(plain(&answer.cert_info)?).map(Zeroizing::new)
+        unsized_bytes(&plain(&answer.cert_info)?).map(Zeroizing::new)
     }
 
     fn quote(&mut self, ak: &Loaded, qualifying_data: &[u8; 32]) -> Result<(Vec<u8>, Vec<u8>), TpmError> {
@@ -310,7 +310,7 @@ impl<T: Transport> Tpm<T> {
             pcr_select: typed(&REGISTERS)?,
         };
         let answer: TpmQuoteResponse = self.run(&command, &[password()?])?;
-        Ok((unsized_bytes(plain(&answer.quoted)?)?, plain(&answer.signature)?))
+        Ok((unsized_bytes(&plain(&answer.quoted)?)?, plain(&answer.signature)?))
     }
 
     fn flush(&mut self, handle: u32) -> Result<(), TpmError> {
@@ -408,7 +408,7 @@ fn plain_of(write: impl FnOnce(&mut TpmWriter<'_>) -> tpm2_protocol::TpmResult<(
 }
 
 /// Without the length before them.
-fn unsized_bytes(bytes: Vec<u8>) -> Result<Vec<u8>, TpmError> {
+fn unsized_bytes(bytes: &[u8]) -> Result<Vec<u8>, TpmError> {
     let (length, rest) = bytes.split_first_chunk().ok_or(TpmError::Malformed)?;
     if usize::from(u16::from_be_bytes(*length)) == rest.len() { Ok(rest.to_vec()) } else { Err(TpmError::Malformed) }
 }

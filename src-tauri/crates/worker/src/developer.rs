@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 use crate::inference::computing_threads;
 
 pub use adapters::adapters;
+#[cfg(windows)]
+pub use adapters::cards_in_walls;
 pub use bench::{Bench, bench};
 pub use tune::tune;
 

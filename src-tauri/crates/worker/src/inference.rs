@@ -17,10 +17,12 @@ use engine::gguf::Limits;
 use engine::tune::{self, Progress};
 use engine::{Device, DeviceFault, Engine, Model, Options, StartError, TokenCounts};
 use link::LaneId;
-use link::message::{BackendKind, DeviceTrouble, Failure, ModelFacts, Trial, Tuning};
+use link::message::{BackendKind, Confinement, DeviceTrouble, Failure, ModelFacts, Trial, Tuning};
+use sandbox::Serving;
 use zeroize::Zeroizing;
 
 use crate::completions::{ConversationKey, FinishReason, Order, Refusal};
+use crate::confinement::Seal;
 use crate::event::Event;
 use crate::threads;
 
@@ -112,6 +114,8 @@ pub enum Report {
     Tuned(Box<Tuning>, Option<String>),
     /// No card was found but software, and the processor computes.
     OnlySoftware,
+    /// The box is closed for good.
+    Confined(Box<Confinement>),
     /// The model is ready.
     Loaded(Box<ModelFacts>),
     /// The model can't be served, with the reason.
@@ -159,7 +163,6 @@ pub fn computing_threads(wanted: Option<usize>) -> usize {
 }
 
 /// What the event loop decides about the threads.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// Where the model runs.
     pub backend: BackendKind,
@@ -173,6 +176,8 @@ pub struct Setup {
     pub max_sequences: usize,
     /// Bytes of main memory that may be taken; `None`: nobody knows.
     pub memory: Option<u64>,
+    /// Closes the box for good; `None`: that was done.
+    pub seal: Option<Seal>,
 }
 
 /// Where the event loop puts tasks.
@@ -383,6 +388,11 @@ impl Loaded {
         engine.backend().clone_into(&mut facts.backend);
         facts.adapter = engine.adapter();
         facts.passed_over = engine.passed_over().map(str::to_owned);
+        if let Some(seal) = setup.seal {
+            // Nothing was asked of the model yet by anybody, and from now on nothing is opened.
+            let serving = if facts.backend == "cpu" { Serving::Processor } else { Serving::Card };
+            report(Report::Confined(Box::new(seal(serving)?)));
+        }
         let preparer = Preparer::new(tokenizer, template, facts.context);
         Ok(Self { facts, engine, preparer })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use link::flow::{LaneReceiver, LaneSender};
 use link::message::LaneEnd;
 use link::{LaneId, flow};
+use protocol::evidence::Standing;
 use protocol::worker::{Action, Config, Job, PaymentReport, ProxyFacts, Session};
 use protocol::{Now, Randomness};
 use ratls::pow::{Challenge, PowError};
@@ -17,7 +18,7 @@ use crate::inference::Cancel;
 use crate::pipe::Pipe;
 
 /// How long a proxy may take for its challenge, and again for TLS. As long as a dialler waits for any frame.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ciphertext put into TLS at once.
 const GULP: usize = 16 * 1024;
@@ -36,11 +37,22 @@ pub enum Outcome {
     Expired([u8; 32]),
     /// A payment.
     Payment(PaymentReport),
+    /// The proxy asks for evidence.
+    WantEvidence {
+        /// Its id of the question.
+        query: i64,
+        /// Its nonce.
+        nonce: [u8; 32],
+    },
+    /// How we stand with the proxy.
+    Standing(Box<Standing>),
 }
 
 /// One connection to a proxy.
 pub struct Lane {
     id: LaneId,
+    /// The key of our certificate on this lane.
+    tls_key: [u8; 32],
     channel: ClientChannel,
     /// What the session is made from, until it is.
     beginning: Option<(Config, Box<dyn Randomness>)>,
@@ -69,9 +81,17 @@ enum Phase {
 
 impl Lane {
     /// A lane that the app has just dialled.
-    pub fn new(id: LaneId, channel: ClientChannel, config: Config, randomness: Box<dyn Randomness>, now: Now) -> Self {
+    pub fn new(
+        id: LaneId,
+        tls_key: [u8; 32],
+        channel: ClientChannel,
+        config: Config,
+        randomness: Box<dyn Randomness>,
+        now: Now,
+    ) -> Self {
         Self {
             id,
+            tls_key,
             channel,
             beginning: Some((config, randomness)),
             session: None,
@@ -95,6 +115,11 @@ impl Lane {
     /// The app took `bytes` of ours.
     pub fn granted(&mut self, bytes: u32) -> Result<(), flow::FlowError> {
         self.sender.granted(bytes)
+    }
+
+    /// The key of our certificate on this lane.
+    pub fn tls_key(&self) -> [u8; 32] {
+        self.tls_key
     }
 
     /// May more be said to the proxy? If not, keep it: the proxy does not read.
@@ -219,6 +244,10 @@ impl Lane {
                 Action::Cancel(id) => outcomes.push(Outcome::Cancel(id)),
                 Action::Expired(id) => outcomes.push(Outcome::Expired(id)),
                 Action::Payment(report) => outcomes.push(Outcome::Payment(report)),
+                Action::WantEvidence { query, nonce } => outcomes.push(Outcome::WantEvidence { query, nonce }),
+                Action::Standing(standing) => outcomes.push(Outcome::Standing(Box::new(standing))),
+                // A proxy shows its evidence in its certificate; this worker asks for none besides.
+                Action::EvidenceCame { .. } | Action::NoEvidence { .. } => {}
                 // A session that talks has a peer.
                 Action::Ready(facts) => {
                     outcomes.extend(self.peer.map(|peer| Outcome::Ready(Box::new(facts), peer)));
@@ -242,7 +271,7 @@ impl Drop for Lane {
     }
 }
 
-fn protocol_end(error: &protocol::Error) -> LaneEnd {
+pub(crate) fn protocol_end(error: &protocol::Error) -> LaneEnd {
     match error {
         protocol::Error::Silent { .. } | protocol::Error::NoAnswer { .. } => LaneEnd::Silent,
         // The proxy's own words stay out of our log.
@@ -253,7 +282,7 @@ fn protocol_end(error: &protocol::Error) -> LaneEnd {
     }
 }
 
-fn channel_end(error: &ChannelError) -> LaneEnd {
+pub(crate) fn channel_end(error: &ChannelError) -> LaneEnd {
     match error {
         ChannelError::Pow(PowError::TooHard { asked, .. }) => {
             LaneEnd::ProofOfWorkTooHard { asked: asked.unsigned_abs() }

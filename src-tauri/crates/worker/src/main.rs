@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::{Device, DeviceFault, StartError};
 use link::message::Failure;
+use worker::confinement;
 use worker::developer::{self, Bench, Generate};
 use worker::serve::{self, Stopped, World};
 
@@ -145,6 +146,10 @@ fn main() -> ExitCode {
     if std::env::args_os().len() == 1 {
         return boxed();
     }
+    #[cfg(windows)]
+    if std::env::args_os().nth(1).is_some_and(|word| word == sandbox::PROBE) {
+        return look_around();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -201,6 +206,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// In the walls that the app wants to put the worker into: tries what they should stop, and which cards there are. No model is read and
+/// nobody is spoken to but the app.
+#[cfg(windows)]
+fn look_around() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(2).collect();
+    match sandbox::look_around(&words, developer::cards_in_walls) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("cannot look around: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
 fn boxed() -> ExitCode {
     // A panic's message may quote a prompt; its place can't. And a process with a dead thread must not linger.
     std::panic::set_hook(Box::new(|panic| {
@@ -211,14 +230,23 @@ fn boxed() -> ExitCode {
         std::process::exit(i32::from(FAILED));
     }));
     // Before the box closes: from then on the system is asked for nothing.
-    let memory = worker::memory::room_now();
-    let (channel, model) = match sandbox::inherited() {
+    let available = sandbox::available_memory();
+    let walls = sandbox::confine(available);
+    let (mut channel, model) = match sandbox::inherited() {
         Ok(inherited) => inherited,
         Err(error) => {
             complain(&format!(
                 "started without the pipe of chrysalis ({error}); for the developer's subcommands see chrysalis-worker --help"
             ));
             return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let walls = match walls {
+        Ok(walls) => walls,
+        Err(error) => {
+            confinement::refuse(&mut channel.writer, &error);
+            complain(&error.to_string());
+            return ExitCode::from(FAILED);
         }
     };
     let stopped = serve::run(World {
@@ -229,7 +257,8 @@ fn boxed() -> ExitCode {
         // Whatever runs then runs for nobody.
         on_gone: Arc::new(|| std::process::exit(0)),
         fails: None,
-        memory,
+        memory: available.map(worker::memory::room),
+        seal: confinement::seal(walls),
     });
     match stopped {
         Stopped::AppGone => ExitCode::SUCCESS,

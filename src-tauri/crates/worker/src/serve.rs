@@ -15,14 +15,19 @@ use accounting::{ModelName, Prices};
 use engine::DeviceFault;
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
-use link::message::{Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport};
+use link::message::{BackendKind, Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport};
+use link::proof::{Enrolment, Standing};
 use link::{BUILD, FromWorker, LaneId, ToWorker};
 use protocol::worker::{KnownProxy, PaymentReport, ProxyFacts, Totals};
 use ratls::pow::{self, Challenge};
 use ratls::{ClientChannel, Evidence, Identity, PeerIdentity, Policy, tls};
 use ton::{AddressText, RootConfig};
 
+use sandbox::Serving;
+
 use crate::clock::{Clock, Ticks};
+use crate::confinement::Seal;
+use crate::enrol;
 use crate::event::{self, Event};
 use crate::inference::{Cancel, Forget, Inference, JobKey, Report, Setup};
 use crate::job::{Ending, Running};
@@ -51,6 +56,8 @@ pub struct World {
     pub fails: Option<(u64, DeviceFault)>,
     /// Bytes of main memory that may be taken for the model, measured before it is read; `None`: nobody knows.
     pub memory: Option<u64>,
+    /// Closes the box for good, once everything is open.
+    pub seal: Seal,
 }
 
 /// Why the worker stopped.
@@ -83,12 +90,27 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
     let pipe = Pipe::start(world.reader, world.writer, sender.clone(), world.on_gone)?;
     pipe.say(&FromWorker::Hello { build: BUILD.to_owned() });
     let mut greeting = Greeting::new();
-    let configuration = configured(&events, &mut greeting, &pipe)?;
+    let configuration = match told_to(&events, &mut greeting, &pipe)? {
+        Task::Serve(configuration) => configuration,
+        Task::Enrol(enrolment) => {
+            return enrol::run(*enrolment, &events, &sender, &mut greeting, &pipe, world.ticks);
+        }
+    };
     let mut server = match Server::new(configuration, world.ticks, pipe, sender) {
         Ok(server) => server,
         Err((pipe, failure)) => return Err(fail(&pipe, failure)),
     };
-    let setup = server.setup(world.fails, world.memory);
+    let mut seal = Some(world.seal);
+    if server.configuration.backend == BackendKind::Cpu {
+        // The processor opens nothing, so not a byte of the model is read before.
+        if let Some(seal) = seal.take() {
+            match seal(Serving::Processor) {
+                Ok(walls) => server.pipe.say(&FromWorker::Confined(Box::new(walls))),
+                Err(failure) => return Err(fail(&server.pipe, failure)),
+            }
+        }
+    }
+    let setup = server.setup(world.fails, world.memory, seal);
     server.inference = Some(Inference::start(world.model, setup, server.events.clone())?);
     loop {
         let event = match server.next_deadline() {
@@ -108,8 +130,14 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
     }
 }
 
+/// What this process is for.
+enum Task {
+    Serve(Box<Configuration>),
+    Enrol(Box<Enrolment>),
+}
+
 /// Waits for greeting and configuration.
-fn configured(events: &Receiver<Event>, greeting: &mut Greeting, pipe: &Pipe) -> Result<Box<Configuration>, Stopped> {
+fn told_to(events: &Receiver<Event>, greeting: &mut Greeting, pipe: &Pipe) -> Result<Task, Stopped> {
     loop {
         let Event::App(frame) = events.recv().map_err(|_| Stopped::AppGone)? else {
             return Err(Stopped::AppGone);
@@ -123,7 +151,8 @@ fn configured(events: &Receiver<Event>, greeting: &mut Greeting, pipe: &Pipe) ->
             Err(_) => return Err(Stopped::Confused("no greeting")),
         }
         match frame {
-            Frame::Control(ToWorker::Configure(configuration)) => return Ok(configuration),
+            Frame::Control(ToWorker::Configure(configuration)) => return Ok(Task::Serve(configuration)),
+            Frame::Control(ToWorker::Enrol(enrolment)) => return Ok(Task::Enrol(enrolment)),
             _ => return Err(Stopped::Confused("no configuration")),
         }
     }
@@ -153,6 +182,9 @@ pub(crate) struct Server {
     pub(crate) jobs: BTreeMap<JobKey, Running>,
     pub(crate) keys: BTreeMap<(LaneId, [u8; 32]), JobKey>,
     pub(crate) next_key: u64,
+    /// Questions for evidence that the app has not answered: whose, and the proxy's id of it.
+    asks: BTreeMap<u64, (LaneId, i64)>,
+    next_ask: u64,
 }
 
 /// How far giving up the card is.
@@ -194,10 +226,12 @@ impl Server {
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
             next_key: 0,
+            asks: BTreeMap::new(),
+            next_ask: 0,
         })
     }
 
-    fn setup(&self, fails: Option<(u64, DeviceFault)>, memory: Option<u64>) -> Setup {
+    fn setup(&self, fails: Option<(u64, DeviceFault)>, memory: Option<u64>, seal: Option<Seal>) -> Setup {
         Setup {
             backend: self.configuration.backend.clone(),
             tunings: self.configuration.tunings.clone(),
@@ -205,6 +239,7 @@ impl Server {
             threads: self.configuration.threads.map(|threads| threads as usize),
             max_sequences: self.configuration.max_active_requests as usize,
             memory,
+            seal,
         }
     }
 
@@ -266,6 +301,10 @@ impl Server {
                 }
                 ToWorker::SetCoefficient(coefficient) => self.set_coefficient(coefficient),
                 ToWorker::Yield => self.give_up_the_card(),
+                ToWorker::Evidence { lane, ask, bytes } => self.show(lane, ask, bytes),
+                ToWorker::Enrol(_) | ToWorker::Activated { .. } => {
+                    return Err(Stopped::Confused("this worker serves"));
+                }
             },
         }
         Ok(())
@@ -285,6 +324,10 @@ impl Server {
             }
             Report::Tuned(tuning, reason) => {
                 self.pipe.say(&FromWorker::Tuned { tuning, reason });
+                Ok(())
+            }
+            Report::Confined(walls) => {
+                self.pipe.say(&FromWorker::Confined(walls));
                 Ok(())
             }
             Report::OnlySoftware => {
@@ -403,9 +446,13 @@ impl Server {
             EvidenceKind::None => Evidence::None,
             EvidenceKind::FakeTdx => Evidence::FakeTdx,
         };
-        let policy = match self.configuration.policy {
+        let policy = match &self.configuration.policy {
             PeerPolicy::Any => Policy::Any,
             PeerPolicy::FakeTdx => Policy::FakeTdx { image_hashes: self.configuration.root.proxy_hashes.clone() },
+            PeerPolicy::Tdx(demand) => Policy::Tdx {
+                image_hashes: self.configuration.root.proxy_hashes.clone(),
+                collateral: demand.collateral.clone().into(),
+            },
         };
         let untrusted = |text: String| LaneEnd::Untrusted(text);
         let clock = self.clock.clone();
@@ -433,7 +480,8 @@ impl Server {
                 totals: Totals::default(),
             }),
         };
-        Ok(Lane::new(id, channel, configuration, Box::new(SystemRandomness), self.clock.now()))
+        let tls_key = identity.public_key();
+        Ok(Lane::new(id, tls_key, channel, configuration, Box::new(SystemRandomness), self.clock.now()))
     }
 
     fn close(&mut self, id: LaneId) {
@@ -488,6 +536,10 @@ impl Server {
                     }
                 }
                 Outcome::Payment(report) => self.pipe.say(&payment(id, report)),
+                Outcome::WantEvidence { query, nonce } => self.want_evidence(id, query, nonce),
+                Outcome::Standing(said) => {
+                    self.pipe.say(&FromWorker::Standing { lane: id, standing: Box::new(standing(*said)) });
+                }
             }
         }
         if let Err(why) = result
@@ -498,7 +550,27 @@ impl Server {
         }
     }
 
+    /// The app has the TPM; the key is this lane's.
+    fn want_evidence(&mut self, lane: LaneId, query: i64, nonce: [u8; 32]) {
+        let Some(tls_key) = self.lanes.get(&lane).map(Lane::tls_key) else { return };
+        let ask = self.next_ask;
+        self.next_ask = ask.wrapping_add(1);
+        self.asks.insert(ask, (lane, query));
+        self.pipe.say(&FromWorker::WantEvidence { lane, ask, tls_key, nonce });
+    }
+
+    fn show(&mut self, lane: LaneId, ask: u64, bytes: Option<Vec<u8>>) {
+        let Some((asked, query)) = self.asks.remove(&ask) else { return };
+        if asked == lane
+            && let Some(open) = self.lanes.get_mut(&lane)
+        {
+            open.say(|session, out| session.answer_evidence(query, bytes, out));
+            self.pump(lane);
+        }
+    }
+
     fn lose_jobs(&mut self, id: LaneId) {
+        self.asks.retain(|_, (lane, _)| *lane != id);
         let lost: Vec<JobKey> = self.jobs.iter().filter(|(_, job)| job.facts.lane == id).map(|(key, _)| *key).collect();
         for key in lost {
             self.lose(key, protocol_code::CANCELLED);
@@ -573,6 +645,18 @@ fn ready(lane: LaneId, facts: &ProxyFacts, peer: PeerIdentity) -> FromWorker {
             image_hash: peer.attested.then_some(peer.image_hash),
             tls_key: peer.public_key,
         },
+    }
+}
+
+fn standing(said: protocol::evidence::Standing) -> Standing {
+    let registrars = said.demands.registrars.into_iter().map(|at| (at.endpoint, at.key)).collect();
+    Standing {
+        accepted: said.accepted,
+        grade: said.grade,
+        reason: said.reason,
+        grades: said.demands.grades,
+        secure_boot: said.demands.secure_boot,
+        registrars,
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn test() -> Result<Option<String>> {
     let libraries = folder.join(LIBRARIES);
     let driver = folder.join("driver.json");
     let runner = format!("{} --library-path {}", libraries.join("ld-linux-x86-64.so.2").display(), libraries.display());
-    let mut command = system::cargo();
+    let mut command = system::linting_cargo();
     command.args(["test", "-p", "engine", "--lib", "--"]);
     command.args(["wgpu::tests::cooperative::", "every_candidate_of_software_and_of_cards"]);
     command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);

@@ -48,13 +48,17 @@ pub(crate) fn test(full: bool) -> Result<ExitCode> {
     part(&mut parts, "page", page::test)?;
     part(&mut parts, "contracts", || contracts::test(full))?;
     part(&mut parts, "format", || system::run_cargo(&["fmt", "--all", "--check"]))?;
-    part(&mut parts, "lints", || {
-        system::run_cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
-    })?;
     // Programs and tests in one go: on their own, the programs would be built with fewer features, and so twice.
-    part(&mut parts, "build", || system::run_cargo(&["build", "--workspace", "--all-targets", "--quiet"]))?;
+    part(&mut parts, "build and lints", || {
+        let mut command = system::linting_cargo();
+        command.args(["build", "--workspace", "--all-targets", "--quiet"]);
+        if !command.status()?.success() {
+            bail!("it does not build without a warning; the first is above");
+        }
+        Ok(())
+    })?;
     part(&mut parts, "tests", || {
-        let mut command = system::cargo();
+        let mut command = system::linting_cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).env("CHRYSALIS_TEST_PROGRAMS", programs()?);
         // What was installed above must be used: nothing is skipped.
         command.env("CHRYSALIS_REQUIRE_DISPLAY", "1").env("CHRYSALIS_REQUIRE_GPU", "1");

@@ -178,6 +178,16 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The same, with the lints that it would take a second build of everything to run by themselves: the compiler of our own packages is
+/// clippy's, which compiles as well. Whatever is built so has to be run so, or it is built anew.
+pub(crate) fn linting_cargo() -> Command {
+    let mut command = cargo();
+    // As `cargo clippy -- -D warnings` starts it.
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    command.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+    command
+}
+
 /// Where a built program stands: beside this one.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;

@@ -80,6 +80,11 @@ pub(super) fn enumerate() -> Vec<(wgpu::Adapter, Adapter)> {
             for_resource_creation: Some(95),
             for_device_loss: None,
         },
+        // Of DirectX' compilers the one that is part of Windows; by default any other that is found would be loaded (docs/adr/0030).
+        backend_options: wgpu::BackendOptions {
+            dx12: wgpu::Dx12BackendOptions { shader_compiler: wgpu::Dx12Compiler::Fxc, ..Default::default() },
+            ..Default::default()
+        },
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
     let found = now(instance.enumerate_adapters(backends));

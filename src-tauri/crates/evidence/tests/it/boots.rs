@@ -3,6 +3,7 @@
 use crate::log::{Line, boot, line, registers, separator, variable, written};
 use crate::software::{ATTESTATION, BINDING, NOW, SELECTED, Software, anchors, registrar, statement};
 use evidence::{Appraisal, Evidence, Grade, LOG_LIMIT, Policy, Refusal, TpmEvidence, appraise};
+use sha2::{Digest as _, Sha256};
 
 fn judge(evidence: TpmEvidence) -> Result<Appraisal, Refusal> {
     appraise(&Evidence::Tpm(evidence), &BINDING, NOW, &anchors(), &Policy::default())
@@ -83,7 +84,6 @@ fn the_place_from_which_the_tpm_was_started_counts() {
     let mut replayed = registers(&lines);
     replayed[0] = [0; 32];
     replayed[0][31] = 3;
-    use sha2::{Digest as _, Sha256};
     for line in lines.iter().filter(|line| line.register == 0 && line.kind != 3) {
         replayed[0] = Sha256::new().chain_update(replayed[0]).chain_update(line.digest).finalize().into();
     }

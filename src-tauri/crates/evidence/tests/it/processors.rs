@@ -2,15 +2,16 @@
 //! were made for other questions than ours, so they are asked with their own report data.
 
 use base64::Engine as _;
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{Metadata, MetadataCommand};
 use evidence::{
-    Appraisal, Binding, Evidence, Grade, ImageHash, Policy, Refusal, SnpEvidence, TcbStatus, TdxEvidence, appraise,
-    snp, tdx,
+    Anchors, Appraisal, Binding, Evidence, Grade, ImageHash, Policy, Refusal, SnpEvidence, TcbStatus, TdxEvidence,
+    appraise, snp, tdx,
 };
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// 2025-07-05 and 2026-10-08, when the samples' collateral was good; and 2026-11-27.
 const THEN: u64 = 1_751_673_600;
@@ -19,9 +20,12 @@ pub(crate) const NOW: u64 = 1_795_780_800;
 
 /// A file of a crate that we depend on, at the place of its sources.
 fn sample(package: &str, path: &str) -> Vec<u8> {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let metadata =
-        MetadataCommand::new().manifest_path(manifest).other_options(vec!["--locked".to_owned()]).exec().unwrap();
+    // Cargo is asked once: it waits for whoever else builds.
+    static METADATA: OnceLock<Metadata> = OnceLock::new();
+    let metadata = METADATA.get_or_init(|| {
+        let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        MetadataCommand::new().manifest_path(manifest).other_options(vec!["--locked".to_owned()]).exec().unwrap()
+    });
     let package = metadata.packages.iter().find(|one| one.name.as_str() == package).expect("the package");
     std::fs::read(package.manifest_path.parent().unwrap().join(path)).unwrap()
 }
@@ -64,7 +68,7 @@ fn genuine_quotes_of_both_versions_are_an_isolated_processor_without_a_card() {
 
         // It was made for another question, and an image that is not listed may be its owner's own.
         let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
-        let refused = appraise(&Evidence::Tdx(evidence.clone()), &binding, then, &Default::default(), &policy);
+        let refused = appraise(&Evidence::Tdx(evidence.clone()), &binding, then, &Anchors::default(), &policy);
         assert_eq!(refused, Err(Refusal::AnotherBinding));
         let cocoon = Binding::cocoon_report_data(&binding.tls_key);
         assert_eq!(tdx::appraise(&evidence, &cocoon, then, &policy), Err(Refusal::AnotherBinding));
@@ -187,7 +191,7 @@ fn a_genuine_report_of_snp_is_an_isolated_processor_without_a_card() {
     // AMD does not say what is current.
     assert_eq!(appraisal.facts.firmware, None);
     let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
-    let refused = appraise(&Evidence::Snp(evidence.clone()), &binding, NOW, &Default::default(), &policy);
+    let refused = appraise(&Evidence::Snp(evidence.clone()), &binding, NOW, &Anchors::default(), &policy);
     assert_eq!(refused, Err(Refusal::AnotherBinding));
     // In 2031 its certificate is over.
     assert_eq!(snp::appraise(&evidence, &data, 1_925_000_000, &policy), Err(Refusal::CollateralExpired));
@@ -213,6 +217,11 @@ const VERSIONS: [u8; 4] = [3, 0, 8, 0x73];
 
 impl Maker {
     pub(crate) fn new() -> Self {
+        Self::with_middle(IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    /// One whose certificate between root and chip is of this kind.
+    fn with_middle(middle: IsCa) -> Self {
         let key = || KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
         let authority = |name: &str| {
             let mut params = CertificateParams::default();
@@ -222,7 +231,8 @@ impl Maker {
             params
         };
         let (ark_key, ask_key, chip_key) = (key(), key(), key());
-        let (ark, ask) = (authority("root"), authority("between"));
+        let (ark, mut ask) = (authority("root"), authority("between"));
+        ask.is_ca = middle;
         let root = ark.self_signed(&ark_key).unwrap();
         let between = ask.signed_by(&ask_key, &Issuer::from_params(&ark, &ark_key)).unwrap();
         let mut chip = CertificateParams::default();
@@ -300,6 +310,13 @@ fn a_chain_whose_middle_may_not_sign_is_refused() {
     let data = [7; 64];
     let good = maker.evidence(&data, |_| ());
     let policy = listing(snp::image_of(&good.report));
+    // All signatures fit: what is in the middle is some chip's, and signed another chip's.
+    for middle in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+        let forger = Maker::with_middle(middle);
+        let forged = forger.evidence(&data, |_| ());
+        let refused = forger.judge(&forged, &data, &policy).unwrap_err();
+        assert!(matches!(&refused, Refusal::Unverified(why) if why.contains("may not sign")), "{refused:?}");
+    }
     let with = |vcek: &[u8], ask: &[u8]| {
         maker.judge(&SnpEvidence { vcek: vcek.to_vec(), ask: ask.to_vec(), ..good.clone() }, &data, &policy)
     };

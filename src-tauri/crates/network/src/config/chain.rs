@@ -92,7 +92,7 @@ pub async fn read_root(chain: &dyn Chain, address: Address) -> Result<Network, R
         return Err(RootError::Absent { address });
     };
     let root = RootConfig::from_cell(data, Some(address)).map_err(|source| RootError::Foreign { address, source })?;
-    Ok(Network { root: Arc::new(root), root_contract: address })
+    Ok(Network { root: Arc::new(root), root_contract: address, evidence: None })
 }
 
 impl ChainConfig {

@@ -251,7 +251,9 @@ async fn models(proxies: &Proxies) -> Response<Body> {
     match proxies.types().await {
         Ok(types) => {
             let data: Vec<Value> = types.iter().map(model).collect();
-            web::json(StatusCode::OK, &json!({ "object": "list", "data": data }))
+            // Clients of OpenAI's pass over what they do not know.
+            let page = json!({ "object": "list", "data": data, "demands_of_workers": proxies.demands() });
+            web::json(StatusCode::OK, &page)
         }
         Err(_) => no_proxy(),
     }

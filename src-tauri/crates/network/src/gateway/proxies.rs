@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::client::{Action, ClientRequest, Config, NotSent, ProxyFacts, Session, WorkerType};
+use protocol::evidence::Demands;
 use ratls::{Evidence, Identity, Policy};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -16,6 +17,7 @@ use ton::{Address, AddressText};
 use super::Settings;
 use super::answer::{Answer, Piece, Sink, channel};
 use crate::clock::{Clock, OsRandom, random_bytes, unix_seconds};
+use crate::config::evidence::grade_of;
 use crate::wire::{Outgoing, QUEUE_LIMIT, Wire, WireError, queue};
 
 /// Pause before the next attempt to dial: doubles from the first to the second, up to a fifth more or less.
@@ -55,6 +57,8 @@ struct TargetState {
     known: i64,
     /// What the proxy wants to read on the chain.
     nonce: Option<u64>,
+    /// What it demands of its workers, as it says; `None`: it has not said.
+    demands: Option<Demands>,
 }
 
 /// A proxy that has introduced itself.
@@ -181,6 +185,12 @@ impl Proxies {
         answer.await.map_err(|_| NoProxy)
     }
 
+    /// What the first proxy that accepts requests demands of its workers, in its words.
+    pub(super) fn demands(&self) -> Value {
+        let ready = self.targets.iter().find(|target| target.state().commands.is_some());
+        ready.and_then(|target| target.state().demands.as_ref().map(said)).unwrap_or(Value::Null)
+    }
+
     /// How the proxies stand, for the stats page.
     pub(super) fn stats(&self) -> Vec<Value> {
         let text = |address| AddressText { address, bounceable: false, testnet: self.is_testnet }.to_text();
@@ -196,6 +206,7 @@ impl Proxies {
                 "proxy_public_key": state.facts.as_ref().map(|facts| hex::encode(facts.public_key)),
                 "tokens_used_proxy_committed_to_blockchain": state.signed,
                 "tokens_used_proxy_max": state.known,
+                "demands_of_workers": state.demands.as_ref().map(said),
             })
         });
         rows.collect()
@@ -270,6 +281,7 @@ impl Dialler {
             meetings: &self.meetings,
         };
         talk.perform(&mut out);
+        let mut wonders = true;
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             let due = talk.session.next_deadline().map_or_else(|| Instant::now() + IDLE, |due| self.clock.at(due));
@@ -295,6 +307,9 @@ impl Dialler {
                     Ok(())
                 }
             };
+            if wonders && talk.session.ask_demands(self.clock.now(), &mut out).is_ok() {
+                wonders = false;
+            }
             let cut = talk.perform(&mut out);
             if let Err(error) = result {
                 tracing::warn!(proxy = %target.address, %error, "the conversation with the proxy ended");
@@ -364,6 +379,7 @@ impl Talk<'_> {
                     state.facts = Some(facts);
                     state.commands = self.commands.take();
                     state.nonce = None;
+                    state.demands = None;
                     drop(state);
                     self.ready.notify_waiters();
                     self.meetings.notify_one();
@@ -395,6 +411,7 @@ impl Talk<'_> {
                         }
                     }
                 }
+                Action::Demands(demands) => self.target.state().demands = demands,
                 Action::Payment(report) => {
                     let mut state = self.target.state();
                     state.signed = report.tokens;
@@ -424,6 +441,16 @@ impl Talk<'_> {
             !left
         });
     }
+}
+
+/// What a proxy demands, in the words of its configuration. Grades that are not known here are left out.
+fn said(demands: &Demands) -> Value {
+    let registrars = demands.registrars.iter();
+    json!({
+        "accepted": demands.grades.iter().filter_map(|number| grade_of(*number)).collect::<Vec<_>>(),
+        "require_secure_boot": demands.secure_boot,
+        "registrars": registrars.map(|at| json!({ "endpoint": at.endpoint, "key": hex::encode(at.key) })).collect::<Vec<_>>(),
+    })
 }
 
 fn jittered(pause: Duration) -> Duration {

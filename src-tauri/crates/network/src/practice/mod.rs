@@ -267,7 +267,7 @@ impl Scene {
 
     fn network(&self, json: &Value) -> Result<Network, StartError> {
         let root = RootConfig::from_json(&json.to_string()).map_err(|error| StartError::Network(error.to_string()))?;
-        Ok(Network { root: Arc::new(root), root_contract: self.root_contract })
+        Ok(Network { root: Arc::new(root), root_contract: self.root_contract, evidence: None })
     }
 }
 

@@ -175,8 +175,7 @@ impl Doors {
         };
         let conn = self.next.fetch_add(1, Ordering::Relaxed);
         let (outgoing, rest) = queue(self.limits.queue);
-        let image_hash = wire.peer().image_hash;
-        let opened = Event::Opened { conn, side, image_hash, outgoing, at: self.clock.now() };
+        let opened = Event::Opened { conn, side, peer: *wire.peer(), outgoing, at: self.clock.now() };
         if self.events.send(opened).await.is_err() {
             return;
         }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use protocol::Now;
 use protocol::proxy::{Account, Action, Core, Side, Sight};
+use ratls::PeerIdentity;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use ton::{Address, RootConfig};
 
+use super::gate::Gate;
 use super::stats::Stats;
 use super::treasurer::{Ask, Confirm};
 use crate::clock::Clock;
@@ -25,7 +27,7 @@ const IDLE: Duration = Duration::from_mins(1);
 /// What reaches the deciding task. Holds plaintext, so it has no `Debug`.
 pub(super) enum Event {
     /// A connection is through TLS.
-    Opened { conn: u64, side: Side, image_hash: [u8; 32], outgoing: Outgoing, at: Now },
+    Opened { conn: u64, side: Side, peer: PeerIdentity, outgoing: Outgoing, at: Now },
     /// Plaintext came in.
     Data { conn: u64, bytes: Vec<u8> },
     /// A connection is gone.
@@ -75,6 +77,8 @@ struct Guest {
 
 pub(super) struct Host {
     core: Core,
+    /// Where something is demanded of workers.
+    gate: Option<Gate>,
     clock: Clock,
     writer: Writer,
     writes_under_way: usize,
@@ -91,6 +95,7 @@ impl Host {
     #[expect(clippy::too_many_arguments, reason = "it is called once")]
     pub(super) fn new(
         core: Core,
+        gate: Option<Gate>,
         clock: Clock,
         store: Store,
         stats: Stats,
@@ -104,6 +109,7 @@ impl Host {
         let writer = Writer::start(store, persisted);
         Self {
             core,
+            gate,
             clock,
             writer,
             writes_under_way: 0,
@@ -119,7 +125,9 @@ impl Host {
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
         let mut out = Vec::new();
         let stopped = loop {
-            let due = self.core.next_deadline().map_or_else(|| Instant::now() + IDLE, |due| self.clock.at(due));
+            let again = self.gate.as_ref().and_then(Gate::next_deadline);
+            let due = [self.core.next_deadline(), again].into_iter().flatten().min();
+            let due = due.map_or_else(|| Instant::now() + IDLE, |due| self.clock.at(due));
             tokio::select! {
                 event = inbox.recv() => match event {
                     None => break None,
@@ -132,7 +140,13 @@ impl Host {
                     }
                     Some(event) => self.handle(event, &mut out),
                 },
-                () = tokio::time::sleep_until(due) => self.core.tick(self.clock.now(), &mut out),
+                () = tokio::time::sleep_until(due) => {
+                    let now = self.clock.now();
+                    self.core.tick(now, &mut out);
+                    if let Some(gate) = &mut self.gate {
+                        gate.tick(&mut self.core, now, &mut out);
+                    }
+                }
             }
             self.perform(&mut out);
         };
@@ -149,10 +163,13 @@ impl Host {
     fn handle(&mut self, event: Event, out: &mut Vec<Action>) {
         let now = self.clock.now();
         match event {
-            Event::Opened { conn, side, image_hash, outgoing, at } => {
+            Event::Opened { conn, side, peer, outgoing, at } => {
                 self.guests.insert(conn, Guest { side, outgoing, answers_since_query: None });
                 self.stats.opened(conn, side);
-                self.core.open(conn, side, image_hash, at);
+                if let Some(gate) = self.gate.as_mut().filter(|_| side == Side::Worker) {
+                    gate.opened(conn, peer.public_key);
+                }
+                self.core.open(conn, side, peer.image_hash, at);
             }
             Event::Data { conn, bytes } => {
                 if self.hangs_up_now(conn) {
@@ -163,7 +180,7 @@ impl Host {
             }
             Event::Gone { conn } => {
                 if self.guests.remove(&conn).is_some() {
-                    self.stats.gone(conn);
+                    self.leaves(conn);
                     self.core.closed(conn, now, out);
                 }
             }
@@ -188,7 +205,7 @@ impl Host {
                 let _ = reply.send(self.books());
             }
             Event::Stats(reply) => {
-                let _ = reply.send(self.stats.page(&self.core, now));
+                let _ = reply.send(self.stats.page(&self.core, self.gate.as_ref(), now));
             }
             Event::Stop(_) | Event::Trouble(_) => {}
         }
@@ -205,7 +222,7 @@ impl Host {
                         tracing::info!(conn, %why, "connection closed");
                         // Dropping the queue's end closes once everything is sent.
                         self.guests.remove(&conn);
-                        self.stats.gone(conn);
+                        self.leaves(conn);
                     }
                     Action::Persist { seq, accounts } => {
                         self.stats.stored(&accounts);
@@ -215,6 +232,23 @@ impl Host {
                     Action::Commit { seq } => self.commit(seq, out),
                     Action::JobFinished(job) => self.stats.finished(&job),
                     Action::LookAt { client } => self.look_at(client, out),
+                    Action::WorkerWaits { conn } => {
+                        if let Some(gate) = &mut self.gate {
+                            gate.ask(conn, &mut self.core, now, out);
+                        }
+                    }
+                    Action::EvidenceCame { conn, nonce, bytes } => {
+                        if let Some(gate) = &mut self.gate {
+                            gate.judge(conn, nonce, Some(&bytes), &mut self.core, now, out);
+                        }
+                    }
+                    Action::NoEvidence { conn, nonce } => {
+                        if let Some(gate) = &mut self.gate {
+                            gate.judge(conn, nonce, None, &mut self.core, now, out);
+                        }
+                    }
+                    // What this proxy can show is in its certificate.
+                    Action::WantEvidence { conn, query, .. } => self.core.answer_evidence(conn, query, None, out),
                 }
             }
         }
@@ -281,8 +315,15 @@ impl Host {
             self.cut(conn, now, out);
         } else if ends {
             self.guests.remove(&conn);
-            self.stats.gone(conn);
+            self.leaves(conn);
             self.core.closed(conn, now, out);
+        }
+    }
+
+    fn leaves(&mut self, conn: u64) {
+        self.stats.gone(conn);
+        if let Some(gate) = &mut self.gate {
+            gate.gone(conn);
         }
     }
 
@@ -290,7 +331,7 @@ impl Host {
     fn cut(&mut self, conn: u64, now: Now, out: &mut Vec<Action>) {
         if let Some(guest) = self.guests.remove(&conn) {
             guest.outgoing.cut();
-            self.stats.gone(conn);
+            self.leaves(conn);
             self.core.closed(conn, now, out);
         }
     }

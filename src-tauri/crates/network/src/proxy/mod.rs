@@ -1,6 +1,7 @@
 //! The proxy: two ports, one deciding task, one file.
 
 mod doors;
+mod gate;
 mod host;
 mod stats;
 mod treasurer;
@@ -22,11 +23,13 @@ use ton::{Address, Nanoton};
 
 use crate::clock::{Clock, OsRandom};
 use crate::config::Network;
+use crate::config::evidence::EvidenceConfig;
 use crate::keys::SigningKey;
 use crate::misbehaviour::{Misbehaviour, Spoiler};
 use crate::store::{Store, StoreError};
 use crate::web::{self, PageError};
 use doors::Tls;
+use gate::Gate;
 use host::{BookEntry, Committing, Event, Host};
 use treasurer::{Books, Treasurer};
 
@@ -76,8 +79,10 @@ pub struct Settings {
     pub retry: bool,
     /// Bits of proof of work that every dialler must do.
     pub pow_difficulty: i32,
-    /// Whom to trust as a worker. Clients need no attestation, as on Cocoon.
+    /// Whose certificate to trust as a worker's. Clients need no attestation, as on Cocoon.
     pub policy: Policy,
+    /// What workers must prove before they get jobs; `None`: nothing, and nobody is asked.
+    pub demands: Option<EvidenceConfig>,
     /// What its own certificate carries. A genuine client that dials directly wants [`Evidence::FakeTdx`].
     pub evidence: Evidence,
     /// The accounts file.
@@ -112,6 +117,7 @@ impl Settings {
             retry: false,
             pow_difficulty: ratls::pow::DEFAULT_DIFFICULTY,
             policy: Policy::Any,
+            demands: None,
             evidence: Evidence::None,
             accounts,
             limits: Limits::default(),
@@ -216,6 +222,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
                 secret_hash: Sha256::digest(b"").into(),
             },
             commit_pause: settings.commit_pause,
+            demands: settings.demands.as_ref().map(EvidenceConfig::demands),
         },
         accounts.clone(),
         Box::new(OsRandom),
@@ -246,7 +253,8 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let stats = stats::Stats::new(facts, &accounts, turned_away, on_chain.clone());
     let core = if treasurer.is_some() { core.asking_a_chain() } else { core };
     let (troubled, trouble) = watch::channel(None);
-    let host = Host::new(core, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
+    let gate = settings.demands.as_ref().map(|demands| Gate::new(demands, public_key));
+    let host = Host::new(core, gate, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
     let host = tokio::spawn(host.run(inbox));
     others.extend(treasurer.map(|treasurer| tokio::spawn(treasurer.run(asked))));
     Ok(Running {

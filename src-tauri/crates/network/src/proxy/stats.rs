@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use ton::{Address, AddressText, RootConfig};
 
+use super::gate::Gate;
 use super::host::Event;
 use crate::web::{self, PageError, Patience};
 
@@ -135,7 +136,7 @@ impl Stats {
     }
 
     /// The page.
-    pub(super) fn page(&self, core: &Core, now: Now) -> Value {
+    pub(super) fn page(&self, core: &Core, gate: Option<&Gate>, now: Now) -> Value {
         let facts = &self.facts;
         json!({
             "practice": facts.practice,
@@ -169,6 +170,7 @@ impl Stats {
                 "workers": self.connections(Side::Worker),
                 "clients": self.connections(Side::Client),
             },
+            "evidence": gate.map(Gate::page),
             "workers": self.accounts(core, Side::Worker),
             "clients": self.accounts(core, Side::Client),
         })

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chain::follow::follow;
+use chain::follow::{Sought, follow};
 use chain::{AccountState, AccountStatus, Chain, ChainError};
 use thiserror::Error;
 use ton::{
@@ -11,7 +11,7 @@ use ton::{
     boc,
 };
 
-use super::transfer::{Seen, Trace, Verdict, judge};
+use super::transfer::{MARGIN, Seen, Trace, Verdict, judge};
 use super::{KEPT, Order, Outcome, Transfer, Wallet, sum};
 use crate::store::StoreError;
 use crate::store::treasury::{KnownProxy, TransferStore};
@@ -116,15 +116,19 @@ impl Purse {
         };
         let mut trace = None;
         if seqno.is_some_and(|seqno| seqno > transfer.seqno) {
-            let followed = follow(&*chain, address, transfer.hash).await?;
-            trace = followed.map(|followed| match (followed.is_complete(), followed.failure()) {
-                (false, _) => Trace::UnderWay,
-                (true, None) => Trace::Done,
-                (true, Some(failed)) => {
-                    tracing::warn!(account = %failed.account, exit_code = failed.exit_code(), what = %transfer.what, "a transfer failed on its way");
-                    Trace::Failed
-                }
-            });
+            // It was made when its time began, and clocks of those who make blocks differ.
+            let since = transfer.valid_until.saturating_sub(GOOD_FOR).saturating_sub(MARGIN);
+            trace = match follow(&*chain, address, transfer.hash, since).await? {
+                Sought::Absent | Sought::GivenUp => None,
+                Sought::Found(followed) => Some(match (followed.is_complete(), followed.failure()) {
+                    (false, _) => Trace::UnderWay,
+                    (true, None) => Trace::Done,
+                    (true, Some(failed)) => {
+                        tracing::warn!(account = %failed.account, exit_code = failed.exit_code(), what = %transfer.what, "a transfer failed on its way");
+                        Trace::Failed
+                    }
+                }),
+            };
             self.vain_looks = if trace.is_none() { self.vain_looks.saturating_add(1) } else { 0 };
         }
         match judge(&transfer, &Seen { time: account.seen_at, seqno, trace, vain_looks: self.vain_looks }) {

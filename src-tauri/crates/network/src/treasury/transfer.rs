@@ -3,7 +3,7 @@
 use ton::Nanoton;
 
 /// Longer than this after its time no block takes a message any more, in seconds: clocks of those who make blocks differ.
-const MARGIN: u32 = 60;
+pub(crate) const MARGIN: u32 = 60;
 /// What a transfer caused is waited for this long after its time, in seconds.
 const TRACE_PATIENCE: u32 = 600;
 /// An account's history may lag behind the account by so many looks.

@@ -52,7 +52,7 @@ pub(crate) fn network_json(workers: SocketAddr, clients: SocketAddr) -> String {
 
 pub(crate) fn network(workers: SocketAddr, clients: SocketAddr) -> Network {
     let root = RootConfig::from_json(&network_json(workers, clients)).unwrap();
-    Network { root: Arc::new(root), root_contract: address(ROOT) }
+    Network { root: Arc::new(root), root_contract: address(ROOT), evidence: None }
 }
 
 /// Waits for something, but not for ever.

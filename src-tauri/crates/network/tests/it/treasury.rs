@@ -109,7 +109,7 @@ impl Scene {
         if let Some((SocketAddr::V4(worker_endpoint), SocketAddr::V4(client_endpoint))) = proxy {
             root.registered_proxies = vec![RegisteredProxy { seqno: 1, worker_endpoint, client_endpoint }];
         }
-        Network { root: Arc::new(root), root_contract: self.root_contract }
+        Network { root: Arc::new(root), root_contract: self.root_contract, evidence: None }
     }
 
     fn proxy_settings(&self) -> proxy::Settings {

@@ -2,13 +2,15 @@
 //!
 //! Walk-through: [`Core::handle`] takes one [`Input`] and appends [`Effect`]s. [`workers`] keeps one worker process running or away,
 //! [`proxies`] keeps lanes to randomly drawn proxies and pins their keys, [`jobs`] counts what was done, [`payments`] recomputes
-//! what the worker says was signed, [`payouts`] fetches what was signed from the chain, [`records`] keeps everything that must be written down until it is,
+//! what the worker says was signed, [`payouts`] fetches what was signed from the chain, [`proof`] passes on what proxies want to be shown,
+//! [`records`] keeps everything that must be written down until it is,
 //! [`tunings`] knows what was found out about graphics cards.
 
 pub mod backoff;
 pub mod jobs;
 pub mod payments;
 pub mod payouts;
+pub mod proof;
 pub mod proxies;
 pub mod records;
 pub mod tunings;
@@ -26,6 +28,7 @@ use ton::{Address, RootConfig};
 use crate::snapshot::Snapshot;
 use jobs::Jobs;
 use payments::Payments;
+use proof::Proof;
 use proxies::Proxies;
 use records::Records;
 pub use records::{EntryId, KnownPayment, PinnedKey, PinnedProxy, Record, SignedRecord};
@@ -151,6 +154,15 @@ pub enum Input {
         /// Whether the ledger refused the content itself, so that trying again is of no use.
         refused: bool,
     },
+    /// What came of [`Effect::Attest`].
+    Attested {
+        /// Which.
+        lane: LaneId,
+        /// The worker's number of the question.
+        ask: u64,
+        /// Evidence in its container, or why there is none.
+        evidence: Result<Vec<u8>, String>,
+    },
 }
 
 /// What is to be done.
@@ -214,6 +226,19 @@ pub enum Effect {
         /// What.
         tuning: Box<KnownTuning>,
     },
+    /// Make evidence for a proxy, then say [`Input::Attested`].
+    Attest {
+        /// Which.
+        lane: LaneId,
+        /// The worker's number of the question.
+        ask: u64,
+        /// The proxy's payment key.
+        audience: [u8; 32],
+        /// The key of our certificate on this lane.
+        tls_key: [u8; 32],
+        /// The proxy's nonce.
+        nonce: [u8; 32],
+    },
     /// Say something to whoever reads the log.
     Log {
         /// How serious.
@@ -271,6 +296,7 @@ pub struct Core {
     payments: Payments,
     records: Records,
     tunings: Tunings,
+    proof: Proof,
     /// Jobs that are being written down, and the lane that waits for that.
     held: BTreeMap<EntryId, Held>,
     /// Jobs whose answers left because the ledger did not answer in time.
@@ -320,6 +346,7 @@ impl Core {
             payments: Payments::new(settings.root.worker_fee_per_token, remembered.payments),
             records: Records::default(),
             tunings: Tunings::new(remembered.tunings, settings.retune),
+            proof: Proof::default(),
             held: BTreeMap::new(),
             late: BTreeSet::new(),
             target: Target::default(),
@@ -362,6 +389,12 @@ impl Core {
                 self.release(entry, &mut out);
                 self.records.failed(entry, &why, refused, &self.payments, &mut out);
             }
+            Input::Attested { lane, ask, evidence } => {
+                let bytes =
+                    evidence.map_err(|why| out.log(LogLevel::Warn, format!("there is no evidence to show: {why}")));
+                // The worker knows whether anybody still waits.
+                out.send(ToWorker::Evidence { lane, ask, bytes: bytes.ok() });
+            }
         }
         self.go_on(&mut out);
         if publish || effects.len() > before {
@@ -392,6 +425,7 @@ impl Core {
             signed_nanoton: self.payments.earned_this_session(),
             unwritten: self.records.waiting(),
             ledger_fails: self.ledger_fails(),
+            refused_questions: self.proof.refused(),
             refused_reports: self.payments.refused() + self.jobs.corrected() + self.proxies.refused(),
             busy: self.jobs.busy(),
             running: self.jobs.running(),
@@ -399,6 +433,7 @@ impl Core {
             restart_unix_ms: self.workers.restart_unix_ms(),
             last_end: self.workers.last_end().map(str::to_owned),
             fallback: self.workers.fallback().map(str::to_owned),
+            confinement: self.workers.confinement().cloned(),
             trying: self.tunings.trying(),
             tuning: self.tunings.shown().cloned(),
         }
@@ -510,15 +545,23 @@ impl Core {
                 Some(early) => *early = Some(boc),
                 None => self.paid(lane, boc, request, out),
             },
-            // Other parts keep these to themselves.
-            FromWorker::Hello { .. }
+            FromWorker::WantEvidence { lane, ask, tls_key, nonce } => {
+                let proxy = self.proxies.session_of(lane).map(|session| (session.endpoint, session.key));
+                self.proof.asked(proxy, (lane, ask), tls_key, nonce, out);
+            }
+            FromWorker::Standing { lane, standing } => self.proxies.stands(lane, (*standing).into(), out),
+            // Other parts keep these to themselves, and a worker that serves enrols nothing.
+            FromWorker::Challenge { .. }
+            | FromWorker::Enrolled { .. }
+            | FromWorker::Hello { .. }
             | FromWorker::Trying { .. }
             | FromWorker::Tuned { .. }
             | FromWorker::Ready(_)
             | FromWorker::Failed(_)
             | FromWorker::Enabled(_)
             | FromWorker::Yielded
-            | FromWorker::Log { .. } => {}
+            | FromWorker::Log { .. }
+            | FromWorker::Confined(_) => {}
         }
     }
 

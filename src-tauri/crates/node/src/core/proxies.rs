@@ -12,6 +12,7 @@ use link::message::{LaneEnd, LogLevel, ProxyReport};
 use link::{LaneId, ToWorker};
 use ton::{Address, StateInit, boc};
 
+use super::proof::ShownStanding;
 use super::{Effect, Out, PinnedKey, PinnedProxy, Settings};
 use crate::snapshot::ShownProxy;
 
@@ -45,7 +46,7 @@ enum State {
     /// Connected; the worker does proof of work, TLS and handshake. In the handshake the proxy presents what it has signed so far.
     Greeting { lane: LaneId, payment: Option<Vec<u8>> },
     /// Jobs may come.
-    Ready { lane: LaneId, session: Session },
+    Ready { lane: LaneId, session: Session, standing: Option<ShownStanding> },
 }
 
 struct Wanted {
@@ -53,6 +54,8 @@ struct Wanted {
     state: State,
     /// Since when it has not been ready.
     not_ready_since: Duration,
+    /// Why we hung up on it last, because it is not trusted; `None` once it was.
+    untrusted: Option<String>,
 }
 
 /// See the module.
@@ -114,7 +117,7 @@ impl Proxies {
     /// The proxy that jobs of this lane come from.
     pub(super) fn session_of(&self, lane: LaneId) -> Option<&Session> {
         self.wanted.iter().find_map(|one| match &one.state {
-            State::Ready { lane: open, session } if *open == lane => Some(session),
+            State::Ready { lane: open, session, .. } if *open == lane => Some(session),
             _ => None,
         })
     }
@@ -135,6 +138,11 @@ impl Proxies {
                     State::Ready { session, .. } => Some(session.worker_contract),
                     _ => None,
                 },
+                standing: match &one.state {
+                    State::Ready { standing, .. } => standing.clone(),
+                    _ => None,
+                },
+                untrusted: one.untrusted.clone(),
             })
             .collect()
     }
@@ -147,7 +155,12 @@ impl Proxies {
             self.next_draw = Some(now.saturating_add(DRAW));
             let drawn = self.draw();
             if let Some(endpoint) = drawn.filter(|drawn| self.wanted.iter().all(|one| one.endpoint != *drawn)) {
-                self.wanted.push(Wanted { endpoint, state: State::Waiting { until: now }, not_ready_since: now });
+                self.wanted.push(Wanted {
+                    endpoint,
+                    state: State::Waiting { until: now },
+                    not_ready_since: now,
+                    untrusted: None,
+                });
             }
         }
         for one in &mut self.wanted {
@@ -215,17 +228,21 @@ impl Proxies {
         }
     }
 
-    pub(super) fn ended_by_worker(&mut self, lane: LaneId, why: &LaneEnd, out: &mut Out<'_>) {
+    pub(super) fn ended_by_worker(&mut self, lane: LaneId, end: &LaneEnd, out: &mut Out<'_>) {
         if let Some(endpoint) = self.wait(lane, out) {
             out.push(Effect::CloseLane { lane });
-            let why = match why {
+            let why = match end {
                 LaneEnd::ProofOfWorkTooHard { asked } => format!("it asks for a proof of work of {asked} bits"),
                 LaneEnd::Untrusted(text) => format!("it is not trusted: {text}"),
                 LaneEnd::Protocol(text) => format!("it breaks the protocol: {text}"),
                 LaneEnd::Silent => "it is silent".to_owned(),
             };
+            let not_trusted = matches!(end, LaneEnd::Untrusted(_));
             let cut: String = why.chars().filter(|c| !c.is_control()).take(300).collect();
             out.log(LogLevel::Warn, format!("hung up on the proxy {endpoint}: {cut}; trying again"));
+            if not_trusted && let Some(one) = self.wanted.iter_mut().find(|one| one.endpoint == endpoint) {
+                one.untrusted = Some(cut);
+            }
         }
     }
 
@@ -289,7 +306,9 @@ impl Proxies {
             worker_contract: report.worker_contract,
             protocol_version: report.protocol_version,
         };
-        let greeted = std::mem::replace(&mut self.wanted.get_mut(index)?.state, State::Ready { lane, session });
+        let one = self.wanted.get_mut(index)?;
+        one.untrusted = None;
+        let greeted = std::mem::replace(&mut one.state, State::Ready { lane, session, standing: None });
         let payment = if let State::Greeting { payment, .. } = greeted { payment } else { None };
         out.log(LogLevel::Info, format!("connected to the proxy {endpoint}"));
         self.keys.insert(endpoint, report.public_key);
@@ -333,6 +352,25 @@ impl Proxies {
             return Err("our contract there does not follow from its key and our owner's address".to_owned());
         }
         Ok(())
+    }
+
+    /// A proxy says how we stand with it. The owner is told when that changes.
+    pub(super) fn stands(&mut self, lane: LaneId, said: ShownStanding, out: &mut Out<'_>) {
+        let one = self.wanted.iter_mut().find_map(|one| match &mut one.state {
+            State::Ready { lane: open, standing, .. } if *open == lane => Some((one.endpoint, standing)),
+            _ => None,
+        });
+        let Some((endpoint, standing)) = one else { return };
+        if standing.as_ref() == Some(&said) {
+            return;
+        }
+        if said.accepted {
+            out.log(LogLevel::Info, format!("the proxy {endpoint} accepts this computer"));
+        } else {
+            let line = format!("the proxy {endpoint} gives this computer no jobs: {}", said.reason);
+            out.log(LogLevel::Warn, line);
+        }
+        *standing = Some(said);
     }
 
     /// The lane is over, whoever ended it; its proxy is dialled again after a pause. `None`: it was none of ours.

@@ -5,6 +5,8 @@
 mod jobs;
 /// What was signed, checked.
 mod payments;
+/// What proxies want to be shown, and how we stand with them.
+mod proof;
 /// Lanes, draws, keys.
 mod proxies;
 /// Whatever comes, in whatever order.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
-use link::message::{BackendKind, DeviceTrouble, Failure, LogLevel, ModelFacts};
+use link::message::{BackendKind, Confinement, DeviceTrouble, Failure, LogLevel, ModelFacts};
 use link::{BUILD, FromWorker, ToWorker};
 
 use super::backoff::Backoff;
@@ -19,6 +19,8 @@ const LOADING_PATIENCE: Duration = Duration::from_mins(30);
 const GOOD_RUN: Duration = Duration::from_mins(1);
 /// Longest sentence of the worker's that goes into the log, in characters.
 const LOG_LINE: usize = 500;
+/// Kinds of namespaces that there are, and letters that a kind has at most.
+const MOST_NAMESPACES: usize = 8;
 /// After so many failures of the graphics card in a row the processor takes over.
 const DEVICE_TRIES: u32 = 3;
 
@@ -82,6 +84,8 @@ pub(super) struct Workers {
     at_once: bool,
     /// The owner lets a graphics card be used.
     wants_card: bool,
+    /// What stands around the process, in its own words.
+    confinement: Option<Confinement>,
 }
 
 impl Workers {
@@ -104,6 +108,7 @@ impl Workers {
             fallback: None,
             at_once: false,
             wants_card: settings.configuration.backend != BackendKind::Cpu,
+            confinement: None,
         }
     }
 
@@ -122,6 +127,11 @@ impl Workers {
 
     pub(super) fn model(&self) -> Option<&ModelFacts> {
         self.model.as_ref()
+    }
+
+    /// What stands around the process that runs, in its own words.
+    pub(super) fn confinement(&self) -> Option<&Confinement> {
+        self.confinement.as_ref()
     }
 
     pub(super) fn freed(&self) -> Option<&Freed> {
@@ -340,10 +350,13 @@ impl Workers {
                 }
             }
             FromWorker::Yielded if self.state == WorkerState::Yielding => self.kill_now(out),
+            FromWorker::Confined(said) if self.state == WorkerState::Starting => {
+                self.confinement = Some(bounded(*said));
+            }
             FromWorker::Log { level, message } => {
                 out.log(level, format!("worker: {}", line(&message)));
             }
-            FromWorker::Ready(_) | FromWorker::Failed(_) | FromWorker::Yielded => {}
+            FromWorker::Ready(_) | FromWorker::Failed(_) | FromWorker::Yielded | FromWorker::Confined(_) => {}
             // While it is being killed, what it still says of jobs and money counts.
             other => return Some(other),
         }
@@ -427,6 +440,7 @@ impl Workers {
     fn rest(&mut self, departure: Departure, out: &mut Out<'_>) {
         let now = out.now.mono;
         self.pid = None;
+        self.confinement = None;
         self.deadline = None;
         if self.ready_at.take().is_some_and(|ready| now.saturating_sub(ready) >= GOOD_RUN) {
             self.backoff.reset();
@@ -458,6 +472,16 @@ fn line(said: &str) -> String {
     said.chars().filter(|c| !c.is_control()).take(LOG_LINE).collect()
 }
 
+/// What it says of its walls, no longer than it can truly be.
+fn bounded(mut said: Confinement) -> Confinement {
+    said.namespaces.truncate(MOST_NAMESPACES);
+    for name in &mut said.namespaces {
+        *name = name.chars().filter(char::is_ascii_lowercase).take(MOST_NAMESPACES).collect();
+    }
+    said.without_namespaces = said.without_namespaces.map(|why| line(&why));
+    said
+}
+
 fn sentence(failure: &Failure) -> String {
     match failure {
         Failure::Model(text) => {
@@ -468,5 +492,6 @@ fn sentence(failure: &Failure) -> String {
         Failure::Build { worker, .. } => {
             format!("chrysalis-worker is of another build ({worker}); install both anew")
         }
+        Failure::Box(text) => format!("the worker was not started: {}", line(text)),
     }
 }

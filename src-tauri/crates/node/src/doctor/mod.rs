@@ -289,7 +289,7 @@ fn open(facts: &Facts, accepted: &BTreeSet<Grade>, asked: &Asked<'_>) -> Option<
     let mut found = first?;
     for other in lacking {
         let other = other?;
-        if found.is_unknown() < other.is_unknown() {
+        if !found.is_unknown() && other.is_unknown() {
             found = other;
         }
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use accounting::{Forecast, Outgoing, Receipt, SignedMessage, Transfer, TransferId};
-use chain::follow::{self, Followed, follow_since};
+use chain::follow::{self, Followed, follow};
 use chain::{AccountState, AccountStatus, Chain, ChainError, MessageKind};
 use ledger::{Cashable, Ledger, LedgerError};
 use link::message::LogLevel;
@@ -316,7 +316,7 @@ impl Loop {
                 Input::Sent { id, refused }
             }),
             Effect::Trace { id, payer, since, hash } => answer(answers, async move {
-                let trace = match follow_since(&*till.chain, payer, hash, since).await {
+                let trace = match follow(&*till.chain, payer, hash, since).await {
                     Ok(follow::Sought::Found(found)) => Ok(Sought::Found(Box::new(trace(&found, payer)))),
                     Ok(follow::Sought::Absent) => Ok(Sought::Absent),
                     Ok(follow::Sought::GivenUp) => Ok(Sought::GivenUp),

@@ -1,12 +1,14 @@
 //! Does what the core decides: one task owns the core, feeds it and executes its effects. It decides nothing itself.
 //!
 //! Walk-through: `Loop::run` waits for an input, a deadline, or nothing more to do. A worker process and its pipe live in
-//! `process`, connections to proxies in `relay`, the ledger on a thread of its own in `book`. Beside it, [`cashier`] fetches what is
+//! `process`, what shows proxies what this computer is behind [`attester`], connections to proxies in `relay`, the ledger on a thread of its own in `book`. Beside it, [`cashier`] fetches what is
 //! signed and [`recovery`] finds what a ledger has forgotten.
 
+pub mod attester;
 mod book;
 pub mod cashier;
 mod clock;
+pub mod enrol;
 mod process;
 pub mod recovery;
 mod relay;
@@ -27,14 +29,17 @@ use ton::Nanoton;
 
 use crate::core::{Core, Effect, Generation, Input, Settings, Target};
 use crate::snapshot::Snapshot;
+use attester::{Attester, Question, Witness};
 use book::Book;
 use clock::Clock;
-use process::Process;
+use process::{Files, Process};
 use relay::Lanes;
 pub use traffic::{Moved, Traffic};
 
 /// Inputs that may wait for the core; whoever makes more of them waits too.
 const WAITING_INPUTS: usize = 256;
+/// Beside the ledger: which of Windows' walls work here, as they were tried. Other systems have no such file.
+const WALLS: &str = "walls.txt";
 /// How long a closed lane may take to hand its last bytes to the proxy.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 
@@ -48,6 +53,8 @@ pub struct World {
     pub model: File,
     /// The ledger's file.
     pub ledger: PathBuf,
+    /// What proves to proxies what this computer is; `None`: it only says so.
+    pub attester: Option<Box<dyn Attester>>,
 }
 
 /// Why a node does not start.
@@ -105,15 +112,18 @@ impl Node {
 pub fn start(world: World) -> Result<Node, StartError> {
     let clock = Clock::new();
     let (own_inputs, inputs) = mpsc::channel(WAITING_INPUTS);
+    let walls = world.ledger.with_file_name(WALLS);
     let (book, remembered) = Book::open(&world, clock, own_inputs.clone())?;
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| StartError::System(error.to_string()))?;
     let core = Core::new(world.settings, remembered, u64::from_le_bytes(seed));
     let (publisher, snapshots) = watch::channel(core.snapshot());
     let (outside, wishes) = mpsc::channel(WAITING_INPUTS);
+    let witness = Witness::start(world.attester, own_inputs.clone());
     let traffic = Traffic::default();
     let turning = Loop {
         core,
+        witness,
         clock,
         book,
         inputs: own_inputs,
@@ -123,6 +133,7 @@ pub fn start(world: World) -> Result<Node, StartError> {
         traffic: traffic.clone(),
         process: None,
         worker: world.worker,
+        walls,
         model: world.model,
         stopping: false,
     };
@@ -132,6 +143,7 @@ pub fn start(world: World) -> Result<Node, StartError> {
 
 struct Loop {
     core: Core,
+    witness: Witness,
     clock: Clock,
     book: Book,
     inputs: mpsc::Sender<Input>,
@@ -141,6 +153,7 @@ struct Loop {
     traffic: Traffic,
     process: Option<(Generation, Process)>,
     worker: PathBuf,
+    walls: PathBuf,
     model: File,
     stopping: bool,
 }
@@ -203,6 +216,9 @@ impl Loop {
             Effect::RecordPayment { entry, payment } => self.book.payment(entry, *payment),
             Effect::RecordProxy { entry, proxy } => self.book.proxy(entry, *proxy),
             Effect::RecordTuning { entry, tuning } => self.book.tuning(entry, *tuning),
+            Effect::Attest { lane, ask, audience, tls_key, nonce } => {
+                self.witness.ask(lane, ask, Question { audience, tls_key, nonce });
+            }
             Effect::Log { level, message } => match level {
                 LogLevel::Error => tracing::error!("{message}"),
                 LogLevel::Warn => tracing::warn!("{message}"),
@@ -216,8 +232,8 @@ impl Loop {
     }
 
     fn start_worker(&mut self, generation: Generation) {
-        let process =
-            Process::start(generation, &self.worker, &self.model, self.clock, self.inputs.clone(), &self.lanes);
+        let files = Files { program: &self.worker, walls: &self.walls, model: &self.model };
+        let process = Process::start(generation, &files, self.clock, self.inputs.clone(), &self.lanes);
         match process {
             Ok(process) => self.process = Some((generation, process)),
             Err(error) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use link::frame::{Decoder, Frame};
 use link::{FromWorker, LaneId, ToWorker, frame};
-use sandbox::{Child, Reader, Spawn, Writer};
+use sandbox::{BoxState, Child, Reader, Spawn, Writer};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
@@ -55,6 +55,16 @@ impl Pipe {
 /// Mesa's drivers write a line of this beginning at every start, because the worker has no such folder.
 const OF_EVERY_START: &str = "error: XDG_RUNTIME_DIR ";
 
+/// What a process is started with.
+pub(super) struct Files<'a> {
+    /// The program.
+    pub(super) program: &'a Path,
+    /// Where the choice of walls is kept.
+    pub(super) walls: &'a Path,
+    /// The model, opened for reading only.
+    pub(super) model: &'a File,
+}
+
 /// A process that was started, until it is gone.
 pub(super) struct Process {
     child: Child,
@@ -63,19 +73,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the program in its box. Blocks until it runs, some milliseconds.
+    /// Starts the program in its box. Blocks until it runs, some milliseconds; on Windows some seconds when it has to find out first which
+    /// walls work.
     pub(super) fn start(
         generation: Generation,
-        program: &Path,
-        model: &File,
+        files: &Files<'_>,
         clock: Clock,
         inputs: mpsc::Sender<Input>,
         lanes: &Lanes,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let mut model = model.try_clone()?;
+        let mut model = files.model.try_clone()?;
         // The place in the file is shared with the worker before, which is gone.
         model.rewind()?;
-        let (child, channel) = Spawn { program: program.to_owned(), args: Vec::new(), model }.start()?;
+        let (child, channel) =
+            Spawn { program: files.program.to_owned(), args: Vec::new(), model }.start_remembering(files.walls)?;
         let (pipe, orders) = Pipe::new();
         let before = Arc::new(Mutex::new(Departure::default()));
         let process = Self { child: child.clone(), pipe, before: Arc::clone(&before) };
@@ -173,6 +184,10 @@ fn read_all(
                         relay::order(lanes, lane, Order::Hold);
                     }
                     if matches!(message, FromWorker::Ready(_)) {
+                        // Believed is the kernel. Where that tells nothing, what the worker said of itself is all there is.
+                        if BoxState::of(child.pid()).and_then(|state| state.is_closed()) == Some(false) {
+                            return Err("the kernel says that its box is not closed".to_owned());
+                        }
                         // What was written while it started did it no harm.
                         child.forget_log();
                     }

@@ -77,6 +77,7 @@ pub(super) fn world(folder: &Path, worker: &str) -> World {
         worker: worker.into(),
         model: tempfile::tempfile().unwrap(),
         ledger: folder.join("ledger.sqlite"),
+        attester: None,
     }
 }
 

@@ -50,6 +50,11 @@ impl Session {
                 out.push(Action::WorkerTypes(worker_types(data)));
                 Ok(())
             }
+            Call::Demands => {
+                let said = tl::chrysalis::Policy::from_bytes(data).ok();
+                out.push(Action::Demands(said.map(crate::evidence::Demands::from_wire)));
+                Ok(())
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use tl::Boxed;
 use ton::{Address, RootConfig};
 
 use crate::connection::{Connection, Event};
+use crate::evidence::Demands;
 use crate::handshake::Payee;
 use crate::http::{Request, ResponseHead};
 use crate::{Error, Now, Randomness, earlier};
@@ -163,6 +164,8 @@ pub enum Action {
     },
     /// Answer to [`Session::ask_worker_types`]; `None` if none came.
     WorkerTypes(Option<Vec<WorkerType>>),
+    /// Answer to [`Session::ask_demands`]; `None` if the proxy does not know the question, as genuine ones do not.
+    Demands(Option<Demands>),
     /// A verified statement of what we owe.
     Payment(PaymentReport),
 }
@@ -184,6 +187,7 @@ enum Call {
     Authorise,
     Status,
     Types,
+    Demands,
 }
 
 impl Call {
@@ -193,6 +197,7 @@ impl Call {
             Self::Authorise => "client.authorizeWithProxy",
             Self::Status => "client.updatePaymentStatus",
             Self::Types => "client.getWorkerTypesV2",
+            Self::Demands => "chrysalis.getPolicy",
         }
     }
 }
@@ -312,6 +317,15 @@ impl Session {
         Ok(())
     }
 
+    /// Asks what the proxy demands of its workers; [`Action::Demands`] answers within 10 s.
+    pub fn ask_demands(&mut self, now: Now, out: &mut Vec<Action>) -> Result<(), NotSent> {
+        if !self.ready {
+            return Err(NotSent::NotReady);
+        }
+        self.ask(Call::Demands, tl::chrysalis::GetPolicy.to_bytes(), TYPES_PATIENCE, now, out);
+        Ok(())
+    }
+
     fn alive(&self) -> Result<(), Error> {
         self.over.clone().map_or(Ok(()), Err)
     }
@@ -363,6 +377,10 @@ impl Session {
                 out.push(Action::WorkerTypes(None));
                 Ok(())
             }
+            Event::Refused { call: Call::Demands, .. } => {
+                out.push(Action::Demands(None));
+                Ok(())
+            }
             Event::Refused { call, code, message } => Err(Error::Refused { call: call.name(), code, message }),
         }
     }
@@ -390,6 +408,7 @@ impl Session {
                 match call {
                     Call::Status => {}
                     Call::Types => out.push(Action::WorkerTypes(None)),
+                    Call::Demands => out.push(Action::Demands(None)),
                     Call::Connect | Call::Authorise => {
                         return Err(Error::NoAnswer { call: call.name() });
                     }

@@ -100,7 +100,7 @@ impl Query {
 impl Core {
     pub(super) fn client_query(&mut self, conn: u64, id: i64, data: &[u8], out: &mut Vec<Action>) -> Result<(), Error> {
         let Some(query) = Query::read(data) else {
-            self.lost_promise(conn, id, out);
+            self.tell_demands(conn, id, data, out);
             return Ok(());
         };
         let result = match (self.client_stage(conn), query) {

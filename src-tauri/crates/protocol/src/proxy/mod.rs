@@ -9,6 +9,7 @@ mod answers;
 mod choice;
 mod client_side;
 mod cost;
+mod evidence;
 mod jobs;
 mod worker_side;
 
@@ -22,6 +23,7 @@ use tl::Boxed as _;
 use ton::{Address, Nanoton, RootConfig};
 
 use crate::connection::{Connection, Event};
+use crate::evidence::Demands;
 use crate::{Error, Now, Randomness, earlier};
 use accounts::Books;
 use client_side::ClientPeer;
@@ -123,6 +125,8 @@ pub struct Config {
     pub funds: ClientFunds,
     /// Pause between two commits: at least and at most.
     pub commit_pause: (Duration, Duration),
+    /// What workers must show before they get jobs. `None`: nothing; nobody is asked or told anything beyond Cocoon then.
+    pub demands: Option<Demands>,
 }
 
 /// How a job ended.
@@ -195,14 +199,47 @@ pub enum Action {
         /// The client's owner.
         client: Address,
     },
+    /// A worker is through its handshake and gets no jobs before [`Core::judge`]. Only where something is demanded.
+    WorkerWaits {
+        /// The host's number of its connection.
+        conn: u64,
+    },
+    /// Answer to [`Core::ask_evidence`].
+    EvidenceCame {
+        /// The host's number of the connection.
+        conn: u64,
+        /// The nonce of the question.
+        nonce: [u8; 32],
+        /// What the worker shows.
+        bytes: Vec<u8>,
+    },
+    /// Answer to [`Core::ask_evidence`]: the worker does not know the question, says nothing that can be read, or nothing at all.
+    NoEvidence {
+        /// The host's number of the connection.
+        conn: u64,
+        /// The nonce of the question.
+        nonce: [u8; 32],
+    },
+    /// A worker asks for our evidence: call [`Core::answer_evidence`].
+    WantEvidence {
+        /// The host's number of the connection.
+        conn: u64,
+        /// The worker's id of the question.
+        query: i64,
+        /// Its nonce.
+        nonce: [u8; 32],
+    },
 }
 
-/// A proxy asks nothing, so its questions have one name too many.
-type NoCall = std::convert::Infallible;
+/// What a proxy asks: one thing.
+#[derive(Debug, Clone, Copy)]
+struct EvidenceCall {
+    nonce: [u8; 32],
+}
 
 /// One connection.
 struct Peer {
-    wire: Connection<NoCall>,
+    wire: Connection<EvidenceCall>,
     role: Role,
 }
 
@@ -212,6 +249,11 @@ enum Role {
 }
 
 impl Peer {
+    fn next_deadline(&self) -> Option<Duration> {
+        let asked = if let Role::Worker(worker) = &self.role { worker.next_deadline() } else { None };
+        earlier(self.wire.next_deadline(), asked)
+    }
+
     /// Whose account it uses, once it has said so.
     fn owner(&self) -> Option<(Side, Address)> {
         match &self.role {
@@ -268,7 +310,7 @@ impl Core {
     /// zeros without.
     pub fn open(&mut self, conn: u64, side: Side, image_hash: [u8; 32], now: Now) {
         let role = match side {
-            Side::Worker => Role::Worker(WorkerPeer::new(image_hash)),
+            Side::Worker => Role::Worker(WorkerPeer::new(image_hash, self.config.demands.is_none())),
             Side::Client => Role::Client(ClientPeer::default()),
         };
         let wire = Connection::accept(now.mono);
@@ -322,6 +364,7 @@ impl Core {
 
     /// Lets time pass. Call it no later than [`Self::next_deadline`].
     pub fn tick(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.expire_questions(now, out);
         let silent: Vec<(u64, Error)> = self
             .peers
             .iter_mut()
@@ -348,7 +391,7 @@ impl Core {
 
     /// The moment (on the monotonic clock) at which [`Self::tick`] has something to do.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let peers = self.peers.values().filter_map(|peer| peer.wire.next_deadline()).min();
+        let peers = self.peers.values().filter_map(Peer::next_deadline).min();
         earlier(earlier(peers, self.work.next_deadline()), earlier(self.next_persist, self.next_commit))
     }
 
@@ -457,15 +500,22 @@ impl Core {
         }
     }
 
-    fn handle(&mut self, conn: u64, event: Event<NoCall>, now: Now, out: &mut Vec<Action>) -> Result<(), Error> {
+    fn handle(&mut self, conn: u64, event: Event<EvidenceCall>, now: Now, out: &mut Vec<Action>) -> Result<(), Error> {
         let Some(peer) = self.peers.get(&conn) else {
             return Ok(());
         };
         let is_worker = matches!(peer.role, Role::Worker(_));
         match event {
             Event::Open => Ok(()),
-            Event::Answer { call, .. } | Event::Refused { call, .. } => match call {},
-            Event::Query { id, data } if is_worker => self.worker_query(conn, id, &data, out),
+            Event::Answer { call, data } => {
+                self.evidence_came(conn, call.nonce, crate::evidence::answer(&data), out);
+                Ok(())
+            }
+            Event::Refused { call, .. } => {
+                self.evidence_came(conn, call.nonce, None, out);
+                Ok(())
+            }
+            Event::Query { id, data } if is_worker => self.worker_query(conn, id, &data, now, out),
             Event::Query { id, data } => self.client_query(conn, id, &data, out),
             Event::Packet(data) if is_worker => self.worker_packet(conn, &data, now, out),
             Event::Packet(data) => self.client_packet(conn, &data, now, out),

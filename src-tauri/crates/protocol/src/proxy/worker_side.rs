@@ -1,5 +1,8 @@
 //! Workers: handshake, what they announce, what they ask.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use accounting::ModelName;
 use sha2::{Digest, Sha256};
 use tl::Boxed;
@@ -57,11 +60,36 @@ pub(super) struct WorkerPeer {
     enabled: bool,
     running: u32,
     pace: Pace,
+    /// Whether it gets jobs, as far as evidence goes.
+    accepted: bool,
+    /// The nonce of the question that it has not answered.
+    pub(super) asked: Option<[u8; 32]>,
+    /// Its own questions for evidence that our host has not answered, and until when it may.
+    pub(super) asked_of_us: BTreeMap<i64, Duration>,
 }
 
 impl WorkerPeer {
-    pub(super) fn new(image_hash: [u8; 32]) -> Self {
-        Self { image_hash, stage: Stage::Connect, facts: None, enabled: false, running: 0, pace: Pace::default() }
+    pub(super) fn new(image_hash: [u8; 32], accepted: bool) -> Self {
+        Self {
+            image_hash,
+            stage: Stage::Connect,
+            facts: None,
+            enabled: false,
+            running: 0,
+            pace: Pace::default(),
+            accepted,
+            asked: None,
+            asked_of_us: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn accept(&mut self, accepted: bool) {
+        self.accepted = accepted;
+    }
+
+    /// When our host is too late with an answer.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.asked_of_us.values().min().copied()
     }
 
     /// The owner and announcements of a worker that finished its handshake.
@@ -73,9 +101,9 @@ impl WorkerPeer {
         self.stage == Stage::Ready
     }
 
-    /// Whether it finished its handshake and takes jobs.
+    /// Whether it finished its handshake, takes jobs and may have them.
     pub(super) fn is_enabled(&self) -> bool {
-        self.stage == Stage::Ready && self.enabled
+        self.stage == Stage::Ready && self.enabled && self.accepted
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -90,7 +118,7 @@ impl WorkerPeer {
         self.running = self.running.saturating_add(1);
     }
 
-    pub(super) fn job_ends(&mut self, took: std::time::Duration, now: Now) {
+    pub(super) fn job_ends(&mut self, took: Duration, now: Now) {
         self.running = self.running.saturating_sub(1);
         self.pace.record(took, now.mono);
     }
@@ -137,9 +165,16 @@ impl Query {
 }
 
 impl Core {
-    pub(super) fn worker_query(&mut self, conn: u64, id: i64, data: &[u8], out: &mut Vec<Action>) -> Result<(), Error> {
+    pub(super) fn worker_query(
+        &mut self,
+        conn: u64,
+        id: i64,
+        data: &[u8],
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Error> {
         let Some(query) = Query::read(data) else {
-            self.lost_promise(conn, id, out);
+            self.worker_asks(conn, id, data, now, out);
             return Ok(());
         };
         let result = match (self.worker_stage(conn), query) {
@@ -158,6 +193,9 @@ impl Core {
                 self.set_worker_stage(conn, Stage::Ready);
                 if let Some(worker) = self.worker_mut(conn) {
                     worker.enabled = !is_disabled;
+                }
+                if self.config.demands.is_some() {
+                    out.push(Action::WorkerWaits { conn });
                 }
                 Ok(())
             }

@@ -46,6 +46,13 @@ impl Session {
                 }
                 Ok(())
             }
+            Call::Evidence { nonce } => {
+                out.push(match crate::evidence::answer(data) {
+                    Some(bytes) => Action::EvidenceCame { nonce, bytes },
+                    None => Action::NoEvidence { nonce },
+                });
+                Ok(())
+            }
         }
     }
 

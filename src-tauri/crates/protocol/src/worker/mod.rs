@@ -1,6 +1,7 @@
 //! The worker's side of a conversation with one proxy.
 
 mod answers;
+mod evidence;
 mod handshake;
 mod jobs;
 
@@ -14,6 +15,7 @@ use tl::Boxed;
 use ton::{Address, RootConfig};
 
 use crate::connection::{Connection, Event};
+use crate::evidence::Standing;
 use crate::handshake::{Payee, Statement};
 use crate::http::Request;
 use crate::{Error, Now, PaymentFault, Randomness, earlier};
@@ -109,6 +111,27 @@ pub enum Action {
     Expired([u8; 32]),
     /// A verified payment.
     Payment(PaymentReport),
+    /// The proxy asks for evidence: call [`Session::answer_evidence`] within 50 s.
+    WantEvidence {
+        /// The proxy's id of the question.
+        query: i64,
+        /// Its nonce.
+        nonce: [u8; 32],
+    },
+    /// The proxy says how we stand with it.
+    Standing(Standing),
+    /// Answer to [`Session::ask_evidence`].
+    EvidenceCame {
+        /// The nonce of the question.
+        nonce: [u8; 32],
+        /// What the proxy shows.
+        bytes: Vec<u8>,
+    },
+    /// Answer to [`Session::ask_evidence`]: the proxy shows nothing.
+    NoEvidence {
+        /// The nonce of the question.
+        nonce: [u8; 32],
+    },
 }
 
 /// Which of our questions.
@@ -119,6 +142,7 @@ enum Call {
     CompareMore,
     Finish,
     Status,
+    Evidence { nonce: [u8; 32] },
 }
 
 impl Call {
@@ -129,6 +153,7 @@ impl Call {
             Self::CompareMore => "worker.extendedCompareBalanceWithProxy",
             Self::Finish => "worker.proxyHandshakeComplete",
             Self::Status => "worker.updatePaymentStatus",
+            Self::Evidence { .. } => "chrysalis.getEvidence",
         }
     }
 }
@@ -154,6 +179,8 @@ pub struct Session {
     prices: Prices,
     jobs: BTreeMap<[u8; 32], Running>,
     next_poll: Option<Duration>,
+    /// Questions for evidence that our host has not answered, and until when it may.
+    asked_of_us: BTreeMap<i64, Duration>,
     announced_disabled: bool,
     announced_coefficient: i32,
     /// What the handshake brought, until it is complete.
@@ -179,6 +206,7 @@ impl Session {
             proxy: None,
             jobs: BTreeMap::new(),
             next_poll: None,
+            asked_of_us: BTreeMap::new(),
             first_report: None,
             last_report: None,
             over: None,
@@ -205,7 +233,8 @@ impl Session {
             return None;
         }
         let jobs = self.jobs.values().map(Running::next_deadline).min();
-        earlier(self.connection.next_deadline(), earlier(jobs, self.next_poll))
+        let asked = self.asked_of_us.values().min().copied();
+        earlier(earlier(self.connection.next_deadline(), asked), earlier(jobs, self.next_poll))
     }
 
     /// Ids of the jobs that run.
@@ -291,14 +320,16 @@ impl Session {
             // The genuine worker drops what comes before the handshake is through.
             Event::Packet(_) if self.stage == Stage::Early => Ok(()),
             Event::Packet(data) => self.packet(&data, now, out),
-            Event::Query { id, .. } => {
-                if let Ok(frame) = self.connection.lost_promise(id) {
-                    out.push(Action::Send(frame));
-                }
+            Event::Query { id, data } => {
+                self.asked(id, &data, now, out);
                 Ok(())
             }
             Event::Answer { call, data } => self.answered(call, &data, now, out),
             Event::Refused { call: Call::Status, .. } => Ok(()),
+            Event::Refused { call: Call::Evidence { nonce }, .. } => {
+                out.push(Action::NoEvidence { nonce });
+                Ok(())
+            }
             Event::Refused { call, code, message } => Err(Error::Refused { call: call.name(), code, message }),
         }
     }
@@ -308,6 +339,11 @@ impl Session {
             Some(tl::proxy::RunQueryEx::ID) => self.start_extended(data, now, out),
             Some(tl::proxy::RunQuery::ID) => self.start_plain(data, now, out),
             Some(tl::proxy::WorkerRequestPayment::WORKER) => self.request_paid(data, out),
+            // What does not parse is passed over, as is everything that is not known.
+            Some(tl::chrysalis::Standing::ID) => {
+                out.extend(Standing::from_bytes(data).map(Action::Standing));
+                Ok(())
+            }
             _ => {
                 if let Ok(payment) = tl::proxy::SignedPayment::from_bytes(data) {
                     self.merge_payment(payment, None, out);
@@ -398,8 +434,10 @@ impl Session {
         while self.next_deadline().is_some_and(|due| due <= now.mono) {
             let due = self.next_deadline();
             if let Some(call) = self.connection.expired(now.mono) {
-                if call != Call::Status {
-                    return Err(Error::NoAnswer { call: call.name() });
+                match call {
+                    Call::Status => {}
+                    Call::Evidence { nonce } => out.push(Action::NoEvidence { nonce }),
+                    _ => return Err(Error::NoAnswer { call: call.name() }),
                 }
             } else if self.next_poll.is_some() && self.next_poll == due {
                 self.poll(now, out);
@@ -407,6 +445,7 @@ impl Session {
                 let ping = self.connection.tick(&mut *self.random, now.mono)?;
                 out.extend(ping.map(Action::Send));
             } else {
+                self.give_up_questions(now, out);
                 self.expire_jobs(now, out);
             }
         }

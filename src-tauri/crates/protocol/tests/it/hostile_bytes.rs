@@ -82,6 +82,10 @@ fn worker_on(heard: &[u8], sizes: &[usize]) -> (Did, Option<Error>) {
             worker::Action::Ready(facts) => did.others.push(format!("{facts:?}")),
             worker::Action::Start(job) => did.others.push(hex::encode(job.id)),
             worker::Action::Payment(report) => did.others.push(format!("{report:?}")),
+            worker::Action::Standing(standing) => did.others.push(format!("{standing:?}")),
+            worker::Action::WantEvidence { nonce, .. }
+            | worker::Action::EvidenceCame { nonce, .. }
+            | worker::Action::NoEvidence { nonce } => did.others.push(format!("{nonce:?}")),
             worker::Action::Cancel(id) | worker::Action::Expired(id) => did.others.push(hex::encode(id)),
         }
     }
@@ -116,6 +120,7 @@ fn client_on(heard: &[u8], sizes: &[usize]) -> (Did, Option<Error>) {
             }
             client::Action::WorkerTypes(types) => did.others.push(format!("{types:?}")),
             client::Action::Payment(report) => did.others.push(format!("{report:?}")),
+            client::Action::Demands(demands) => did.others.push(format!("{demands:?}")),
         }
     }
     (did, error)
@@ -133,7 +138,13 @@ fn core_on(heard: &[(u64, Vec<u8>)], sizes: &[usize]) -> Did {
         match action {
             Action::Send { conn, bytes } => did.sent.push((conn, bytes)),
             Action::Close { conn, why } => did.others.push(format!("{conn} {why}")),
-            Action::Persist { .. } | Action::Commit { .. } | Action::LookAt { .. } => {}
+            Action::Persist { .. }
+            | Action::Commit { .. }
+            | Action::LookAt { .. }
+            | Action::WorkerWaits { .. }
+            | Action::EvidenceCame { .. }
+            | Action::NoEvidence { .. }
+            | Action::WantEvidence { .. } => {}
             Action::JobFinished(job) => did.others.push(format!("{job:?}")),
         }
     }

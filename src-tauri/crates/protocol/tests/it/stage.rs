@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounting::signed_payment::{SignedPayment, UnsignedPayment};
+use protocol::evidence::{Demands, Standing};
 use protocol::http::Request;
 use protocol::proxy::{self, Accounts, ClientFunds, Core, FinishedJob, Side, Signer};
 use protocol::worker::{Job, KnownProxy, PaymentReport, ProxyFacts};
@@ -79,6 +80,7 @@ pub(crate) fn proxy_config(retry: bool) -> proxy::Config {
             secret_hash: network::empty_hash(),
         },
         commit_pause: (Duration::from_secs(1), Duration::from_secs(1)),
+        demands: None,
     }
 }
 
@@ -159,6 +161,9 @@ pub(crate) struct WorkerSeat {
     pub(crate) ready: Option<ProxyFacts>,
     pub(crate) started: Vec<Job>,
     pub(crate) cancelled: Vec<[u8; 32]>,
+    pub(crate) asked: Vec<(i64, [u8; 32])>,
+    pub(crate) standings: Vec<Standing>,
+    pub(crate) evidence: Vec<([u8; 32], Option<Vec<u8>>)>,
     pub(crate) payments: Vec<PaymentReport>,
     pub(crate) error: Option<Error>,
 }
@@ -169,6 +174,7 @@ pub(crate) struct ClientSeat {
     pub(crate) got: BTreeMap<[u8; 32], Got>,
     pub(crate) payments: Vec<PaymentReport>,
     pub(crate) types: Option<Vec<client::WorkerType>>,
+    pub(crate) demands: Vec<Option<Demands>>,
     pub(crate) error: Option<Error>,
 }
 
@@ -190,6 +196,12 @@ pub(crate) struct Stage {
     pub(crate) finished: Vec<FinishedJob>,
     /// Clients whose contracts the core wanted to be looked at.
     pub(crate) looked_at: Vec<ton::Address>,
+    /// Workers that wait to be judged.
+    pub(crate) waiting: Vec<u64>,
+    /// What workers showed, and to which nonce.
+    pub(crate) evidence: Vec<(u64, [u8; 32], Option<Vec<u8>>)>,
+    /// Questions of workers for the proxy's evidence.
+    pub(crate) asked_of_core: Vec<(u64, i64, [u8; 32])>,
     pub(crate) closed: Vec<(u64, Error)>,
     /// Everything that the core heard, in order.
     pub(crate) heard: Vec<(u64, Vec<u8>)>,
@@ -207,6 +219,9 @@ impl Stage {
             raw: BTreeMap::new(),
             finished: Vec::new(),
             looked_at: Vec::new(),
+            waiting: Vec::new(),
+            evidence: Vec::new(),
+            asked_of_core: Vec::new(),
             closed: Vec::new(),
             heard: Vec::new(),
             next_conn: 0,
@@ -261,6 +276,9 @@ impl Stage {
             ready: None,
             started: Vec::new(),
             cancelled: Vec::new(),
+            asked: Vec::new(),
+            standings: Vec::new(),
+            evidence: Vec::new(),
             payments: Vec::new(),
             error: None,
         };
@@ -280,6 +298,7 @@ impl Stage {
             got: BTreeMap::new(),
             payments: Vec::new(),
             types: None,
+            demands: Vec::new(),
             error: None,
         };
         self.clients.insert(conn, seat);
@@ -369,6 +388,10 @@ impl Stage {
                 }
                 proxy::Action::JobFinished(job) => self.finished.push(job),
                 proxy::Action::LookAt { client } => self.looked_at.push(client),
+                proxy::Action::WorkerWaits { conn } => self.waiting.push(conn),
+                proxy::Action::EvidenceCame { conn, nonce, bytes } => self.evidence.push((conn, nonce, Some(bytes))),
+                proxy::Action::NoEvidence { conn, nonce } => self.evidence.push((conn, nonce, None)),
+                proxy::Action::WantEvidence { conn, query, nonce } => self.asked_of_core.push((conn, query, nonce)),
             }
         }
     }
@@ -395,6 +418,10 @@ impl Stage {
                     assert!(seat.ready.is_some(), "a payment is reported before it is said whose it is");
                     seat.payments.push(report);
                 }
+                worker::Action::WantEvidence { query, nonce } => seat.asked.push((query, nonce)),
+                worker::Action::Standing(standing) => seat.standings.push(standing),
+                worker::Action::EvidenceCame { nonce, bytes } => seat.evidence.push((nonce, Some(bytes))),
+                worker::Action::NoEvidence { nonce } => seat.evidence.push((nonce, None)),
             }
         }
     }
@@ -422,6 +449,7 @@ impl Stage {
                     got.failed = Some((code, message));
                 }
                 client::Action::WorkerTypes(types) => seat.types = types,
+                client::Action::Demands(demands) => seat.demands.push(demands),
                 client::Action::Payment(report) => seat.payments.push(report),
             }
         }

@@ -17,6 +17,7 @@ mod record; // TLS 1.3 decrypted with a key log
 mod identities; // what our own certificates look like
 mod mutations; // certificates and preambles with damage
 mod openssl; // a real process at the other end
+mod processors; // real quotes of Intel TDX
 mod recorded_certificates; // genuine certificates under all policies
 mod recorded_handshakes; // genuine connections, decrypted
 mod refusals; // every bad certificate there is a rule for

@@ -139,3 +139,38 @@ fn a_model_that_could_be_written_is_not_taken() {
     wait_until("it says why", || child.log().contains("descriptor 4"));
     std::fs::remove_file(folder).unwrap();
 }
+
+#[test]
+fn a_call_that_has_no_line_in_the_list_kills() {
+    // Two that the kernel lets through every filter (`uretprobe`, `uprobe`): they do nothing but where it has put them itself.
+    let kernels_own = [335, 336];
+    let listed: Vec<i64> = sandbox::listed_calls().iter().map(|call| call.number).collect();
+    assert!(listed.len() > 60);
+    // All numbers that there are, and some that there are not yet.
+    let step = if std::env::var_os("CHRYSALIS_MUTANTS").is_some() { 1 } else { 11 };
+    let unlisted = (0..640)
+        .chain([0x4000_0000, 0x4000_0001, i64::from(i32::MAX)])
+        .filter(|number| !listed.contains(number) && !kernels_own.contains(number));
+    for number in unlisted.step_by(step) {
+        let spawn = Spawn { program: probe(), args: vec!["call".into(), number.to_string().into()], model: model() };
+        let (child, _channel) = spawn.start().unwrap();
+        let exit = child.wait();
+        assert_eq!(exit.signal, Some(31), "{number}: {exit}: {}", child.log());
+    }
+}
+
+#[test]
+fn the_kernel_says_the_same_of_a_box_as_whoever_is_in_it() {
+    let (open, _channel) = start("sleep");
+    wait_until("it runs", || sandbox::BoxState::of(open.pid()).is_some());
+    let state = sandbox::BoxState::of(open.pid()).unwrap();
+    assert_eq!(state.is_closed(), Some(false), "nobody closed it: {state:?}");
+    let (closed, _channel) = start("closed");
+    wait_until("it is closed", || sandbox::BoxState::of(closed.pid()).is_some_and(|state| state.filters == Some(6)));
+    let state = sandbox::BoxState::of(closed.pid()).unwrap();
+    assert_eq!(state.is_closed(), Some(true), "{state:?}");
+    assert_eq!(state.memory, Some(1 << 30), "{state:?}");
+    closed.kill();
+    closed.wait();
+    assert_eq!(sandbox::BoxState::of(closed.pid()), None);
+}

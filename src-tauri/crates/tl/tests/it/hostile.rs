@@ -5,7 +5,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tl::{Boxed, Combinator, Error};
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/cocoon/golden_tl.jsonl");
+const GOLDEN: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/cocoon/golden_tl.jsonl"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/chrysalis/golden_tl.jsonl"),
+];
 
 /// The dearest elements are empty strings and pairs of them: 24 bytes in memory for 4 on the wire; with the bytes of the
 /// content itself that makes 7 for 1.
@@ -55,7 +58,7 @@ fn flipped_bits_never_panic_and_allocate_little() {
 #[test]
 fn random_bytes_behind_a_true_id_never_panic_and_allocate_little() {
     let mut random = Random(0x6c64_6570_7468_2121);
-    for each in tl::combinators() {
+    for each in known() {
         for _ in 0..200 {
             let mut bytes = each.id.to_le_bytes().to_vec();
             for _ in 0..random.below(96) {
@@ -100,10 +103,15 @@ fn a_count_or_length_that_lies_allocates_nothing() {
 
 type Decode = fn(&[u8]) -> Result<Vec<u8>, Error>;
 
+/// The schema's types and ours.
+fn known() -> Vec<Combinator> {
+    [tl::combinators(), tl::own_combinators()].concat()
+}
+
 /// Every golden vector, with the decoder of its type.
 fn vectors() -> Vec<(Vec<u8>, Decode)> {
-    let known: BTreeMap<&str, Combinator> = tl::combinators().into_iter().map(|each| (each.name, each)).collect();
-    let text = std::fs::read_to_string(GOLDEN).unwrap();
+    let known: BTreeMap<&str, Combinator> = known().into_iter().map(|each| (each.name, each)).collect();
+    let text = GOLDEN.map(|file| std::fs::read_to_string(file).unwrap()).concat();
     let vectors: Vec<(Vec<u8>, Decode)> = text
         .lines()
         .map(|line| {
@@ -112,7 +120,7 @@ fn vectors() -> Vec<(Vec<u8>, Decode)> {
             (bytes, known[vector["type"].as_str().unwrap()].round_trip)
         })
         .collect();
-    assert_eq!(vectors.len(), 468);
+    assert_eq!(vectors.len(), 468 + 17);
     vectors
 }
 

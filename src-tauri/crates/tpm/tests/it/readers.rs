@@ -31,7 +31,7 @@ fn a_tpm_is_absent_too_old_or_usable() {
 fn a_tpm_that_this_user_may_not_open_comes_with_what_to_do() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = computer(&[("dev/tpmrm0", b"")]);
-    fs::set_permissions(root.path().join("dev/tpmrm0"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(root.path().join("dev/tpmrm0"), fs::Permissions::from_mode(0o000)).unwrap();
     match Presence::look(root.path()) {
         Presence::NotAllowed { remedy } => assert!(remedy.contains("usermod -aG tss")),
         // Root may open everything, and a folder for writing nobody.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tpm::{Socket, Tpm, Transport as _};
 
 /// Long: other tests may have the processor.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Simulator {
     folder: TempDir,

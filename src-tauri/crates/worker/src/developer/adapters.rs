@@ -43,6 +43,14 @@ pub fn adapters(wanted: Option<&str>, as_json: bool, out: &mut dyn Write) -> any
     Ok(())
 }
 
+/// Cards that can compute, through every way there is. Software that plays a card is there always and means nothing.
+#[cfg(windows)]
+pub fn cards_in_walls() -> Vec<sandbox::mode::Card> {
+    let found = adapter::adapters().into_iter().chain(adapter::cuda_adapters().unwrap_or_default());
+    let usable = found.filter(|card| card.unusable.is_none() && card.kind != adapter::AdapterKind::Software);
+    usable.map(|card| sandbox::mode::Card { api: card.api.to_owned(), name: card.name }).collect()
+}
+
 fn facts(index: usize, adapter: &Adapter) -> serde_json::Value {
     json!({
         "index": index,

@@ -7,7 +7,15 @@ use super::*;
 use crate::completions;
 
 fn setup(max_sequences: usize) -> Setup {
-    Setup { backend: BackendKind::Cpu, tunings: Vec::new(), fails: None, threads: Some(1), max_sequences, memory: None }
+    Setup {
+        backend: BackendKind::Cpu,
+        tunings: Vec::new(),
+        fails: None,
+        threads: Some(1),
+        max_sequences,
+        memory: None,
+        seal: None,
+    }
 }
 
 /// An engine as it serves, and so many requests with prompts of their own in it.

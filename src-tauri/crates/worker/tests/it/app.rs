@@ -88,6 +88,8 @@ impl Signer for Key {
 /// The surroundings of one worker.
 pub(crate) struct Rig {
     pub(crate) said: Vec<FromWorker>,
+    /// What the worker showed the proxy, and to which nonce.
+    pub(crate) shown: Vec<([u8; 32], Option<Vec<u8>>)>,
     pub(crate) answers: BTreeMap<[u8; 32], Answered>,
     /// Headers of what the customer asks.
     pub(crate) headers: Vec<(String, String)>,
@@ -166,6 +168,7 @@ impl Rig {
                 on_gone: Arc::new(|| {}),
                 fails,
                 memory: None,
+                seal: worker::confinement::unconfined(),
             })
         });
         let root = Arc::new(root());
@@ -195,6 +198,7 @@ impl Rig {
                     secret_hash: <sha2::Sha256 as sha2::Digest>::digest(b"").into(),
                 },
                 commit_pause: (Duration::from_millis(10), Duration::from_millis(20)),
+                demands: None,
             },
             Accounts::default(),
             Box::new(SystemRandomness),
@@ -215,11 +219,12 @@ impl Rig {
             &mut said_by_client,
         );
         let evidence = match configuration.policy {
-            PeerPolicy::Any => Evidence::None,
+            PeerPolicy::Any | PeerPolicy::Tdx(_) => Evidence::None,
             PeerPolicy::FakeTdx => Evidence::FakeTdx,
         };
         let mut rig = Self {
             said: Vec::new(),
+            shown: Vec::new(),
             answers: BTreeMap::new(),
             headers: Vec::new(),
             deaf: false,
@@ -336,6 +341,14 @@ impl Rig {
     }
 
     /// Asks and waits for the end of the answer.
+    /// The proxy asks the worker for evidence; yields the nonce.
+    pub(crate) fn ask_evidence(&mut self) -> [u8; 32] {
+        let mut actions = Vec::new();
+        let nonce = self.core.ask_evidence(WORKER, now(self.started), &mut actions).unwrap();
+        self.core_did(actions);
+        nonce
+    }
+
     pub(crate) fn answer(&mut self, url: &str, body: &Value) -> Answered {
         let id = self.ask(url, body);
         self.until("the answer is over", |rig| rig.answers[&id].over);
@@ -376,6 +389,42 @@ impl Rig {
         self.deaf = false;
         let held = std::mem::take(&mut self.held);
         self.take(&held);
+    }
+
+    /// The key of the worker's certificate, as the proxy sees it.
+    pub(crate) fn peer_key(&self) -> Option<[u8; 32]> {
+        match self.tls.as_ref()?.state() {
+            State::Open(peer) => Some(peer.public_key),
+            _ => None,
+        }
+    }
+
+    /// Ciphertext for the worker, from a test that has the other end in its own hands.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.sender.push(bytes);
+        let mut out = Vec::new();
+        while let Some(chunk) = self.sender.next_chunk() {
+            out.extend(encode_data(LANE, &chunk).unwrap());
+        }
+        self.write(&out);
+    }
+
+    /// Ciphertext of the worker's, if some comes in this time.
+    pub(crate) fn receive_raw(&mut self, patience: Duration) -> Vec<u8> {
+        match self.frames.recv_timeout(patience) {
+            Ok(Frame::Data { lane: LANE, bytes }) => {
+                self.receiver.arrived(bytes.len()).expect("the worker keeps to its credit");
+                if let Some(credit) = self.receiver.taken(bytes.len()) {
+                    self.write(&encode_credit(LANE, credit));
+                }
+                bytes
+            }
+            Ok(frame) => {
+                self.hear(frame);
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Closes the pipe and waits for the worker's end.
@@ -449,7 +498,12 @@ impl Rig {
                     assert!(more.is_empty(), "this proxy waits to be asked");
                 }
                 proxy::Action::Close { why, .. } => panic!("the proxy closed: {why}"),
-                proxy::Action::JobFinished(_) | proxy::Action::LookAt { .. } => {}
+                proxy::Action::JobFinished(_)
+                | proxy::Action::LookAt { .. }
+                | proxy::Action::WorkerWaits { .. }
+                | proxy::Action::WantEvidence { .. } => {}
+                proxy::Action::EvidenceCame { nonce, bytes, .. } => self.shown.push((nonce, Some(bytes))),
+                proxy::Action::NoEvidence { nonce, .. } => self.shown.push((nonce, None)),
             }
         }
         self.relay();

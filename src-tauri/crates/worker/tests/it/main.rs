@@ -11,6 +11,9 @@ mod answers;
 /// The whole worker against an app and a proxy in this process.
 mod serving;
 
+/// Evidence and enrolment, passed on.
+mod proof;
+
 /// The app's and the proxy's side for `serving`.
 mod app;
 

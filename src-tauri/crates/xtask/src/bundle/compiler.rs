@@ -27,14 +27,35 @@ impl Compiler {
         for name in ["RUSTC_WRAPPER", "RUSTDOC", "CARGO", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
-        if let Some(sysroot) = &self.sysroot {
-            let mut flags = OsString::from("--sysroot=");
-            flags.push(sysroot);
-            command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS", flags);
-        }
+        command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", self.flags());
         command
     }
+
+    /// What the compiler is told besides, as cargo wants it. The same source is to give the same bytes wherever and whenever it is built, so
+    /// neither the time nor a folder of this machine may stand in a program (docs/adr/0030).
+    fn flags(&self) -> OsString {
+        let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let cargo_home = cargo_home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+        let mut flags = OsString::from("-Clink-arg=-Wl,--no-insert-timestamp");
+        let mut add = |name: &str, value: &Path, end: &str| {
+            flags.push(SEPARATOR);
+            flags.push(name);
+            flags.push(value);
+            flags.push(end);
+        };
+        add("--remap-path-prefix=", &system::root(), "=/chrysalis");
+        if let Some(home) = cargo_home {
+            add("--remap-path-prefix=", &home, "=/cargo");
+        }
+        if let Some(sysroot) = &self.sysroot {
+            add("--sysroot=", sysroot, "");
+        }
+        flags
+    }
 }
+
+/// Between two words of `CARGO_ENCODED_RUSTFLAGS`.
+const SEPARATOR: &str = "\u{1f}";
 
 /// Finds one, and lets rustup or Debian's sources help. `None`: there is none, and what to do has been printed.
 pub(super) fn find() -> Result<Option<Compiler>> {
@@ -217,7 +238,12 @@ mod tests {
         let told = |name: &str| command.get_envs().find(|(known, _)| *known == name).and_then(|(_, value)| value);
         assert_eq!(command.get_program(), "/c/cargo");
         assert_eq!(told("RUSTC").unwrap(), "/c/rustc");
-        assert_eq!(told("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS").unwrap(), "--sysroot=/std");
+        let flags = told("CARGO_ENCODED_RUSTFLAGS").unwrap().to_str().unwrap();
+        let flags: Vec<&str> = flags.split(SEPARATOR).collect();
+        assert!(flags.contains(&"--sysroot=/std"), "{flags:?}");
+        // Neither when nor where it was built stands in a program.
+        assert!(flags.contains(&"-Clink-arg=-Wl,--no-insert-timestamp"), "{flags:?}");
+        assert!(flags.contains(&format!("--remap-path-prefix={}=/chrysalis", system::root().display()).as_str()));
         assert!(command.get_envs().any(|(name, value)| name == "LD_LIBRARY_PATH" && value.is_none()));
     }
 }

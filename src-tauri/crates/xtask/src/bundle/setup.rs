@@ -32,6 +32,10 @@ pub(super) fn make(compiler: &Compiler) -> Result<Built> {
     if subsystem(&program) != Some(WITHOUT_CONSOLE) {
         bail!("chrysalis.exe would show a console behind its window");
     }
+    let worker = std::fs::read(folder.join("chrysalis-worker.exe"))?;
+    if stamp(&worker) != Some(0) {
+        bail!("chrysalis-worker.exe says when it was built, so that no second build can have its hash");
+    }
     let setup = folder.join(format!("Chrysalis_{VERSION}_x64-setup.exe"));
     let status = Command::new("makensis")
         .args(["-V2", "-WX"])
@@ -50,11 +54,20 @@ pub(super) fn make(compiler: &Compiler) -> Result<Built> {
 /// What Windows calls a program that brings no console.
 const WITHOUT_CONSOLE: u16 = 2;
 
+/// The header of a program: twenty bytes about the file, then those about the program.
+fn header(program: &[u8]) -> Option<&[u8]> {
+    let header = usize::try_from(u32::from_le_bytes(program.get(0x3c..0x40)?.try_into().ok()?)).ok()?;
+    program.get(header..)?.strip_prefix(b"PE\0\0")
+}
+
+/// When a program was built, as it says itself; 0: it does not say.
+fn stamp(program: &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(header(program)?.get(4..8)?.try_into().ok()?))
+}
+
 /// How Windows is to start a program, as its header says.
 fn subsystem(program: &[u8]) -> Option<u16> {
-    let header = usize::try_from(u32::from_le_bytes(program.get(0x3c..0x40)?.try_into().ok()?)).ok()?;
-    let rest = program.get(header..)?.strip_prefix(b"PE\0\0")?;
-    // Twenty bytes about the file, then those about the program.
+    let rest = header(program)?;
     Some(u16::from_le_bytes(rest.get(20 + 68..20 + 70)?.try_into().ok()?))
 }
 
@@ -125,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn the_uninstaller_takes_away_the_container_that_the_worker_ran_in() {
+        let (install, remove) = script();
+        let name = install.split("!define CONTAINER \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let code = std::fs::read_to_string(system::root().join("src-tauri/crates/sandbox/src/windows/container.rs"));
+        assert!(code.unwrap().contains(&format!("const NAME: PCWSTR = w!(\"{name}\");")), "{name}");
+        assert!(remove.contains("userenv::DeleteAppContainerProfile(w \"${CONTAINER}\")"));
+    }
+
+    #[test]
     fn no_administrator_is_asked_for_and_nothing_that_runs_is_ended() {
         let (install, remove) = script();
         assert!(install.contains("\nRequestExecutionLevel user\n"));
@@ -154,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_says_whether_it_brings_a_console() {
+    fn a_program_says_whether_it_brings_a_console_and_when_it_was_built() {
         let mut program = vec![0; 0x80];
         program[0x3c] = 0x60;
         program[0x60..0x64].copy_from_slice(b"PE\0\0");
@@ -162,6 +184,9 @@ mod tests {
         program.resize(0x200, 0);
         program[0x60 + 4 + 20 + 68] = 2;
         assert_eq!(subsystem(&program), Some(WITHOUT_CONSOLE));
+        assert_eq!(stamp(&program), Some(0));
+        program[0x60 + 4 + 4] = 1;
+        assert_eq!(stamp(&program), Some(1));
         assert_eq!(subsystem(b"MZ"), None);
         program[0x3c..0x40].fill(0xff);
         assert_eq!(subsystem(&program), None);

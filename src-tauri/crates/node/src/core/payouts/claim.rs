@@ -228,23 +228,25 @@ impl Claim {
     }
 }
 
-/// The claim to be fetched now: of a proxy whose contract is closing before any other, then of the one that owes most. What such a
-/// proxy owes can't be had later, so it is fetched below the threshold too, unless the owner wants to be asked each time (`None`).
-/// `Err(None)`: nothing is owed.
+/// The claim to be fetched now, of those that the owner asked for or that are worth their threshold: of a proxy whose contract is closing
+/// before any other, then of the one that owes most. What a closing proxy owes can't be had later, so it is fetched below the threshold
+/// too, unless the owner wants to be asked each time (`None`). `Err(None)`: nothing is owed.
 pub fn choose<'a>(
     claims: impl Iterator<Item = &'a Claim>,
     sight: &Sight,
     terms: &Terms,
-    take_now: bool,
+    is_asked_for: impl Fn(&Claim) -> bool,
 ) -> Result<&'a Claim, Option<Wait>> {
     let most = claims
         .filter_map(|claim| {
             let worth = claim.unpaid(sight).worth.filter(|worth| *worth > Nanoton(0))?;
-            Some((sight.proxy(&claim.proxy_contract) == Standing::Closing, worth, claim))
+            let is_last_chance = sight.proxy(&claim.proxy_contract) == Standing::Closing;
+            let is_worth_it = terms.threshold.is_some_and(|threshold| is_last_chance || worth >= threshold);
+            Some((is_worth_it || is_asked_for(claim), is_last_chance, worth, claim))
         })
-        .max_by_key(|(is_last_chance, worth, claim)| (*is_last_chance, *worth, claim.worker_contract));
-    let Some((is_last_chance, owed, claim)) = most else { return Err(None) };
-    if !take_now && terms.threshold.is_none_or(|threshold| !is_last_chance && owed < threshold) {
+        .max_by_key(|(is_due, is_last_chance, worth, claim)| (*is_due, *is_last_chance, *worth, claim.worker_contract));
+    let Some((is_due, _, owed, claim)) = most else { return Err(None) };
+    if !is_due {
         return Err(Some(Wait::Threshold { owed, threshold: terms.threshold }));
     }
     if terms.payer.is_none() {

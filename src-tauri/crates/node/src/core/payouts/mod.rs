@@ -324,7 +324,6 @@ struct Rest {
 }
 
 /// See the module.
-#[expect(clippy::struct_excessive_bools, reason = "what it waits for, each on its own")]
 pub struct Payouts {
     terms: Terms,
     claims: BTreeMap<Address, Claim>,
@@ -342,7 +341,9 @@ pub struct Payouts {
     whole_at: Duration,
     /// The next sight decides about a payout.
     fresh: bool,
-    take_now: bool,
+    /// What the owner wants at once whatever the threshold: for each contract the running total that was signed when they asked. What is
+    /// signed afterwards waits as ever.
+    take_now: BTreeMap<Address, u64>,
     asked: u64,
     sending: Option<(Outgoing, Unanswered)>,
     waits: Option<Wait>,
@@ -369,7 +370,7 @@ impl Payouts {
             look_at: Duration::ZERO,
             whole_at: Duration::ZERO,
             fresh: false,
-            take_now: false,
+            take_now: BTreeMap::new(),
             asked: 0,
             sending: None,
             waits: None,
@@ -388,7 +389,7 @@ impl Payouts {
             Input::Signed(claim) => self.signed(*claim, now),
             Input::TakeNow => {
                 self.asked = self.asked.saturating_add(1);
-                self.take_now = !self.claims.is_empty();
+                self.take_now = self.claims.values().map(|claim| (claim.worker_contract, claim.tokens)).collect();
                 self.rests.clear();
                 (self.look_at, self.whole_at) = (now.mono, now.mono);
             }
@@ -442,7 +443,7 @@ impl Payouts {
             unpaid,
             in_flight: self.hand.as_ref().map(|hand| hand.transfer.clone()),
             asked: self.asked,
-            busy: !self.is_at_rest() || self.take_now || self.sending.is_some(),
+            busy: !self.is_at_rest() || !self.take_now.is_empty() || self.sending.is_some(),
             cashed: self
                 .sight
                 .iter()
@@ -498,7 +499,7 @@ impl Payouts {
 
     /// Whether a payout would be begun by itself, as the chain was seen last.
     fn is_something_worth_it(&self, now: Now) -> bool {
-        self.sight.as_ref().is_some_and(|sight| choose(self.awake(now), sight, &self.terms, false).is_ok())
+        self.sight.as_ref().is_some_and(|sight| choose(self.awake(now), sight, &self.terms, |_| false).is_ok())
     }
 
     /// Claims that are not left alone for a while.
@@ -845,12 +846,15 @@ impl Payouts {
             order = Some(asked);
             (Errand::Send, outgoing)
         } else {
-            match choose(self.awake(now), sight, &self.terms, self.take_now) {
+            self.take_now
+                .retain(|contract, total| sight.contracts.get(contract).is_none_or(|seen| seen.tokens < *total));
+            let is_asked_for = |claim: &Claim| self.take_now.contains_key(&claim.worker_contract);
+            match choose(self.awake(now), sight, &self.terms, is_asked_for) {
                 Ok(claim) => claim.payout(sight, self.terms.owner),
                 Err(wait) => {
                     // A look that was out before a contract was known says nothing of it.
-                    self.take_now &= self.claims.keys().any(|contract| !sight.contracts.contains_key(contract));
-                    if self.take_now {
+                    self.take_now.retain(|contract, _| !sight.contracts.contains_key(contract));
+                    if !self.take_now.is_empty() {
                         self.look_at = now.mono;
                     }
                     self.waits = wait;

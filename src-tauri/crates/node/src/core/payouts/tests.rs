@@ -1,5 +1,7 @@
 //! Payouts against a small chain that loses, delays, doubles and lies, with a program that is killed at any moment.
 
+mod asking;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use accounting::Receipt;
@@ -373,29 +375,6 @@ fn what_was_signed_is_paid_once_and_the_row_says_what_came_in() {
 }
 
 #[test]
-fn below_the_threshold_nothing_moves_until_the_owner_asks_and_then_only_if_it_is_worth_it() {
-    let mut world = World::new();
-    world.sign(FIRST, 99_999);
-    world.settle();
-    assert!(world.rows.is_empty());
-    let wait = Wait::Threshold { owed: Nanoton(99_999_000), threshold: Some(Nanoton(100_000_000)) };
-    assert_eq!(world.core.shown().waits, Some(wait));
-    world.input(Input::TakeNow);
-    world.settle();
-    assert_eq!(world.chain.received, 99_999_000);
-    // Less than twice the fee: tried, and left alone.
-    world.sign(FIRST, 99_999 + 29_999);
-    world.input(Input::TakeNow);
-    world.settle();
-    assert_eq!(world.chain.received, 99_999_000);
-    let outcomes = world.outcomes();
-    assert!(
-        matches!(&outcomes[..], [Outcome::Done { .. }, Outcome::NotBegun { why }] if why.contains("fee")),
-        "{outcomes:?}"
-    );
-}
-
-#[test]
 fn what_a_closing_proxy_has_signed_is_fetched_below_the_threshold_and_never_when_the_fee_eats_it() {
     // Two proxies owe less than the threshold; the one that owes less begins to close.
     let other = address(4);
@@ -429,20 +408,6 @@ fn what_a_closing_proxy_has_signed_is_fetched_below_the_threshold_and_never_when
     world.sign(SECOND, 90_000_000);
     world.settle();
     assert_eq!((world.rows.len(), world.core.shown().unpaid), (tried, Some(Nanoton(90_000_000))));
-}
-
-#[test]
-fn an_owner_who_wants_to_be_asked_is_asked_even_when_a_proxy_closes() {
-    let mut world = World::new();
-    world.terms.threshold = None;
-    world.input(Input::TermsAre(world.terms.clone()));
-    world.chain.proxies.insert(PROXY, Standing::Closing);
-    world.sign(FIRST, 90_000);
-    world.settle();
-    assert!(world.rows.is_empty() && matches!(world.core.shown().waits, Some(Wait::Threshold { .. })));
-    world.input(Input::TakeNow);
-    world.settle();
-    assert_eq!(world.chain.received, 90_000_000);
 }
 
 #[test]
@@ -740,22 +705,6 @@ fn a_sending_that_cant_be_written_down_in_time_is_refused() {
     assert!(why.contains("written down"), "{why}");
     world.settle();
     assert!(matches!(world.outcomes()[..], [Outcome::NotBegun { .. }]) && world.sent.is_empty());
-}
-
-#[test]
-fn a_wish_to_fetch_is_kept_until_every_contract_was_seen() {
-    let mut world = World::new();
-    world.input(Input::Tick);
-    let look = world.effects.pop_front().unwrap();
-    assert!(matches!(&look, Effect::Look { contracts, .. } if contracts.is_empty()), "{look:?}");
-    // The contract is known only after that look began.
-    world.sign(SECOND, 99_999);
-    world.input(Input::TakeNow);
-    let mut sight = world.chain.sight();
-    sight.contracts.clear();
-    world.input(Input::Seen(Box::new(sight)));
-    world.settle();
-    assert_eq!(world.chain.received, 99_999_000);
 }
 
 #[test]

@@ -327,7 +327,7 @@ impl World {
                 self.write(entry, effect);
             }
             Effect::RecordTuning { entry, .. } => self.write(entry, effect),
-            Effect::Log { .. } | Effect::Publish | Effect::ReleaseLane { .. } => {}
+            Effect::Attest { .. } | Effect::Log { .. } | Effect::Publish | Effect::ReleaseLane { .. } => {}
         }
     }
 
@@ -426,6 +426,8 @@ fn sentence() -> impl Strategy<Value = Sentence> {
         FromWorker::Enabled(true),
         FromWorker::Enabled(false),
         FromWorker::Yielded,
+        FromWorker::WantEvidence { lane: LaneId(0), ask: 1, tls_key: [1; 32], nonce: [2; 32] },
+        FromWorker::Enrolled { statement: vec![1] },
         FromWorker::Log { level: LogLevel::Info, message: "a line".to_owned() },
     ];
     prop_oneof![

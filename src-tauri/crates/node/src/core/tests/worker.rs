@@ -114,7 +114,7 @@ fn a_worker_that_breaks_the_rules_of_the_pipe_is_killed_and_another_one_started(
         stage.feed(started(1));
         stage
     };
-    let cases = [
+    let cases = vec![
         (early(), hears(1, FromWorker::Ready(facts())), "greet"),
         (early(), hears(1, FromWorker::Enabled(true)), "greet"),
         (early(), garbled(1), "a frame of no kind"),

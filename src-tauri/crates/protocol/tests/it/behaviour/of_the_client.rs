@@ -41,7 +41,7 @@ impl Puppet {
                 Action::Part { bytes, .. } => self.got.body.extend(bytes),
                 Action::Done { info, .. } => self.got.done = Some(info),
                 Action::Failed { code, message, .. } => self.got.failed = Some((code, message)),
-                Action::Ready(_) | Action::WorkerTypes(_) | Action::Payment(_) => {}
+                Action::Ready(_) | Action::WorkerTypes(_) | Action::Demands(_) | Action::Payment(_) => {}
             }
         }
     }

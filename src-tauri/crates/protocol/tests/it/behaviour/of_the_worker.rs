@@ -85,6 +85,9 @@ impl Puppet {
                 Action::Cancel(id) => self.ended.push(Ended::Cancel(id)),
                 Action::Expired(id) => self.ended.push(Ended::Expired(id)),
                 Action::Payment(report) => self.payments.push(report),
+                other => {
+                    panic!("{}", if matches!(other, Action::Standing(_)) { "a standing" } else { "about evidence" })
+                }
             }
         }
     }

@@ -124,6 +124,7 @@ impl Replay {
                 secret_hash: network::empty_hash(),
             },
             commit_pause: (Duration::from_secs(30), Duration::from_mins(1)),
+            demands: None,
         };
         let restored = [(Side::Worker, network::OWNER), (Side::Client, network::CLIENT_WALLET)];
         let accounts = restored.map(|(side, owner)| AccountChange {
@@ -179,6 +180,10 @@ impl Replay {
                 Action::Persist { seq, .. } => self.core.persisted(seq, now(self.at, self.at)),
                 Action::Commit { seq } => *self.commits.lock().unwrap() = Some(seq),
                 Action::JobFinished(_) | Action::LookAt { .. } => {}
+                Action::WorkerWaits { .. }
+                | Action::EvidenceCame { .. }
+                | Action::NoEvidence { .. }
+                | Action::WantEvidence { .. } => panic!("nothing of the kind was recorded"),
                 Action::Close { why, .. } => panic!("a recorded conversation broke: {why}"),
             }
         }

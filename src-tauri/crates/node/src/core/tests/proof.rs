@@ -1,0 +1,121 @@
+//! What proxies want to be shown, and how we stand with them.
+
+use evidence::Grade;
+use link::proof::Standing;
+
+use super::*;
+use crate::core::proof::grade_of;
+
+fn wants(ask: u64) -> Input {
+    hears(1, FromWorker::WantEvidence { lane: LANE, ask, tls_key: [5; 32], nonce: [6; 32] })
+}
+
+fn attest(ask: u64) -> Effect {
+    Effect::Attest { lane: LANE, ask, audience: public_key(1), tls_key: [5; 32], nonce: [6; 32] }
+}
+
+fn shown(ask: u64, bytes: Option<Vec<u8>>) -> Effect {
+    say(ToWorker::Evidence { lane: LANE, ask, bytes })
+}
+
+fn standing(accepted: bool) -> Standing {
+    Standing {
+        accepted,
+        grade: 0,
+        reason: if accepted { String::new() } else { "prove\nsomething".to_owned() },
+        grades: vec![2, 77, 4],
+        secure_boot: true,
+        registrars: vec![("registrar.example:4420".to_owned(), [3; 32])],
+    }
+}
+
+fn stands(standing: Standing) -> Input {
+    hears(1, FromWorker::Standing { lane: LANE, standing: Box::new(standing) })
+}
+
+#[test]
+fn evidence_is_made_for_the_proxy_that_asks_and_goes_back_to_the_worker() {
+    let mut stage = Stage::ready();
+    stage.check(wants(4), [attest(4)]);
+    stage.check(Input::Attested { lane: LANE, ask: 4, evidence: Ok(vec![1, 2]) }, [shown(4, Some(vec![1, 2]))]);
+    stage.check(wants(5), [attest(5)]);
+    let nothing = Err("the TPM is gone".to_owned());
+    stage.check(Input::Attested { lane: LANE, ask: 5, evidence: nothing }, [shown(5, None)]);
+    stage.assert_logged(LogLevel::Warn, "the TPM is gone");
+}
+
+#[test]
+fn a_proxy_that_is_not_known_yet_is_shown_nothing() {
+    let mut stage = Stage::serving(settings(1, 1), Remembered::default());
+    stage.feed(connected(0));
+    stage.check(wants(1), [shown(1, None)]);
+    let elsewhere = FromWorker::WantEvidence { lane: LaneId(9), ask: 2, tls_key: [5; 32], nonce: [6; 32] };
+    stage.check(hears(1, elsewhere), [say(ToWorker::Evidence { lane: LaneId(9), ask: 2, bytes: None })]);
+}
+
+#[test]
+fn a_proxy_cannot_make_the_tpm_sign_without_end() {
+    let mut stage = Stage::ready();
+    for ask in 0..3 {
+        stage.check(wants(ask), [attest(ask)]);
+    }
+    for ask in 3..500 {
+        stage.check(wants(ask), [shown(ask, None)]);
+    }
+    assert_eq!(stage.core.snapshot().refused_questions, 497);
+    stage.assert_logged(LogLevel::Warn, "asks for evidence too often");
+    // One more in five minutes, however it asks, and a new connection does not change that.
+    let mut signatures = 0;
+    for ask in 500..560 {
+        stage.later(Duration::from_secs(30));
+        signatures += usize::from(stage.feed(wants(ask)) == [attest(ask)]);
+    }
+    assert_eq!(signatures, 6);
+    // What was not used in a long time comes back, and not more than that.
+    stage.later(Duration::from_hours(24));
+    for ask in 600..603 {
+        stage.check(wants(ask), [attest(ask)]);
+    }
+    stage.check(wants(603), [shown(603, None)]);
+}
+
+#[test]
+fn the_owner_sees_how_this_computer_stands_and_is_told_when_that_changes() {
+    let mut stage = Stage::ready();
+    assert_eq!(stage.core.snapshot().proxies[0].standing, None);
+    stage.check(stands(standing(false)), NOTHING);
+    let seen = stage.core.snapshot().proxies[0].standing.clone().unwrap();
+    assert!(!seen.accepted && seen.secure_boot);
+    assert_eq!((seen.grade, seen.reason.as_str()), (Some(Grade::SelfClaim), "provesomething"));
+    assert_eq!(seen.grades, [Grade::KnownMachine, Grade::HardwareIsolated]);
+    stage.assert_logged(LogLevel::Warn, "gives this computer no jobs: provesomething");
+    let lines = stage.log.len();
+    stage.check(stands(standing(false)), NOTHING);
+    assert_eq!(stage.log.len(), lines, "the same again is no news");
+    stage.check(stands(standing(true)), NOTHING);
+    stage.assert_logged(LogLevel::Info, "accepts this computer");
+    // It ends with the connection.
+    stage.feed(Input::LaneClosed { lane: LANE });
+    assert_eq!(stage.core.snapshot().proxies[0].standing, None);
+    stage.check(stands(standing(true)), NOTHING);
+    assert_eq!((grade_of(-1), grade_of(5)), (None, None));
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_named_with_the_reason_until_it_is() {
+    let mut stage = Stage::serving(settings(1, 1), Remembered::default());
+    stage.feed(connected(0));
+    let why = LaneEnd::Untrusted("the isolated machine runs in debug mode".to_owned());
+    stage.feed(hears(1, FromWorker::LaneEnded { lane: LANE, why }));
+    let untrusted = stage.core.snapshot().proxies[0].untrusted.clone().unwrap();
+    assert!(untrusted.contains("debug mode"), "{untrusted}");
+    let json = stage.core.snapshot().to_json();
+    assert!(json["proxies"][0]["untrusted"].as_str().unwrap().contains("debug mode"), "{json}");
+    stage.wait(REDIAL);
+    stage.feed(connected(1));
+    stage.feed(hears(1, FromWorker::LaneReady { lane: LaneId(1), proxy: report(1) }));
+    assert_eq!(stage.core.snapshot().proxies[0].untrusted, None);
+    // To hang up for another reason says nothing about trust.
+    stage.feed(hears(1, FromWorker::LaneEnded { lane: LaneId(1), why: LaneEnd::Silent }));
+    assert_eq!(stage.core.snapshot().proxies[0].untrusted, None);
+}

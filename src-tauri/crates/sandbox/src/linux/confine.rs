@@ -1,0 +1,127 @@
+//! Closing the box from inside, in two steps.
+
+use std::io;
+use std::os::fd::AsFd as _;
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::calls::CALLS;
+
+use super::{FIRST_CLOSED, files, filter, keep_memory_private, rooms};
+use crate::walls::{Calls, ConfineError, ListedCall, Serving, Walls};
+
+/// Most descriptors at once: drivers open dozens.
+const DESCRIPTORS: u64 = 512;
+/// Most threads where they can be counted for this process alone: drivers start some for each processor.
+const THREADS: u64 = 1024;
+
+/// What drivers are told in the environment: to write nothing to disk, and not to load what others have put before them.
+const TOLD: [(&str, &str); 5] = [
+    ("MESA_SHADER_CACHE_DISABLE", "true"),
+    ("__GL_SHADER_DISK_CACHE", "0"),
+    ("CUDA_CACHE_DISABLE", "1"),
+    ("VK_LOADER_LAYERS_DISABLE", "~implicit~"),
+    // What the line before says to the loader of Vulkan, said to Mesa's own layer for loaders older than it.
+    ("NODEVICE_SELECT", "1"),
+];
+
+/// Step 1. `memory`: the most bytes that this process may have.
+pub(crate) fn confine(memory: Option<u64>) -> Result<Walls, ConfineError> {
+    let step = |step| move |error: io::Error| ConfineError::Step { step, why: error.to_string() };
+    rustix::thread::set_no_new_privs(true).map_err(|error| step("no new privileges")(error.into()))?;
+    close_the_rest().map_err(step("closing what was left open"))?;
+    environment();
+    let rooms = rooms::enter();
+    limits(memory, !rooms.namespaces.is_empty()).map_err(step("limits"))?;
+    // Not before: a process that nobody looks into cannot write its own names of users.
+    keep_memory_private().map_err(step("keeping its memory to itself"))?;
+    no_capabilities().map_err(step("giving up capabilities"))?;
+    let landlock = files::guard();
+    if let (Err(why), false) = (&landlock, rooms.own_root) {
+        return Err(ConfineError::Files {
+            landlock: why.clone(),
+            namespaces: rooms.why_not.unwrap_or_else(|| "no tree of its own".to_owned()),
+        });
+    }
+    filter::install(Calls::Opening)?;
+    Ok(Walls {
+        landlock: landlock.ok(),
+        own_root: rooms.own_root,
+        namespaces: rooms.namespaces,
+        without_namespaces: rooms.why_not,
+        memory,
+        calls: Calls::Opening,
+    })
+}
+
+/// Step 2, for all threads.
+pub(crate) fn seal(walls: &mut Walls, serving: Serving) -> Result<(), ConfineError> {
+    let calls = match serving {
+        Serving::Card => Calls::Card,
+        Serving::Processor => Calls::Processor,
+    };
+    filter::install(calls)?;
+    walls.calls = calls;
+    Ok(())
+}
+
+pub(crate) fn listed_calls() -> Vec<ListedCall> {
+    CALLS.iter().map(|call| ListedCall { number: call.number, name: call.name(), who: call.who }).collect()
+}
+
+/// Whatever a starter left open beside the pipe, the model and the standard three.
+fn close_the_rest() -> io::Result<()> {
+    // SAFETY: takes three numbers and touches no memory; nobody here has opened anything yet.
+    let outcome = unsafe { libc::syscall(libc::SYS_close_range, FIRST_CLOSED, libc::c_uint::MAX, 0) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Nothing of whoever started it, and what drivers are to know.
+#[expect(clippy::disallowed_methods, reason = "drivers read nothing else, and there is one thread")]
+fn environment() {
+    let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    for name in names {
+        // SAFETY: there is one thread.
+        unsafe { std::env::remove_var(name) };
+    }
+    for (name, value) in TOLD {
+        // SAFETY: there is one thread.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
+fn limits(memory: Option<u64>, alone: bool) -> io::Result<()> {
+    let limit = |resource, most: u64| {
+        // Nobody gets more than they had.
+        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |before| before.min(most));
+        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    };
+    limit(Resource::Core, 0)?;
+    limit(Resource::Nofile, DESCRIPTORS)?;
+    limit(Resource::Msgqueue, 0)?;
+    if let Some(memory) = memory {
+        // Not the address space: drivers of cards reserve terabytes of it.
+        limit(Resource::Data, memory)?;
+    }
+    if alone {
+        // Elsewhere all processes of the user would count.
+        limit(Resource::Nproc, THREADS)?;
+    }
+    let log = rustix::fs::fstat(io::stderr().as_fd())?;
+    if rustix::fs::FileType::from_raw_mode(log.st_mode) != rustix::fs::FileType::RegularFile {
+        // Whoever has standard error in a file would be killed by the first word there.
+        limit(Resource::Fsize, 0)?;
+    }
+    Ok(())
+}
+
+fn no_capabilities() -> io::Result<()> {
+    rustix::thread::clear_ambient_capability_set()?;
+    // What could be had again by starting a program. Whoever may not change that has nothing to lose there.
+    for capability in CapabilitySet::all().iter() {
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+    let none = CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+}

@@ -1,0 +1,4 @@
+//! See `fuzzing::tlog_tile`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::tlog_tile(data));

@@ -1,0 +1,385 @@
+//! What this computer can prove of itself to proxies, and what its owner has agreed to: the TPM's side of `headless`, and the command
+//! `identity`.
+//!
+//! An endorsement key names a machine for life. It goes to the one registrar that the owner has named, and to nobody else; proxies get an
+//! attestation key that is another one for each of them.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use evidence::{Binding, Evidence, Statement, registrar};
+use node::Enrolment;
+use node::folder::Folder;
+use node::run::attester::{Attester, Question};
+use node::run::enrol::enrol;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tpm::{Tpm, Transport};
+
+use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords};
+use crate::payout::now;
+use crate::provider::{MAX_POW_DIFFICULTY, program};
+
+/// The TPM as Linux shows it to programs.
+const DEVICE: &str = "/dev/tpmrm0";
+/// How long a TPM may take for one command; some make keys slowly.
+const TPM_PATIENCE: Duration = Duration::from_secs(20);
+/// A statement that ends sooner than this is asked for anew.
+const RENEW_BEFORE: u64 = 7 * 86_400;
+const CONSENT: &str = "registrar.json";
+const FOLDER: &str = "identity";
+/// Longest file that is read here, in bytes.
+const FILE_LIMIT: u64 = 16 * 1024;
+
+/// What the owner has agreed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Consent {
+    /// `host:port` of the registrar.
+    registrar: String,
+    /// Its key, in hexadecimal.
+    key: String,
+    /// When, Unix seconds.
+    agreed_at: u64,
+}
+
+impl Consent {
+    fn key(&self) -> Result<[u8; 32]> {
+        key(&self.key)
+    }
+}
+
+fn key(text: &str) -> Result<[u8; 32]> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut key)
+        .with_context(|| format!("{text} is no key: it has 64 hexadecimal digits"))?;
+    Ok(key)
+}
+
+/// The files: consent and statements.
+struct Files(PathBuf);
+
+impl Files {
+    fn of(data: &Path) -> Self {
+        Self(data.join(FOLDER))
+    }
+
+    fn consent(&self) -> Result<Option<Consent>> {
+        let Some(bytes) = read(&self.0.join(CONSENT))? else { return Ok(None) };
+        let consent: Consent = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} can't be read; `chrysalis identity forget` removes it", self.0.display()))?;
+        consent.key()?;
+        Ok(Some(consent))
+    }
+
+    fn agree(&self, consent: &Consent) -> Result<()> {
+        write(&self.0.join(CONSENT), serde_json::to_string_pretty(consent)?.as_bytes())
+    }
+
+    fn place(&self, audience: &[u8; 32]) -> PathBuf {
+        self.0.join(format!("{}.statement", hex::encode(audience)))
+    }
+
+    /// The statement for a proxy and when it ends, if there is one that still counts.
+    fn statement(&self, audience: &[u8; 32], registrar: &[u8; 32], now: u64) -> Option<(Vec<u8>, u64)> {
+        let bytes = read(&self.place(audience)).ok().flatten()?;
+        let said = Statement::verify(&bytes).ok()?;
+        let counts = said.registrar == *registrar && said.audience == *audience && said.expires_at > now;
+        counts.then_some((bytes, said.expires_at))
+    }
+
+    fn keep(&self, audience: &[u8; 32], statement: &[u8]) -> Result<()> {
+        write(&self.place(audience), statement)
+    }
+
+    fn all(&self) -> Result<Vec<Statement>> {
+        let entries = match std::fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("{} can't be read", self.0.display())),
+        };
+        let statements = entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let is_one = path.extension().is_some_and(|extension| extension == "statement");
+            is_one.then(|| Statement::verify(&read(&path).ok()??).ok()).flatten()
+        });
+        Ok(statements.collect())
+    }
+
+    fn forget(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{} can't be removed", self.0.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let failed = || format!("{} can't be read", path.display());
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(failed),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).with_context(failed)?;
+    ensure!(bytes.len() as u64 <= FILE_LIMIT, "{} is longer than what belongs there", path.display());
+    Ok(Some(bytes))
+}
+
+/// Whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = || format!("{} can't be written", path.display());
+    let folder = path.parent().context("a file has a folder")?;
+    std::fs::create_dir_all(folder).with_context(failed)?;
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes).with_context(failed)?;
+    std::fs::rename(&new, path).with_context(failed)
+}
+
+/// Where the TPM is: the system's, or for tests a simulator.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(Option<String>);
+
+impl Place {
+    pub(crate) fn new(named: Option<String>) -> Self {
+        Self(named)
+    }
+
+    fn open(&self) -> Result<Tpm<Way>> {
+        if let Some(address) = self.0.as_deref().and_then(|text| text.parse::<SocketAddr>().ok()) {
+            let socket = tpm::Socket::connect(address, TPM_PATIENCE);
+            return Ok(Tpm::new(Way::Socket(socket.with_context(|| format!("no TPM answers at {address}"))?)));
+        }
+        self.device()
+    }
+
+    #[cfg(unix)]
+    fn device(&self) -> Result<Tpm<Way>> {
+        let path = self.0.as_deref().unwrap_or(DEVICE);
+        let device = tpm::Device::open(Path::new(path), TPM_PATIENCE);
+        Ok(Tpm::new(Way::Device(device.with_context(|| format!("the TPM at {path} can't be opened"))?)))
+    }
+
+    #[cfg(not(unix))]
+    fn device(&self) -> Result<Tpm<Way>> {
+        bail!("this system's TPM can't be asked from here yet")
+    }
+}
+
+/// A way to a TPM.
+enum Way {
+    #[cfg(unix)]
+    Device(tpm::Device),
+    Socket(tpm::Socket),
+}
+
+impl Transport for Way {
+    fn exchange(&mut self, command: &[u8]) -> std::io::Result<Vec<u8>> {
+        match self {
+            #[cfg(unix)]
+            Self::Device(device) => device.exchange(command),
+            Self::Socket(socket) => socket.exchange(command),
+        }
+    }
+}
+
+/// Gets a statement about this TPM's key for this proxy.
+fn enrolled(place: &Place, consent: &Consent, audience: &[u8; 32], files: &Files) -> Result<Vec<u8>> {
+    let address = consent
+        .registrar
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .with_context(|| format!("the registrar {} is not found", consent.registrar))?;
+    let registrar = consent.key()?;
+    let mut tpm = place.open()?;
+    let request = tpm.request(audience)?;
+    let enrolment = Enrolment {
+        ek_certificates: request.ek_certificate.into_iter().chain(request.carried).collect(),
+        ek_public: request.ek_public,
+        ak_public: request.ak_public,
+        audience: *audience,
+        registrar,
+        max_pow_difficulty: MAX_POW_DIFFICULTY,
+        unix_ms: 0,
+    };
+    let mut opens = |credential: &[u8], secret: &[u8]| {
+        let challenge = registrar::Challenge { credential: credential.to_vec(), secret: secret.to_vec() };
+        tpm.answer(audience, &challenge).map(|secret| secret.to_vec()).map_err(|error| error.to_string())
+    };
+    let statement = enrol(&program("chrysalis-worker")?, address, enrolment, &mut opens)?;
+    let said = Statement::verify(&statement).context("the registrar's statement does not hold")?;
+    ensure!(
+        said.registrar == registrar && said.audience == *audience,
+        "the registrar's statement is by somebody else, or for somebody else"
+    );
+    files.keep(audience, &statement)?;
+    Ok(statement)
+}
+
+/// Shows proxies what this computer can prove.
+struct OfTpm {
+    place: Place,
+    files: Files,
+}
+
+impl OfTpm {
+    fn evidence(&self, question: &Question) -> Result<Vec<u8>> {
+        let consent = self
+            .files
+            .consent()?
+            .context("no registrar was agreed to; `chrysalis identity enrol` tells you what that means and does it")?;
+        let (audience, now) = (&question.audience, now());
+        let had = self.files.statement(audience, &consent.key()?, now);
+        let statement = match had {
+            Some((statement, ends)) if ends > now.saturating_add(RENEW_BEFORE) => statement,
+            had => match (enrolled(&self.place, &consent, audience, &self.files), had) {
+                (Ok(statement), _) => statement,
+                (Err(error), Some((statement, _))) => {
+                    tracing::warn!("the registrar's statement ends soon and was not renewed: {error:#}");
+                    statement
+                }
+                (Err(error), None) => return Err(error),
+            },
+        };
+        let binding = Binding { nonce: question.nonce, tls_key: question.tls_key };
+        let log = tpm::boot_log(Path::new("/"));
+        let shown = self.place.open()?.evidence(audience, &binding, statement, log)?;
+        Ok(Evidence::Tpm(shown).encode())
+    }
+}
+
+impl Attester for OfTpm {
+    fn attest(&mut self, question: &Question) -> Result<Vec<u8>, String> {
+        self.evidence(question).map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// What proves to proxies what this computer is.
+pub(crate) fn attester(data: &Path, place: Place) -> Box<dyn Attester> {
+    Box::new(OfTpm { place, files: Files::of(data) })
+}
+
+/// The command `identity`.
+pub(crate) fn run(words: IdentityWords) -> Result<()> {
+    match words.command {
+        IdentityCommand::Enrol(arguments) => agree(&arguments),
+        IdentityCommand::Show { data } => show(&data),
+        IdentityCommand::Forget { data } => {
+            let folder = Folder::take(&data)?;
+            Files::of(folder.path()).forget()?;
+            say("Forgotten: proxies are shown nothing from now on. The registrar knows what it was shown.");
+            Ok(())
+        }
+    }
+}
+
+fn agree(arguments: &EnrolArguments) -> Result<()> {
+    let registrar = key(&arguments.registrar_key).context("--registrar-key")?;
+    if !arguments.yes {
+        bail!(
+            "the registrar {} is going to be shown the endorsement key of this computer's TPM and its maker's certificate. They name this \
+             computer for as long as it has this chip, whoever owns it. Proxies are never shown them: each gets a number of its own. If you \
+             agree, say so with --yes",
+            arguments.registrar
+        );
+    }
+    let folder = Folder::take(&arguments.data)?;
+    let files = Files::of(folder.path());
+    let consent = Consent { registrar: arguments.registrar.clone(), key: hex::encode(registrar), agreed_at: now() };
+    let place = Place::new(arguments.tpm.clone());
+    let mut lines = Vec::new();
+    for proxy in &arguments.proxy {
+        let audience = key(proxy).context("--proxy")?;
+        let statement = enrolled(&place, &consent, &audience, &files)?;
+        lines.extend(Statement::verify(&statement).ok().as_ref().map(one));
+    }
+    if arguments.proxy.is_empty() {
+        // What can't work is said now, not when a proxy asks.
+        place.open()?.about()?;
+    }
+    files.agree(&consent)?;
+    say(&json!({ "registrar": consent.registrar, "key": consent.key, "statements": lines }).to_string());
+    Ok(())
+}
+
+fn one(statement: &Statement) -> serde_json::Value {
+    json!({
+        "proxy": hex::encode(statement.audience),
+        "machine": hex::encode(statement.machine),
+        "certified_by_maker": statement.certified,
+        "maker": statement.vendor,
+        "ends_at": statement.expires_at,
+    })
+}
+
+fn show(data: &Path) -> Result<()> {
+    let files = Files::of(data);
+    let consent = files.consent()?;
+    let statements: Vec<_> = files.all()?.iter().map(one).collect();
+    say(&json!({
+        "registrar": consent.as_ref().map(|consent| &consent.registrar),
+        "key": consent.as_ref().map(|consent| &consent.key),
+        "agreed_at": consent.as_ref().map(|consent| consent.agreed_at),
+        "statements": statements,
+    })
+    .to_string());
+    Ok(())
+}
+
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_counts_for_its_proxy_by_its_registrar_and_while_it_lasts() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::of(folder.path());
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let registrar = key.verifying_key().to_bytes();
+        let statement = Statement {
+            registrar,
+            ak_name: [2; 34],
+            certified: true,
+            machine: [3; 32],
+            audience: [4; 32],
+            issued_at: 100,
+            expires_at: 200,
+            vendor: String::new(),
+        };
+        files.keep(&[4; 32], &statement.sign(&key)).unwrap();
+        assert!(files.statement(&[4; 32], &registrar, 150).is_some());
+        assert!(files.statement(&[4; 32], &registrar, 200).is_none());
+        assert!(files.statement(&[4; 32], &[9; 32], 150).is_none());
+        assert!(files.statement(&[5; 32], &registrar, 150).is_none());
+        // Under another proxy's name it is still this one's.
+        files.keep(&[5; 32], &statement.sign(&key)).unwrap();
+        assert!(files.statement(&[5; 32], &registrar, 150).is_none());
+        assert_eq!(files.all().unwrap().len(), 2);
+        files.forget().unwrap();
+        files.forget().unwrap();
+        assert!(files.all().unwrap().is_empty() && files.consent().unwrap().is_none());
+    }
+
+    #[test]
+    fn without_consent_nothing_is_asked_of_the_tpm() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut attester = attester(folder.path(), Place::new(Some("/nowhere/tpm".to_owned())));
+        let question = Question { audience: [1; 32], tls_key: [2; 32], nonce: [3; 32] };
+        let why = attester.attest(&question).unwrap_err();
+        assert!(why.contains("no registrar was agreed to"), "{why}");
+    }
+}
