@@ -480,6 +480,9 @@ pub(crate) struct DoctorArguments {
     /// A network file whose network is asked about too; can be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) network: Vec<PathBuf>,
+    /// Data folder whose registration counts, as `identity enrol` made it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     /// Print one JSON object; what is unknown is null or says so
     #[arg(long)]
     pub(crate) json: bool,

@@ -15,6 +15,7 @@ use node::doctor::{
 use serde_json::{Value, json};
 
 use crate::cli::DoctorArguments;
+use crate::identity;
 use crate::provider::{read_network_text, unix_ms};
 
 /// How long a security chip may take for one answer; discrete ones take seconds for a key.
@@ -24,7 +25,7 @@ const TPM_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
     // What the owner named is read first: a wrong name is no reason to wait for a chip.
     let named = arguments.network.iter().map(|path| named(path.as_path())).collect::<Result<Vec<_>>>()?;
-    let facts = look();
+    let facts = look(arguments.data.as_deref());
     let networks = usual().into_iter().map(|(name, about, demand)| Asked {
         name: name.to_owned(),
         about: about.to_owned(),
@@ -79,8 +80,8 @@ fn named(path: &Path) -> Result<Asked> {
     Ok(Asked { name: path.display().to_string(), about: format!("The network of {}", path.display()), demand })
 }
 
-/// What there is to know about this PC. Takes seconds where there is a security chip.
-pub(crate) fn look() -> Facts {
+/// What there is to know about this PC, with the registrations in a data folder. Takes seconds where there is a security chip.
+pub(crate) fn look(data: Option<&Path>) -> Facts {
     let roots = Roots::of_this_machine();
     let machine = Machine::read(&roots);
     let cards = Probe::new(roots).cards_and_sample(Instant::now(), &BTreeSet::new());
@@ -108,8 +109,19 @@ pub(crate) fn look() -> Facts {
             (false, Some(false)) => Isolation::Absent,
             (false, None) => Isolation::Unknown,
         },
-        walls: Walls::Unknown,
-        registered_at: Vec::new(),
+        walls: if cfg!(target_os = "linux") { box_of(Path::new("/")) } else { Walls::Unknown },
+        registered_at: data.and_then(identity::registered_at).into_iter().collect(),
+    }
+}
+
+/// What the worker's box would be on a Linux with this root folder, as far as the system says without a worker.
+fn box_of(root: &Path) -> Walls {
+    let filters = std::fs::read_to_string(root.join("proc/sys/kernel/seccomp/actions_avail"));
+    let modules = std::fs::read_to_string(root.join("sys/kernel/security/lsm"));
+    match (filters.is_ok_and(|actions| actions.contains("kill_process")), modules) {
+        (true, Ok(modules)) if modules.split(',').any(|module| module.trim() == "landlock") => Walls::Closed,
+        // Namespaces may do what Landlock does not, and whether they are allowed shows when they are tried.
+        _ => Walls::Unknown,
     }
 }
 
@@ -345,8 +357,25 @@ mod tests {
 
     #[test]
     fn what_is_seen_here_is_a_described_pc_too() {
-        let seen = look();
+        let seen = look(None);
         let text = serde_json::to_string(&seen).unwrap();
         assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), seen);
+    }
+
+    #[test]
+    fn the_box_is_known_to_close_only_where_the_system_names_both_of_its_means() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        assert_eq!(box_of(root.path()), Walls::Unknown);
+        write("proc/sys/kernel/seccomp/actions_avail", "kill_process kill_thread errno allow\n");
+        assert_eq!(box_of(root.path()), Walls::Unknown);
+        write("sys/kernel/security/lsm", "lockdown,capability,yama\n");
+        assert_eq!(box_of(root.path()), Walls::Unknown);
+        write("sys/kernel/security/lsm", "lockdown,capability,landlock,yama");
+        assert_eq!(box_of(root.path()), Walls::Closed);
     }
 }

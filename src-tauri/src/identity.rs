@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use evidence::{Binding, Evidence, Statement, registrar};
 use node::Enrolment;
 use node::folder::Folder;
+use node::proof_file::ShownEvidence;
 use node::run::attester::{Attester, Question};
 use node::run::enrol::enrol;
 use serde::{Deserialize, Serialize};
@@ -264,6 +265,37 @@ impl Attester for OfTpm {
 /// What proves to proxies what this computer is.
 pub(crate) fn attester(data: &Path, place: Place) -> Box<dyn Attester> {
     Box::new(OfTpm { place, files: Files::of(data) })
+}
+
+/// The registrar at which this PC is registered, by its key in hexadecimal digits, if a statement of it still counts.
+pub(crate) fn registered_at(data: &Path) -> Option<String> {
+    let files = Files::of(data);
+    let registrar = files.consent().ok().flatten()?.key().ok()?;
+    let now = now();
+    let counts = |said: &Statement| said.registrar == registrar && said.expires_at > now;
+    files.all().ok()?.iter().any(counts).then(|| hex::encode(registrar))
+}
+
+/// Makes evidence as a proxy would get it, for a nonce and a key of our own, by a statement that is there already: nobody is asked.
+/// `None`: this PC is registered nowhere.
+pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidence>> {
+    let files = Files::of(data);
+    let Some(consent) = files.consent()? else { return Ok(None) };
+    let (registrar, now) = (consent.key()?, now());
+    let mut had = files.all()?.into_iter();
+    let Some((audience, statement)) =
+        had.find_map(|said| Some((said.audience, files.statement(&said.audience, &registrar, now)?.0)))
+    else {
+        return Ok(None);
+    };
+    let mut drawn = [0; 64];
+    getrandom::fill(&mut drawn).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    let (mut nonce, mut tls_key) = ([0; 32], [0; 32]);
+    nonce.copy_from_slice(&drawn[..32]);
+    tls_key.copy_from_slice(&drawn[32..]);
+    let log = tpm::boot_log(Path::new("/"));
+    let shown = place.open()?.evidence(&audience, &Binding { nonce, tls_key }, statement, log)?;
+    Ok(Some(ShownEvidence { evidence: Evidence::Tpm(shown).encode(), nonce, tls_key, audience, at: now }))
 }
 
 /// The command `identity`.

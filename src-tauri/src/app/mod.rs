@@ -7,7 +7,7 @@
 //! - [`session`]: starting and stopping a provider with its practice network.
 //! - [`meter`]: speed over the last minutes.
 //! - [`power`]: what the card draws.
-//! - [`money`]: the pages Wallet and Earnings; [`trust`] the page Trust.
+//! - [`money`]: the pages Wallet and Earnings; [`trust`] the page Trust, [`walls`] the worker's box on it.
 //! - [`window`]: the window's process.
 //! - [`knock`]: a second start shows the window of the first.
 
@@ -20,6 +20,7 @@ mod money;
 mod power;
 mod session;
 mod trust;
+mod walls;
 mod window;
 
 use std::sync::Arc;
@@ -161,7 +162,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         power: Power::default(),
         cards: Vec::new(),
         worker,
-        inspector: Arc::new(Inspector::default()),
+        inspector: Arc::new(Inspector::new(folder.path().to_owned())),
         traffic: None,
         moved: Vec::new(),
         chain: None,
@@ -592,9 +593,10 @@ impl App {
             chain: self.chain.clone(),
             moved,
             since: self.started_at,
-            // Whoever makes evidence here and reads the box from the kernel hands it over at this place.
-            shown: None,
-            walls: None,
+            walls: self
+                .snapshot
+                .as_deref()
+                .and_then(|snapshot| walls::of(snapshot.worker_pid?, snapshot.confinement.as_ref(), now.unix_ms)),
         }
     }
 

@@ -4,23 +4,23 @@
 //! What is not known stays `None`, and nothing proved is what counts until something is.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use evidence::{Anchors, Binding, Evidence, Policy, Statement, appraise};
-use node::doctor::{Answer as Verdict, Facts, Missing, examine};
+use node::doctor::{Answer as Verdict, Facts, Missing, Walls as Closed, examine};
 use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION, WallLine};
 use node::run::Moved;
 use node::snapshot::Snapshot;
+use releases::ReleaseStanding;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::doctor;
+use crate::identity::{self, Place};
 use crate::provider::program;
+use crate::release;
 use crate::view::trust::{
     AskedNetwork, Graded, Host, NetworkVerdict, Part, PartKind, Proxy, Purpose, Source, Standing, Trust,
     Verdict as Shown, Walls,
@@ -44,15 +44,14 @@ pub(super) struct Seen {
     pub(super) moved: Vec<Moved>,
     /// When the app was started, Unix time in milliseconds.
     pub(super) since: i64,
-    /// The evidence that was made last, and what for.
-    pub(super) shown: Option<ShownEvidence>,
     /// What the kernel says of the running worker's box.
     pub(super) walls: Option<Walls>,
 }
 
 /// Remembers what a look at this PC has found.
-#[derive(Default)]
 pub(super) struct Inspector {
+    /// The app's folder, in which its registrations are.
+    data: PathBuf,
     found: Mutex<Option<Found>>,
 }
 
@@ -61,44 +60,58 @@ pub(super) struct Inspector {
 struct Found {
     at: i64,
     facts: Facts,
-    app: Option<String>,
-    worker: Option<String>,
+    app: Option<Program>,
+    worker: Option<Program>,
+    /// Evidence that was made for the look itself.
+    shown: Option<ShownEvidence>,
+}
+
+/// A program's file, and what the log of releases says of it.
+#[derive(Clone)]
+struct Program {
+    sha256: String,
+    standing: ReleaseStanding,
 }
 
 impl Inspector {
+    /// Nothing was looked at yet.
+    pub(super) fn new(data: PathBuf) -> Self {
+        Self { data, found: Mutex::new(None) }
+    }
+
     /// Answers a question of the page. A look takes seconds and is done on a thread of its own.
     pub(super) async fn answer(&self, question: TrustQuestion, seen: Seen) -> Result<Answer, ApiError> {
         if question == TrustQuestion::Check {
-            let at = seen.now;
-            let found = tokio::task::spawn_blocking(move || Found {
-                at,
-                facts: doctor::look(),
-                app: std::env::current_exe().ok().and_then(|path| hash(&path)),
-                worker: program("chrysalis-worker").ok().and_then(|path| hash(&path)),
-            })
-            .await;
+            let (at, data) = (seen.now, self.data.clone());
+            let found = tokio::task::spawn_blocking(move || look(&data, at)).await;
             let found = found.map_err(|error| ApiError { code: ErrorCode::NotRunning, message: error.to_string() })?;
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         }
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let shown = seen.shown.clone();
         let page = page(found.as_ref(), seen);
         Ok(Answer::Trust(match question {
             TrustQuestion::Page | TrustQuestion::Check => TrustAnswer::Page(Box::new(page)),
-            TrustQuestion::Proof => TrustAnswer::Proof(proof(&page, shown).to_json()),
+            TrustQuestion::Proof => TrustAnswer::Proof(proof(&page, found.and_then(|found| found.shown)).to_json()),
         }))
     }
 }
 
-/// SHA-256 of a file, in hexadecimal digits; `None`: it can't be read.
-fn hash(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => return Some(hex::encode(hasher.finalize())),
-            length => hasher.update(buffer.get(..length)?),
-        }
+fn look(data: &Path, at: i64) -> Found {
+    let key = release::built_in_key().ok().flatten();
+    let measured = |path: &Path| {
+        let looked = release::look(path, None, key.as_ref()).ok()?;
+        Some(Program { sha256: hex::encode(looked.measured.sha256), standing: looked.standing })
+    };
+    let shown = identity::rehearse(data, &Place::new(None)).unwrap_or_else(|error| {
+        tracing::warn!("no evidence can be made: {error:#}");
+        None
+    });
+    Found {
+        at,
+        facts: doctor::look(Some(data)),
+        app: std::env::current_exe().ok().and_then(|path| measured(&path)),
+        worker: program("chrysalis-worker").ok().and_then(|path| measured(&path)),
+        shown,
     }
 }
 
@@ -108,9 +121,9 @@ fn page(found: Option<&Found>, seen: Seen) -> Trust {
         checked_at: found.map(|found| found.at as f64),
         practice: seen.practice,
         parts: parts(found, &seen),
-        networks: found.map(|found| networks(&found.facts)),
+        networks: found.map(|found| networks(&with_walls(&found.facts, seen.walls.as_ref()))),
         proxies: seen.snapshot.as_deref().map_or_else(Vec::new, proxies),
-        proved: seen.shown.as_ref().and_then(graded),
+        proved: found.and_then(|found| found.shown.as_ref()).and_then(graded),
         hosts: hosts(&seen),
         walls: seen.walls,
         counted_since: seen.since as f64,
@@ -119,14 +132,9 @@ fn page(found: Option<&Found>, seen: Seen) -> Trust {
 
 fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
     let version = || Some(env!("CARGO_PKG_VERSION").to_owned());
-    // No log of releases is known to this version, so nobody says what the programs should be.
-    let program = |kind, measured: Option<&String>| Part {
-        kind,
-        name: version(),
-        measured: measured.cloned(),
-        expected: None,
-        source: Source::Nobody,
-        why: None,
+    let program = |kind, measured: Option<&Program>| {
+        let (expected, source, why) = measured.map_or((None, Source::Nobody, None), |program| said(&program.standing));
+        Part { kind, name: version(), measured: measured.map(|program| program.sha256.clone()), expected, source, why }
     };
     let model = seen.snapshot.as_deref().and_then(|snapshot| snapshot.model.as_ref());
     vec![
@@ -145,6 +153,32 @@ fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
             why: None,
         },
     ]
+}
+
+/// What the log of releases says a file should be.
+fn said(standing: &ReleaseStanding) -> (Option<String>, Source, Option<String>) {
+    match standing {
+        ReleaseStanding::NoLogYet => (None, Source::Nobody, None),
+        ReleaseStanding::NotLogged => (None, Source::NotLogged, None),
+        ReleaseStanding::Logged { entry, log, .. } => {
+            (Some(hex::encode(entry.sha256)), Source::ReleaseLog { log: log.clone() }, None)
+        }
+        ReleaseStanding::AnotherProgram { entry } => {
+            (Some(hex::encode(entry.sha256)), Source::NotLogged, Some(standing.to_string()))
+        }
+        ReleaseStanding::BrokenProof(_) => (None, Source::NotLogged, Some(standing.to_string())),
+    }
+}
+
+/// What was found out, with the box as it stands around the worker that runs.
+fn with_walls(facts: &Facts, walls: Option<&Walls>) -> Facts {
+    let mut facts = facts.clone();
+    if let Some(walls) = walls {
+        let open = walls.walls.iter().filter(|wall| wall.closed == Some(false));
+        let open: Vec<String> = open.map(|wall| name_of(&wall.kind)).collect();
+        facts.walls = if open.is_empty() { Closed::Closed } else { Closed::Open { what: open.join(", ") } };
+    }
+    facts
 }
 
 fn networks(facts: &Facts) -> Vec<NetworkVerdict> {
@@ -173,7 +207,13 @@ fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
 fn proxies(snapshot: &Snapshot) -> Vec<Proxy> {
     let shown = |proxy: &node::snapshot::ShownProxy| Proxy {
         endpoint: proxy.endpoint.to_string(),
-        standing: if proxy.ready { Standing::Accepted { grade: None } } else { Standing::Connecting },
+        standing: match (&proxy.untrusted, &proxy.standing, proxy.ready) {
+            (Some(why), _, _) => Standing::NotTrusted { why: why.clone() },
+            (None, Some(said), _) if !said.accepted => Standing::Refused { why: said.reason.clone() },
+            (None, Some(said), _) => Standing::Accepted { grade: said.grade.and_then(|grade| named(grade.name())) },
+            (None, None, true) => Standing::Accepted { grade: None },
+            (None, None, false) => Standing::Connecting,
+        },
         at: None,
     };
     snapshot.proxies.iter().map(shown).collect()
@@ -282,7 +322,6 @@ mod tests {
             chain: Some("http://127.0.0.1:4711/api/v2/jsonRPC".to_owned()),
             moved: Vec::new(),
             since: 5,
-            shown: None,
             walls: None,
         }
     }
@@ -298,7 +337,8 @@ mod tests {
             walls: node::doctor::Walls::Closed,
             registered_at: Vec::new(),
         };
-        Found { at: 7, facts, app: Some("aa".to_owned()), worker: None }
+        let app = Program { sha256: "aa".to_owned(), standing: ReleaseStanding::NotLogged };
+        Found { at: 7, facts, app: Some(app), worker: None, shown: None }
     }
 
     fn moved(endpoint: &str, sent: u64, received: u64) -> Moved {
@@ -362,14 +402,25 @@ mod tests {
             at: 1.0,
             walls: vec![Wall { kind: WallKind::Files, closed: Some(false), by: Witness::Kernel, found: None }],
         };
-        let seen = Seen { shown: Some(shown.clone()), walls: Some(walls), ..seen() };
-        let page = page(Some(&found()), seen);
+        let seen = Seen { walls: Some(walls), ..seen() };
+        let page = page(Some(&Found { shown: Some(shown.clone()), ..found() }), seen);
+        assert_eq!(page.parts[0].source, Source::NotLogged);
         assert_eq!(page.proved.as_ref().map(|graded| graded.grade), Some(Grade::SelfClaim));
         let proof = proof(&page, Some(shown));
         let read = ProofFile::read(proof.to_json().as_bytes()).unwrap();
         assert_eq!(read, proof);
         assert_eq!(read.walls, Some(vec![WallLine { wall: "files".to_owned(), closed: Some(false) }]));
         assert_eq!(read.files[0].measured.as_deref(), Some("aa"));
+    }
+
+    #[test]
+    fn a_worker_that_runs_in_an_open_box_is_a_fact_of_the_verdict() {
+        let wall = |closed| Wall { kind: WallKind::Files, closed, by: Witness::Kernel, found: None };
+        let walls = |closed| Walls { at: 1.0, walls: vec![wall(closed), wall(None)] };
+        let facts = found().facts;
+        assert_eq!(with_walls(&facts, Some(&walls(Some(false)))).walls, Closed::Open { what: "files".to_owned() });
+        assert_eq!(with_walls(&facts, Some(&walls(Some(true)))).walls, Closed::Closed);
+        assert_eq!(with_walls(&facts, None).walls, facts.walls);
     }
 
     #[test]

@@ -27,5 +27,7 @@ pub mod receipt;
 pub mod run;
 pub mod snapshot;
 
-pub use link::message::{BackendKind, Configuration, EvidenceKind, ModelFacts, PeerPolicy, Trial};
+pub use link::message::{
+    BackendKind, CallList, Configuration, Confinement, EvidenceKind, ModelFacts, PeerPolicy, Trial,
+};
 pub use link::proof::{Enrolment, TdxDemand};
