@@ -77,11 +77,19 @@ fn close_the_rest() -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// In builds for developers a layer of Vulkan's may be named, with what it is to do: that is how tests make a card fail under the real
+/// program. No released program keeps any of it.
+fn is_of_the_tests(name: &std::ffi::OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    let named = [&b"VK_INSTANCE_LAYERS"[..], b"VK_LAYER_PATH"].contains(&name) || name.starts_with(b"TROUBLE");
+    cfg!(debug_assertions) && named && std::env::var_os("VK_LAYER_PATH").is_some()
+}
+
 /// Nothing of whoever started it, and what drivers are to know.
 #[expect(clippy::disallowed_methods, reason = "drivers read nothing else, and there is one thread")]
 fn environment() {
     let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-    for name in names {
+    for name in names.into_iter().filter(|name| !is_of_the_tests(name)) {
         // SAFETY: there is one thread.
         unsafe { std::env::remove_var(name) };
     }

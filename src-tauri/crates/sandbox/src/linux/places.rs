@@ -63,6 +63,8 @@ pub(super) fn all() -> Vec<(PathBuf, Use)> {
         places.extend(devices(Path::new(folder), beginning).into_iter().map(|device| (device, Use::Device)));
     }
     places.push(("/dev/null".into(), Use::Device));
+    // Left in the environment for developers alone, see `confine`.
+    places.extend(std::env::var_os("VK_LAYER_PATH").map(|folder| (folder.into(), Use::Read)));
     places
 }
 

@@ -265,14 +265,23 @@ impl Taken {
     }
 
     fn stop(&mut self) {
-        ptrace::interrupt(self.pid).unwrap();
-        let stopped = self.wait();
-        assert!(self.gone.is_none(), "{stopped:?}");
-        let registers = ptrace::getregs(self.pid).unwrap();
-        // It waits for something, so it stands behind such an instruction.
-        let call = registers.rip - 2;
-        let bytes = ptrace::read(self.pid, call as ptrace::AddressType).unwrap().to_le_bytes();
-        assert_eq!(bytes[..2], [0x0f, 0x05], "it does not stand in a system call");
+        let mut tried = 0;
+        let (registers, call) = loop {
+            ptrace::interrupt(self.pid).unwrap();
+            let stopped = self.wait();
+            assert!(self.gone.is_none(), "{stopped:?}");
+            let registers = ptrace::getregs(self.pid).unwrap();
+            // Sooner or later it waits for something, and then it stands behind such an instruction.
+            let call = registers.rip - 2;
+            let bytes = ptrace::read(self.pid, call as ptrace::AddressType).unwrap().to_le_bytes();
+            if bytes[..2] == [0x0f, 0x05] {
+                break (registers, call);
+            }
+            tried += 1;
+            assert!(tried < 1_000, "it does not stand in a system call");
+            ptrace::cont(self.pid, None).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        };
         self.standing = Some(Standing { registers, call, scratch: 0 });
         let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let scratch = self.call(libc::SYS_mmap, &[0, SCRATCH as u64, read_write as u64, private as u64, u64::MAX, 0]);
