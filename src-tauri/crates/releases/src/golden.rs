@@ -203,6 +203,25 @@ fn a_changed_cut_or_missing_file_anywhere_is_found() {
 }
 
 #[test]
+fn files_that_fit_each_other_but_not_the_checkpoint_are_found() {
+    let key = new_key();
+    for size in [1, 255, 256, 300] {
+        let mut entries = records(0..size);
+        entries[0] = b"exchanged".to_vec();
+        let mut fork = Folder::default();
+        fork.write(&grow(&fork, &key, &entries, None).unwrap());
+        assert!(Log::open(&fork, key.verifier()).unwrap().audit(|_, _| ()).is_ok());
+        let signed = log_of(&key, &[size]).files[CHECKPOINT].clone();
+        fork.files.insert(CHECKPOINT.to_owned(), signed);
+        let log = Log::open(&fork, key.verifier()).unwrap();
+        let elsewhere = LogError::Merkle(MerkleError::OtherTree);
+        assert_eq!(log.audit(|_, _| ()), Err(elsewhere.clone()));
+        assert_eq!(log.proof(size - 1), Err(elsewhere.clone()));
+        assert_eq!(grow(&fork, &key, &records(size..size + 1), None), Err(AppendError::Log(elsewhere)));
+    }
+}
+
+#[test]
 fn a_log_that_was_rolled_back_or_forked_is_refused_by_who_remembers() {
     let key = new_key();
     for (before, after) in [(1, 2), (3, 300), (255, 256), (256, 600), (300, 300), (300, 600)] {
