@@ -15,12 +15,15 @@ const THEN: u64 = 1_751_673_600;
 /// 2026-11-27.
 const NOW: u64 = 1_795_780_800;
 
-fn sample(name: &str) -> Vec<u8> {
+/// The quote and what Intel signed. Asking cargo takes its time, so each test does it once.
+fn samples() -> (Vec<u8>, Vec<u8>) {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let options = vec!["--locked".to_owned()];
     let metadata = MetadataCommand::new().manifest_path(manifest).other_options(options).exec().unwrap();
     let package = metadata.packages.iter().find(|one| one.name.as_str() == "dcap-qvl").unwrap();
-    std::fs::read(package.manifest_path.parent().unwrap().join("sample").join(name)).unwrap()
+    let folder = package.manifest_path.parent().unwrap().join("sample");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    (read("tdx_quote"), read("tdx_quote_collateral.json"))
 }
 
 /// Somebody's certificate with this quote in it, and the key.
@@ -31,17 +34,18 @@ fn with_quote(quote: Option<Vec<u8>>) -> (Certificate, [u8; 32]) {
     (certificate, identity.public_key())
 }
 
-fn policy(images: Vec<[u8; 32]>) -> Policy {
-    Policy::Tdx { image_hashes: images, collateral: Arc::from(sample("tdx_quote_collateral.json")) }
+fn policy(images: Vec<[u8; 32]>, collateral: &[u8]) -> Policy {
+    Policy::Tdx { image_hashes: images, collateral: Arc::from(collateral) }
 }
 
 #[test]
 fn a_real_quote_over_another_key_is_refused_and_nothing_else_is_a_quote() {
-    let quote = sample("tdx_quote");
+    let (quote, collateral) = samples();
     let image = tdx::image_of(&quote).unwrap().0;
+    let policy = policy(vec![image], &collateral);
     let refused = |quote: Option<Vec<u8>>, now| {
         let (certificate, key) = with_quote(quote);
-        policy(vec![image]).appraise(&certificate, key, now).unwrap_err()
+        policy.appraise(&certificate, key, now).unwrap_err()
     };
     // Signatures, chain, firmware and attributes are in order: only the key is another.
     assert_eq!(refused(Some(quote.clone()), THEN), AppraisalError::Tdx(Refusal::AnotherBinding));
@@ -51,7 +55,7 @@ fn a_real_quote_over_another_key_is_refused_and_nothing_else_is_a_quote() {
     let (mut certificate, key) = with_quote(None);
     let fake = evidence::Binding::cocoon_report_data(&key).to_vec();
     certificate.quote = Some(fake);
-    let found = policy(vec![image]).appraise(&certificate, key, THEN);
+    let found = policy.appraise(&certificate, key, THEN);
     assert!(matches!(found, Err(AppraisalError::Tdx(Refusal::Malformed(_)))), "{found:?}");
     for at in [8, 100, 300, 600] {
         let mut changed = quote.clone();
@@ -66,18 +70,17 @@ fn a_real_quote_over_another_key_is_refused_and_nothing_else_is_a_quote() {
 
 #[test]
 fn a_machine_that_can_be_debugged_is_refused_whatever_it_proves() {
-    let mut quote = sample("tdx_quote");
+    let (mut quote, collateral) = samples();
     // The attributes stand 120 bytes into the report, which stands 48 bytes into the quote; their lowest bit is DEBUG.
     quote[48 + 120] |= 1;
     let (certificate, key) = with_quote(Some(quote));
-    let found = policy(Vec::new()).appraise(&certificate, key, THEN);
+    let found = policy(Vec::new(), &collateral).appraise(&certificate, key, THEN);
     assert_eq!(found, Err(AppraisalError::Tdx(Refusal::Debug)));
 }
 
 #[test]
 fn the_image_comes_out_of_the_quote_as_networks_list_it_and_an_empty_list_lets_nobody_in() {
-    let quote = sample("tdx_quote");
-    let collateral = sample("tdx_quote_collateral.json");
+    let (quote, collateral) = samples();
     // The very quote with its own report data: what a certificate with its key would come to.
     let data: [u8; 64] = quote[48 + 520..48 + 584].try_into().unwrap();
     let image = tdx::image_of(&quote).unwrap();
