@@ -25,7 +25,8 @@ pub(crate) fn prepared(variables: &str) -> Option<(TempDir, PathBuf)> {
         println!("skipped: no Vulkan adapter");
         return None;
     }
-    let folder = tempfile::tempdir().unwrap();
+    // Not in /tmp: the worker's box builds its tree of files there, and brings the layer into it.
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("layer.c"), LAYER).unwrap();
     let compiled = Command::new("cc")
