@@ -9,7 +9,7 @@
 //! inherited descriptor, and says `Ready`. For each connection the app dials it opens a [`lane`]: ciphertext in, proof of work
 //! on a thread of its own, TLS, session. A job's request goes through [`completions::parse`] to [`inference`]; pieces of text
 //! come back as events, become an [`completions::Answer`] and leave through session, TLS and lane, token by token. What is said
-//! to the app about a job are counts. A worker that is told to enrol a TPM does only that ([`enrol`]).
+//! to the app about a job are counts. A worker that is told to enrol a TPM does only that (module `enrol`).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap"))]
 
 pub mod clock;
