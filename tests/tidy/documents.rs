@@ -4,7 +4,7 @@ use crate::{read, root, tracked};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every numbered item, fault and figure of the parts begun so far. A row of the map may not be missing.
-const PARTS: [(&str, &[&str]); 4] = [
+const PARTS: [(&str, &[&str]); 5] = [
     (
         "1",
         &[
@@ -81,6 +81,7 @@ const PARTS: [(&str, &[&str]); 4] = [
             "measured ledger",
         ],
     ),
+    ("5", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "faults", "promises", "measured"]),
 ];
 
 #[test]
@@ -114,6 +115,20 @@ fn no_row_of_the_coverage_map_is_missing() {
         for item in items {
             assert!(found.contains(&(part.to_owned(), (*item).to_owned())), "part {part} has no row `{item}`");
         }
+    }
+}
+
+/// P1 to P12, each in one row that names tests; whether these exist is asked below.
+#[test]
+fn twelve_promises_are_each_kept_by_a_test() {
+    let text = read("src-tauri/docs/security.md");
+    let promises = text.split_once("\n## Promises\n").expect("a list of promises").1;
+    let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| P")).collect();
+    let numbers: Vec<&str> = rows.iter().filter_map(|row| row.split('|').nth(1)).map(str::trim).collect();
+    let wanted: Vec<String> = (1..=12).map(|number| format!("P{number}")).collect();
+    assert_eq!(numbers, wanted);
+    for row in rows {
+        assert!(row.split('|').nth(3).is_some_and(|kept| kept.contains("::")), "nothing keeps {row}");
     }
 }
 

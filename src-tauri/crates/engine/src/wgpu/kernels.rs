@@ -12,7 +12,7 @@ use crate::gguf::TensorType;
 
 use super::gpu::Gpu;
 use super::shape::{COOPERATIVE_ROWS, STAGED, Shape};
-use super::template::expand;
+use super::template::{expand, with_nothing_left};
 
 fn source(name: Name) -> &'static str {
     match name {
@@ -138,6 +138,7 @@ impl Kernels {
         let own =
             forms + &blocks + &[experts, heads, source(name), computing].map(|source| expand(source, &key.1)).concat();
         let source = format!("{enabled}{}{}\n{own}", self.preamble, expand(include_str!("numbers.wgsl"), &key.1));
+        let source = with_nothing_left(&source);
         let bindings = bindings(&source);
         let layout = self.layout(&bindings);
         let named = format!("{name:?}").to_lowercase();

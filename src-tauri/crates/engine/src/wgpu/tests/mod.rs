@@ -5,6 +5,7 @@ mod cooperative;
 mod faults;
 mod gates;
 mod kernels;
+mod leftovers;
 mod others;
 mod rig;
 mod subgroups;

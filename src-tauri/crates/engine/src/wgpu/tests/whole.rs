@@ -14,7 +14,7 @@ use crate::synthetic::Stored;
 
 /// How the kernels of an adapter may be cut: as they are for it, and as they are for the cards that owners have. Only the first for
 /// SwiftShader, whose compiler takes minutes for the others.
-fn tunings(adapter: usize) -> Vec<Tuning> {
+pub(super) fn tunings(adapter: usize) -> Vec<Tuning> {
     let about = gpu::enumerate().swap_remove(adapter).1;
     let mut tunings = vec![Tuning::default()];
     if about.half_floats {
