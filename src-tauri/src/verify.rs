@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     out.flush()?;
     if !findings.is_as_claimed() {
         match &findings.found {
+            Ok(_) if !findings.still_counts => bail!("the proof claims {} and does not count any more", findings.claimed),
             Ok(appraisal) => bail!("the proof claims {} and proves {}", findings.claimed, appraisal.grade),
             Err(refused) => bail!("the proof claims {} and its evidence is refused: {refused}", findings.claimed),
         }
@@ -84,7 +85,7 @@ fn write(out: &mut impl Write, proof: &ProofFile, findings: &Findings) -> io::Re
         Err(refused) => writeln!(out, "Its evidence is refused: {refused}")?,
     }
     if findings.found.is_ok() && !findings.still_counts {
-        writeln!(out, "It counted when it was made and no longer does.")?;
+        writeln!(out, "At the time that the file names it would have counted; now it does not.")?;
     }
     let proves = findings.proves();
     if !proves.is_empty() {

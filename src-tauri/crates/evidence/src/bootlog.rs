@@ -12,9 +12,8 @@ use sha2::{Digest, Sha256};
 
 const MALFORMED: Refusal = Refusal::Malformed("boot log");
 const NO_ACTION: u32 = 3;
-const SEPARATOR: u32 = 4;
-const VARIABLE: u32 = 0x8000_0001;
-const ACTION: u32 = 0x8000_0007;
+/// What is measured as a separator. The one that stands for an error is none of them: after it nothing is known.
+const SEPARATORS: [[u8; 4]; 2] = [[0; 4], [0xff; 4]];
 /// The register of Secure Boot's settings.
 const SETTINGS: u32 = 7;
 /// The most banks of one TPM.
@@ -137,7 +136,10 @@ pub(crate) fn replayed(log: &[u8]) -> Result<[[u8; 32]; 8], Refusal> {
     Ok(replayed)
 }
 
-/// What the lines before register 7's separator say. Later ones could be anybody's.
+/// What the lines before register 7's separator say. Later ones could be anybody's: whoever is root extends registers at will.
+///
+/// Only hashes go into a register, so a line's kind is whatever the writer of the log calls it. A line is what its hash says: the separator is
+/// the first one with the hash of a separator, and of those before it each must have the content that was measured.
 fn read_settings(log: &[u8]) -> Result<Option<bool>, Refusal> {
     let mut events = Events::open(log).ok_or(MALFORMED)?;
     let mut said = None;
@@ -146,21 +148,20 @@ fn read_settings(log: &[u8]) -> Result<Option<bool>, Refusal> {
         if event.register != SETTINGS || event.kind == NO_ACTION {
             continue;
         }
-        match event.kind {
-            SEPARATOR => return Ok(said.map(|on: bool| on && !debugged)),
-            VARIABLE if event.is_what_was_measured() => {
-                if let Some(on) = secure_boot_variable(event.content) {
-                    if said.is_some() {
-                        return Err(Refusal::LogContradictsItself);
-                    }
-                    said = Some(on);
-                }
-            }
-            ACTION if event.is_what_was_measured() => debugged |= event.content.starts_with(b"UEFI Debug Mode"),
-            // What is not what was measured says nothing, and hides what was.
-            VARIABLE | ACTION => return Ok(None),
-            _ => {}
+        if SEPARATORS.iter().any(|words| Sha256::digest(words)[..] == event.digest) {
+            return Ok(said.map(|on: bool| on && !debugged));
         }
+        if !event.is_what_was_measured() {
+            // What is not what was measured says nothing, and hides what was.
+            return Ok(None);
+        }
+        if let Some(on) = secure_boot_variable(event.content) {
+            if said.is_some() {
+                return Err(Refusal::LogContradictsItself);
+            }
+            said = Some(on);
+        }
+        debugged |= event.content.starts_with(b"UEFI Debug Mode");
     }
     // Without a separator the firmware had not finished.
     Ok(None)

@@ -113,7 +113,7 @@ pub struct Verifier {
 pub struct Findings {
     /// What it claims.
     pub claimed: Grade,
-    /// What its evidence proves, or why nothing.
+    /// What its evidence proves, or why nothing: now, where a nonce was given, else at the time that the file names.
     pub found: Result<Appraisal, Refused>,
     /// Whether the same evidence would still count now.
     pub still_counts: bool,
@@ -167,6 +167,9 @@ impl ProofFile {
             Ok(appraise(&evidence, &binding, at, &anchors, &verifier.policy)?)
         };
         let at = self.shown.as_ref().map_or(self.made_at, |shown| shown.at);
+        // What answers a question of now is judged as of now: the time in the file is its maker's word, and so could be one at which an
+        // expired statement, or firmware that is known to be broken, still counted.
+        let judged_at = if verifier.nonce.is_some() { verifier.now } else { at };
         let asked_otherwise =
             verifier.nonce.is_some_and(|nonce| self.shown.as_ref().is_none_or(|shown| shown.nonce != nonce));
         let found = if asked_otherwise {
@@ -174,7 +177,7 @@ impl ProofFile {
         } else if at > verifier.now.saturating_add(AHEAD) {
             Err(Refused::Future)
         } else {
-            judged(at)
+            judged(judged_at)
         };
         let still_counts = found.is_ok() && judged(verifier.now) == found;
         Ok(Findings { claimed: self.claimed, found, still_counts, fresh: verifier.nonce.is_some() && !asked_otherwise })
@@ -189,9 +192,9 @@ impl ProofFile {
 }
 
 impl Findings {
-    /// Whether it proves what it claims, or more.
+    /// Whether it proves what it claims, or more, and does so now.
     pub fn is_as_claimed(&self) -> bool {
-        self.found.as_ref().is_ok_and(|appraisal| appraisal.grade >= self.claimed)
+        self.still_counts && self.found.as_ref().is_ok_and(|appraisal| appraisal.grade >= self.claimed)
     }
 
     /// What it proves, sentence by sentence: never more than the wording of the grade that was found.

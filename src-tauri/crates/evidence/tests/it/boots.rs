@@ -42,6 +42,36 @@ fn what_is_added_after_the_firmware_handed_over_changes_nothing() {
     assert_eq!(started(&lines), Ok(None));
 }
 
+/// Registers keep hashes and no kinds: a log that calls its lines something else leads to the same registers. Root adds to the end what would
+/// have been measured with Secure Boot on, and calls the true lines whatever may hide them.
+#[test]
+fn a_log_whose_lines_are_called_something_else_says_the_same_or_nothing() {
+    let kinds = [4, 5, 8, 13, 0x8000_0001, 0x8000_0002, 0x8000_0007, 0x8000_000c, 0x8000_00e0, 0xdead_beef];
+    let before = boot(false);
+    let mut forged = before.clone();
+    forged.extend(boot(true).into_iter().filter(|line| line.register == 7));
+    let own: Vec<usize> = (0..before.len()).filter(|at| before[*at].register == 7).collect();
+    assert!(own.len() > 1);
+    for chosen in 1..1_u32 << own.len() {
+        for kind in kinds {
+            let mut lines = forged.clone();
+            for (bit, at) in own.iter().enumerate() {
+                if chosen >> bit & 1 == 1 {
+                    lines[*at].kind = kind;
+                }
+            }
+            assert_eq!(registers(&lines), registers(&forged));
+            assert_eq!(started(&lines), Ok(Some(false)), "{chosen:b} {kind:#x}");
+        }
+    }
+    // Something that is called a separator and is none; and one that looks like one and was measured as something else.
+    let mut early = boot(false);
+    early.insert(0, line(7, 4, b"not a separator"));
+    assert_eq!(started(&early), Ok(Some(false)));
+    early[0].content = vec![0; 4];
+    assert_eq!(started(&early), Ok(None));
+}
+
 #[test]
 fn what_was_not_measured_is_not_read() {
     let mut lies = boot(false);
