@@ -317,8 +317,8 @@ fn agree(arguments: &EnrolArguments) -> Result<()> {
     if !arguments.yes {
         bail!(
             "the registrar {} is going to be shown the endorsement key of this computer's TPM and its maker's certificate. They name this \
-             computer for as long as it has this chip, whoever owns it. Proxies are never shown them: each gets a number of its own. If you \
-             agree, say so with --yes",
+             computer for as long as it has this chip, whoever owns it. Proxies are never shown them: each gets a number of its own, and the \
+             log of how this computer was started. If you agree, say so with --yes",
             arguments.registrar
         );
     }

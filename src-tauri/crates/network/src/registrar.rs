@@ -2,7 +2,7 @@
 //!
 //! What lives here: the port, the two keys and their file, the task of each connection. What is verified and signed is `evidence`'s, the
 //! conversation is `protocol`'s. What may not: keep a list of machines or write down an endorsement key. A machine's number is computed
-//! from its key with a key of ours, anew each time, another one for each proxy; nobody can tell from two numbers that they are one machine.
+//! from its key with a key of ours, anew each time, another one for each proxy; two numbers alone don't say that they are one machine.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
