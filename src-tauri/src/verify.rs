@@ -28,7 +28,9 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     out.flush()?;
     if !findings.is_as_claimed() {
         match &findings.found {
-            Ok(_) if !findings.still_counts => bail!("the proof claims {} and does not count any more", findings.claimed),
+            Ok(_) if !findings.still_counts => {
+                bail!("the proof claims {} and does not count any more", findings.claimed)
+            }
             Ok(appraisal) => bail!("the proof claims {} and proves {}", findings.claimed, appraisal.grade),
             Err(refused) => bail!("the proof claims {} and its evidence is refused: {refused}", findings.claimed),
         }

@@ -51,16 +51,23 @@ const READ: [&str; 33] = [
     "/proc/driver",
 ];
 
-/// Devices of graphics cards by the beginnings of their names; those that can change what a screen shows are not among them.
-const DEVICES: [(&str, &str); 4] =
-    [("/dev/dri", "renderD"), ("/dev", "nvidia"), ("/dev/nvidia-caps", "nvidia-cap"), ("/dev", "kfd")];
+/// Devices of graphics cards: the folder, the name, and whether a number follows it. Those that can change what a screen shows
+/// (`card0`, `nvidia-modeset`) or look into what other programs do with a card (`nvidia-uvm-tools`) are not among them.
+const DEVICES: [(&str, &str, bool); 6] = [
+    ("/dev/dri", "renderD", true),
+    ("/dev", "nvidia", true),
+    ("/dev", "nvidiactl", false),
+    ("/dev", "nvidia-uvm", false),
+    ("/dev/nvidia-caps", "nvidia-cap", true),
+    ("/dev", "kfd", false),
+];
 
 /// Everything there is of these here.
 pub(super) fn all() -> Vec<(PathBuf, Use)> {
     let mut places: Vec<(PathBuf, Use)> = READ.iter().map(|place| (PathBuf::from(place), Use::Read)).collect();
     places.retain(|(place, _)| place.exists());
-    for (folder, beginning) in DEVICES {
-        places.extend(devices(Path::new(folder), beginning).into_iter().map(|device| (device, Use::Device)));
+    for (folder, name, numbered) in DEVICES {
+        places.extend(devices(Path::new(folder), name, numbered).into_iter().map(|device| (device, Use::Device)));
     }
     places.push(("/dev/null".into(), Use::Device));
     // Left in the environment for developers alone, see `confine`.
@@ -68,14 +75,21 @@ pub(super) fn all() -> Vec<(PathBuf, Use)> {
     places
 }
 
-fn devices(folder: &Path, beginning: &str) -> Vec<PathBuf> {
+fn devices(folder: &Path, name: &str, numbered: bool) -> Vec<PathBuf> {
     use std::os::unix::fs::FileTypeExt as _;
     let listed = std::fs::read_dir(folder).into_iter().flatten().flatten();
     listed
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(beginning.as_bytes()))
+        .filter(|entry| entry.file_name().to_str().is_some_and(|found| is_called(found, name, numbered)))
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_char_device()))
         .map(|entry| entry.path())
         .collect()
+}
+
+fn is_called(found: &str, name: &str, numbered: bool) -> bool {
+    found.strip_prefix(name).is_some_and(|rest| match numbered {
+        true => !rest.is_empty() && rest.bytes().all(|letter| letter.is_ascii_digit()),
+        false => rest.is_empty(),
+    })
 }
 
 #[cfg(test)]
@@ -91,6 +105,36 @@ mod tests {
                 assert!(!Path::new(theirs).starts_with(&place), "{} holds {theirs}", place.display());
                 assert!(!place.starts_with(theirs), "{} is in {theirs}", place.display());
             }
+        }
+    }
+
+    #[test]
+    fn only_devices_that_compute_are_among_the_places() {
+        let is_one = |folder: &str, found: &str| {
+            DEVICES.iter().any(|(place, name, numbered)| *place == folder && is_called(found, name, *numbered))
+        };
+        for (folder, name) in [
+            ("/dev/dri", "renderD128"),
+            ("/dev", "nvidia0"),
+            ("/dev", "nvidiactl"),
+            ("/dev", "nvidia-uvm"),
+            ("/dev/nvidia-caps", "nvidia-cap2"),
+            ("/dev", "kfd"),
+        ] {
+            assert!(is_one(folder, name), "{folder}/{name}");
+        }
+        for (folder, name) in [
+            ("/dev/dri", "card0"),
+            ("/dev/dri", "renderD"),
+            ("/dev", "nvidia"),
+            ("/dev", "nvidia-modeset"),
+            ("/dev", "nvidia-uvm-tools"),
+            ("/dev", "nvidia0x"),
+            ("/dev", "kfd0"),
+            ("/dev", "kmsg"),
+            ("/dev/nvidia-caps", "nvidia-cap"),
+        ] {
+            assert!(!is_one(folder, name), "{folder}/{name}");
         }
     }
 
