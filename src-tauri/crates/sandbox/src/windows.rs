@@ -18,11 +18,13 @@ mod sid;
 mod start;
 mod token;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
+use std::os::windows::ffi::OsStringExt as _;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::os::windows::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 
@@ -152,6 +154,18 @@ fn wait(process: &OwnedHandle) -> ExitStatus {
     ExitStatus::from_raw(code)
 }
 
+/// Windows' own folder, as Windows says: the environment is made by whoever started us.
+fn system_folder() -> PathBuf {
+    use ::windows::Win32::System::SystemInformation::GetSystemWindowsDirectoryW;
+    let mut text = [0; 260];
+    // SAFETY: the place for the result is ours, and its length goes along.
+    let length = unsafe { GetSystemWindowsDirectoryW(Some(&mut text)) } as usize;
+    match text.get(..length) {
+        Some(found) if length > 0 => OsString::from_wide(found).into(),
+        _ => "C:\\Windows".into(),
+    }
+}
+
 /// For a call while the owner of the handle lives.
 fn handle(object: &OwnedHandle) -> HANDLE {
     HANDLE(object.as_raw_handle())
@@ -208,6 +222,9 @@ impl Child {
 pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
     let missing = EnterError::Missing { what: "the model" };
     let value: usize = std::env::var(MODEL).ok().and_then(|text| text.parse().ok()).ok_or(missing)?;
+    // Whoever asks again must not become another owner of the same handle.
+    // SAFETY: this is called before there is another thread, see `crate::inherited`.
+    unsafe { std::env::remove_var(MODEL) };
     let reader = io::stdin().as_handle().try_clone_to_owned().map_err(EnterError::System)?;
     let writer = io::stdout().as_handle().try_clone_to_owned().map_err(EnterError::System)?;
     // SAFETY: our parent made this handle inheritable for us and named it to us alone.
@@ -222,6 +239,7 @@ pub(crate) fn inherited() -> Result<(Channel, File), EnterError> {
 }
 
 /// Windows' walls stand around a process from its first instruction on; there is nothing to close from inside.
+#[expect(clippy::unnecessary_wraps, reason = "the interface of both systems")]
 pub(crate) fn confine(_: Option<u64>) -> Result<Walls, ConfineError> {
     Ok(Walls::default())
 }
@@ -237,6 +255,7 @@ pub(crate) fn listed_calls() -> Vec<ListedCall> {
 }
 
 /// Nor to narrow.
+#[expect(clippy::unnecessary_wraps, reason = "the interface of both systems")]
 pub(crate) fn seal(_: &mut Walls, _: Serving) -> Result<(), ConfineError> {
     Ok(())
 }

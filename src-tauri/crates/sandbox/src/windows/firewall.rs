@@ -81,8 +81,7 @@ pub fn ask_to_remove_rule(program: &Path) -> Result<(), RuleError> {
 }
 
 fn change(change: Change, program: &Path) -> Result<(), RuleError> {
-    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
-    let netsh = PathBuf::from(root).join("System32\\netsh.exe");
+    let netsh = super::system_folder().join("System32\\netsh.exe");
     let file = HSTRING::from_wide(&netsh.as_os_str().encode_wide().collect::<Vec<u16>>());
     let words = HSTRING::from(words(change, told(program)?));
     let mut order = SHELLEXECUTEINFOW {
@@ -155,6 +154,9 @@ fn blocks(rule: &INetFwRule, program: &str) -> windows::core::Result<bool> {
             && rule.Protocol()? == NET_FW_IP_PROTOCOL_ANY.0
             && rule.Profiles()? & everywhere == everywhere
             && rule.RemoteAddresses()? == "*"
+            && rule.LocalAddresses()? == "*"
+            && rule.InterfaceTypes()?.to_string().eq_ignore_ascii_case("all")
+            && rule.ServiceName().is_ok_and(|service| service.is_empty())
             && rule.ApplicationName()?.to_string().eq_ignore_ascii_case(program))
     }
 }

@@ -238,12 +238,14 @@ fn wide(text: &OsStr) -> HSTRING {
 /// one for local data (else: error 203); only that there is one is looked at, and Windows puts the container's own in its place. So it
 /// says nothing of the owner.
 fn environment(model: usize, mode: Mode) -> Vec<(&'static str, OsString)> {
-    let root = std::env::var_os(ROOT).unwrap_or_else(|| "C:\\Windows".into());
+    let root = super::system_folder();
+    let drive = root.components().next().map_or_else(|| "C:".into(), |drive| drive.as_os_str().to_owned());
+    let root = root.into_os_string();
     let mut all = vec![(MODEL, OsString::from(model.to_string()))];
     if matches!(mode, Mode::AppContainer { .. }) {
         all.push(("LOCALAPPDATA", root.clone()));
     }
-    all.push(("SystemDrive", std::env::var_os("SystemDrive").unwrap_or_else(|| "C:".into())));
+    all.push(("SystemDrive", drive));
     all.push((ROOT, root));
     all
 }
