@@ -5,8 +5,8 @@
 //! from its key with a key of ours, anew each time, another one for each proxy; two numbers alone don't say that they are one machine.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +33,9 @@ const GUESTS: (usize, usize) = (256, 8);
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
 /// The file of the two keys: the seed that signs, then the key that numbers machines.
 const KEYS: &str = "registrar.keys";
+const DRAFT: &str = "registrar.keys.new";
+/// Both keys, in bytes.
+const LENGTH: usize = 64;
 const DAY: u64 = 86_400;
 /// The largest root certificate that is read.
 const ROOT_LIMIT: u64 = 16 * 1024;
@@ -95,20 +98,26 @@ impl Keys {
         let path = folder.join(KEYS);
         let failed = |source| StartError::File { path: path.clone(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => Zeroizing::new(bytes),
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LENGTH + 1));
+        match File::open(&path) {
+            Ok(file) => {
+                file.take(LENGTH as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let made = Zeroizing::new(random_bytes::<64>());
+                bytes.extend_from_slice(&*Zeroizing::new(random_bytes::<LENGTH>()));
+                // Written whole before it has its name: half a file of keys would be one that nothing mends.
+                let draft = folder.join(DRAFT);
                 let mut options = OpenOptions::new();
-                options.write(true).create_new(true);
+                options.write(true).create(true).truncate(true);
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-                let mut file = options.open(&path).map_err(failed)?;
-                file.write_all(&*made).and_then(|()| file.sync_all()).map_err(failed)?;
-                Zeroizing::new(made.to_vec())
+                let mut file = options.open(&draft).map_err(failed)?;
+                file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+                drop(file);
+                std::fs::rename(&draft, &path).map_err(failed)?;
             }
             Err(error) => return Err(failed(error)),
-        };
+        }
         let (seed, machines) =
             bytes.split_first_chunk::<32>().ok_or_else(|| StartError::Keys { path: path.clone() })?;
         let machines = machines.try_into().map_err(|_| StartError::Keys { path: path.clone() })?;
