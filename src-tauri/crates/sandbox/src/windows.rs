@@ -13,6 +13,7 @@ mod container;
 pub(crate) mod firewall;
 mod job;
 mod mitigation;
+mod program;
 pub(crate) mod selftest;
 mod sid;
 mod start;
@@ -37,6 +38,7 @@ use crate::{Channel, EnterError, Spawn, StartError};
 use start::{Ends, Stopped};
 
 pub(crate) use console::{echo_off, reach_terminal};
+pub(crate) use program::{Held, hold};
 
 /// The reading half of a channel.
 pub type Reader = PipeReader;
@@ -96,8 +98,7 @@ struct MemoryStatus {
 
 /// Starts it in the best walls that work here. A choice that was kept in a file, and by which nothing starts any more, is made anew, once.
 pub(crate) fn start(spawn: &Spawn, kept: Option<&Path>) -> Result<(Child, Channel), StartError> {
-    let failed = |source| StartError::Program { program: spawn.program.clone(), source };
-    File::open(&spawn.program).map_err(failed)?;
+    let failed = |source| StartError::Program { program: spawn.program.path().to_owned(), source };
     let choose = || selftest::choose(&spawn.program, kept).map_err(|why| StartError::Walls { why });
     let told = |stopped| match stopped {
         Stopped::Resources(error) => StartError::Resources(error),
@@ -293,25 +294,23 @@ pub(crate) fn available_memory() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::Program;
     use crate::mode::{Attempt, Graphics, Lack, Outcome};
 
     /// The probe of the tests beside this program.
-    fn probe() -> PathBuf {
+    fn probe() -> Program {
         let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let programs = files.filter(|path| path.extension().is_some_and(|end| end == "exe"));
         let named = programs.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("probe-"));
-        named
-            .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
-            .expect("the probe is built with the tests")
+        let newest = named.max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+        Program::open(&newest.expect("the probe is built with the tests")).unwrap()
     }
 
     fn sleeper() -> Spawn {
         let program = probe();
-        Spawn { model: File::open(&program).unwrap(), program, args: vec!["sleep".into()] }
+        Spawn { model: File::open(program.path()).unwrap(), program, args: vec!["sleep".into()] }
     }
 
     /// Wine lets a restricted token be made and then knows nothing of it: just what must not be believed.
@@ -352,7 +351,7 @@ mod tests {
             assert!(outcome == Outcome::Reached || attempt == Attempt::Network, "{attempt:?} was {outcome:?}");
         }
         assert_eq!(look.cards.len(), 1);
-        let nothing = selftest::trial(&std::env::current_exe().unwrap(), Mode::Wine);
+        let nothing = selftest::trial(&Program::open(&std::env::current_exe().unwrap()).unwrap(), Mode::Wine);
         assert!(nothing.unwrap_err().contains("what the worker says"), "another program's output is no report");
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use link::frame::{Decoder, Frame};
 use link::{FromWorker, LaneId, ToWorker, frame};
-use sandbox::{BoxState, Child, Reader, Spawn, Writer};
+use sandbox::{BoxState, Child, Program, Reader, Spawn, Writer};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
@@ -57,8 +57,8 @@ const OF_EVERY_START: &str = "error: XDG_RUNTIME_DIR ";
 
 /// What a process is started with.
 pub(super) struct Files<'a> {
-    /// The program.
-    pub(super) program: &'a Path,
+    /// The program, measured.
+    pub(super) program: &'a Program,
     /// Where the choice of walls is kept.
     pub(super) walls: &'a Path,
     /// The model, opened for reading only.
@@ -86,7 +86,7 @@ impl Process {
         // The place in the file is shared with the worker before, which is gone.
         model.rewind()?;
         let (child, channel) =
-            Spawn { program: files.program.to_owned(), args: Vec::new(), model }.start_remembering(files.walls)?;
+            Spawn { program: files.program.clone(), args: Vec::new(), model }.start_remembering(files.walls)?;
         let (pipe, orders) = Pipe::new();
         let before = Arc::new(Mutex::new(Departure::default()));
         let process = Self { child: child.clone(), pipe, before: Arc::clone(&before) };
