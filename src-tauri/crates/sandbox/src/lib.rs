@@ -21,6 +21,7 @@ mod child;
 mod log;
 pub mod mode;
 mod program;
+mod share;
 mod state;
 mod walls;
 
@@ -40,7 +41,8 @@ use std::path::{Path, PathBuf};
 
 pub use child::{Child, Exit};
 pub use program::{Measured, Program};
-pub use state::BoxState;
+pub use share::{Group, GroupError, Share};
+pub use state::{BoxState, GroupLimits};
 pub use system::{Reader, Writer};
 pub use walls::{Calls, ConfineError, ListedCall, Serving, Walls};
 #[cfg(windows)]

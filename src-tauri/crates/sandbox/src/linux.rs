@@ -5,6 +5,7 @@ mod calls;
 mod confine;
 mod files;
 mod filter;
+mod group;
 mod places;
 mod program;
 mod rooms;
@@ -29,6 +30,7 @@ use crate::log::Log;
 
 use crate::{BoxState, Channel, EnterError, Spawn, StartError};
 pub(crate) use confine::{confine, listed_calls, seal};
+pub(crate) use group::{Group, limit};
 use program::Changed;
 pub(crate) use program::{Held, hold};
 
@@ -252,7 +254,7 @@ pub(crate) fn box_state(pid: u32) -> Option<BoxState> {
     let limits = std::fs::read_to_string(process.join("limits")).unwrap_or_default();
     let memory = limits.lines().find_map(|line| line.strip_prefix("Max data size"));
     let memory = memory.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    Some(BoxState { all_threads: Some(all_threads), namespaces, memory, ..state })
+    Some(BoxState { all_threads: Some(all_threads), namespaces, memory, group: group::limits_of(pid), ..state })
 }
 
 /// A terminal as it was before; so again when this is dropped.

@@ -227,6 +227,14 @@ pub(crate) fn confine(_: Option<u64>) -> Result<Walls, ConfineError> {
     Ok(Walls::default())
 }
 
+/// There are none on Windows: the job has the limits.
+pub(crate) struct Group;
+
+/// See [`Group`].
+pub(crate) fn limit(_: u32, _: &crate::Share) -> Result<Group, crate::GroupError> {
+    Err(crate::GroupError::None)
+}
+
 /// What Windows says of them is asked by other words, see `seen_of`.
 pub(crate) fn box_state(_: u32) -> Option<crate::BoxState> {
     None

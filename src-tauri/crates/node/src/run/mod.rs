@@ -9,6 +9,7 @@ mod book;
 pub mod cashier;
 mod clock;
 pub mod enrol;
+mod limits;
 mod process;
 pub mod recovery;
 mod relay;

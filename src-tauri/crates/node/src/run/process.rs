@@ -12,6 +12,7 @@ use sandbox::{BoxState, Child, Program, Reader, Spawn, Writer};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
+use super::limits;
 use super::relay::{self, Lanes, Order};
 use crate::core::{Departure, Generation, Input};
 
@@ -94,9 +95,12 @@ impl Process {
         let spawned = (|| {
             let (killing, hearing) = (child.clone(), inputs.clone());
             spawn("worker-write", move || write_all(channel.writer, &orders))?;
-            let (heard, all) = channel_of_one();
-            let pid = child.pid();
+            let (heard, all) = channel_of_one::<()>();
+            let (limited, group) = channel_of_one();
+            let (pid, limiting) = (child.pid(), child.clone());
             spawn("worker-read", move || {
+                // Before it is told anything, and so before it has anything worth limiting.
+                let _ = limited.send(limits::set(&limiting));
                 let _ = hearing.blocking_send(Input::WorkerStarted { generation, pid });
                 if let Err(why) = read_all(channel.reader, generation, &killing, &hearing, &lanes) {
                     let _ = hearing.blocking_send(Input::WorkerGarbled { generation, why });
@@ -119,6 +123,8 @@ impl Process {
                 let log = last_line(&waiting.log());
                 let how = if log.is_empty() { exit.to_string() } else { format!("{exit}; its last words: {log}") };
                 let _ = inputs.blocking_send(Input::WorkerExited { generation, how, departure });
+                // The group can go now that nobody is in it.
+                drop(group.recv());
             })
         })();
         if let Err(error) = spawned {
@@ -150,7 +156,7 @@ impl Drop for Process {
     }
 }
 
-fn channel_of_one() -> (Sender<()>, Receiver<()>) {
+fn channel_of_one<T>() -> (Sender<T>, Receiver<T>) {
     channel()
 }
 
