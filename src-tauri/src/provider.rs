@@ -118,6 +118,7 @@ impl Service<'_> {
             root_contract,
             owner: owner.address,
             model_sha256: self.model.sha256(),
+            model_bytes: self.model.bytes(),
             program: worker.measured(),
             redial: self.redial,
             yield_within: YIELD_WITHIN,

@@ -264,6 +264,8 @@ pub struct Settings {
     pub owner: Address,
     /// SHA-256 of the model file as the app read it.
     pub model_sha256: [u8; 32],
+    /// Length of the model file.
+    pub model_bytes: u64,
     /// What was measured of the worker program that is started.
     pub program: Measured,
     /// Whether the first worker tries the graphics card out anew, whatever is known of it.

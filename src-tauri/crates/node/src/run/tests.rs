@@ -97,6 +97,7 @@ pub(super) fn world(folder: &Path, worker: &str) -> World {
             root_contract: ROOT,
             owner: Address { workchain: 0, hash: [1; 32] },
             model_sha256: [0; 32],
+            model_bytes: 5_000_000_000,
             program: worker.measured(),
             redial: Duration::from_secs(10),
             yield_within: Duration::from_secs(1),
