@@ -21,7 +21,7 @@ use tpm::{Tpm, Transport};
 
 use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords};
 use crate::payout::now;
-use crate::provider::{MAX_POW_DIFFICULTY, program};
+use crate::provider::{MAX_POW_DIFFICULTY, worker};
 
 /// The TPM as Linux shows it to programs.
 const DEVICE: &str = "/dev/tpmrm0";
@@ -214,7 +214,7 @@ fn enrolled(place: &Place, consent: &Consent, audience: &[u8; 32], files: &Files
         let challenge = registrar::Challenge { credential: credential.to_vec(), secret: secret.to_vec() };
         tpm.answer(audience, &challenge).map(|secret| secret.to_vec()).map_err(|error| error.to_string())
     };
-    let statement = enrol(&program("chrysalis-worker")?, address, enrolment, &mut opens)?;
+    let statement = enrol(&worker()?, address, enrolment, &mut opens)?;
     let said = Statement::verify(&statement).context("the registrar's statement does not hold")?;
     ensure!(
         said.registrar == registrar && said.audience == *audience,

@@ -94,6 +94,7 @@ impl Service<'_> {
             tracing::warn!("{said}");
         }
         let owner = AddressText { bounceable: false, ..self.owner };
+        let worker = worker()?;
         let settings = Settings {
             configuration: Configuration {
                 served_as: self.served_as.to_string(),
@@ -117,19 +118,16 @@ impl Service<'_> {
             root_contract,
             owner: owner.address,
             model_sha256: self.model.sha256(),
+            model_bytes: self.model.bytes(),
+            program: worker.measured(),
             redial: self.redial,
             yield_within: YIELD_WITHIN,
             retune: self.device.retune,
             restart_first: RESTART_FIRST,
             restart_most: RESTART_MOST,
         };
-        let world = World {
-            settings,
-            worker: program("chrysalis-worker")?,
-            model: self.model.into_file(),
-            ledger: self.ledger,
-            attester: self.attester,
-        };
+        let world =
+            World { settings, worker, model: self.model.into_file(), ledger: self.ledger, attester: self.attester };
         Ok((node::run::start(world)?, root))
     }
 }
@@ -168,6 +166,11 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
         bail!("{} is missing; install Chrysalis anew", path.display());
     }
     Ok(path)
+}
+
+/// The worker program, opened and measured: what is started of it is what was measured.
+pub(crate) fn worker() -> Result<sandbox::Program> {
+    Ok(sandbox::Program::open(&program("chrysalis-worker")?)?)
 }
 
 /// `Err` when the worker can't serve and only the owner can help.

@@ -78,6 +78,16 @@ pub(crate) fn built_in_key() -> Result<Option<VerifierKey>, NoteError> {
 pub(crate) fn look(path: &Path, proof: Option<&Path>, key: Option<&VerifierKey>) -> Result<Looked> {
     let mut file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
     let measured = Measured::of(&mut file).with_context(|| format!("{} can't be read", path.display()))?;
+    judge(path, measured, proof, key)
+}
+
+/// The same for what was measured already: a program that is started as it was when it was measured, whatever lies under its name now.
+pub(crate) fn judge(
+    path: &Path,
+    measured: Measured,
+    proof: Option<&Path>,
+    key: Option<&VerifierKey>,
+) -> Result<Looked> {
     let beside = beside(path);
     let found = read_proof(proof.unwrap_or(&beside))?;
     if let (Some(named), None) = (proof, &found) {

@@ -120,6 +120,7 @@ pub(crate) mod tests {
             worker: WorkerState::Gone,
             worker_pid: None,
             worker_starts: 1,
+            program: sandbox::Measured { sha256: [9; 32], bytes: 9 },
             model: None,
             freed: None,
             proxies: Vec::new(),

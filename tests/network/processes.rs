@@ -287,6 +287,38 @@ fn a_second_app_on_the_same_folder_is_refused_with_a_reason() {
     stage.answer("still there?", 4);
 }
 
+/// The app that an owner has, with the file of its worker exchanged while it runs: the worker that is started next is the one that was
+/// measured when the app began to serve, and says the same answers.
+#[test]
+fn a_worker_program_that_is_exchanged_on_disk_is_never_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let installed = |name: &str| folder.path().join(name);
+    for name in ["chrysalis", "chrysalis-worker", "chrysalis-network"] {
+        std::fs::copy(program::path(name), installed(name)).unwrap();
+    }
+    let (data, model) = (installed("data"), tiny_model());
+    let app = installed("chrysalis");
+    let words = ["practice", "--backend", "cpu", "--data", data.to_str().unwrap(), "--model", model.to_str().unwrap()];
+    let app = program::Running::start(app.to_str().unwrap(), &words);
+    let answered = || {
+        let path = program::find_file(folder.path(), "ledger.sqlite")?;
+        Some(ledger::Ledger::open(&path, 0).ok()?.all_time_totals().ok()?.answered)
+    };
+    let worker = || children_of(app.pid()).into_iter().find(|child| name_of(*child) == WORKER);
+    until("a first answer in the ledger", || answered().filter(|answered| *answered > 0));
+    let genuine = std::fs::read(program::path("chrysalis-worker")).unwrap();
+    let image = |pid: u32| unless_hidden("its image", std::fs::read(format!("/proc/{pid}/exe")));
+    let first = worker().expect("a worker");
+    assert!(image(first).is_none_or(|bytes| bytes == genuine), "another program runs than the one on disk");
+    // In place, as whoever owns the file can; the worker is then killed, so that the app starts another one.
+    std::fs::write(installed("chrysalis-worker"), "another program").unwrap();
+    let before = answered().unwrap();
+    send(first, rustix::process::Signal::KILL);
+    let second = until("another worker", || worker().filter(|worker| *worker != first));
+    assert!(image(second).is_none_or(|bytes| bytes == genuine), "what was not measured was started");
+    until("another answer", || answered().filter(|answered| *answered > before));
+}
+
 /// Sockets of the internet families among a process' descriptors, of which there must be some.
 fn internet_sockets_of(pid: u32) -> io::Result<usize> {
     let targets = descriptors_of(pid)?;

@@ -28,8 +28,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use node::core::Target;
+use node::core::workers::WorkerState;
 use node::folder::{Folder, FolderError};
 use node::history::History;
+use node::model_file::Known;
 use node::owner::{Moment, Order, Owner, Progress, Stage, Wish};
 use node::run::{Moved, Traffic};
 use node::snapshot::Snapshot;
@@ -156,6 +158,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         window: None,
         windows: 0,
         session: None,
+        known: Known::default(),
         facts: Facts::default(),
         snapshot: None,
         meter: Meter::default(),
@@ -238,6 +241,8 @@ struct App {
     /// Numbers windows.
     windows: u64,
     session: Option<Session>,
+    /// By what the model's file is known again.
+    known: Known,
     facts: Facts,
     /// What the running provider shows.
     snapshot: Option<Box<Snapshot>>,
@@ -366,6 +371,10 @@ impl App {
                         || old.active != snapshot.active
                         || old.signed_tokens != snapshot.signed_tokens
                 });
+                if matches!(snapshot.worker, WorkerState::Failed(_)) {
+                    // Perhaps because the file is another one than it seemed. The next start looks for itself.
+                    self.known = Known::default();
+                }
                 self.worker.send_replace(snapshot.worker_pid);
                 if let Some(session) = &self.session
                     && self.snapshot.as_ref().is_none_or(|old| old.signed_tokens != snapshot.signed_tokens)
@@ -385,6 +394,7 @@ impl App {
                 self.snapshot = Some(Box::new(session.snapshots().borrow().clone()));
                 self.watch(&session);
                 self.facts.network = Some(session.network());
+                self.known = session.known();
                 let root = Arc::new(session.root().clone());
                 self.desk.opened(session.cashbox(), session.purse(), root).await;
                 self.traffic = Some(session.traffic());
@@ -461,7 +471,7 @@ impl App {
         let progress = Progress {
             active: snapshot.active,
             covered: report::is_covered(snapshot, session.root()),
-            stuck: matches!(snapshot.worker, node::core::workers::WorkerState::Failed(_)),
+            stuck: matches!(snapshot.worker, WorkerState::Failed(_)),
         };
         self.owner.progress(progress, now)
     }
@@ -486,8 +496,9 @@ impl App {
             None => {}
             Some(Order::Start) => {
                 let (wanted, desk) = (Arc::clone(&self.wanted), Arc::clone(&self.desk));
+                let known = self.known.clone();
                 forward(&self.inputs, |sender| async move {
-                    let started = session::start(&wanted, &desk).await.map(Box::new);
+                    let started = session::start(&wanted, &desk, known).await.map(Box::new);
                     let _ = sender.send(Input::Started(started)).await;
                 });
             }

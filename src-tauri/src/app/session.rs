@@ -7,7 +7,7 @@ use accounting::ModelName;
 use accounting::practice::PRACTICE_RESERVE;
 use anyhow::{Context as _, Result};
 use node::core::Target;
-use node::model_file::ModelFile;
+use node::model_file::{Known, ModelFile};
 use node::run::{Node, Traffic};
 use node::snapshot::Snapshot;
 use node::{EvidenceKind, PeerPolicy};
@@ -53,6 +53,7 @@ pub(crate) struct Session {
     node: Node,
     network: PracticeNetwork,
     root: RootConfig,
+    known: Known,
     served_as: ModelName,
     cashbox: Arc<Cashbox>,
     purse: Arc<Purse>,
@@ -60,13 +61,27 @@ pub(crate) struct Session {
     _wallet: OwnedMutexGuard<()>,
 }
 
+/// Whether the app had to read the file itself, for the log.
+fn how_it_was_opened(model: &ModelFile) -> String {
+    let gigabytes = model.bytes() as f64 / 1e9;
+    if model.was_read() {
+        format!(
+            "the model's file was read and checked ({gigabytes:.2} GB): it was not known, or was changed since it was read"
+        )
+    } else {
+        format!("the model's file ({gigabytes:.2} GB) is unchanged since it was checked; only the worker reads it")
+    }
+}
+
 /// Starts both. Nothing is left behind if it fails. What the owner has decided about the wallet counts from the first moment on, and nobody
 /// changes its file from before it is read until the session has ended.
-pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
+pub(crate) async fn start(wanted: &Wanted, desk: &Desk, known: Known) -> Result<Session> {
     let wallet = desk.wallet_file().lock_owned().await;
     let path = wanted.model.clone();
     // Hashing a model takes seconds.
-    let model = tokio::task::spawn_blocking(move || ModelFile::open(&path)).await??;
+    let model = tokio::task::spawn_blocking(move || ModelFile::open_again(&path, &known)).await??;
+    tracing::info!("{}", how_it_was_opened(&model));
+    let known = model.known();
     let served_as = practice::name_of(&wanted.model, &model)?;
     let data = wanted.data.clone();
     let purse = Arc::new(tokio::task::spawn_blocking(move || Purse::of_practice(&data)).await??);
@@ -112,7 +127,7 @@ pub(crate) async fn start(wanted: &Wanted, desk: &Desk) -> Result<Session> {
     });
     match opened {
         Ok(cashbox) => {
-            Ok(Session { node, network, root, served_as, cashbox: Arc::new(cashbox), purse, _wallet: wallet })
+            Ok(Session { node, network, root, known, served_as, cashbox: Arc::new(cashbox), purse, _wallet: wallet })
         }
         Err(error) => {
             node.stop().await;
@@ -131,6 +146,11 @@ impl Session {
     /// The network's parameters.
     pub(crate) fn root(&self) -> &RootConfig {
         &self.root
+    }
+
+    /// By what the model's file is known at the next start.
+    pub(crate) fn known(&self) -> Known {
+        self.known.clone()
     }
 
     /// What is served where.

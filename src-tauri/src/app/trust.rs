@@ -14,6 +14,7 @@ use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION, WallLine
 use node::run::Moved;
 use node::snapshot::Snapshot;
 use releases::ReleaseStanding;
+use sandbox::Measured;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -83,7 +84,8 @@ impl Inspector {
     pub(super) async fn answer(&self, question: TrustQuestion, seen: Seen) -> Result<Answer, ApiError> {
         if question == TrustQuestion::Check {
             let (at, data) = (seen.now, self.data.clone());
-            let found = tokio::task::spawn_blocking(move || look(&data, at)).await;
+            let runs = seen.snapshot.as_deref().map(|snapshot| snapshot.program);
+            let found = tokio::task::spawn_blocking(move || look(&data, at, runs)).await;
             let found = found.map_err(|error| ApiError { code: ErrorCode::NotRunning, message: error.to_string() })?;
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         }
@@ -96,11 +98,18 @@ impl Inspector {
     }
 }
 
-fn look(data: &Path, at: i64) -> Found {
+/// `runs`: what was measured of the worker program that is started now.
+fn look(data: &Path, at: i64, runs: Option<Measured>) -> Found {
     let key = release::built_in_key().ok().flatten();
-    let measured = |path: &Path| {
-        let looked = release::look(path, None, key.as_ref()).ok()?;
-        Some(Program { sha256: hex::encode(looked.measured.sha256), standing: looked.standing })
+    let known =
+        |looked: release::Looked| Program { sha256: hex::encode(looked.measured.sha256), standing: looked.standing };
+    let measured = |path: &Path| release::look(path, None, key.as_ref()).ok().map(known);
+    let worker = |path: &Path| match runs {
+        Some(Measured { sha256, bytes }) => {
+            let measured = releases::Measured { sha256, bytes };
+            release::judge(path, measured, None, key.as_ref()).ok().map(known)
+        }
+        None => measured(path),
     };
     let shown = identity::rehearse(data, &Place::new(None)).unwrap_or_else(|error| {
         tracing::warn!("no evidence can be made: {error:#}");
@@ -110,7 +119,7 @@ fn look(data: &Path, at: i64) -> Found {
         at,
         facts: doctor::look(Some(data)),
         app: std::env::current_exe().ok().and_then(|path| measured(&path)),
-        worker: program("chrysalis-worker").ok().and_then(|path| measured(&path)),
+        worker: program("chrysalis-worker").ok().and_then(|path| worker(&path)),
         shown,
     }
 }
@@ -139,7 +148,7 @@ fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
     let model = seen.snapshot.as_deref().and_then(|snapshot| snapshot.model.as_ref());
     vec![
         program(PartKind::App, found.and_then(|found| found.app.as_ref())),
-        program(PartKind::Worker, found.and_then(|found| found.worker.as_ref())),
+        program(PartKind::Worker, worker_that_runs(found, seen)),
         Part {
             kind: PartKind::Model,
             name: model.and_then(|model| model.name.clone()),
@@ -153,6 +162,12 @@ fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
             why: None,
         },
     ]
+}
+
+/// What was found out about the worker program; nothing, where another one was started since.
+fn worker_that_runs<'a>(found: Option<&'a Found>, seen: &Seen) -> Option<&'a Program> {
+    let runs = seen.snapshot.as_deref().map(|snapshot| hex::encode(snapshot.program.sha256));
+    found?.worker.as_ref().filter(|worker| runs.is_none_or(|runs| runs == worker.sha256))
 }
 
 /// What the log of releases says a file should be.
@@ -355,6 +370,20 @@ mod tests {
         assert!(page.parts.iter().all(|part| part.measured.is_none()));
         let proof = proof(&page, None);
         assert_eq!((proof.claimed, proof.shown, proof.walls), (evidence::Grade::SelfClaim, None, None));
+    }
+
+    #[test]
+    fn a_worker_program_that_was_started_since_the_look_is_not_shown_as_the_one_that_was_looked_at() {
+        let program = Program { sha256: "09".repeat(32), standing: ReleaseStanding::NotLogged };
+        let found = Found { worker: Some(program), ..found() };
+        let shown = |sha256| {
+            let mut seen = seen();
+            let program = Measured { sha256, bytes: 1 };
+            seen.snapshot = Some(Box::new(Snapshot { program, ..crate::report::tests::snapshot(0, None) }));
+            page(Some(&found), seen).parts.into_iter().find(|part| part.kind == PartKind::Worker).unwrap().measured
+        };
+        assert_eq!(shown([9; 32]), Some("09".repeat(32)));
+        assert_eq!(shown([8; 32]), None);
     }
 
     #[test]

@@ -82,13 +82,30 @@ fn lines(state: &BoxState, said: Option<&Confinement>) -> Vec<Wall> {
         listed(WallKind::Others),
         kernel(WallKind::Rights, rights, found),
         kernel(WallKind::Calls, filtered, filters),
-        // Where there is a limit it is told; where none is told there may be one of another kind.
-        kernel(
-            WallKind::Memory,
-            state.memory.map(|_| true),
-            state.memory.map(|bytes| format!("at most {} MiB", bytes >> 20)),
-        ),
+        memory(state),
     ]
+}
+
+/// Where there is a limit it is told; where none is told there may be one of another kind.
+fn memory(state: &BoxState) -> Wall {
+    let group = state.group.filter(|group| group.own);
+    let most = |bytes: u64| format!("at most {} MiB", bytes >> 20);
+    let of_group = group.map(|group| {
+        let limits = [
+            group.memory.map(most),
+            group
+                .swap
+                .map(|bytes| if bytes == 0 { "none of it on disk".to_owned() } else { most(bytes) + " of it on disk" }),
+            group.threads.map(|threads| format!("at most {threads} threads")),
+        ];
+        let limits: Vec<String> = limits.into_iter().flatten().collect();
+        if limits.is_empty() { "no limits".to_owned() } else { limits.join(", ") }
+    });
+    let found = [state.memory.map(most), of_group.map(|limits| format!("a control group of its own: {limits}"))];
+    let found: Vec<String> = found.into_iter().flatten().collect();
+    let closed = state.memory.or(group.and_then(|group| group.memory)).map(|_| true);
+    let found = (!found.is_empty()).then(|| found.join("; "));
+    Wall { kind: WallKind::Memory, closed, by: Witness::Kernel, found }
 }
 
 #[cfg(windows)]
@@ -108,6 +125,8 @@ fn windows_lines(seen: &sandbox::mode::Seen) -> Vec<Wall> {
 
 #[cfg(test)]
 mod tests {
+    use sandbox::GroupLimits;
+
     use super::*;
 
     fn state() -> BoxState {
@@ -118,6 +137,7 @@ mod tests {
             capabilities: Some(0),
             namespaces: Some(vec!["user", "net"]),
             memory: Some(1 << 34),
+            group: None,
             all_threads: Some(true),
         }
     }
@@ -150,6 +170,30 @@ mod tests {
         assert!(open(&lines(&thread, Some(&said()))).contains(&WallKind::Calls));
         let mighty = BoxState { capabilities: Some(1), ..state() };
         assert_eq!(open(&lines(&mighty, Some(&said()))), [WallKind::Rights]);
+    }
+
+    #[test]
+    fn limits_of_a_control_group_are_told_as_the_kernel_reads_them() {
+        let found = |state: &BoxState| memory(state).found.unwrap_or_default();
+        assert_eq!(found(&state()), "at most 16384 MiB");
+        let limits =
+            GroupLimits { own: true, memory: Some(1 << 33), swap: Some(0), threads: Some(1024), weight: Some(20) };
+        let grouped = BoxState { group: Some(limits), ..state() };
+        assert_eq!(
+            found(&grouped),
+            "at most 16384 MiB; a control group of its own: at most 8192 MiB, none of it on disk, at most 1024 threads"
+        );
+        let alone = BoxState { memory: None, ..grouped.clone() };
+        assert_eq!(memory(&alone).closed, Some(true));
+        let unlimited = GroupLimits { own: true, ..GroupLimits::default() };
+        let unlimited = BoxState { group: Some(unlimited), memory: None, ..state() };
+        assert_eq!(
+            (memory(&unlimited).closed, found(&unlimited).as_str()),
+            (None, "a control group of its own: no limits")
+        );
+        // Of a group that is the app's too nothing is said.
+        let shared = BoxState { group: Some(GroupLimits { own: false, ..limits }), ..state() };
+        assert_eq!(found(&shared), "at most 16384 MiB");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The model file against the name it is served under.
+//!
+//! Whoever has read a file once need not read it again to know its hash, as long as the system says that it is the same, unchanged: [`Known`].
+//! Nothing rests on that: the worker reads and hashes every byte it serves, and where it finds another hash than it was told, it serves nothing.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -44,19 +47,66 @@ pub enum ModelFileError {
     NotATest,
 }
 
-/// A model file that was read once, from its first byte to its last.
+/// A model file that was read once, from its first byte to its last, now or before.
 pub struct ModelFile {
     file: File,
     sha256: [u8; 32],
+    bytes: u64,
+    known: Known,
+    was_read: bool,
+}
+
+/// What was found out about a model file, and by what the file is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known(Option<(Marks, [u8; 32])>);
+
+/// What the system says of a file that changes with its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Marks {
+    path: PathBuf,
+    bytes: u64,
+    /// Its place and its times.
+    others: [i128; 4],
+}
+
+impl Marks {
+    #[cfg(unix)]
+    fn of(path: &Path, facts: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        let (written, changed) = (time(facts.mtime(), facts.mtime_nsec()), time(facts.ctime(), facts.ctime_nsec()));
+        // Nobody but the kernel sets the time of the last change of any kind.
+        let others = [facts.dev().into(), facts.ino().into(), written, changed];
+        Self { path: path.to_owned(), bytes: facts.len(), others }
+    }
+
+    #[cfg(windows)]
+    fn of(path: &Path, facts: &Metadata) -> Self {
+        use std::os::windows::fs::MetadataExt as _;
+        let others = [facts.creation_time().into(), facts.last_write_time().into(), facts.file_attributes().into(), 0];
+        Self { path: path.to_owned(), bytes: facts.len(), others }
+    }
 }
 
 impl ModelFile {
     /// Opens the file for reading and hashes it. Blocks for as long as that takes.
     pub fn open(path: &Path) -> Result<Self, ModelFileError> {
+        Self::open_again(path, &Known::default())
+    }
+
+    /// The same, but a file that is known and unchanged is not read.
+    pub fn open_again(path: &Path, known: &Known) -> Result<Self, ModelFileError> {
         let unreadable = |source| ModelFileError::Unreadable { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(unreadable)?;
-        if !file.metadata().map_err(unreadable)?.is_file() {
+        let facts = file.metadata().map_err(unreadable)?;
+        if !facts.is_file() {
             return Err(unreadable(std::io::Error::other("it is not a file")));
+        }
+        let (before, bytes) = (Marks::of(path, &facts), facts.len());
+        if let Known(Some((marks, sha256))) = known
+            && *marks == before
+        {
+            return Ok(Self { file, sha256: *sha256, bytes, known: known.clone(), was_read: false });
         }
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
@@ -68,7 +118,26 @@ impl ModelFile {
                 Err(source) => return Err(unreadable(source)),
             }
         }
-        Ok(Self { file, sha256: hasher.finalize().into() })
+        let sha256 = hasher.finalize().into();
+        // What was written meanwhile may be in the hash or not.
+        let unchanged = Marks::of(path, &file.metadata().map_err(unreadable)?) == before;
+        let known = Known(unchanged.then_some((before, sha256)));
+        Ok(Self { file, sha256, bytes, known, was_read: true })
+    }
+
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// By what it is known the next time.
+    pub fn known(&self) -> Known {
+        self.known.clone()
+    }
+
+    /// Whether it had to be read just now.
+    pub fn was_read(&self) -> bool {
+        self.was_read
     }
 
     /// SHA-256 of its bytes.
@@ -128,6 +197,36 @@ mod tests {
         let other: ModelName = "Qwen/Qwen3-8B@1:2".parse().unwrap();
         assert!(model.admits(&other, true, true).is_ok());
         assert!(matches!(model.admits(&other, true, false), Err(ModelFileError::NotATest)));
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_read_again_and_whatever_was_touched_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, b"abc").unwrap();
+        let first = ModelFile::open(&path).unwrap();
+        assert!(first.was_read() && first.bytes() == 3);
+        let again = ModelFile::open_again(&path, &first.known()).unwrap();
+        assert!(!again.was_read());
+        assert_eq!((hex::encode(again.sha256()), again.known()), (ABC.to_owned(), first.known()));
+        let mut text = String::new();
+        again.into_file().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abc", "it is open all the same");
+        // As many bytes, and the time of writing set back to what it was.
+        let written = path.metadata().unwrap().modified().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&path, b"abd").unwrap();
+        if cfg!(unix) {
+            File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        }
+        let other = ModelFile::open_again(&path, &first.known()).unwrap();
+        assert!(other.was_read() && other.sha256() != first.sha256());
+        // Another file of that name, and another name.
+        let beside = folder.path().join("beside");
+        std::fs::write(&beside, b"abc").unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+        assert!(ModelFile::open_again(&path, &first.known()).unwrap().was_read());
+        assert!(ModelFile::open_again(&path, &Known::default()).unwrap().was_read());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evidence::Grade;
 use link::message::{CallList, Confinement, ModelFacts, Trial};
+use sandbox::Measured;
 use serde_json::{Value, json};
 use ton::{Address, Nanoton};
 
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub worker_pid: Option<u32>,
     /// Worker processes that were asked for.
     pub worker_starts: u64,
+    /// What was measured of the worker program, before any was started. Nothing else is.
+    pub program: Measured,
     /// What the worker found in the model file.
     pub model: Option<ModelFacts>,
     /// How the card was freed last.
@@ -126,6 +129,7 @@ impl Snapshot {
             },
             "worker_pid": self.worker_pid,
             "worker_starts": self.worker_starts,
+            "worker_program": { "sha256": hex::encode(self.program.sha256), "bytes": self.program.bytes },
             "model": self.model.as_ref().map(|model| json!({
                 "name": model.name,
                 "architecture": model.architecture,

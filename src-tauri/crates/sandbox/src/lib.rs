@@ -4,12 +4,14 @@
 //! besides, the terminal of a program that has none of its own, and
 //! keeping a process's memory to itself. What may not: anything about Cocoon, or about what the two processes say.
 //!
+//! What is started is a [`Program`]: a file that was opened once and measured, and is started as what was measured.
+//!
 //! A child is started with an empty environment, no descriptor but the pipe (3) and the model (4), no new privileges, no core dumps, in a
 //! process group of its own, to die with its parent. The rest it does to itself, because only it knows when it has opened its graphics
 //! card: [`confine`] takes everything else away, [`seal`] then what opening took. What is left is a list of system calls
 //! (`linux/calls.rs`) that is reviewed line by line. Why so: `docs/adr/0023-the-box-closes-from-inside.md`.
 //!
-//! Walk-through: the app fills a [`Spawn`] and calls [`Spawn::start`]; it gets a [`Child`] to watch and kill and a [`Channel`] to
+//! Walk-through: the app opens a [`Program`], fills a [`Spawn`] and calls [`Spawn::start`]; it gets a [`Child`] to watch and kill and a [`Channel`] to
 //! talk through. The child calls [`confine`] first thing, then [`inherited`], and [`seal`] when all is open. If one of them fails it ends.
 //! Each system has its own file behind this interface.
 
@@ -18,6 +20,8 @@
 mod child;
 mod log;
 pub mod mode;
+mod program;
+mod share;
 mod state;
 mod walls;
 
@@ -36,7 +40,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use child::{Child, Exit};
-pub use state::BoxState;
+pub use program::{Measured, Program};
+pub use share::{Group, GroupError, Share};
+pub use state::{BoxState, GroupLimits};
 pub use system::{Reader, Writer};
 pub use walls::{Calls, ConfineError, ListedCall, Serving, Walls};
 #[cfg(windows)]
@@ -55,8 +61,8 @@ pub struct Channel {
 
 /// What is to be started.
 pub struct Spawn {
-    /// The program's file.
-    pub program: PathBuf,
+    /// The program, opened and measured.
+    pub program: Program,
     /// Its arguments, without its name.
     pub args: Vec<OsString>,
     /// The model, opened for reading only. The child reads the same open file, so a file exchanged under this name later changes nothing.
@@ -77,6 +83,12 @@ pub enum StartError {
         /// What the system says.
         #[source]
         source: std::io::Error,
+    },
+    /// What came to run is not what was measured. It was ended before anything was said to it.
+    #[error("{} was changed while it was started, and what ran is not what was measured; it was ended", program.display())]
+    Changed {
+        /// Its file.
+        program: PathBuf,
     },
     /// Nothing on this system would keep it from what is the owner's. Windows only: on Linux the process itself finds out.
     #[error("the worker is not started, because nothing would keep it from this PC: {why}")]

@@ -5,7 +5,9 @@ mod calls;
 mod confine;
 mod files;
 mod filter;
+mod group;
 mod places;
+mod program;
 mod rooms;
 
 use std::fs::File;
@@ -13,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -27,6 +30,9 @@ use crate::log::Log;
 
 use crate::{BoxState, Channel, EnterError, Spawn, StartError};
 pub(crate) use confine::{confine, listed_calls, seal};
+pub(crate) use group::{Group, limit};
+use program::Changed;
+pub(crate) use program::{Held, hold};
 
 /// The reading half of a channel.
 pub type Reader = UnixStream;
@@ -53,12 +59,11 @@ pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
     // The signal at the parent's death comes when the *thread* that forked dies. So the thread that starts the child stays for as
     // long as the child does, and waits for it.
     let keeper = std::thread::Builder::new().name("box-keeper".to_owned()).spawn(move || {
-        let program = spawn.program.clone();
-        let spawned = spawn_child(spawn, &theirs, &log_writer);
+        let spawned = spawn_child(&spawn, &theirs, &log_writer);
         // Else we would never see the end of the pipe and of the log.
         drop((theirs, log_writer));
         match spawned {
-            Ok((mut child, handle)) => {
+            Ok(Ok((mut child, handle))) => {
                 let _ = started.send(Ok((child.id(), handle)));
                 let exit = loop {
                     match child.wait() {
@@ -70,7 +75,14 @@ pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
                 };
                 ended.reached(exit);
             }
+            Ok(Err(Changed((mut child, _)))) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let program = spawn.program.path().to_owned();
+                let _ = started.send(Err(StartError::Changed { program }));
+            }
             Err(source) => {
+                let program = spawn.program.path().to_owned();
                 let _ = started.send(Err(StartError::Program { program, source }));
             }
         }
@@ -81,10 +93,23 @@ pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
     Ok((Child::new(pid, handle, end, log), Channel { reader: ours, writer }))
 }
 
-fn spawn_child(spawn: Spawn, pipe: &UnixStream, log: &io::PipeWriter) -> io::Result<(std::process::Child, Handle)> {
-    let mut command = Command::new(spawn.program);
+/// The child as std knows it, and as the kernel names it.
+type Spawned = (std::process::Child, Handle);
+
+fn spawn_child(
+    spawn: &Spawn,
+    pipe: &UnixStream,
+    log: &io::PipeWriter,
+) -> io::Result<Result<Spawned, Changed<Spawned>>> {
+    spawn.program.held.start(spawn.program.measured(), |program| spawn_file(program, spawn, pipe, log))
+}
+
+/// `file` names what is started; what the process is told of its name is the program's.
+fn spawn_file(file: &Path, spawn: &Spawn, pipe: &UnixStream, log: &io::PipeWriter) -> io::Result<Spawned> {
+    let mut command = Command::new(file);
     command
-        .args(spawn.args)
+        .arg0(spawn.program.path())
+        .args(&spawn.args)
         .env_clear()
         .current_dir("/")
         // A Ctrl-C in the terminal is for the app, which ends the worker politely.
@@ -229,7 +254,7 @@ pub(crate) fn box_state(pid: u32) -> Option<BoxState> {
     let limits = std::fs::read_to_string(process.join("limits")).unwrap_or_default();
     let memory = limits.lines().find_map(|line| line.strip_prefix("Max data size"));
     let memory = memory.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    Some(BoxState { all_threads: Some(all_threads), namespaces, memory, ..state })
+    Some(BoxState { all_threads: Some(all_threads), namespaces, memory, group: group::limits_of(pid), ..state })
 }
 
 /// A terminal as it was before; so again when this is dropped.

@@ -15,8 +15,25 @@ pub struct BoxState {
     pub namespaces: Option<Vec<&'static str>>,
     /// Most bytes of memory it can have; `None` also where there is no such limit.
     pub memory: Option<u64>,
+    /// Limits of its control group; those of groups above that one hold too, and are not told.
+    pub group: Option<GroupLimits>,
     /// Whether threads were looked at and all say the same.
     pub all_threads: Option<bool>,
+}
+
+/// What the kernel says of a control group. `None` in a field: it sets no limit there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupLimits {
+    /// Whether it is another group than ours.
+    pub own: bool,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of it that may be moved to disk.
+    pub swap: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Its part of the processor's time; everybody has 100.
+    pub weight: Option<u64>,
 }
 
 impl BoxState {

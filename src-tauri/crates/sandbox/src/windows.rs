@@ -13,6 +13,7 @@ mod container;
 pub(crate) mod firewall;
 mod job;
 mod mitigation;
+mod program;
 pub(crate) mod selftest;
 mod sid;
 mod start;
@@ -39,6 +40,7 @@ use crate::{Channel, EnterError, Spawn, StartError};
 use start::{Ends, Stopped};
 
 pub(crate) use console::{echo_off, reach_terminal};
+pub(crate) use program::{Held, hold};
 
 /// The reading half of a channel.
 pub type Reader = PipeReader;
@@ -98,8 +100,7 @@ struct MemoryStatus {
 
 /// Starts it in the best walls that work here. A choice that was kept in a file, and by which nothing starts any more, is made anew, once.
 pub(crate) fn start(spawn: &Spawn, kept: Option<&Path>) -> Result<(Child, Channel), StartError> {
-    let failed = |source| StartError::Program { program: spawn.program.clone(), source };
-    File::open(&spawn.program).map_err(failed)?;
+    let failed = |source| StartError::Program { program: spawn.program.path().to_owned(), source };
     let choose = || selftest::choose(&spawn.program, kept).map_err(|why| StartError::Walls { why });
     let told = |stopped| match stopped {
         Stopped::Resources(error) => StartError::Resources(error),
@@ -244,6 +245,14 @@ pub(crate) fn confine(_: Option<u64>) -> Result<Walls, ConfineError> {
     Ok(Walls::default())
 }
 
+/// There are none on Windows: the job has the limits.
+pub(crate) struct Group;
+
+/// See [`Group`].
+pub(crate) fn limit(_: u32, _: &crate::Share) -> Result<Group, crate::GroupError> {
+    Err(crate::GroupError::None)
+}
+
 /// What Windows says of them is asked by other words, see `seen_of`.
 pub(crate) fn box_state(_: u32) -> Option<crate::BoxState> {
     None
@@ -312,25 +321,23 @@ pub(crate) fn available_memory() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::Program;
     use crate::mode::{Attempt, Graphics, Lack, Outcome};
 
     /// The probe of the tests beside this program.
-    fn probe() -> PathBuf {
+    fn probe() -> Program {
         let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let programs = files.filter(|path| path.extension().is_some_and(|end| end == "exe"));
         let named = programs.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("probe-"));
-        named
-            .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
-            .expect("the probe is built with the tests")
+        let newest = named.max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+        Program::open(&newest.expect("the probe is built with the tests")).unwrap()
     }
 
     fn sleeper() -> Spawn {
         let program = probe();
-        Spawn { model: File::open(&program).unwrap(), program, args: vec!["sleep".into()] }
+        Spawn { model: File::open(program.path()).unwrap(), program, args: vec!["sleep".into()] }
     }
 
     /// Wine lets a restricted token be made and then knows nothing of it: just what must not be believed.
@@ -371,7 +378,7 @@ mod tests {
             assert!(outcome == Outcome::Reached || attempt == Attempt::Network, "{attempt:?} was {outcome:?}");
         }
         assert_eq!(look.cards.len(), 1);
-        let nothing = selftest::trial(&std::env::current_exe().unwrap(), Mode::Wine);
+        let nothing = selftest::trial(&Program::open(&std::env::current_exe().unwrap()).unwrap(), Mode::Wine);
         assert!(nothing.unwrap_err().contains("what the worker says"), "another program's output is no report");
     }
 

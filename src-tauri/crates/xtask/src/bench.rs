@@ -72,6 +72,7 @@ pub(crate) fn walls(model: &Path, rounds: u32) -> Result<ExitCode> {
         "inside_to_outside": free.zip(boxed).map(|(free, boxed)| boxed / free),
         "first_step_ms": median(&inside, "first_step_ms"),
         "second_step_ms": median(&inside, "second_step_ms"),
+        "hashing_mb_per_second": median(&inside, "hashing_mb_per_second"),
     });
     println!("{report}");
     Ok(ExitCode::SUCCESS)

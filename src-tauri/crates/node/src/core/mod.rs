@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use link::message::{Configuration, LogLevel};
 use link::{FromWorker, LaneId, ToWorker};
+use sandbox::Measured;
 use ton::{Address, RootConfig};
 
 use crate::snapshot::Snapshot;
@@ -263,6 +264,10 @@ pub struct Settings {
     pub owner: Address,
     /// SHA-256 of the model file as the app read it.
     pub model_sha256: [u8; 32],
+    /// Length of the model file.
+    pub model_bytes: u64,
+    /// What was measured of the worker program that is started.
+    pub program: Measured,
     /// Whether the first worker tries the graphics card out anew, whatever is known of it.
     pub retune: bool,
     /// Pause before a lost proxy is dialled again. Genuine workers: 10 s.
@@ -416,6 +421,7 @@ impl Core {
             worker: self.workers.state().clone(),
             worker_pid: self.workers.pid(),
             worker_starts: self.workers.starts(),
+            program: self.settings.program,
             model: self.workers.model().cloned(),
             freed: self.workers.freed().copied(),
             proxies: self.proxies.shown(),

@@ -203,6 +203,8 @@ fn settings(registered: u8, connections: u32) -> Settings {
         root_contract: ROOT,
         owner: OWNER,
         model_sha256: MODEL,
+        model_bytes: 5_000_000_000,
+        program: sandbox::Measured { sha256: [9; 32], bytes: 9 },
         redial: REDIAL,
         yield_within: YIELD_WITHIN,
         retune: false,

@@ -58,6 +58,22 @@ pub struct Freed {
     pub departure: Departure,
 }
 
+/// What an owner may wait for without being told why.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// That the worker is ready, and where it took long, why. Opening the card is in that time.
+fn has_read(bytes: u64, took: Duration) -> String {
+    let said = format!("the worker has read the model in {:.1} s", took.as_secs_f64());
+    if took < SHORT {
+        return said;
+    }
+    let gigabytes = bytes as f64 / 1e9;
+    format!(
+        "{said}: at each start the file is read and checked from its first byte to its last, {gigabytes:.1} GB, so that nothing \
+         but the checked model is ever served, and the graphics card is opened anew"
+    )
+}
+
 /// See the module.
 pub(super) struct Workers {
     state: WorkerState,
@@ -66,6 +82,8 @@ pub(super) struct Workers {
     pid: Option<u32>,
     greeting: Greeting,
     deadline: Option<Duration>,
+    /// When the process that runs greeted.
+    greeted_at: Option<Duration>,
     ready_at: Option<Duration>,
     asked_to_yield: Option<Duration>,
     /// Why it was ended by us, when that is no reason to try again.
@@ -96,6 +114,7 @@ impl Workers {
             pid: None,
             greeting: Greeting::new(),
             deadline: None,
+            greeted_at: None,
             ready_at: None,
             asked_to_yield: None,
             hopeless: None,
@@ -324,7 +343,8 @@ impl Workers {
                     self.state = WorkerState::Serving { enabled: true };
                     self.deadline = None;
                     self.ready_at = Some(out.now.mono);
-                    out.log(LogLevel::Info, "the worker has read the model");
+                    let took = self.greeted_at.map(|since| out.now.mono.saturating_sub(since));
+                    out.log(LogLevel::Info, has_read(settings.model_bytes, took.unwrap_or_default()));
                     facts.passed_over = facts.passed_over.map(|why| line(&why));
                     if let Some(why) = &facts.passed_over {
                         out.log(LogLevel::Warn, format!("an NVIDIA card is not used through CUDA: {why}"));
@@ -368,6 +388,7 @@ impl Workers {
         match self.greeting.admit(&frame) {
             Ok(true) => {
                 if self.state == WorkerState::Starting {
+                    self.greeted_at = Some(out.now.mono);
                     self.deadline = Some(out.now.mono.saturating_add(LOADING_PATIENCE));
                 }
                 None

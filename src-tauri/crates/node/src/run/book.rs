@@ -269,7 +269,9 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let (inputs, _answers) = mpsc::channel(1);
         let path = room.path().join("no/such/folder");
-        let Err(error) = Book::open(&world(&path, "/nowhere"), Clock::new(), inputs) else { panic!("opened") };
+        let Err(error) = Book::open(&world(&path, crate::run::tests::ENDS_AT_ONCE), Clock::new(), inputs) else {
+            panic!("opened")
+        };
         assert!(error.to_string().contains("no/such/folder"), "{error}");
     }
 
@@ -277,7 +279,7 @@ mod tests {
     fn at_the_end_a_failing_ledger_is_tried_a_few_times_and_a_slow_one_for_ever() {
         let room = tempfile::tempdir().unwrap();
         let (mut book, _answers, remembered) = open(room.path());
-        let settings = world(room.path(), "/nowhere").settings;
+        let settings = world(room.path(), crate::run::tests::ENDS_AT_ONCE).settings;
         let slow = crate::core::Core::new(settings, remembered, 0).snapshot();
         let failing = Snapshot { unwritten: 1, ledger_fails: Some("full".to_owned()), ..slow.clone() };
         assert!((0..100).all(|_| !book.is_hopeless(&slow)));
@@ -286,7 +288,8 @@ mod tests {
 
     fn open(folder: &Path) -> (Book, mpsc::Receiver<Input>, Remembered) {
         let (inputs, answers) = mpsc::channel(16);
-        let (book, remembered) = Book::open(&world(folder, "/nowhere"), Clock::new(), inputs).unwrap();
+        let (book, remembered) =
+            Book::open(&world(folder, crate::run::tests::ENDS_AT_ONCE), Clock::new(), inputs).unwrap();
         (book, answers, remembered)
     }
 

@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use link::greeting::Greeting;
 use link::message::LaneEnd;
 use link::proof::{Enrolment, MAX_PART};
 use link::{BUILD, FromWorker, LaneId, ToWorker, frame};
-use sandbox::{Channel, Child, Reader, Spawn};
+use sandbox::{Channel, Child, Program, Reader, Spawn};
 
 /// How long a registrar may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +68,7 @@ pub type Opens<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Vec<u8>, String> + 'a;
 
 /// Enrols and yields the registrar's statement, which has not been looked at.
 pub fn enrol(
-    worker: &Path,
+    worker: &Program,
     registrar: SocketAddr,
     mut enrolment: Enrolment,
     opens: &mut Opens<'_>,
@@ -79,8 +78,8 @@ pub fn enrol(
         .map_err(|error| EnrolError::Unreachable(registrar, error))?;
     let _ = stream.set_nodelay(true);
     // A worker is not without a file. This one reads nothing of it, so it may be any; its own is there for sure.
-    let model = File::open(worker).map_err(|error| failed(&error))?;
-    let spawn = Spawn { program: worker.to_owned(), args: Vec::new(), model };
+    let model = File::open(worker.path()).map_err(|error| failed(&error))?;
+    let spawn = Spawn { program: worker.clone(), args: Vec::new(), model };
     let (child, channel_of_worker) = spawn.start().map_err(|error| failed(&error))?;
     let _guard = Guard(child);
     let Channel { reader, mut writer } = channel_of_worker;

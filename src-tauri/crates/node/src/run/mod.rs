@@ -9,6 +9,7 @@ mod book;
 pub mod cashier;
 mod clock;
 pub mod enrol;
+mod limits;
 mod process;
 pub mod recovery;
 mod relay;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use link::message::LogLevel;
 use link::{LaneId, ToWorker};
+use sandbox::Program;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use ton::Nanoton;
@@ -47,8 +49,8 @@ const LAST_BYTES: Duration = Duration::from_secs(2);
 pub struct World {
     /// The core's settings.
     pub settings: Settings,
-    /// The worker program's file.
-    pub worker: PathBuf,
+    /// The worker program, opened and measured once: every worker of this node is what was measured then.
+    pub worker: Program,
     /// The model, opened for reading only and checked.
     pub model: File,
     /// The ledger's file.
@@ -152,7 +154,7 @@ struct Loop {
     relays: JoinSet<()>,
     traffic: Traffic,
     process: Option<(Generation, Process)>,
-    worker: PathBuf,
+    worker: Program,
     walls: PathBuf,
     model: File,
     stopping: bool,

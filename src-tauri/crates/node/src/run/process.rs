@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use link::frame::{Decoder, Frame};
 use link::{FromWorker, LaneId, ToWorker, frame};
-use sandbox::{BoxState, Child, Reader, Spawn, Writer};
+use sandbox::{BoxState, Child, Program, Reader, Spawn, Writer};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
+use super::limits;
 use super::relay::{self, Lanes, Order};
 use crate::core::{Departure, Generation, Input};
 
@@ -57,8 +58,8 @@ const OF_EVERY_START: &str = "error: XDG_RUNTIME_DIR ";
 
 /// What a process is started with.
 pub(super) struct Files<'a> {
-    /// The program.
-    pub(super) program: &'a Path,
+    /// The program, measured.
+    pub(super) program: &'a Program,
     /// Where the choice of walls is kept.
     pub(super) walls: &'a Path,
     /// The model, opened for reading only.
@@ -86,7 +87,7 @@ impl Process {
         // The place in the file is shared with the worker before, which is gone.
         model.rewind()?;
         let (child, channel) =
-            Spawn { program: files.program.to_owned(), args: Vec::new(), model }.start_remembering(files.walls)?;
+            Spawn { program: files.program.clone(), args: Vec::new(), model }.start_remembering(files.walls)?;
         let (pipe, orders) = Pipe::new();
         let before = Arc::new(Mutex::new(Departure::default()));
         let process = Self { child: child.clone(), pipe, before: Arc::clone(&before) };
@@ -94,9 +95,12 @@ impl Process {
         let spawned = (|| {
             let (killing, hearing) = (child.clone(), inputs.clone());
             spawn("worker-write", move || write_all(channel.writer, &orders))?;
-            let (heard, all) = channel_of_one();
-            let pid = child.pid();
+            let (heard, all) = channel_of_one::<()>();
+            let (limited, group) = channel_of_one();
+            let (pid, limiting) = (child.pid(), child.clone());
             spawn("worker-read", move || {
+                // Before it is told anything, and so before it has anything worth limiting.
+                let _ = limited.send(limits::set(&limiting));
                 let _ = hearing.blocking_send(Input::WorkerStarted { generation, pid });
                 if let Err(why) = read_all(channel.reader, generation, &killing, &hearing, &lanes) {
                     let _ = hearing.blocking_send(Input::WorkerGarbled { generation, why });
@@ -119,6 +123,8 @@ impl Process {
                 let log = last_line(&waiting.log());
                 let how = if log.is_empty() { exit.to_string() } else { format!("{exit}; its last words: {log}") };
                 let _ = inputs.blocking_send(Input::WorkerExited { generation, how, departure });
+                // The group can go now that nobody is in it.
+                drop(group.recv());
             })
         })();
         if let Err(error) = spawned {
@@ -150,7 +156,7 @@ impl Drop for Process {
     }
 }
 
-fn channel_of_one() -> (Sender<()>, Receiver<()>) {
+fn channel_of_one<T>() -> (Sender<T>, Receiver<T>) {
     channel()
 }
 

@@ -9,6 +9,9 @@ use ton::{Address, RootConfig};
 use super::*;
 use crate::core::workers::WorkerState;
 
+/// A program that every system has and that ends at once.
+pub(super) const ENDS_AT_ONCE: &str = if cfg!(windows) { r"C:\Windows\System32\whoami.exe" } else { "/usr/bin/true" };
+
 pub(super) const ROOT: Address = Address { workchain: -1, hash: [0x70; 32] };
 
 #[cfg(target_os = "linux")]
@@ -29,18 +32,45 @@ async fn a_program_that_is_no_worker_is_killed_when_the_card_is_wanted_and_nothi
 
 #[tokio::test]
 async fn a_program_that_does_not_go_on_is_shown_as_waiting_and_its_end_is_no_yield() {
-    let ends_at_once = if cfg!(windows) { r"C:\Windows\System32\whoami.exe" } else { "/usr/bin/true" };
-    for program in [ends_at_once, "/no/such/program"] {
-        let room = tempfile::tempdir().unwrap();
-        let node = start(world(room.path(), program)).unwrap();
-        until(&node, |shown| matches!(shown.worker, WorkerState::Waiting { .. }).then_some(())).await;
-        let last = node.stop().await;
-        assert_eq!((last.worker, last.worker_pid, last.freed), (WorkerState::Gone, None, None), "{program}");
+    let room = tempfile::tempdir().unwrap();
+    let node = start(world(room.path(), ENDS_AT_ONCE)).unwrap();
+    until(&node, |shown| matches!(shown.worker, WorkerState::Waiting { .. }).then_some(())).await;
+    let last = node.stop().await;
+    assert_eq!((last.worker, last.worker_pid, last.freed), (WorkerState::Gone, None, None));
+}
+
+/// Between measuring and starting, and while it runs: what was measured is what runs and what is shown.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_worker_program_that_is_exchanged_on_disk_is_never_the_one_that_runs() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("chrysalis-worker");
+    std::fs::copy("/usr/bin/yes", &path).unwrap();
+    let world = world(room.path(), path.to_str().unwrap());
+    let measured = world.worker.measured();
+    std::fs::write(&path, "another").unwrap();
+    let node = start(world).unwrap();
+    let mut pids = Vec::new();
+    for exchanged in [true, false] {
+        let pid = until(&node, |shown| shown.worker_pid).await;
+        let image = std::fs::metadata(format!("/proc/{pid}/exe")).unwrap();
+        assert_eq!(image.len(), measured.bytes);
+        pids.push(pid);
+        if exchanged {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "another").unwrap();
+            node.want(Target::Yield).await;
+            until(&node, |shown| shown.worker_pid.is_none().then_some(())).await;
+            node.want(Target::Serve).await;
+        }
     }
+    assert_ne!(pids[0], pids[1], "there were two starts");
+    assert_eq!(node.stop().await.program, measured);
 }
 
 /// A world in this folder, with this program for a worker and one proxy that is never dialled.
 pub(super) fn world(folder: &Path, worker: &str) -> World {
+    let worker = Program::open(Path::new(worker)).unwrap();
     let root = root();
     let configuration = Configuration {
         served_as: "some/model@commit:hash".to_owned(),
@@ -67,6 +97,8 @@ pub(super) fn world(folder: &Path, worker: &str) -> World {
             root_contract: ROOT,
             owner: Address { workchain: 0, hash: [1; 32] },
             model_sha256: [0; 32],
+            model_bytes: 5_000_000_000,
+            program: worker.measured(),
             redial: Duration::from_secs(10),
             yield_within: Duration::from_secs(1),
             // No test waits for a second try.
@@ -74,7 +106,7 @@ pub(super) fn world(folder: &Path, worker: &str) -> World {
             restart_first: Duration::from_hours(1),
             restart_most: Duration::from_hours(1),
         },
-        worker: worker.into(),
+        worker,
         model: tempfile::tempfile().unwrap(),
         ledger: folder.join("ledger.sqlite"),
         attester: None,

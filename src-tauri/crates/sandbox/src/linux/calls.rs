@@ -33,6 +33,9 @@ pub(crate) enum Rule {
     NoAddress,
     /// `kill`, `tgkill`: a signal to this process itself.
     Itself,
+    /// `sched_getaffinity`: on which processors the caller or the first thread may run. Of another's there is no such call: the C library
+    /// asks by number about a thread of its own, whose number nobody knows beforehand, and goes on without.
+    OwnProcessors,
     /// `prctl`: a thread's own name.
     Name,
     /// `prctl`: the same, and giving up privileges once more, which goes with another filter.
@@ -126,7 +129,7 @@ pub(crate) const CALLS: &[Call] = calls! {
     SYS_rseq [Y, Y, Y] "threads, at their start"
     SYS_futex [Y, Y, Y] "locks and channels"
     SYS_sched_yield [Y, Y, Y] "locks that spin"
-    SYS_sched_getaffinity [Y, Y, Y] "how many threads may compute; the C library, about a thread's stack"
+    SYS_sched_getaffinity [If(R::OwnProcessors), If(R::OwnProcessors), If(R::OwnProcessors)] "how many threads may compute; the C library, about a thread's stack"
     SYS_sched_setaffinity [N, N, N] "Mesa, for its queue of work"
     SYS_sched_setscheduler [N, N, N] "Mesa, for its queue of work"
     SYS_setpriority [N, N, N] "Mesa, for its queue of work"

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -31,6 +32,7 @@ pub(crate) fn confine(memory: Option<u64>) -> Result<Walls, ConfineError> {
     let step = |step| move |error: io::Error| ConfineError::Step { step, why: error.to_string() };
     rustix::thread::set_no_new_privs(true).map_err(|error| step("no new privileges")(error.into()))?;
     close_the_rest().map_err(step("closing what was left open"))?;
+    name();
     environment();
     let rooms = rooms::enter();
     limits(memory, !rooms.namespaces.is_empty()).map_err(step("limits"))?;
@@ -83,6 +85,15 @@ fn is_of_the_tests(name: &std::ffi::OsStr) -> bool {
     let name = name.as_encoded_bytes();
     let named = [&b"VK_INSTANCE_LAYERS"[..], b"VK_LAYER_PATH"].contains(&name) || name.starts_with(b"TROUBLE");
     cfg!(debug_assertions) && named && std::env::var_os("VK_LAYER_PATH").is_some()
+}
+
+/// By whom it was started it is called after a descriptor; others shall know it by its name.
+fn name() {
+    let name = std::env::args_os().next().and_then(|path| Path::new(&path).file_name().map(std::ffi::OsStr::to_owned));
+    if let Some(name) = name.and_then(|name| std::ffi::CString::new(name.into_encoded_bytes()).ok()) {
+        // The kernel cuts what is too long.
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// Nothing of whoever started it, and what drivers are to know.

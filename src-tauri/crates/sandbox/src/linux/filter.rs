@@ -1,7 +1,7 @@
 //! From the list of system calls to filters that the kernel takes.
 //!
 //! Three programs for each list, because a program knows two answers: one kills for whatever has no line, one refuses what has a line but
-//! is not to be done, one tells the C library that there is no `clone3`. The kernel obeys the strictest of all that were ever installed.
+//! is not to be done, one tells the C library that there is no `clone3` and nobody else's processors. The kernel obeys the strictest of all that were ever installed.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ fn programs(calls: Calls) -> Result<Vec<BpfProgram>, BackendError> {
             // Let pass by this program, because another one has a better answer.
             Verdict::N if call.number == libc::SYS_clone3 => Some(Vec::new()),
             Verdict::N => None,
-            Verdict::Y => Some(Vec::new()),
+            Verdict::Y | Verdict::If(Rule::OwnProcessors) => Some(Vec::new()),
             Verdict::If(rule) => Some(rules(rule)?),
         };
         listed.insert(call.number, Vec::new());
@@ -59,7 +59,11 @@ fn programs(calls: Calls) -> Result<Vec<BpfProgram>, BackendError> {
             made.insert(call.number, rules);
         }
     }
-    let no_such_call = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let no_such_call = BTreeMap::from([
+        (libc::SYS_clone3, Vec::new()),
+        // What is asked of a thread by its number is not told: which of them are ours, a filter can't know.
+        (libc::SYS_sched_getaffinity, others_processors()?),
+    ]);
     let refusal = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let program = |rules, otherwise, matched| -> Result<BpfProgram, BackendError> {
         SeccompFilter::new(rules, otherwise, matched, TargetArch::x86_64)?.try_into()
@@ -69,6 +73,12 @@ fn programs(calls: Calls) -> Result<Vec<BpfProgram>, BackendError> {
         program(listed, SeccompAction::KillProcess, SeccompAction::Allow)?,
         program(made, refusal, SeccompAction::Allow)?,
     ])
+}
+
+/// Neither the caller nor the process's first thread.
+fn others_processors() -> Result<Vec<SeccompRule>, BackendError> {
+    let other = |whose: u64| SeccompCondition::new(0, Dword, Ne, whose);
+    Ok(vec![SeccompRule::new(vec![other(0)?, other(u64::from(std::process::id()))?])?])
 }
 
 /// Any of these, each being all of its conditions.
@@ -87,6 +97,8 @@ fn rules(rule: Rule) -> Result<Vec<SeccompRule>, BackendError> {
         }
         Rule::NoCode => Ok(vec![all(vec![argument(2, Qword, MaskedEq(libc::PROT_EXEC as u64), 0)])?]),
         Rule::NoAddress => Ok(vec![all(vec![argument(4, Qword, Eq, 0)])?]),
+        // Another program answers.
+        Rule::OwnProcessors => Ok(Vec::new()),
         Rule::Itself => one_of(0, Dword, &[u64::from(std::process::id())]),
         Rule::Name => one_of(0, Dword, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64]),
         Rule::NameOrNoMore => {

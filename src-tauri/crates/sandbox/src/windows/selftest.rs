@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
 use windows::Win32::Foundation::CloseHandle;
 use windows::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows::Win32::System::Registry::{
@@ -20,7 +19,7 @@ use windows::core::{HSTRING, s, w};
 
 use super::firewall;
 use crate::mode::{self, Attempt, Basis, Card, Graphics, Kind, Look, Mode, Outcome, Trial, Verdict};
-use crate::{PROBE, Spawn};
+use crate::{PROBE, Program, Spawn};
 
 /// How long the worker may take to look around; drivers of some cards take many seconds to load for the first time.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -36,11 +35,11 @@ const CARDS: &str = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce
 const MOST_CARDS: u32 = 32;
 
 /// Which walls to take now. `Err`: none do. A choice that is kept in the file `kept` is taken if it still holds, and a new one put there.
-pub(super) fn choose(program: &Path, kept: Option<&Path>) -> Result<Mode, String> {
+pub(super) fn choose(program: &Program, kept: Option<&Path>) -> Result<Mode, String> {
     if is_wine() {
         return Ok(Mode::Wine);
     }
-    let basis = basis(program).map_err(|error| format!("{} cannot be read: {error}", program.display()))?;
+    let basis = basis(program);
     let known = kept.and_then(|file| mode::read(&std::fs::read_to_string(file).ok()?, &basis));
     let kind = if let Some(kind) = known {
         kind
@@ -52,11 +51,11 @@ pub(super) fn choose(program: &Path, kept: Option<&Path>) -> Result<Mode, String
         }
         kind
     };
-    Ok(kind.with(kind == Kind::Restricted && firewall::has_rule(program)))
+    Ok(kind.with(kind == Kind::Restricted && firewall::has_rule(program.path())))
 }
 
 /// Tries one after the other.
-fn try_out(program: &Path) -> Result<Kind, String> {
+fn try_out(program: &Program) -> Result<Kind, String> {
     let container = trial(program, Mode::AppContainer { graphics: Graphics::Processor });
     let mut restricted = None;
     loop {
@@ -77,7 +76,7 @@ pub(super) fn is_wine() -> bool {
 }
 
 /// Lets the worker look around in such walls.
-pub(super) fn trial(program: &Path, mode: Mode) -> Trial {
+pub(super) fn trial(program: &Program, mode: Mode) -> Trial {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| format!("{what}: {error}")
@@ -87,8 +86,8 @@ pub(super) fn trial(program: &Path, mode: Mode) -> Trial {
     let port = listener.local_addr().map_err(failed("no port to try with"))?.port();
     let words = [PROBE.into(), canary.0.clone().into(), port.to_string().into(), std::process::id().to_string().into()];
     // Anything to read does for a model.
-    let model = File::open(program).map_err(failed("the program cannot be read"))?;
-    let spawn = Spawn { program: program.to_owned(), args: words.to_vec(), model };
+    let model = File::open(program.path()).map_err(failed("the program cannot be read"))?;
+    let spawn = Spawn { program: program.clone(), args: words.to_vec(), model };
     let (child, channel) = super::start_in(&spawn, mode).map_err(|error| error.to_string())?;
     let (heard, report) = mpsc::channel();
     let mut reader = channel.reader;
@@ -196,9 +195,7 @@ fn start_a_program() -> io::Result<()> {
 }
 
 /// What a choice holds for, as it is now.
-pub(super) fn basis(program: &Path) -> io::Result<Basis> {
-    let mut hash = Sha256::new();
-    io::copy(&mut File::open(program)?, &mut hash)?;
+pub(super) fn basis(program: &Program) -> Basis {
     let number = text(VERSIONS, "CurrentBuildNumber").unwrap_or_default();
     let update = dword(VERSIONS, "UBR").map_or_else(String::new, |update| format!(".{update}"));
     let drivers = (0..MOST_CARDS).filter_map(|at| {
@@ -206,7 +203,8 @@ pub(super) fn basis(program: &Path) -> io::Result<Basis> {
         let version = text(&key, "DriverVersion")?;
         Some(format!("{} {version}", text(&key, "DriverDesc").unwrap_or_default()))
     });
-    Ok(Basis { build: format!("{number}{update}"), drivers: drivers.collect(), program: hash.finalize().into() })
+    let program = program.measured().sha256;
+    Basis { build: format!("{number}{update}"), drivers: drivers.collect(), program }
 }
 
 /// A text of the registry; longer than this there is none of those asked for.
@@ -238,14 +236,13 @@ mod tests {
 
     #[test]
     fn a_choice_holds_for_this_windows_and_this_program() {
-        let program = std::env::current_exe().unwrap();
-        let now = basis(&program).unwrap();
+        let program = Program::open(&std::env::current_exe().unwrap()).unwrap();
+        let now = basis(&program);
         assert!(now.build.chars().next().is_some_and(|digit| digit.is_ascii_digit()), "{now:?}");
-        assert_eq!(now, basis(&program).unwrap());
+        assert_eq!(now, basis(&program));
         let other = std::env::temp_dir().join(format!("other-{}.exe", std::process::id()));
         std::fs::write(&other, b"another").unwrap();
-        assert_ne!(now.program, basis(&other).unwrap().program);
+        assert_ne!(now.program, basis(&Program::open(&other).unwrap()).program);
         std::fs::remove_file(other).unwrap();
-        assert!(basis(Path::new("C:\\no\\such.exe")).is_err());
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn start(spawn: &Spawn, ends: &Ends, mode: Mode, memory: u64) -> Resu
     };
     if let Some(sid) = &sid {
         // Where that is not ours to do, the process does not run, and that is noticed.
-        let _ = container::let_run(&spawn.program, sid);
+        let _ = container::let_run(spawn.program.path(), sid);
     }
     let token = match mode {
         Mode::Restricted { .. } => Some(token::restricted().map_err(at("no restricted token"))?),
@@ -103,8 +103,9 @@ pub(super) fn start(spawn: &Spawn, ends: &Ends, mode: Mode, memory: u64) -> Resu
     (how.StartupInfo.hStdInput, how.StartupInfo.hStdOutput, how.StartupInfo.hStdError) =
         (handles[0], handles[1], handles[2]);
     how.lpAttributeList = attributes.list();
-    let program = wide(spawn.program.as_os_str());
-    let mut line: Vec<u16> = command_line(spawn.program.as_os_str(), &spawn.args);
+    // Its name means what was measured, because it is held open.
+    let program = wide(spawn.program.path().as_os_str());
+    let mut line: Vec<u16> = command_line(spawn.program.path().as_os_str(), &spawn.args);
     let environment = environment(spawn.model.as_raw_handle() as usize, mode);
     let block = block(&environment);
     // A folder that the process may be in whatever its walls; ours it may not.

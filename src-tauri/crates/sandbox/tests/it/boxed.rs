@@ -1,12 +1,12 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sandbox::{Channel, Child, Spawn, StartError};
+use sandbox::{Channel, Child, Program, Spawn, StartError};
 
 /// Cargo puts the probe, a test without harness, beside this program.
-fn probe() -> PathBuf {
+fn probe_file() -> PathBuf {
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let newest = std::fs::read_dir(folder)
         .unwrap()
@@ -15,6 +15,10 @@ fn probe() -> PathBuf {
         .filter(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with("probe-")))
         .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
     newest.expect("the probe is built with the tests")
+}
+
+fn probe() -> Program {
+    Program::open(&probe_file()).unwrap()
 }
 
 fn model() -> File {
@@ -62,7 +66,7 @@ fn a_boxed_process_has_the_pipe_and_the_model_and_nothing_else() {
 
 #[test]
 fn a_program_that_holds_a_key_leaves_no_core_dump_and_is_not_looked_into() {
-    let said = std::process::Command::new(probe()).arg("private").output().unwrap();
+    let said = std::process::Command::new(probe_file()).arg("private").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stderr).trim(), "Dumpable NotDumpable Some(0) Some(0)");
 }
 
@@ -124,10 +128,56 @@ fn it_lives_on_when_the_thread_that_asked_for_it_ends() {
 
 #[test]
 fn a_program_that_is_not_there_is_named() {
-    let spawn = Spawn { program: "/no/such/program".into(), args: Vec::new(), model: model() };
-    let Err(error) = spawn.start() else { panic!("started") };
+    let Err(error) = Program::open(Path::new("/no/such/program")) else { panic!("opened") };
     assert!(matches!(error, StartError::Program { .. }));
     assert!(error.to_string().contains("/no/such/program"), "{error}");
+}
+
+#[test]
+fn what_runs_is_what_was_measured_whatever_becomes_of_the_file() {
+    let folder = std::env::temp_dir().join(format!("sandbox-exchanged-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("chrysalis-probe-worker");
+    std::fs::copy(probe_file(), &path).unwrap();
+    let program = Program::open(&path).unwrap();
+    let measured = program.measured();
+    assert_eq!(measured.bytes, path.metadata().unwrap().len());
+    let echo = || Spawn { program: program.clone(), args: vec!["echo".into()], model: model() }.start().unwrap();
+    let works = |(child, mut channel): (Child, Channel)| {
+        channel.writer.write_all(b"hello").unwrap();
+        let mut heard = [0; 5];
+        channel.reader.read_exact(&mut heard).unwrap();
+        drop(channel);
+        assert_eq!(child.wait().code, Some(0), "{}", child.log());
+    };
+    // Between measuring and starting: written over in place, then another file of that name, then none.
+    std::fs::write(&path, std::fs::read("/bin/true").unwrap()).unwrap();
+    works(echo());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::copy("/bin/true", &path).unwrap();
+    works(echo());
+    // While it runs.
+    let running = echo();
+    std::fs::write(&path, "neither").unwrap();
+    let line = std::fs::read(format!("/proc/{}/cmdline", running.0.pid())).unwrap();
+    assert!(line.starts_with(path.as_os_str().as_encoded_bytes()), "it is known by its name");
+    let image = format!("/proc/{}/exe", running.0.pid());
+    assert!(std::fs::metadata(&image).is_ok_and(|facts| facts.len() == measured.bytes), "that is what runs");
+    assert!(File::options().write(true).open(&image).and_then(|mut file| file.write_all(b"x")).is_err());
+    works(running);
+    std::fs::remove_file(&path).unwrap();
+    works(echo());
+    assert_eq!(program.measured(), measured);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_boxed_process_is_called_by_its_name_and_not_by_the_descriptor_it_was_started_from() {
+    let (closed, _channel) = start("closed");
+    let name = || std::fs::read_to_string(format!("/proc/{}/comm", closed.pid())).unwrap_or_default();
+    wait_until("it has its name", || name().starts_with("probe-"));
+    closed.kill();
+    closed.wait();
 }
 
 #[test]
@@ -144,6 +194,13 @@ fn a_model_that_could_be_written_is_not_taken() {
 fn a_call_that_has_no_line_in_the_list_kills() {
     // Two that the kernel lets through every filter (`uretprobe`, `uprobe`): they do nothing but where it has put them itself.
     let kernels_own = [335, 336];
+    for number in kernels_own {
+        let spawn = Spawn { program: probe(), args: vec!["call".into(), number.to_string().into()], model: model() };
+        let (child, _channel) = spawn.start().unwrap();
+        let exit = child.wait();
+        // An illegal instruction, or an error that nobody looks at, or a kernel that does not know it and so kills.
+        assert!([Some(4), Some(31), None].contains(&exit.signal), "{number}: {exit}: {}", child.log());
+    }
     let listed: Vec<i64> = sandbox::listed_calls().iter().map(|call| call.number).collect();
     assert!(listed.len() > 60);
     // All numbers that there are, and some that there are not yet.
@@ -151,8 +208,10 @@ fn a_call_that_has_no_line_in_the_list_kills() {
     let unlisted = (0..640)
         .chain([0x4000_0000, 0x4000_0001, i64::from(i32::MAX)])
         .filter(|number| !listed.contains(number) && !kernels_own.contains(number));
+    let program = probe();
     for number in unlisted.step_by(step) {
-        let spawn = Spawn { program: probe(), args: vec!["call".into(), number.to_string().into()], model: model() };
+        let spawn =
+            Spawn { program: program.clone(), args: vec!["call".into(), number.to_string().into()], model: model() };
         let (child, _channel) = spawn.start().unwrap();
         let exit = child.wait();
         assert_eq!(exit.signal, Some(31), "{number}: {exit}: {}", child.log());

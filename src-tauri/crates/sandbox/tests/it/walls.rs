@@ -4,12 +4,12 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::windows::io::{AsRawHandle as _, RawHandle};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sandbox::mode::Mode;
-use sandbox::{Channel, Child, Spawn, StartError};
+use sandbox::{Channel, Child, Program, Spawn, StartError};
 
 #[link(name = "kernel32")]
 unsafe extern "system" {
@@ -23,7 +23,7 @@ unsafe extern "system" {
 const SYNCHRONIZE_AND_TERMINATE: u32 = 0x0010_0001;
 
 /// Cargo puts the probe, a test without harness, beside this program.
-fn probe() -> PathBuf {
+fn probe() -> Program {
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let newest = std::fs::read_dir(folder)
         .unwrap()
@@ -31,7 +31,7 @@ fn probe() -> PathBuf {
         .filter(|path| path.extension().is_some_and(|end| end == "exe"))
         .filter(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with("probe-")))
         .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
-    newest.expect("the probe is built with the tests")
+    Program::open(&newest.expect("the probe is built with the tests")).unwrap()
 }
 
 fn model() -> File {
@@ -105,7 +105,7 @@ fn a_child_on_windows_that_writes_a_lot_neither_blocks_nor_fills_memory() {
 
 #[test]
 fn a_boxed_process_on_windows_ends_with_the_app() {
-    let mut app = Command::new(probe()).arg("app").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut app = Command::new(probe().path()).arg("app").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(app.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let sleeper: u32 = line.trim().parse().unwrap();
@@ -126,8 +126,7 @@ fn a_boxed_process_on_windows_ends_with_the_app() {
 
 #[test]
 fn a_program_that_is_not_there_is_named_on_windows() {
-    let spawn = Spawn { program: "C:\\no\\such\\program.exe".into(), args: Vec::new(), model: model() };
-    let Err(error) = spawn.start() else { panic!("started") };
+    let Err(error) = Program::open(Path::new("C:\\no\\such\\program.exe")) else { panic!("opened") };
     assert!(matches!(error, StartError::Program { .. }));
     assert!(error.to_string().contains("no\\such"), "{error}");
 }

@@ -42,8 +42,8 @@ fn main() {
         }
         // In no box: starts a boxed sleeper, tells its number and is then killed by the test.
         "app" => {
-            let program = std::env::current_exe().unwrap();
-            let model = std::fs::File::open(&program).unwrap();
+            let program = sandbox::Program::open(&std::env::current_exe().unwrap()).unwrap();
+            let model = std::fs::File::open(program.path()).unwrap();
             let spawn = sandbox::Spawn { program, args: vec!["sleep".into()], model };
             let (child, _channel) = spawn.start().unwrap();
             std::io::stdout().write_all(format!("{}\n", child.pid()).as_bytes()).unwrap();
@@ -131,7 +131,8 @@ fn main() {
         }
         // Starts a boxed sleeper, tells its number and is then killed by the test.
         "parent" => {
-            let program = std::env::current_exe().unwrap();
+            // By this name: a process's own is that of a copy which nobody finds in a folder.
+            let program = sandbox::Program::open(std::path::Path::new("/proc/self/exe")).unwrap();
             let spawn = sandbox::Spawn { program, args: vec!["sleep".into()], model };
             let (child, _channel) = spawn.start().unwrap();
             channel.writer.write_all(format!("{}\n", child.pid()).as_bytes()).unwrap();

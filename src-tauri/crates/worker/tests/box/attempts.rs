@@ -364,6 +364,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
             let at = w.put(0, &[0xff; 8]);
             w.call(libc::SYS_sched_setaffinity, &[s.victim(), 8, at])
         },
+        "ask on which processors another runs" => |w, s| {
+            let at = w.put(0, &[0; 128]);
+            w.call(libc::SYS_sched_getaffinity, &[s.victim(), 128, at])
+        },
         "compare descriptors with another" => |w, s| {
             let (own, other) = (u64::from(w.pid.as_raw().cast_unsigned()), s.victim());
             w.call(libc::SYS_kcmp, &[own, other, 1, 0, 0])

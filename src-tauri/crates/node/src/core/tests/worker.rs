@@ -70,6 +70,18 @@ fn a_worker_that_says_it_cannot_serve_is_not_tried_again() {
 }
 
 #[test]
+fn a_start_that_takes_longer_than_a_second_says_why() {
+    let mut stage = starting();
+    stage.later(Duration::from_millis(6_400)).feed(hears(1, FromWorker::Ready(facts())));
+    stage.assert_logged(LogLevel::Info, "read the model in 6.4 s: at each start the file is read and checked");
+    stage.assert_logged(LogLevel::Info, "5.0 GB");
+    let mut stage = starting();
+    stage.later(Duration::from_millis(400)).feed(hears(1, FromWorker::Ready(facts())));
+    stage.assert_logged(LogLevel::Info, "read the model in 0.4 s");
+    assert!(!stage.log.iter().any(|(_, message)| message.contains("first byte")), "{:?}", stage.log);
+}
+
+#[test]
 fn a_worker_that_read_another_model_than_was_checked_is_given_up() {
     let mut stage = starting();
     let other = ModelFacts { sha256: [0xab; 32], ..facts() };
