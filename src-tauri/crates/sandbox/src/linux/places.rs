@@ -86,9 +86,8 @@ fn devices(folder: &Path, name: &str, numbered: bool) -> Vec<PathBuf> {
 }
 
 fn is_called(found: &str, name: &str, numbered: bool) -> bool {
-    found.strip_prefix(name).is_some_and(|rest| match numbered {
-        true => !rest.is_empty() && rest.bytes().all(|letter| letter.is_ascii_digit()),
-        false => rest.is_empty(),
+    found.strip_prefix(name).is_some_and(|rest| {
+        if numbered { !rest.is_empty() && rest.bytes().all(|letter| letter.is_ascii_digit()) } else { rest.is_empty() }
     })
 }
 
