@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use evidence::Grade;
 use gpu::{Card, Machine, Probe, Roots, Tdx};
 use node::doctor::{
-    Answer, CardFacts, Demand, Facts, Isolation, Missing, SecureBoot, System, Tpm, Walls, examine, grades, stated,
+    Answer, CardFacts, Demand, Facts, Isolation, Missing, SecureBoot, System, Tpm, Walls, demand, examine, grades,
+    stated,
 };
 use serde_json::{Value, json};
 
@@ -75,7 +76,7 @@ fn named(path: &Path) -> Result<Asked> {
     // A network that states nothing takes everybody.
     let demand = said.map_or_else(
         || Demand::Open { accepted: Grade::ALL.into(), secure_boot: false, registrars: BTreeSet::new() },
-        |said| said.demand(),
+        |said| demand(&said),
     );
     Ok(Asked { name: path.display().to_string(), about: format!("The network of {}", path.display()), demand })
 }

@@ -31,6 +31,7 @@ mod roots;
 pub mod snp;
 mod statement;
 pub mod tdx;
+mod terms;
 pub mod tpm;
 mod x509;
 
@@ -40,6 +41,7 @@ pub use container::{DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, 
 pub use grade::{Grade, Wording};
 pub use policy::{ImageHash, Policy};
 pub use statement::{Statement, StatementError};
+pub use terms::{Registrar, Terms};
 pub use x509::ChainError;
 
 /// The makers of TPMs whose root certificates are built in: name and certificate, DER.

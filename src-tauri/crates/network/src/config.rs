@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::evidence::Terms;
 use base64::Engine as _;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};
@@ -18,7 +19,6 @@ use ton::{Address, AddressText, RootConfig};
 use zeroize::Zeroizing;
 
 use chain::ChainConfig;
-use evidence::EvidenceConfig;
 
 const NO_WALLET: &str = "with a chain a wallet is needed: write the base64 of its 32-byte seed";
 /// Larger files are not configuration.
@@ -114,7 +114,7 @@ pub struct ProxyConfig {
     /// The chain that its contract is on; without one, payments are signed and nobody's money is looked at. Ours only.
     pub chain: Option<ChainConfig>,
     /// What workers must prove; without it, what the network file says, or nothing. Ours only.
-    pub evidence: Option<EvidenceConfig>,
+    pub evidence: Option<Terms>,
 }
 
 /// A gateway's configuration, `clientRunner.config`. Has no `Debug`: keys are in it.
@@ -218,14 +218,14 @@ pub struct Network {
     /// The root contract, which every contract address is derived from.
     pub root_contract: Address,
     /// What its proxies demand of workers, if its file says so.
-    pub evidence: Option<EvidenceConfig>,
+    pub evidence: Option<Terms>,
 }
 
 /// The part of a network file that is not the genuine programs'.
 #[derive(Deserialize)]
 struct Ours {
     #[serde(default)]
-    evidence: Option<EvidenceConfig>,
+    evidence: Option<Terms>,
 }
 
 impl Network {

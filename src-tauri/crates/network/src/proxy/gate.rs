@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evidence::{Anchors, Binding, Evidence, Grade, Policy, appraise};
+use evidence::{Anchors, Binding, Evidence, Grade, Policy, Terms, appraise};
 use protocol::Now;
 use protocol::proxy::{Action, Core};
 use serde_json::{Value, json};
 
 use crate::clock::unix_seconds;
-use crate::config::evidence::{EvidenceConfig, number_of};
+use crate::config::evidence::number_of;
 
 /// A worker is asked again after this long, accepted or not: it may have been enrolled meanwhile, or its statement may be over.
 const AGAIN: Duration = Duration::from_mins(15);
@@ -41,9 +41,9 @@ pub(super) struct Gate {
 
 impl Gate {
     /// `audience`: the proxy's payment key, which statements about machines must name.
-    pub(super) fn new(config: &EvidenceConfig, audience: [u8; 32]) -> Self {
-        let registrars = config.registrars.iter().map(|one| one.key).collect();
-        Self { policy: config.policy(), anchors: Anchors { registrars, audience }, seen: BTreeMap::new() }
+    pub(super) fn new(terms: &Terms, audience: [u8; 32]) -> Self {
+        let registrars = terms.registrars.iter().map(|one| one.key).collect();
+        Self { policy: terms.policy(), anchors: Anchors { registrars, audience }, seen: BTreeMap::new() }
     }
 
     /// A connection of a worker came, with this key in its certificate.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::evidence::Terms;
 use protocol::proxy::{ClientFunds, Core, Side, Signer};
 use ratls::{Evidence, Policy};
 use serde_json::Value;
@@ -23,7 +24,7 @@ use ton::{Address, Nanoton};
 
 use crate::clock::{Clock, OsRandom};
 use crate::config::Network;
-use crate::config::evidence::EvidenceConfig;
+use crate::config::evidence;
 use crate::keys::SigningKey;
 use crate::misbehaviour::{Misbehaviour, Spoiler};
 use crate::store::{Store, StoreError};
@@ -82,7 +83,7 @@ pub struct Settings {
     /// Whose certificate to trust as a worker's. Clients need no attestation, as on Cocoon.
     pub policy: Policy,
     /// What workers must prove before they get jobs; `None`: nothing, and nobody is asked.
-    pub demands: Option<EvidenceConfig>,
+    pub demands: Option<Terms>,
     /// What its own certificate carries. A genuine client that dials directly wants [`Evidence::FakeTdx`].
     pub evidence: Evidence,
     /// The accounts file.
@@ -222,7 +223,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
                 secret_hash: Sha256::digest(b"").into(),
             },
             commit_pause: settings.commit_pause,
-            demands: settings.demands.as_ref().map(EvidenceConfig::demands),
+            demands: settings.demands.as_ref().map(evidence::demands),
         },
         accounts.clone(),
         Box::new(OsRandom),
