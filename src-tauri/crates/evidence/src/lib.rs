@@ -22,6 +22,7 @@ mod appraisal;
 mod binding;
 mod bootlog;
 mod container;
+mod credential;
 mod grade;
 pub mod inspect;
 mod policy;
@@ -35,7 +36,7 @@ mod terms;
 pub mod tpm;
 mod x509;
 
-pub use appraisal::{Anchors, Appraisal, Facts, GpuProof, Refusal, appraise, judge};
+pub use appraisal::{Anchors, Appraisal, Facts, GpuProof, NotShown, Refusal, appraise, appraise_shown, judge};
 pub use binding::Binding;
 pub use container::{DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, TcbStatus, TdxEvidence, TpmEvidence};
 pub use grade::{Grade, Wording};

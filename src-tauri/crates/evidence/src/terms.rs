@@ -1,31 +1,20 @@
 //! What a network's file or a proxy's configuration asks of workers: its field `evidence`, which the genuine programs pass over.
 //! May not: verify anything.
 
-use crate::{Grade, ImageHash, Policy, TcbStatus};
+use crate::Policy;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeSet;
+use serde_json::{Map, Value};
 
 /// The most registrars that are believed.
 const MOST_REGISTRARS: usize = 16;
 
-/// The field's content. A misspelt one is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The field's content: a policy, and beside its fields those who are believed. A misspelt one is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// The grades that are accepted, each by name.
-    pub accepted: BTreeSet<Grade>,
-    /// Must a known machine show that it was started with Secure Boot?
-    #[serde(default)]
-    pub require_secure_boot: bool,
-    /// What may run inside an isolated processor, as hashes in hexadecimal. Nothing else is accepted.
-    #[serde(default)]
-    pub images: BTreeSet<ImageHash>,
-    /// States of a processor's firmware that are accepted besides those without anything open.
-    #[serde(default)]
-    pub also_accepted_firmware: BTreeSet<TcbStatus>,
+    /// What a verifier is told.
+    pub policy: Policy,
     /// Who is believed about machines. Without one no machine is known.
-    #[serde(default, deserialize_with = "registrars")]
     pub registrars: Vec<Registrar>,
 }
 
@@ -41,15 +30,16 @@ pub struct Registrar {
     pub key: [u8; 32],
 }
 
-impl Terms {
-    /// What a verifier is told.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            accepted: self.accepted.clone(),
-            require_secure_boot: self.require_secure_boot,
-            images: self.images.clone(),
-            also_accepted_firmware: self.also_accepted_firmware.clone(),
+impl<'de> Deserialize<'de> for Terms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::<String, Value>::deserialize(deserializer)?;
+        let registrars = fields.remove("registrars").map(serde_json::from_value::<Vec<Registrar>>).transpose();
+        let registrars = registrars.map_err(D::Error::custom)?.unwrap_or_default();
+        if registrars.len() > MOST_REGISTRARS {
+            return Err(D::Error::custom("at most 16 registrars"));
         }
+        let policy = serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)?;
+        Ok(Self { policy, registrars })
     }
 }
 
@@ -59,12 +49,4 @@ fn key<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
     hex::decode_to_slice(text.trim(), &mut key)
         .map_err(|_| D::Error::custom("a registrar's key has 64 hexadecimal digits"))?;
     Ok(key)
-}
-
-fn registrars<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Registrar>, D::Error> {
-    let registrars = Vec::<Registrar>::deserialize(from)?;
-    if registrars.len() > MOST_REGISTRARS {
-        return Err(D::Error::custom("at most 16 registrars"));
-    }
-    Ok(registrars)
 }
