@@ -1,26 +1,35 @@
-//! What workers and clients are told of the part of a configuration or a network file that says what workers must prove.
+//! What workers and clients are told of the part of a configuration or a network file that says what workers must prove, and what a proxy
+//! shows of itself.
 //!
 //! May not: verify anything.
 
-use ::evidence::{Grade, Terms};
+use std::path::PathBuf;
+
+use ::evidence::Terms;
 use protocol::evidence::{Demands, RegistrarPlace};
+use serde::Deserialize;
 
-/// The number that a grade has on the wire: its place in the order, from 0.
-pub fn number_of(grade: Grade) -> i32 {
-    Grade::ALL.iter().zip(0..).find(|(one, _)| **one == grade).map_or(0, |(_, number)| number)
-}
-
-/// The grade of a number on the wire.
-pub fn grade_of(number: i32) -> Option<Grade> {
-    usize::try_from(number).ok().and_then(|at| Grade::ALL.get(at)).copied()
+/// Field `shows` of a proxy's configuration: what workers see that ask for more than its certificate. A misspelt one is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Showing {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A report of the processor inside which this machine is isolated.
+    Processor {
+        /// For Intel TDX: a file with Intel's statements about this processor, as collateral services give them (JSON).
+        #[serde(default)]
+        collateral: Option<PathBuf>,
+    },
 }
 
 /// These terms as they are told.
 pub fn demands(terms: &Terms) -> Demands {
     let registrars = terms.registrars.iter();
     Demands {
-        grades: terms.accepted.iter().map(|grade| number_of(*grade)).collect(),
-        secure_boot: terms.require_secure_boot,
+        grades: terms.policy.accepted.iter().map(|grade| grade.number()).collect(),
+        secure_boot: terms.policy.require_secure_boot,
         registrars: registrars.map(|one| RegistrarPlace { endpoint: one.endpoint.clone(), key: one.key }).collect(),
     }
 }
@@ -28,6 +37,7 @@ pub fn demands(terms: &Terms) -> Demands {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::evidence::Grade;
 
     #[test]
     fn what_is_demanded_is_read_and_told_in_numbers() {
@@ -39,11 +49,19 @@ mod tests {
         let config: Terms = serde_json::from_str(&text).unwrap();
         let place = RegistrarPlace { endpoint: "registrar.example:4420".to_owned(), key: [11; 32] };
         assert_eq!(demands(&config), Demands { grades: vec![2, 3], secure_boot: true, registrars: vec![place] });
-        assert_eq!(config.policy().accepted, [Grade::KnownMachine, Grade::ProcessorIsolated].into());
-        for grade in Grade::ALL {
-            assert_eq!(grade_of(number_of(grade)), Some(grade));
+        assert_eq!(config.policy.accepted, [Grade::KnownMachine, Grade::ProcessorIsolated].into());
+    }
+
+    #[test]
+    fn what_a_proxy_shows_is_said_or_nothing_and_a_misspelt_word_is_refused() {
+        let read = serde_json::from_str::<Showing>;
+        assert_eq!(read(r#""nothing""#).unwrap(), Showing::default());
+        assert_eq!(read(r#"{"processor":{}}"#).unwrap(), Showing::Processor { collateral: None });
+        let collateral = Some(PathBuf::from("intel.json"));
+        assert_eq!(read(r#"{"processor":{"collateral":"intel.json"}}"#).unwrap(), Showing::Processor { collateral });
+        for wrong in [r#""noting""#, r#""processor""#, r#"{"prozessor":{}}"#, r#"{"processor":{"colateral":"x"}}"#] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((grade_of(-1), grade_of(5)), (None, None));
     }
 
     #[test]

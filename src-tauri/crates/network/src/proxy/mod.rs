@@ -3,6 +3,7 @@
 mod doors;
 mod gate;
 mod host;
+mod shows;
 mod stats;
 mod treasurer;
 
@@ -35,6 +36,7 @@ use host::{BookEntry, Committing, Event, Host};
 use treasurer::{Books, Treasurer};
 
 pub use doors::Limits;
+pub use shows::{Guest, Shows};
 pub use treasurer::{ChainTrouble, Confirm, OnChain};
 
 /// Pause between two commits of a proxy on an open network, as genuine proxies keep it.
@@ -86,6 +88,8 @@ pub struct Settings {
     pub demands: Option<Terms>,
     /// What its own certificate carries. A genuine client that dials directly wants [`Evidence::FakeTdx`].
     pub evidence: Evidence,
+    /// What it shows to workers that ask for more than its certificate; `None`: nothing.
+    pub shows: Option<Arc<dyn Shows>>,
     /// The accounts file.
     pub accounts: PathBuf,
     /// How many connections.
@@ -120,6 +124,7 @@ impl Settings {
             policy: Policy::Any,
             demands: None,
             evidence: Evidence::None,
+            shows: None,
             accounts,
             limits: Limits::default(),
             misbehaviour: None,
@@ -255,7 +260,18 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let core = if treasurer.is_some() { core.asking_a_chain() } else { core };
     let (troubled, trouble) = watch::channel(None);
     let gate = settings.demands.as_ref().map(|demands| Gate::new(demands, public_key));
-    let host = Host::new(core, gate, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
+    let host = Host::new(
+        core,
+        gate,
+        settings.shows,
+        clock,
+        store,
+        stats,
+        settings.misbehaviour,
+        &events,
+        committing,
+        troubled,
+    );
     let host = tokio::spawn(host.run(inbox));
     others.extend(treasurer.map(|treasurer| tokio::spawn(treasurer.run(asked))));
     Ok(Running {

@@ -25,8 +25,8 @@ pub fn stated(text: &str) -> Result<Option<Terms>, StatedError> {
 /// What [`super::examine`] is asked.
 pub fn demand(terms: &Terms) -> Demand {
     Demand::Open {
-        accepted: terms.accepted.clone(),
-        secure_boot: terms.require_secure_boot,
+        accepted: terms.policy.accepted.clone(),
+        secure_boot: terms.policy.require_secure_boot,
         registrars: terms.registrars.iter().map(|registrar| hex::encode(registrar.key)).collect(),
     }
 }
