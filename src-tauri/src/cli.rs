@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use accounting::ModelName;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use evidence::Grade;
 use node::{BackendKind, EvidenceKind};
 
 use crate::earnings::{EarningsArguments, ExportArguments};
@@ -133,6 +134,9 @@ pub(crate) struct AppArguments {
     /// Decides who asks what when
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Where the TPM is that `chrysalis identity enrol` has used: a device, or the address of a simulator [default: /dev/tpmrm0]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) tpm: Option<String>,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
 }
@@ -564,14 +568,18 @@ pub(crate) struct HeadlessArguments {
     /// How many of the network's proxies to keep connected
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) proxy_connections: u32,
-    /// Which proxies to trust: any, only those that show the reference implementation's test evidence, or only those that run what the
-    /// network lists, isolated by Intel TDX
+    /// Which proxies to trust: any, only those that show the reference implementation's test evidence, only those that run what the
+    /// network lists, isolated by Intel TDX, or only those that prove a grade named with --proxy-grade when they are asked
     #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
     pub(crate) policy: PolicyWord,
     /// For --policy tdx: Intel's signed statements about the proxy's kind of processor, as collateral services give them (JSON). They end
     /// after some weeks
     #[arg(long, value_name = "FILE")]
     pub(crate) collateral: Option<PathBuf>,
+    /// For --policy asked: a grade that is enough, processor-isolated for instance; may be given several times. What runs inside must be on
+    /// the network's list
+    #[arg(long, value_name = "GRADE", value_parser = proxy_grade)]
+    pub(crate) proxy_grade: Vec<Grade>,
     /// Where the TPM is that `chrysalis identity enrol` has used: a device, or the address of a simulator [default: /dev/tpmrm0]
     #[arg(long, value_name = "PLACE")]
     pub(crate) tpm: Option<String>,
@@ -620,6 +628,23 @@ pub(crate) enum PolicyWord {
     Any,
     FakeTdx,
     Tdx,
+    Asked,
+}
+
+/// A grade that a proxy can prove to a worker, which knows no registrar.
+fn proxy_grade(name: &str) -> Result<Grade, String> {
+    match Grade::from_name(name) {
+        Some(Grade::KnownMachine | Grade::KnownMachineUncertified) => {
+            Err("who is a known machine is said by registrars, and a worker believes none about proxies".to_owned())
+        }
+        Some(grade) => Ok(grade),
+        None => Err(format!(
+            "there is no such grade; there are {}, {} and {}",
+            Grade::SelfClaim,
+            Grade::ProcessorIsolated,
+            Grade::HardwareIsolated
+        )),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -698,6 +723,12 @@ mod tests {
         };
         assert_eq!((arguments.coefficient, arguments.max_active), (500, 3));
         assert_eq!((arguments.policy, arguments.evidence), (PolicyWord::FakeTdx, EvidenceWord::FakeTdx));
+        let words = "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade processor-isolated";
+        let Some(Command::Headless(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
+        else {
+            panic!("not headless");
+        };
+        assert_eq!((arguments.policy, arguments.proxy_grade), (PolicyWord::Asked, vec![Grade::ProcessorIsolated]));
         let words = "x practice --jobs 5 --json";
         let Some(Command::Practice(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
         else {
@@ -716,6 +747,9 @@ mod tests {
             "x headless --data d",
             "x practice --backend abacus",
             "x practice --threads 0",
+            "x headless --data d --network n --model m --served-as a@b:c --policy tdxx",
+            "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade processor",
+            "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade known-machine",
         ] {
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{words}");
         }

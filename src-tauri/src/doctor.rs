@@ -10,14 +10,18 @@ use anyhow::{Context as _, Result, bail};
 use evidence::Grade;
 use gpu::{Card, Machine, Probe, Roots, Tdx};
 use node::doctor::{
-    Answer, CardFacts, Demand, Facts, Isolation, Missing, SecureBoot, System, Tpm, Walls, examine, grades, stated,
+    Answer, CardFacts, Demand, Facts, Isolation, Missing, SecureBoot, System, Tpm, Walls, demand, examine, grades,
+    stated,
 };
+use node::history::{History, LedgerError, Refusal, RefusedBy};
 use serde_json::{Value, json};
 
 use crate::cli::DoctorArguments;
 use crate::identity;
 use crate::provider::{read_network_text, unix_ms};
 
+/// As many refusals as are told.
+const MOST_REFUSALS: u32 = 64;
 /// How long a security chip may take for one answer; discrete ones take seconds for a key.
 const TPM_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,11 +36,13 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
         demand,
     });
     let networks: Vec<Asked> = networks.chain(named).collect();
+    let refusals = arguments.data.as_deref().map(refusals).transpose()?.flatten();
     let mut out = io::stdout().lock();
     if arguments.json {
-        writeln!(out, "{}", as_object(&facts, &networks)?)?;
+        writeln!(out, "{}", as_object(&facts, &networks, refusals.as_deref())?)?;
     } else {
         write(&mut out, &facts, &networks)?;
+        write_refusals(&mut out, refusals.as_deref().unwrap_or_default())?;
     }
     Ok(())
 }
@@ -75,7 +81,7 @@ fn named(path: &Path) -> Result<Asked> {
     // A network that states nothing takes everybody.
     let demand = said.map_or_else(
         || Demand::Open { accepted: Grade::ALL.into(), secure_boot: false, registrars: BTreeSet::new() },
-        |said| said.demand(),
+        |said| demand(&said),
     );
     Ok(Asked { name: path.display().to_string(), about: format!("The network of {}", path.display()), demand })
 }
@@ -176,7 +182,58 @@ fn security_chip() -> Tpm {
     Tpm::Unknown { why: "this version does not ask Windows for its TPM".to_owned() }
 }
 
-fn as_object(facts: &Facts, networks: &[Asked]) -> Result<Value> {
+/// Who was refused while this folder served, the newest first; `None`: nothing was written down here yet.
+fn refusals(data: &Path) -> Result<Option<Vec<Refusal>>> {
+    let path = data.join("ledger.sqlite");
+    if !path.exists() {
+        return Ok(None);
+    }
+    match History::open_for_reading(&path).and_then(|history| history.refusals(MOST_REFUSALS)) {
+        Ok(refusals) => Ok(Some(refusals)),
+        // It had no place for them yet.
+        Err(LedgerError::OlderVersion { .. }) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
+    }
+}
+
+fn write_refusals(out: &mut impl Write, refusals: &[Refusal]) -> io::Result<()> {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWho was refused, the newest first")?;
+    for refusal in refusals {
+        let who = match refusal.by {
+            RefusedBy::Proxy => "this PC, by the proxy",
+            RefusedBy::ThisPc => "by this PC, the proxy",
+        };
+        let minutes = unix_ms().saturating_sub(refusal.seen_unix_ms.1).max(0) / 60_000;
+        let when = match minutes {
+            0..120 => format!("{minutes} minutes ago"),
+            120..2_880 => format!("{} hours ago", minutes / 60),
+            _ => format!("{} days ago", minutes / 1_440),
+        };
+        writeln!(out, "  {when}, {who} {}: {}", refusal.endpoint, refusal.reason)?;
+    }
+    Ok(())
+}
+
+fn as_object(facts: &Facts, networks: &[Asked], refusals: Option<&[Refusal]>) -> Result<Value> {
+    let refusals = refusals.map(|all| {
+        let one = |refusal: &Refusal| {
+            json!({
+                "proxy": refusal.endpoint.to_string(),
+                "refused_by": match refusal.by {
+                    RefusedBy::Proxy => "proxy",
+                    RefusedBy::ThisPc => "this-pc",
+                },
+                "reason": refusal.reason,
+                "first_unix_ms": refusal.seen_unix_ms.0,
+                "last_unix_ms": refusal.seen_unix_ms.1,
+                "times": refusal.times,
+            })
+        };
+        all.iter().map(one).collect::<Vec<_>>()
+    });
     let networks: Vec<Value> = networks
         .iter()
         .map(|asked| {
@@ -194,6 +251,7 @@ fn as_object(facts: &Facts, networks: &[Asked]) -> Result<Value> {
         "facts": serde_json::to_value(facts)?,
         "grades": grades(facts).iter().map(|grade| grade.name()).collect::<Vec<_>>(),
         "networks": networks,
+        "refusals": refusals,
     }))
 }
 
@@ -347,8 +405,30 @@ mod tests {
     }
 
     #[test]
+    fn who_was_refused_is_told_from_what_was_written_down() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(refusals(folder.path()).unwrap(), None);
+        let refusal = Refusal {
+            root_contract: ton::Address { workchain: 0, hash: [1; 32] },
+            endpoint: "192.0.2.7:30080".parse().unwrap(),
+            by: RefusedBy::ThisPc,
+            reason: "it proves the grade self-claim".to_owned(),
+            seen_unix_ms: (5, unix_ms() - 3 * 3_600_000),
+            times: 2,
+        };
+        let object = as_object(&facts(), &asked(), Some(std::slice::from_ref(&refusal))).unwrap();
+        assert_eq!(object["refusals"][0]["refused_by"], "this-pc");
+        assert_eq!((&object["refusals"][0]["times"], &object["refusals"][0]["first_unix_ms"]), (&json!(2), &json!(5)));
+        let mut out = Vec::new();
+        write_refusals(&mut out, &[refusal]).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("3 hours ago, by this PC, the proxy 192.0.2.7:30080: it proves the grade"), "{text}");
+    }
+
+    #[test]
     fn json_has_facts_in_the_form_of_the_described_pcs() {
-        let object = as_object(&facts(), &asked()).unwrap();
+        let object = as_object(&facts(), &asked(), None).unwrap();
+        assert_eq!(object["refusals"], Value::Null, "nothing was written down, which is not that nobody was refused");
         assert_eq!(serde_json::from_value::<Facts>(object["facts"].clone()).unwrap(), facts());
         assert_eq!(object["grades"], json!(["self-claim"]));
         assert_eq!(object["networks"][2]["missing"], "leave");

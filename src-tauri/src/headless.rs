@@ -12,7 +12,7 @@ use node::model_file::ModelFile;
 use node::run::cashier::Cashier;
 use node::run::recovery::Search;
 use node::run::{Node, stats};
-use node::{PeerPolicy, TdxDemand};
+use node::{AskedDemand, PeerPolicy, TdxDemand};
 use serde_json::json;
 use tokio::task::AbortHandle;
 use ton::{Address, AddressText, Network, RootConfig};
@@ -146,7 +146,19 @@ async fn once(
 
 /// What proxies must show.
 fn policy(arguments: &HeadlessArguments) -> Result<PeerPolicy> {
+    let asks = arguments.policy == PolicyWord::Asked;
+    ensure!(
+        asks != arguments.proxy_grade.is_empty(),
+        "--policy asked and --proxy-grade belong together: one says that proxies are asked, the other what is enough"
+    );
+    ensure!(
+        arguments.policy == PolicyWord::Tdx || arguments.collateral.is_none(),
+        "--collateral belongs to --policy tdx; proxies that are asked show it themselves"
+    );
     Ok(match (arguments.policy, &arguments.collateral) {
+        (PolicyWord::Asked, _) => PeerPolicy::Asked(AskedDemand {
+            grades: arguments.proxy_grade.iter().map(|grade| grade.number()).collect(),
+        }),
         (PolicyWord::Any, _) => PeerPolicy::Any,
         (PolicyWord::FakeTdx, _) => PeerPolicy::FakeTdx,
         (PolicyWord::Tdx, None) => bail!(

@@ -46,8 +46,8 @@ fn verifier(arguments: &VerifyArguments) -> Result<Verifier> {
         let said = stated(&read_network_text(path)?).with_context(|| format!("the network file {}", path.display()))?;
         if let Some(said) = said {
             registrars.extend(said.registrars.iter().map(|registrar| registrar.key));
-            policy.images.extend(said.images);
-            policy.also_accepted_firmware.extend(said.also_accepted_firmware);
+            policy.images.extend(said.policy.images);
+            policy.also_accepted_firmware.extend(said.policy.also_accepted_firmware);
         }
     }
     for image in &arguments.image {

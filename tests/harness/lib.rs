@@ -18,6 +18,8 @@ pub mod http;
 pub mod memory;
 pub mod program;
 #[cfg(unix)]
+pub mod registrar;
+#[cfg(unix)]
 pub mod tpm;
 
 use program::Running;

@@ -184,7 +184,8 @@ fn doctor_says_what_this_pc_can_prove_and_what_each_network_misses() {
     let networks = report["networks"].as_array().expect("a list");
     let names: Vec<_> = networks.iter().map(|network| network["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["practice", "open_anybody", "open_known", "open_certified", "cocoon_main", strict]);
-    let demand = node::doctor::stated(&std::fs::read_to_string(strict).unwrap()).unwrap().unwrap().demand();
+    let terms = node::doctor::stated(&std::fs::read_to_string(strict).unwrap()).unwrap().unwrap();
+    let demand = node::doctor::demand(&terms);
     let (answer, missing) = node::doctor::examine(&facts, &demand);
     assert_eq!(networks[5]["answer"], answer.name(), "{report}");
     assert_eq!(networks[5]["missing"].as_str(), missing.map(node::doctor::Missing::name), "{report}");

@@ -38,6 +38,8 @@ mod open;
 mod practice;
 mod processes;
 mod proof;
+#[path = "../../src-tauri/crates/evidence/tests/it/samples.rs"]
+mod samples;
 mod streams;
 mod trouble;
 mod tuning;

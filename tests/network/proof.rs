@@ -7,67 +7,24 @@ use std::time::{Duration, Instant};
 
 use evidence::{Binding, Evidence};
 use network::config::Network;
+use network::keys::SigningKey;
+use network::proxy::{self, Shows};
 use network::wire::Wire;
 use protocol::evidence::Standing;
 use protocol::worker::{Action, Config, Session};
 use protocol::{Now, Randomness};
 use ratls::{Identity, Policy};
 use serde_json::{Value, json};
-use system_tests::program::{self, Running};
+use system_tests::program;
+use system_tests::registrar::Registrar;
 use system_tests::tpm::Simulator;
 use system_tests::{OWNER, http, listed, port, served_as, start_app, tiny_model, until};
-use tpm::{Socket, Tpm};
 
 use crate::open::OpenNetwork;
+use crate::samples::{snp_sample, tdx_sample};
 
 /// Long: other tests may have the processor.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A registrar that knows the makers of these TPMs.
-struct Registrar {
-    _running: Running,
-    address: String,
-    key: String,
-}
-
-impl Registrar {
-    fn start(folder: &Path, tpms: &[&Simulator]) -> Self {
-        let data = folder.join("registrar");
-        let makers: Vec<String> = tpms.iter().map(|tpm| tpm.maker().to_str().unwrap().to_owned()).collect();
-        let mut words = vec!["registrar", "--data", data.to_str().unwrap(), "--pow-difficulty", "8"];
-        for maker in &makers {
-            words.extend(["--tpm-root", maker]);
-        }
-        let mut running = Running::start("chrysalis-network", &words);
-        let ready = running.ready();
-        let address = format!("127.0.0.1:{}", port(&ready, "port"));
-        Self { _running: running, address, key: ready["key"].as_str().unwrap().to_owned() }
-    }
-
-    /// Lets the owner of this folder agree to it. Gives what is printed.
-    fn enrol(&self, data: &Path, tpm: &Simulator, more: &[&str]) -> Value {
-        let (code, out, errors) = program::run("chrysalis", &self.words(data, tpm, more));
-        assert_eq!(code, Some(0), "{errors}");
-        serde_json::from_str(&out).unwrap()
-    }
-
-    fn words<'a>(&'a self, data: &'a Path, tpm: &Simulator, more: &[&'a str]) -> Vec<&'a str> {
-        let place: &str = Box::leak(tpm.address().to_string().into_boxed_str());
-        let words = [
-            "identity",
-            "enrol",
-            "--data",
-            data.to_str().unwrap(),
-            "--registrar",
-            &self.address,
-            "--registrar-key",
-            &self.key,
-            "--tpm",
-            place,
-        ];
-        [&words[..], more].concat()
-    }
-}
 
 /// An open network whose proxy wants known machines by this registrar.
 fn demanding(open: &OpenNetwork, registrar: &Registrar) {
@@ -80,13 +37,24 @@ fn demanding(open: &OpenNetwork, registrar: &Registrar) {
     std::fs::write(&path, config.to_string()).unwrap();
 }
 
+fn run(words: &[String]) -> (Option<i32>, String, String) {
+    program::run("chrysalis", &words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Who was refused, as it was written down in this folder.
+fn refusals(data: &Path) -> Value {
+    let (code, out, errors) = program::run("chrysalis", &["doctor", "--json", "--data", data.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{errors}");
+    serde_json::from_str::<Value>(&out).unwrap()["refusals"].clone()
+}
+
 fn stats(ready: &Value) -> Value {
     http::get(port(ready, "stats_port"), "/jsonstats").unwrap().json()
 }
 
 #[test]
 fn a_known_machine_is_served_and_a_self_claim_is_refused_and_its_owner_told_why() {
-    let tpm = Simulator::start();
+    let tpm = Simulator::certified();
     let open = OpenNetwork::new();
     let registrar = Registrar::start(open.folder.path(), &[&tpm]);
     demanding(&open, &registrar);
@@ -114,7 +82,7 @@ fn a_known_machine_is_served_and_a_self_claim_is_refused_and_its_owner_told_why(
 
     // Agreeing takes a word, and without it nothing is shown to anybody.
     let known = open.folder.path().join("known");
-    let (code, _, errors) = program::run("chrysalis", &registrar.words(&known, &tpm, &[]));
+    let (code, _, errors) = run(&registrar.words(&known, &tpm, &[]));
     assert_eq!(code, Some(1));
     assert!(errors.contains("endorsement key") && errors.contains("--yes"), "{errors}");
     assert!(!known.join("identity").exists());
@@ -148,24 +116,29 @@ fn a_known_machine_is_served_and_a_self_claim_is_refused_and_its_owner_told_why(
     drop(app);
     assert_eq!(program::run("chrysalis", &["identity", "forget", "--data", data]).0, Some(0));
     assert!(!known.join("identity").exists());
+
+    // Who refused this computer and why is known after the app has ended.
+    drop(stranger);
+    let kept = refusals(&open.folder.path().join("stranger"));
+    assert_eq!((&kept[0]["refused_by"], &kept[1]), (&json!("proxy"), &Value::Null), "{kept}");
+    assert!(kept[0]["reason"].as_str().unwrap().contains("self-claim"), "{kept}");
 }
 
 #[test]
 fn the_endorsement_key_goes_to_nobody_who_lacks_the_registrars_key_and_to_no_proxy() {
-    let tpm = Simulator::start();
+    let tpm = Simulator::certified();
     let folder = tempfile::tempdir().unwrap();
     let registrar = Registrar::start(folder.path(), &[&tpm]);
-    let other =
-        Registrar { key: "11".repeat(32), address: registrar.address.clone(), ..Registrar::start(folder.path(), &[]) };
+    let other = Registrar::start(folder.path(), &[]).called(&registrar.address, &"11".repeat(32));
     let data = folder.path().join("app");
     let proxy = "22".repeat(32);
-    let (code, _, errors) = program::run("chrysalis", &other.words(&data, &tpm, &["--yes", "--proxy", &proxy]));
+    let (code, _, errors) = run(&other.words(&data, &tpm, &["--yes", "--proxy", &proxy]));
     assert_eq!(code, Some(1));
     assert!(errors.contains("does not have the key that was agreed to"), "{errors}");
     assert!(!data.join("identity").exists());
     // What a proxy is shown later holds nothing of the endorsement key.
     registrar.enrol(&data, &tpm, &["--yes", "--proxy", &proxy]);
-    let mut tpm = Tpm::new(Socket::connect(tpm.address(), PATIENCE).unwrap());
+    let mut tpm = tpm.tpm();
     let request = tpm.request(&[0x22; 32]).unwrap();
     let statement = std::fs::read(data.join("identity").join(format!("{proxy}.statement"))).unwrap();
     let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
@@ -240,7 +213,7 @@ fn show(workers: SocketAddr, network: &Network, shows: &mut dyn FnMut(&Binding) 
 
 #[test]
 fn a_proof_counts_for_its_own_question_connection_machine_and_registrar() {
-    let (first, second) = (Simulator::start(), Simulator::start());
+    let (first, second) = (Simulator::certified(), Simulator::certified());
     let open = OpenNetwork::new();
     let registrar = Registrar::start(open.folder.path(), &[&first, &second]);
     demanding(&open, &registrar);
@@ -256,7 +229,7 @@ fn a_proof_counts_for_its_own_question_connection_machine_and_registrar() {
         std::fs::read(data.join("identity").join(format!("{key}.statement"))).unwrap()
     };
     let quoted = |tpm: &Simulator, audience: &[u8; 32], binding: &Binding, statement: &[u8]| {
-        let mut tpm = Tpm::new(Socket::connect(tpm.address(), PATIENCE).unwrap());
+        let mut tpm = tpm.tpm();
         Evidence::Tpm(tpm.evidence(audience, binding, statement.to_vec(), None).unwrap()).encode()
     };
     let of_first = statement("first", &registrar, &first, &key);
@@ -312,7 +285,7 @@ fn a_proof_counts_for_its_own_question_connection_machine_and_registrar() {
 
 #[test]
 fn a_tpm_whose_maker_nobody_certifies_is_a_lower_grade() {
-    let tpm = Simulator::start();
+    let tpm = Simulator::certified();
     let open = OpenNetwork::new();
     // This registrar does not know the maker.
     let registrar = Registrar::start(open.folder.path(), &[]);
@@ -329,4 +302,138 @@ fn a_tpm_whose_maker_nobody_certifies_is_a_lower_grade() {
         standing.is_object().then_some(standing)
     });
     assert_eq!((&standing["accepted"], &standing["grade"]), (&json!(false), &json!("known-machine-uncertified")));
+}
+
+/// A proxy that shows another machine's recorded evidence, whatever it is asked.
+struct Recorded(Vec<u8>);
+
+impl Shows for Recorded {
+    fn show(&self, _: &Binding) -> Result<Vec<u8>, String> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Starts such a proxy in this process, at the place of the network's own.
+fn showing(
+    runtime: &tokio::runtime::Runtime,
+    open: &OpenNetwork,
+    shown: Option<Evidence>,
+    name: &str,
+) -> proxy::Running {
+    let network = Network::read(&open.network_file, "").ok().unwrap();
+    let places = &network.root.registered_proxies[0];
+    let (workers, clients) = (places.worker_endpoint.port(), places.client_endpoint.port());
+    let owner = ton::AddressText::parse(OWNER).unwrap().address;
+    let key = SigningKey::generate();
+    let mut settings = proxy::Settings::new(network, owner, key, open.folder.path().join(format!("{name}.sqlite")));
+    (settings.workers_port, settings.clients_port, settings.pow_difficulty) = (workers, clients, 8);
+    settings.shows = shown.map(|shown| Arc::new(Recorded(shown.encode())) as Arc<dyn Shows>);
+    runtime.block_on(proxy::start(settings)).ok().unwrap()
+}
+
+#[test]
+fn an_app_that_asks_its_proxy_works_for_none_that_shows_less_and_remembers_who_that_was() {
+    let open = OpenNetwork::new();
+    let mut file: Value = serde_json::from_str(&std::fs::read_to_string(&open.network_file).unwrap()).unwrap();
+    let list = |image: Option<evidence::ImageHash>| {
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, image.unwrap().0)
+    };
+    file["proxy_hashes"] = json!([
+        list(evidence::snp::image_of(&snp_sample().report)),
+        list(evidence::tdx::image_of(&tdx_sample("tdx_quote").quote))
+    ]);
+    std::fs::write(&open.network_file, file.to_string()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let model = tiny_model();
+    let start = |folder: &str, grade: &str| {
+        let words = ["--stats", "127.0.0.1:0", "--policy", "asked", "--proxy-grade", grade];
+        start_app(&open.folder.path().join(folder), &open.network_file, &model, &served_as("test/tiny", &model), &words)
+    };
+    // Nothing; a genuine report that is complete and over another question and key; a genuine quote, of which what Intel said is over.
+    let isolated = "processor-isolated";
+    for (folder, shown, why) in [
+        ("nothing", None, "it proves the grade self-claim, which is not accepted here"),
+        (
+            "report",
+            Some(Evidence::Snp(snp_sample())),
+            "the proof was made for another question or for another connection",
+        ),
+        ("quote", Some(Evidence::Tdx(tdx_sample("tdx_quote"))), "the processor maker's statements have expired"),
+    ] {
+        let proxy = showing(&runtime, &open, shown, folder);
+        let (app, ready) = start(folder, isolated);
+        app.until_it_says(why);
+        assert_eq!(stats(&ready)["proxies"][0]["ready"], false, "{folder}");
+        let untrusted = stats(&ready)["proxies"][0]["untrusted"].clone();
+        assert!(untrusted.as_str().is_some_and(|text| text.contains(why)), "{untrusted}");
+        drop(app);
+        let kept = refusals(&open.folder.path().join(folder));
+        assert_eq!((&kept[0]["refused_by"], &kept[1]), (&json!("this-pc"), &Value::Null), "{kept}");
+        assert!(kept[0]["reason"].as_str().unwrap().contains(why), "{kept}");
+        runtime.block_on(proxy.stop());
+    }
+    // One for which nothing is enough is asked, judged and worked for.
+    let proxy = showing(&runtime, &open, Some(Evidence::SelfClaim), "enough");
+    let (_app, ready) = start("enough", "self-claim");
+    let _gateway = open.start_gateway(&[]);
+    until("the worker to be listed", || listed(open.web, "test/tiny"));
+    let ask = json!({"model": "test/tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4});
+    assert_eq!(http::post(open.web, "/v1/chat/completions", &ask).unwrap().status, 200);
+    assert_eq!(stats(&ready)["proxies"][0]["ready"], true);
+    assert_eq!(refusals(&open.folder.path().join("enough")), json!([]));
+    runtime.block_on(proxy.stop());
+}
+
+#[test]
+fn a_gateway_goes_through_no_proxy_that_does_not_show_what_it_asks_for() {
+    let open = OpenNetwork::new();
+    let collateral = open.folder.path().join("intel.json");
+    std::fs::write(&collateral, tdx_sample("tdx_quote").collateral).unwrap();
+    let intel = collateral.to_str().unwrap();
+    let stats = || http::get(open.web, "/jsonstats").unwrap().json();
+    let start = |role: &str, file: &str, more: &[&str]| {
+        let path = |name: &str| open.folder.path().join(name).to_str().unwrap().to_owned();
+        let (config, data) = (path(file), path(role));
+        let network = open.network_file.to_str().unwrap();
+        let words = [role, "--config", &config, "--network", network, "--data", &data];
+        program::run("chrysalis-network", &[&words[..], more].concat())
+    };
+    // What is misspelt, or can't be kept, is no policy at all.
+    let (code, _, errors) = start("gateway", "client.json", &["--policy", "tdxx"]);
+    assert!(code == Some(2) && errors.contains("tdxx") && errors.contains("fake_tdx"), "{errors}");
+    for (words, why) in [
+        (&["--policy", "tdx"][..], "needs Intel's statements"),
+        (&["--policy", "tdx", "--collateral", "/nowhere/intel.json"], "/nowhere/intel.json"),
+        (&["--policy", "tdx", "--collateral", intel], "this one lists none"),
+        (&["--policy", "any", "--collateral", intel], "--collateral belongs to --policy tdx"),
+    ] {
+        let (code, _, errors) = start("gateway", "client.json", words);
+        assert!(code == Some(1) && errors.contains(why), "{errors}");
+    }
+    // A proxy that says that it shows its processor's reports, and is no guest.
+    let path = open.folder.path().join("guest.json");
+    let mut config: Value =
+        serde_json::from_str(&std::fs::read_to_string(open.folder.path().join("proxy.json")).unwrap()).unwrap();
+    config["shows"] = json!({ "processor": { "collateral": intel } });
+    std::fs::write(path, config.to_string()).unwrap();
+    let (code, _, errors) = start("proxy", "guest.json", &[]);
+    assert!(code == Some(1) && errors.contains("not a machine inside an isolated processor"), "{errors}");
+
+    let proxy = open.start_proxy(&[]);
+    let gateway = open.start_gateway(&["--policy", "fake_tdx"]);
+    gateway.until_it_says("the policy demands evidence and the certificate carries none");
+    assert_eq!(stats()["proxies"][0]["is_ready"], false);
+    drop((proxy, gateway));
+    let _proxy = open.start_proxy(&["--evidence", "fake_tdx"]);
+    let gateway = open.start_gateway(&["--policy", "fake_tdx"]);
+    gateway.until_it_says("connected to the proxy");
+    assert_eq!(stats()["proxies"][0]["is_ready"], true);
+    drop(gateway);
+    // With an image on the list, real evidence is asked for, and what everybody can compute is none.
+    let mut file: Value = serde_json::from_str(&std::fs::read_to_string(&open.network_file).unwrap()).unwrap();
+    file["proxy_hashes"] = json!(["ProxyProxyProxyProxyProxyProxyProxyProxyPro="]);
+    std::fs::write(&open.network_file, file.to_string()).unwrap();
+    let gateway = open.start_gateway(&["--policy", "tdx", "--collateral", intel]);
+    gateway.until_it_says("the processor's quote can't be read");
+    assert_eq!(stats()["proxies"][0]["is_ready"], false);
 }

@@ -1,8 +1,11 @@
 //! What an owner does in the window.
 
 use crate::{Setting, window_of, worker_of};
+use serde_json::Value;
 use system_tests::desk::Driver;
-use system_tests::program::{is_alive, path};
+use system_tests::program::{is_alive, path, run};
+use system_tests::registrar::Registrar;
+use system_tests::tpm::Simulator;
 use system_tests::until;
 
 #[test]
@@ -143,6 +146,71 @@ fn chart(driver: &Driver) -> Option<Chart> {
     let found = driver.script(script);
     let text = |at: usize| found[at].as_str().map(str::to_owned);
     Some(Chart { columns: found[0].as_u64()?, said: text(1)?, latest: text(2)? })
+}
+
+#[test]
+fn what_this_pc_proves_is_checked_again_in_the_window_and_verified_by_somebody_else() {
+    let Some(setting) = Setting::start() else { return };
+    let tpm = Simulator::certified();
+    // As makers do who certify through somebody between: the registrar knows the root alone.
+    tpm.write(0x01c0_0100, &tpm.between());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let registrar = Registrar::knowing(elsewhere.path(), &[tpm.root_file()]);
+    registrar.enrol(setting.folder.path(), &tpm, &["--yes", "--proxy", &"22".repeat(32)]);
+    let place = tpm.address().to_string();
+    let driver = setting.desk.drive(&path("chrysalis"), &setting.words(&["--customers", "0", "--tpm", &place]));
+    driver.click_button("Trust");
+    driver.until_it_shows("Not verified");
+    driver.click_button("Check again");
+    driver.until_it_shows("Known computer");
+    driver.picture("trust-known-machine");
+    let proof = until("the proof", || {
+        let proof = driver.script("return window.__TAURI_INTERNALS__.invoke('trust_proof')");
+        proof.as_str().map(str::to_owned)
+    });
+
+    // Somebody else, who has the file and believes this registrar.
+    let file = elsewhere.path().join("proof.json");
+    let verify = |content: &Value, more: &[&str]| {
+        std::fs::write(&file, content.to_string()).unwrap();
+        let words = [&["verify", file.to_str().unwrap(), "--json"], more].concat();
+        let (code, out, errors) = run("chrysalis", &words);
+        (code, serde_json::from_str::<Value>(&out).unwrap_or_default(), errors)
+    };
+    let proof: Value = serde_json::from_str(&proof).unwrap();
+    let believing = ["--registrar", &registrar.key];
+    let (code, found, errors) = verify(&proof, &believing);
+    assert_eq!(
+        (code, &found["proved"], &found["claimed"]),
+        (Some(0), &"known-machine".into(), &"known-machine".into())
+    );
+    assert_eq!(found["facts"]["vendor"].as_str().map(str::is_empty), Some(false), "{found} {errors}");
+    // Who believes another registrar, or none, is shown nothing by it.
+    let (code, found, errors) = verify(&proof, &[]);
+    assert_eq!((code, &found["proved"]), (Some(1), &Value::Null));
+    assert!(errors.contains("not trusted here"), "{errors}");
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut changed = proof.clone();
+        change(&mut changed);
+        let (code, found, errors) = verify(&changed, &believing);
+        assert_eq!(code, Some(1), "{found}");
+        errors
+    };
+    // Another question, another connection, and a claim that the evidence does not bear out.
+    for field in ["nonce", "tls_key"] {
+        let errors = changed(&|proof| proof["shown"][field] = "77".repeat(32).into());
+        assert!(errors.contains("made for another question or for another connection"), "{errors}");
+    }
+    let errors = changed(&|proof| proof["claimed"] = "processor-isolated".into());
+    assert!(errors.contains("claims processor-isolated and proves known-machine"), "{errors}");
+    // One bit of what the TPM signed.
+    let errors = changed(&|proof| {
+        let mut evidence = hex::decode(proof["shown"]["evidence"].as_str().unwrap()).unwrap();
+        let at = evidence.windows(4).position(|bytes| bytes == [0xff, 0x54, 0x43, 0x47]).expect("the quote");
+        evidence[at + 20] ^= 1;
+        proof["shown"]["evidence"] = hex::encode(evidence).into();
+    });
+    assert!(errors.contains("not signed as it should be"), "{errors}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ use node::snapshot::Snapshot;
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::AppArguments;
+use crate::identity::Place;
 use crate::practice;
 use crate::provider::{Asked, unix_ms};
 use crate::report;
@@ -165,7 +166,7 @@ pub(crate) async fn run(arguments: AppArguments) -> Result<()> {
         power: Power::default(),
         cards: Vec::new(),
         worker,
-        inspector: Arc::new(Inspector::new(folder.path().to_owned())),
+        inspector: Arc::new(Inspector::new(folder.path().to_owned(), Place::new(arguments.tpm.clone()))),
         traffic: None,
         moved: Vec::new(),
         chain: None,
@@ -604,6 +605,8 @@ impl App {
             chain: self.chain.clone(),
             moved,
             since: self.started_at,
+            // A page that can't say who was refused says the rest.
+            refusals: tokio::task::block_in_place(|| self.history.refusals(trust::SHOWN_REFUSALS)).unwrap_or_default(),
             walls: self
                 .snapshot
                 .as_deref()

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use evidence::{Anchors, Binding, Evidence, Policy, Statement, appraise};
 use node::doctor::{Answer as Verdict, Facts, Missing, Walls as Closed, examine};
+use node::history::{Refusal, RefusedBy};
 use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION, WallLine};
 use node::run::Moved;
 use node::snapshot::Snapshot;
@@ -23,11 +24,14 @@ use crate::identity::{self, Place};
 use crate::provider::program;
 use crate::release;
 use crate::view::trust::{
-    AskedNetwork, Graded, Host, NetworkVerdict, Part, PartKind, Proxy, Purpose, Source, Standing, Trust,
+    AskedNetwork, Graded, Host, NetworkVerdict, Part, PartKind, Proxy, Purpose, Refused, Source, Standing, Trust,
     Verdict as Shown, Walls,
 };
 use crate::view::{ApiError, ErrorCode};
 use crate::wire::{Answer, TrustAnswer, TrustQuestion};
+
+/// As many refusals as the page shows.
+pub(super) const SHOWN_REFUSALS: u32 = 16;
 
 /// What the app knows at the moment of a question.
 pub(super) struct Seen {
@@ -47,12 +51,16 @@ pub(super) struct Seen {
     pub(super) since: i64,
     /// What the kernel says of the running worker's box.
     pub(super) walls: Option<Walls>,
+    /// Who was refused, the newest first.
+    pub(super) refusals: Vec<Refusal>,
 }
 
 /// Remembers what a look at this PC has found.
 pub(super) struct Inspector {
     /// The app's folder, in which its registrations are.
     data: PathBuf,
+    /// Where its TPM is.
+    tpm: Place,
     found: Mutex<Option<Found>>,
 }
 
@@ -76,16 +84,16 @@ struct Program {
 
 impl Inspector {
     /// Nothing was looked at yet.
-    pub(super) fn new(data: PathBuf) -> Self {
-        Self { data, found: Mutex::new(None) }
+    pub(super) fn new(data: PathBuf, tpm: Place) -> Self {
+        Self { data, tpm, found: Mutex::new(None) }
     }
 
     /// Answers a question of the page. A look takes seconds and is done on a thread of its own.
     pub(super) async fn answer(&self, question: TrustQuestion, seen: Seen) -> Result<Answer, ApiError> {
         if question == TrustQuestion::Check {
-            let (at, data) = (seen.now, self.data.clone());
+            let (at, data, tpm) = (seen.now, self.data.clone(), self.tpm.clone());
             let runs = seen.snapshot.as_deref().map(|snapshot| snapshot.program);
-            let found = tokio::task::spawn_blocking(move || look(&data, at, runs)).await;
+            let found = tokio::task::spawn_blocking(move || look(&data, &tpm, at, runs)).await;
             let found = found.map_err(|error| ApiError { code: ErrorCode::NotRunning, message: error.to_string() })?;
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         }
@@ -99,7 +107,7 @@ impl Inspector {
 }
 
 /// `runs`: what was measured of the worker program that is started now.
-fn look(data: &Path, at: i64, runs: Option<Measured>) -> Found {
+fn look(data: &Path, tpm: &Place, at: i64, runs: Option<Measured>) -> Found {
     let key = release::built_in_key().ok().flatten();
     let known =
         |looked: release::Looked| Program { sha256: hex::encode(looked.measured.sha256), standing: looked.standing };
@@ -111,7 +119,7 @@ fn look(data: &Path, at: i64, runs: Option<Measured>) -> Found {
         }
         None => measured(path),
     };
-    let shown = identity::rehearse(data, &Place::new(None)).unwrap_or_else(|error| {
+    let shown = identity::rehearse(data, tpm).unwrap_or_else(|error| {
         tracing::warn!("no evidence can be made: {error:#}");
         None
     });
@@ -131,7 +139,8 @@ fn page(found: Option<&Found>, seen: Seen) -> Trust {
         practice: seen.practice,
         parts: parts(found, &seen),
         networks: found.map(|found| networks(&with_walls(&found.facts, seen.walls.as_ref()))),
-        proxies: seen.snapshot.as_deref().map_or_else(Vec::new, proxies),
+        proxies: seen.snapshot.as_deref().map_or_else(Vec::new, |snapshot| proxies(snapshot, &seen.refusals)),
+        refusals: seen.refusals.iter().map(refused).collect(),
         proved: found.and_then(|found| found.shown.as_ref()).and_then(graded),
         hosts: hosts(&seen),
         walls: seen.walls,
@@ -219,7 +228,26 @@ fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
     serde_json::from_value(Value::String(name.to_owned())).ok()
 }
 
-fn proxies(snapshot: &Snapshot) -> Vec<Proxy> {
+fn refused(refusal: &Refusal) -> Refused {
+    Refused {
+        endpoint: refusal.endpoint.to_string(),
+        by_proxy: refusal.by == RefusedBy::Proxy,
+        why: refusal.reason.clone(),
+        at: refusal.seen_unix_ms.1 as f64,
+    }
+}
+
+fn proxies(snapshot: &Snapshot, refusals: &[Refusal]) -> Vec<Proxy> {
+    // Since when a refusal stands, as the ledger has it; of what was not written down yet it is not known.
+    let since = |proxy: &node::snapshot::ShownProxy| {
+        let (by, why) = match (&proxy.untrusted, &proxy.standing) {
+            (Some(why), _) => (RefusedBy::ThisPc, why),
+            (None, Some(said)) if !said.accepted => (RefusedBy::Proxy, &said.reason),
+            (None, _) => return None,
+        };
+        let same = |one: &&Refusal| one.endpoint == proxy.endpoint && one.by == by && one.reason == *why;
+        refusals.iter().find(same).map(|one| one.seen_unix_ms.0 as f64)
+    };
     let shown = |proxy: &node::snapshot::ShownProxy| Proxy {
         endpoint: proxy.endpoint.to_string(),
         standing: match (&proxy.untrusted, &proxy.standing, proxy.ready) {
@@ -229,7 +257,7 @@ fn proxies(snapshot: &Snapshot) -> Vec<Proxy> {
             (None, None, true) => Standing::Accepted { grade: None },
             (None, None, false) => Standing::Connecting,
         },
-        at: None,
+        at: since(proxy),
     };
     snapshot.proxies.iter().map(shown).collect()
 }
@@ -338,6 +366,7 @@ mod tests {
             moved: Vec::new(),
             since: 5,
             walls: None,
+            refusals: Vec::new(),
         }
     }
 

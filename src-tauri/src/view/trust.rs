@@ -170,6 +170,19 @@ pub(crate) struct Proxy {
     pub at: Option<UnixMs>,
 }
 
+/// Who was refused, as it was written down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub(crate) struct Refused {
+    /// Where the proxy is.
+    pub endpoint: String,
+    /// Whether the proxy refused this PC; else this PC did not trust the proxy.
+    pub by_proxy: bool,
+    /// Why.
+    pub why: String,
+    /// When it was so last.
+    pub at: UnixMs,
+}
+
 /// What is proved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 pub(crate) struct Graded {
@@ -271,6 +284,8 @@ pub(crate) struct Trust {
     pub networks: Option<Vec<NetworkVerdict>>,
     /// What proxies have said.
     pub proxies: Vec<Proxy>,
+    /// Who was refused at any time, the newest first, also by earlier runs.
+    pub refusals: Vec<Refused>,
     /// What is proved; none: no evidence was made yet, which counts as nothing proved.
     pub proved: Option<Graded>,
     /// The box; none: no worker runs, or none has said yet.

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Trust, TrustPart } from '../ipc/view';
 import { fakeTrust } from '../ipc/fake-trust';
-import { ALL_GRADES, gradeOf, gradeWords, guards, hostBytes, partStands, proxyStands, reaches, shortHash, traffic, wallStands } from './trust';
+import { ALL_GRADES, gradeOf, gradeWords, guards, hostBytes, partStands, proxyStands, reaches, refusalTold, shortHash, traffic, wallStands } from './trust';
 
 const part = (over: Partial<TrustPart>): TrustPart => ({ kind: 'worker', name: '1', measured: 'aa', expected: 'aa', source: { source: 'nobody' }, why: null, ...over });
 
@@ -51,6 +51,13 @@ describe('proxies and hosts', () => {
     expect(fakeTrust('trust_refused', 0).proxies.map(proxyStands).map(({ mark, word }) => [mark, word])).toEqual([
       ['good', 'accepted as: Known computer, chip without a certificate'], ['bad', 'refused'], ['bad', 'not trusted here'], ['plain', 'connecting'],
     ]);
+  });
+
+  it('tells refusals that were written down, by whom, why and when', () => {
+    const told = fakeTrust('trust_refused', 0).refusals.map((refusal) => refusalTold(refusal, '9 days ago'));
+    expect(told.map(({ word }) => word)).toEqual(['refused this PC', 'was not trusted by this PC', 'refused this PC']);
+    expect(told[2]?.why).toBe('the registrar\'s statement has expired (9 days ago)');
+    expect(fakeTrust('paused', 0).refusals).toEqual([]);
   });
 
   it('counts bytes, and does not take what is not counted for nothing', () => {

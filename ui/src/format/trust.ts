@@ -1,5 +1,5 @@
 // The page Trust in words: what was measured, who accepts it, what guards the questions.
-import type { AskedNetwork, Grade, Missing, NetworkVerdict, ProxyStanding, Trust, TrustHost, TrustPart, TrustSource, Wall, WallKind } from '../ipc/view';
+import type { AskedNetwork, Grade, KeptRefusal, Missing, NetworkVerdict, ProxyStanding, Trust, TrustHost, TrustPart, TrustSource, Wall, WallKind } from '../ipc/view';
 import { m } from '../paraglide/messages.js';
 import { grouped, reading } from './number';
 
@@ -111,6 +111,12 @@ export function proxyStands({ standing }: ProxyStanding): { mark: Mark; word: st
       return { mark: 'bad', word: m.proxy_not_trusted(), why: standing.why };
   }
 }
+
+/** A refusal that was written down: it may be over by now, so it is neither good nor bad. */
+export const refusalTold = (refusal: KeptRefusal, time: string | null) => ({
+  word: refusal.by_proxy ? m.refused_by_proxy() : m.refused_by_this_pc(),
+  why: time ? m.proxy_since({ why: refusal.why, time }) : refusal.why,
+});
 
 /** What is proved, where nothing was shown to anybody: nothing. */
 export const gradeOf = (trust: Trust): Grade => trust.proved?.grade ?? 'self-claim';

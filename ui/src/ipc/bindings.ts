@@ -1677,6 +1677,18 @@ why: string } |
 /**  How, in words of the log. */
 why: string };
 
+/**  Who was refused, as it was written down. */
+export type Refused = {
+	/**  Where the proxy is. */
+	endpoint: string,
+	/**  Whether the proxy refused this PC; else this PC did not trust the proxy. */
+	by_proxy: boolean,
+	/**  Why. */
+	why: string,
+	/**  When it was so last. */
+	at: number | null,
+};
+
 /**  The words, for the one screen that shows them. Can't be printed. */
 export type Revealed = 
 /**  The words and which of them will be asked. */
@@ -1964,6 +1976,8 @@ export type Trust_Deserialize = {
 	networks?: NetworkVerdict_Deserialize[] | null,
 	/**  What proxies have said. */
 	proxies: Proxy_Deserialize[],
+	/**  Who was refused at any time, the newest first, also by earlier runs. */
+	refusals: Refused[],
 	/**  What is proved; none: no evidence was made yet, which counts as nothing proved. */
 	proved?: Graded | null,
 	/**  The box; none: no worker runs, or none has said yet. */
@@ -1988,6 +2002,8 @@ export type Trust_Serialize = {
 	networks: NetworkVerdict_Serialize[] | null,
 	/**  What proxies have said. */
 	proxies: Proxy_Serialize[],
+	/**  Who was refused at any time, the newest first, also by earlier runs. */
+	refusals: Refused[],
 	/**  What is proved; none: no evidence was made yet, which counts as nothing proved. */
 	proved: Graded | null,
 	/**  The box; none: no worker runs, or none has said yet. */

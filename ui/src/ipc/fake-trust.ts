@@ -1,7 +1,7 @@
 // What the fake knows about trust. Samples that agree with each other, made up; nothing of it was measured.
 import type { Answer, TrustCalls } from './client';
 import type { Scene } from './fake-scenes';
-import type { ApiError, Grade, NetworkVerdict, ProxyStanding, Trust, Wall, Walls } from './view';
+import type { ApiError, Grade, KeptRefusal, NetworkVerdict, ProxyStanding, Trust, Wall, Walls } from './view';
 
 const MINUTE = 60_000;
 const hex = (seed: bigint) => (seed * 0x9e3779b97f4a7c15f39cc0605cedc835n).toString(16).padStart(32, '0').slice(-32).repeat(2);
@@ -83,6 +83,15 @@ function proxies(scene: Scene, now: number): ProxyStanding[] {
   ];
 }
 
+function refusals(scene: Scene, now: number): KeptRefusal[] {
+  if (scene !== 'trust_refused') return [];
+  return [
+    { endpoint: '203.0.113.40:30080', by_proxy: true, why: 'this computer proves the grade known-machine-uncertified, which is not accepted here', at: now - 3 * MINUTE },
+    { endpoint: '192.0.2.19:30080', by_proxy: false, why: 'the proof was made for another question or for another connection', at: now - 5 * MINUTE },
+    { endpoint: '198.51.100.7:30080', by_proxy: true, why: 'the registrar\'s statement has expired', at: now - 9 * 24 * 60 * MINUTE },
+  ];
+}
+
 export function fakeTrust(scene: Scene, now: number): Trust {
   const grade = proved(scene);
   const model = practice(scene) ? 'SmolLM2-135M-Instruct' : 'Qwen3-8B';
@@ -103,6 +112,7 @@ export function fakeTrust(scene: Scene, now: number): Trust {
     ],
     networks: networks(scene),
     proxies: proxies(scene, now),
+    refusals: refusals(scene, now),
     proved: grade ? { grade, at: now - 41 * MINUTE } : null,
     walls: walls(scene, now),
     hosts: none

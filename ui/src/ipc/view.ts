@@ -86,6 +86,7 @@ export type NetworkVerdict = NonNullable<Trust['networks']>[number];
 export type AskedNetwork = NetworkVerdict['network'];
 export type Missing = NonNullable<NetworkVerdict['missing']>;
 export type ProxyStanding = Trust['proxies'][number];
+export type KeptRefusal = Trust['refusals'][number];
 export type Grade = NonNullable<Trust['proved']>['grade'];
 export type Walls = NonNullable<Trust['walls']>;
 export type Wall = Walls['walls'][number];

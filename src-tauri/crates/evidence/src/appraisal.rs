@@ -2,6 +2,7 @@
 //!
 //! May not: grant a grade anywhere else, or two grades for one kind of evidence in any way but the ones written here.
 
+use crate::container::DecodeError;
 use crate::policy::ImageHash;
 use crate::{Binding, Evidence, Grade, Policy, StatementError, TcbStatus, snp, tdx, tpm};
 use serde::Serialize;
@@ -119,6 +120,27 @@ pub enum Refusal {
     ImageNotListed(ImageHash),
 }
 
+/// Why what was shown is not enough.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotShown {
+    /// Bytes that are no evidence.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// Evidence that is refused.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+}
+
+impl NotShown {
+    /// What is proved all the same.
+    pub const fn proved(&self) -> Grade {
+        match self {
+            Self::Refused(Refusal::GradeNotAccepted(grade)) => *grade,
+            Self::Decode(_) | Self::Refused(_) => Grade::SelfClaim,
+        }
+    }
+}
+
 impl From<StatementError> for Refusal {
     fn from(error: StatementError) -> Self {
         match error {
@@ -143,6 +165,18 @@ pub fn appraise(
         Evidence::Snp(snp) => snp::appraise(snp, &binding.report_data(), now, policy)?,
     };
     judge(appraisal, policy)
+}
+
+/// Judges what somebody has shown: bytes of [`Evidence`], or nothing, which is a self-claim.
+pub fn appraise_shown(
+    shown: Option<&[u8]>,
+    binding: &Binding,
+    now: u64,
+    anchors: &Anchors,
+    policy: &Policy,
+) -> Result<Appraisal, NotShown> {
+    let evidence = shown.map_or(Ok(Evidence::SelfClaim), Evidence::decode)?;
+    Ok(appraise(&evidence, binding, now, anchors, policy)?)
 }
 
 /// Asks the policy about what is proved.

@@ -63,6 +63,16 @@ impl Grade {
         Self::ALL.into_iter().find(|grade| grade.name() == name)
     }
 
+    /// The number that it has on the wire: its place in the order, from 0.
+    pub fn number(self) -> i32 {
+        Self::ALL.iter().zip(0..).find(|(one, _)| **one == self).map_or(0, |(_, number)| number)
+    }
+
+    /// The grade of a number on the wire.
+    pub fn from_number(number: i32) -> Option<Self> {
+        usize::try_from(number).ok().and_then(|at| Self::ALL.get(at)).copied()
+    }
+
     /// What it means, for people.
     pub const fn wording(self) -> Wording {
         match self {
@@ -126,7 +136,9 @@ mod tests {
             assert_eq!(serde_json::to_value(grade).unwrap(), grade.name());
             assert_eq!(Grade::from_name(grade.name()), Some(grade));
             assert_eq!(grade.to_string(), grade.name());
+            assert_eq!(Grade::from_number(grade.number()), Some(grade));
         }
+        assert_eq!((Grade::from_number(-1), Grade::from_number(5)), (None, None));
         assert_eq!(Grade::from_name("measured-image"), None);
     }
 

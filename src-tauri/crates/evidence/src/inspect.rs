@@ -44,6 +44,8 @@ pub fn replayed(log: &[u8]) -> Result<[[u8; 32]; 8], Refusal> {
 pub struct CertificateSays {
     /// Whether it may sign others.
     pub authority: bool,
+    /// How many authorities may stand below it, if it says so.
+    pub room_below: Option<usize>,
     /// Whether it may be an endorsement key's.
     pub endorsement: bool,
     /// The key, as certificates carry it.
@@ -55,6 +57,7 @@ pub fn certificate(bytes: &[u8]) -> Option<CertificateSays> {
     let certificate = Certificate::read(bytes)?;
     Some(CertificateSays {
         authority: certificate.may_sign(),
+        room_below: certificate.room_below(),
         endorsement: certificate.may_be_an_endorsement_keys(),
         key: certificate.key().to_vec(),
     })

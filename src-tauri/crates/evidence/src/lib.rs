@@ -22,6 +22,7 @@ mod appraisal;
 mod binding;
 mod bootlog;
 mod container;
+mod credential;
 mod grade;
 pub mod inspect;
 mod policy;
@@ -31,15 +32,17 @@ mod roots;
 pub mod snp;
 mod statement;
 pub mod tdx;
+mod terms;
 pub mod tpm;
 mod x509;
 
-pub use appraisal::{Anchors, Appraisal, Facts, GpuProof, Refusal, appraise, judge};
+pub use appraisal::{Anchors, Appraisal, Facts, GpuProof, NotShown, Refusal, appraise, appraise_shown, judge};
 pub use binding::Binding;
 pub use container::{DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, TcbStatus, TdxEvidence, TpmEvidence};
 pub use grade::{Grade, Wording};
 pub use policy::{ImageHash, Policy};
 pub use statement::{Statement, StatementError};
+pub use terms::{Registrar, Terms};
 pub use x509::ChainError;
 
 /// The makers of TPMs whose root certificates are built in: name and certificate, DER.

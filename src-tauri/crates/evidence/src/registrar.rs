@@ -10,26 +10,24 @@
 //!
 //! May not: keep a list, read a clock, talk. Randomness is the operating system's, as for TLS keys.
 
+use crate::credential::wrap;
 use crate::roots;
 use crate::statement::Statement;
-use crate::tpm::key::{Key, PublicArea, padded};
+use crate::tpm::key::PublicArea;
 use crate::x509::{Certificate, ChainError, follow};
-use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use ed25519_dalek::SigningKey;
-use num_bigint::BigUint;
+use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::{agreement, hmac};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
-/// "IDENTITY" with its end, as the label of what is wrapped for an endorsement key.
-const IDENTITY: &[u8] = b"IDENTITY\0";
 /// Bytes of the secret that a TPM has to unwrap.
 const SECRET: usize = 32;
-/// The most certificates beside the endorsement key's, and the most bytes of each.
-const CARRIED: usize = 4;
-const CERTIFICATE_LIMIT: usize = 8 * 1024;
+/// The most certificates beside the endorsement key's.
+pub const CARRIED: usize = 7;
+/// The most bytes of each.
+pub const CERTIFICATE_LIMIT: usize = 8 * 1024;
 
 /// What an attester shows to its registrar, and to nobody else: an endorsement key is for life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +126,26 @@ pub struct Desk<'a> {
     pub lifetime: u64,
 }
 
+/// Certificates (DER) out of what stands one after the other, with zeros between them at most: at most [`CARRIED`]. What is cut, and what is none,
+/// ends it. None of them is read.
+pub fn certificates_in(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    while found.len() < CARRIED {
+        while let [0, rest @ ..] = bytes {
+            bytes = rest;
+        }
+        let length = match bytes {
+            [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+            [0x30, 0x81, length, ..] => 3 + usize::from(*length),
+            _ => break,
+        };
+        let Some((certificate, rest)) = bytes.split_at_checked(length) else { break };
+        found.push(certificate.to_vec());
+        bytes = rest;
+    }
+    found
+}
+
 /// Checks what the attester shows and makes the challenge. `now` is in seconds since 1970.
 pub fn challenge(request: &Request, now: u64) -> Result<(Pending, Challenge), RegistrarError> {
     challenge_under(request, now, &roots::TPM)
@@ -215,117 +233,4 @@ impl Pending {
 /// In a time that says nothing about where they differ.
 fn equal(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).fold(0, |sum, (left, right)| sum | (left ^ right)) == 0
-}
-
-/// `TPM2_MakeCredential`, without a TPM: wraps a secret so that it opens only where both keys are.
-pub(crate) fn wrap(ek: &Key<'_>, ak_name: &[u8; 34], secret: &[u8]) -> Result<Challenge, RegistrarError> {
-    let (seed, encrypted) = match ek {
-        Key::Rsa { modulus, exponent } => {
-            let mut seed = Zeroizing::new([0; 32]);
-            SystemRandom::new().fill(&mut *seed).map_err(|_| RegistrarError::Random)?;
-            let encrypted = oaep(modulus, *exponent, &seed)?;
-            (seed, encrypted)
-        }
-        Key::P256 { x, y } => agree(x, y)?,
-    };
-    let mut wrapping = kdf_a(&*seed, b"STORAGE\0", ak_name, 128);
-    let mut key = [0; 16];
-    key.copy_from_slice(wrapping.get(..16).unwrap_or_default());
-    wrapping.zeroize();
-    let length = u16::try_from(secret.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let mut identity = [&length, secret].concat();
-    cfb(&key, &mut identity);
-    key.zeroize();
-    let integrity = hmac::Key::new(hmac::HMAC_SHA256, &kdf_a(&*seed, b"INTEGRITY\0", &[], 256));
-    let mut tag = hmac::Context::with_key(&integrity);
-    tag.update(&identity);
-    tag.update(ak_name);
-    let tag = tag.sign();
-    let credential = [&32_u16.to_be_bytes(), tag.as_ref(), &identity].concat();
-    Ok(Challenge { credential, secret: encrypted })
-}
-
-/// "KDFa" with HMAC-SHA-256: one round, of which so many bits (at most 256) are for use. The label has its end.
-fn kdf_a(key: &[u8], label: &[u8], context: &[u8], bits: u32) -> [u8; 32] {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let mut round = hmac::Context::with_key(&key);
-    round.update(&1_u32.to_be_bytes());
-    round.update(label);
-    round.update(context);
-    round.update(&bits.to_be_bytes());
-    let mut out = [0; 32];
-    out.copy_from_slice(round.sign().as_ref());
-    out
-}
-
-/// AES-128 in CFB, from zero.
-fn cfb(key: &[u8; 16], text: &mut [u8]) {
-    let cipher = aes::Aes128::new(&(*key).into());
-    let mut feedback = aes::Block::default();
-    for block in text.chunks_mut(16) {
-        cipher.encrypt_block(&mut feedback);
-        for (byte, key) in block.iter_mut().zip(&feedback) {
-            *byte ^= key;
-        }
-        feedback = aes::Block::default();
-        for (next, byte) in feedback.iter_mut().zip(block.iter()) {
-            *next = *byte;
-        }
-    }
-}
-
-/// The seed, encrypted to an RSA key of 2048 to 4096 bits with OAEP and SHA-256.
-fn oaep(modulus: &[u8], exponent: u32, seed: &[u8; 32]) -> Result<Vec<u8>, RegistrarError> {
-    let size = modulus.len();
-    if !(256..=512).contains(&size) || modulus.first() < Some(&0x80) || exponent != 65_537 {
-        return Err(RegistrarError::EndorsementKey);
-    }
-    let mut mask_seed = Zeroizing::new([0_u8; 32]);
-    SystemRandom::new().fill(&mut *mask_seed).map_err(|_| RegistrarError::Random)?;
-    // Hash of the label, zeros, one, and what is encrypted.
-    let mut block = Zeroizing::new(vec![0_u8; size - 33]);
-    let at = block.len() - 33;
-    if let Some(hash) = block.get_mut(..32) {
-        hash.copy_from_slice(&Sha256::digest(IDENTITY));
-    }
-    if let Some([one, rest @ ..]) = block.get_mut(at..) {
-        *one = 1;
-        rest.copy_from_slice(seed);
-    }
-    mask(&*mask_seed, &mut block);
-    let mut masked_seed = *mask_seed;
-    mask(&block, &mut masked_seed);
-    let message = Zeroizing::new([&[0][..], &masked_seed, &block].concat());
-    let encrypted = BigUint::from_bytes_be(&message).modpow(&BigUint::from(exponent), &BigUint::from_bytes_be(modulus));
-    let encrypted = encrypted.to_bytes_be();
-    Ok([vec![0; size.saturating_sub(encrypted.len())], encrypted].concat())
-}
-
-/// "MGF1" with SHA-256.
-fn mask(seed: &[u8], text: &mut [u8]) {
-    for (counter, block) in text.chunks_mut(32).enumerate() {
-        let round = Sha256::new().chain_update(seed).chain_update((counter as u32).to_be_bytes()).finalize();
-        for (byte, mask) in block.iter_mut().zip(round) {
-            *byte ^= mask;
-        }
-    }
-}
-
-/// A seed agreed on with a key on P-256, and what the other end needs to find it: a `TPMS_ECC_POINT`.
-fn agree(x: &[u8], y: &[u8]) -> Result<(Zeroizing<[u8; 32]>, Vec<u8>), RegistrarError> {
-    let random = SystemRandom::new();
-    let mine =
-        agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &random).map_err(|_| RegistrarError::Random)?;
-    let point = mine.compute_public_key().map_err(|_| RegistrarError::Random)?;
-    let (my_x, my_y) = point.as_ref().get(1..65).ok_or(RegistrarError::Random)?.split_at(32);
-    let theirs = [&[4][..], &padded(x), &padded(y)].concat();
-    let theirs = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, theirs);
-    // "KDFe" with SHA-256, one round.
-    let seed = agreement::agree_ephemeral(mine, &theirs, |shared| {
-        let round = Sha256::new().chain_update(1_u32.to_be_bytes()).chain_update(shared).chain_update(IDENTITY);
-        Zeroizing::new(round.chain_update(my_x).chain_update(padded(x)).finalize().into())
-    })
-    .map_err(|_| RegistrarError::EndorsementKey)?;
-    let length = 32_u16.to_be_bytes();
-    Ok((seed, [&length, my_x, &length, my_y].concat()))
 }

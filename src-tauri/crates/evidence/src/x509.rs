@@ -158,6 +158,18 @@ impl<'a> Certificate<'a> {
         authority() == Some(true) && use_fits
     }
 
+    /// How many authorities may stand below it, if it says so.
+    pub(crate) fn room_below(&self) -> Option<usize> {
+        let mut content = Reader(self.extension(oid::BASIC_CONSTRAINTS)?);
+        let mut list = element(&mut content, SEQUENCE)?;
+        optional(&mut list, BOOLEAN)?;
+        match element(&mut list, INTEGER)?.0 {
+            [number] => Some(usize::from(*number)),
+            // More than anybody carries.
+            _ => None,
+        }
+    }
+
     /// Whether `issuer` signed this one.
     pub(crate) fn check_signature(&self, issuer: &Certificate<'_>) -> Result<(), ChainError> {
         let scheme = issuer.verifier(self.scheme).ok_or(ChainError::Scheme)?;
@@ -197,11 +209,11 @@ pub(crate) fn follow<'a>(
     now: u64,
 ) -> Result<usize, ChainError> {
     let mut current = *leaf;
-    for _ in 0..=DEPTH {
+    for below in 0..=DEPTH {
         if !current.is_in_time(now) {
             return Err(ChainError::Time);
         }
-        // Several roots of a maker may have one name.
+        // Several roots of a maker may have one name, and so may those between.
         let mut failed = None;
         for (at, root) in roots.iter().enumerate().filter(|(_, root)| root.subject == current.issuer) {
             match current.check_signature(root) {
@@ -209,15 +221,28 @@ pub(crate) fn follow<'a>(
                 Err(error) => failed = Some(error),
             }
         }
-        let above = carried.iter().find(|above| above.subject == current.issuer && above.signed != current.signed);
-        let Some(above) = above else { return Err(failed.unwrap_or(ChainError::UnknownIssuer)) };
-        if !above.may_sign() {
-            return Err(ChainError::NotAnIssuer);
+        let mut next = None;
+        for above in carried.iter().filter(|above| above.subject == current.issuer && above.signed != current.signed) {
+            match signs(above, &current, below) {
+                // What a key has signed leads on, whichever of its certificates is taken: all of them go up from one name.
+                Ok(()) => next = next.or(Some(*above)),
+                Err(error) => failed = Some(error),
+            }
         }
-        current.check_signature(above)?;
-        current = *above;
+        current = next.ok_or(failed.unwrap_or(ChainError::UnknownIssuer))?;
     }
     Err(ChainError::TooLong)
+}
+
+/// Whether one certificate was signed by another that may sign it, with so many authorities already below.
+fn signs(above: &Certificate<'_>, current: &Certificate<'_>, below: usize) -> Result<(), ChainError> {
+    if !above.may_sign() {
+        return Err(ChainError::NotAnIssuer);
+    }
+    if above.room_below().is_some_and(|room| room < below) {
+        return Err(ChainError::TooLong);
+    }
+    current.check_signature(above)
 }
 
 /// The content of the next element, which has this tag.
@@ -286,6 +311,7 @@ fn time(reader: &mut Reader<'_>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
     fn read(tag: u8, text: &str) -> Option<i64> {
         let bytes = [&[tag, text.len() as u8][..], text.as_bytes()].concat();
@@ -303,5 +329,79 @@ mod tests {
         for wrong in ["261327120000Z", "26112712000Z", "2611271200000", "26112a120000Z", "261127250000Z"] {
             assert_eq!(read(0x17, wrong), None, "{wrong}");
         }
+    }
+
+    const NOW: u64 = 1_795_780_800;
+
+    struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        der: Vec<u8>,
+    }
+
+    fn parameters(name: &str, authority: Option<BasicConstraints>) -> CertificateParams {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.is_ca = authority.map_or(IsCa::ExplicitNoCa, IsCa::Ca);
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2040, 1, 1));
+        parameters
+    }
+
+    impl Authority {
+        fn root() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let parameters = parameters("root", Some(BasicConstraints::Unconstrained));
+            let der = parameters.self_signed(&key).unwrap().der().to_vec();
+            Self { issuer: Issuer::new(parameters, key), der }
+        }
+
+        fn below(&self, name: &str, authority: Option<BasicConstraints>) -> Self {
+            let key = KeyPair::generate().unwrap();
+            let parameters = parameters(name, authority);
+            let der = parameters.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+            Self { issuer: Issuer::new(parameters, key), der }
+        }
+    }
+
+    fn check(leaf: &Authority, carried: &[&Authority], root: &Authority, expected: Result<usize, ChainError>) {
+        let read =
+            |one: &'_ Authority| -> Certificate<'static> { Certificate::read(Vec::leak(one.der.clone())).unwrap() };
+        let carried: Vec<_> = carried.iter().map(|one| read(one)).collect();
+        assert_eq!(follow(&read(leaf), &carried, &[read(root)], NOW), expected);
+    }
+
+    #[test]
+    fn a_chain_is_followed_in_any_order_over_four_and_no_further() {
+        let any = || Some(BasicConstraints::Unconstrained);
+        let root = Authority::root();
+        let mut steps: Vec<Authority> = Vec::new();
+        for number in 0..5 {
+            let next = steps.last().unwrap_or(&root).below(&number.to_string(), any());
+            steps.push(next);
+        }
+        let all: Vec<&Authority> = steps.iter().rev().collect();
+        let (four, five) = (steps[3].below("chip", None), steps[4].below("chip", None));
+        check(&four, &all, &root, Ok(0));
+        check(&five, &all, &root, Err(ChainError::TooLong));
+        check(&four, &all[..3], &root, Err(ChainError::UnknownIssuer));
+        check(&root.below("chip", None), &[], &root, Ok(0));
+        check(&four, &all, &Authority::root(), Err(ChainError::Signature));
+    }
+
+    #[test]
+    fn a_namesake_between_neither_signs_nor_stands_in_the_way() {
+        let any = || Some(BasicConstraints::Unconstrained);
+        let (root, stranger) = (Authority::root(), Authority::root());
+        let (between, namesake) = (root.below("between", any()), stranger.below("between", any()));
+        let chip = between.below("chip", None);
+        check(&chip, &[&namesake, &between], &root, Ok(0));
+        check(&chip, &[&between, &namesake], &root, Ok(0));
+        check(&chip, &[&namesake], &root, Err(ChainError::Signature));
+        // Whose certificate says that it signs nobody, and who has said how many may stand below it.
+        let plain = root.below("between", None);
+        check(&plain.below("chip", None), &[&plain], &root, Err(ChainError::NotAnIssuer));
+        let last = root.below("last", Some(BasicConstraints::Constrained(0)));
+        check(&last.below("chip", None), &[&last], &root, Ok(0));
+        let one_more = last.below("one more", any());
+        check(&one_more.below("chip", None), &[&last, &one_more], &root, Err(ChainError::TooLong));
     }
 }

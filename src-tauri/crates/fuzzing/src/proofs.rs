@@ -1,7 +1,8 @@
 //! Evidence as an attester may send it, and the parts of it.
 
 use evidence::{
-    Anchors, Binding, Evidence, Grade, Policy, SnpEvidence, Statement, TdxEvidence, appraise, inspect, snp, tdx,
+    Anchors, Binding, Evidence, Grade, Policy, SnpEvidence, Statement, TdxEvidence, appraise, inspect, registrar, snp,
+    tdx,
 };
 
 /// November 2026.
@@ -39,10 +40,17 @@ pub fn evidence_boot_log(data: &[u8]) {
     assert!(inspect::boot_log(data, &others).is_err(), "a log leads to two places");
 }
 
-/// A chip's certificate.
+/// A chip's certificate, or several as they stand in a TPM's memory.
 pub fn evidence_certificate(data: &[u8]) {
+    let several = registrar::certificates_in(data);
+    assert!(several.len() <= registrar::CARRIED, "more certificates than are carried");
+    assert!(several.iter().map(Vec::len).sum::<usize>() <= data.len(), "more bytes of certificates than there are");
+    for one in several {
+        drop(inspect::certificate(&one));
+    }
     if let Some(said) = inspect::certificate(data) {
         assert!(said.key.len() < data.len(), "a key that is larger than its certificate");
+        assert!(said.room_below.is_none_or(|room| room < 256), "more room than a byte says");
         assert!(!(said.authority && said.endorsement), "an authority passes for a chip");
     }
 }

@@ -1,5 +1,5 @@
 //! What happened, in one SQLite file: runs of the app, proxies met, jobs done, payments signed for us, money moved,
-//! graphics cards tried out.
+//! graphics cards tried out, who was refused.
 //!
 //! What lives here: the schema, its migrations, and all SQL of the desktop half. What may not: rules of business (whether a payment
 //! is genuine is decided before it comes here), keys that earn, and any text of a prompt or an answer: there is no column for it.
@@ -22,6 +22,7 @@
 //! | `cashed` | how much of its running total a worker contract had paid when it was last looked at | worker contract |
 //! | `search` | how far the owner's account was searched for payouts | owner, root contract |
 //! | `tuning` | how the model's kernels are cut for a graphics card | card, driver, model |
+//! | `refusal` | who was refused, by whom and why; the newest of each proxy | root contract, endpoint, by whom, reason |
 //! | `transfer` | money that left a wallet on this machine, with the bytes that were signed | `id` |
 //! | `receipt` | money that came to the owner's address | owner, logical time, hash |
 //! | `migration` | when the file came to a version of the schema | version |
@@ -68,6 +69,7 @@ mod error;
 mod history;
 mod open;
 mod read;
+mod refusal;
 mod row;
 mod search;
 mod transfer;
@@ -81,6 +83,7 @@ pub use error::LedgerError;
 pub use history::{JobFilter, Multipliers, PricedJob, PricedPage, Sums};
 pub use open::Ledger;
 pub use read::{Cashable, JobCursor, JobEntry, JobPage, PaymentEntry, SignedTotal, Totals};
+pub use refusal::{Refusal, RefusedBy};
 pub use search::{FoundPayout, KnownProxy, KnownTotals, Searched, Sweep};
 pub use transfer::{MoneyCursor, Paid, ReceiptEntry, ReceiptPage, TransferPage};
 pub use tuning::Tuning;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0008_what_empties_a_wallet.sql"),
     include_str!("../migrations/0009_what_was_drawn.sql"),
     include_str!("../migrations/0010_owner_of_a_transfer.sql"),
+    include_str!("../migrations/0011_who_was_refused.sql"),
 ];
 
 /// The open file. Dropping it closes it; nothing needs to be flushed.
@@ -139,7 +140,7 @@ mod tests {
             .unwrap();
         let tables: Vec<(String, bool)> =
             tables.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
-        assert_eq!(tables.len(), 15);
+        assert_eq!(tables.len(), 16);
         assert!(tables.iter().all(|(_, strict)| *strict), "{tables:?}");
         let mut texts = Vec::new();
         let mut blobs = Vec::new();
@@ -156,7 +157,18 @@ mod tests {
             }
         }
         texts.sort();
-        assert_eq!(texts, ["proxy.endpoint", "session.served_as", "transfer.why", "tuning.card", "tuning.driver"]);
+        assert_eq!(
+            texts,
+            [
+                "proxy.endpoint",
+                "refusal.endpoint",
+                "refusal.reason",
+                "session.served_as",
+                "transfer.why",
+                "tuning.card",
+                "tuning.driver"
+            ]
+        );
         // Every BLOB has its size checked by the schema, so that text can't be hidden in one.
         let schema: String =
             ledger.connection.query_row("SELECT group_concat(sql) FROM sqlite_schema", (), |row| row.get(0)).unwrap();

@@ -4,7 +4,7 @@ use accounting::{Endpoint, JobId, JobRecord};
 use serde::{Deserialize, Serialize};
 use ton::{Address, RootConfig};
 
-use crate::proof::{Enrolment, Standing, TdxDemand};
+use crate::proof::{AskedDemand, Enrolment, Standing, TdxDemand};
 
 /// Names one lane for the life of a worker process; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub enum PeerPolicy {
     FakeTdx,
     /// A quote of Intel TDX over its key, with an image on the root configuration's list.
     Tdx(TdxDemand),
+    /// Any key; then it is asked what it can show over it, and works for nobody before that is enough.
+    Asked(AskedDemand),
 }
 
 /// Which device runs the model.

@@ -52,6 +52,13 @@ impl std::fmt::Debug for Enrolment {
     }
 }
 
+/// The demand that a proxy, asked over the connection, proves one of these grades.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedDemand {
+    /// Numbers of the grades that are accepted, as on the wire; see docs/protocol.md.
+    pub grades: Vec<i32>,
+}
+
 /// The demand that a proxy shows real Intel TDX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TdxDemand {

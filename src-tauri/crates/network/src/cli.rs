@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::chain::Fault;
 use crate::config::chain::read_root;
+use crate::config::evidence::Showing;
 use crate::config::{self, GatewayConfig, Network, ProxyConfig};
 use crate::keys::{SigningKey, wallet_address};
 use crate::misbehaviour::Misbehaviour;
@@ -86,9 +87,12 @@ struct ProxyArgs {
     /// Bits of proof of work that every dialler must do
     #[arg(long, value_name = "N", default_value_t = ratls::pow::DEFAULT_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
     pow_difficulty: i32,
-    /// Which workers to trust: any, or only those whose certificate carries a (simulated) TDX quote. Clients need none
+    /// Which workers to trust: any, only those whose certificate carries a simulated quote, or only those whose certificate carries a quote of
+    /// Intel TDX, with an image that the network lists. Clients need none
     #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
     policy: PolicyWord,
+    #[command(flatten)]
+    collateral: CollateralArgs,
     /// What the proxy's own certificate carries; genuine clients that dial directly want fake_tdx
     #[arg(long, value_enum, default_value_t = EvidenceWord::None)]
     evidence: EvidenceWord,
@@ -116,9 +120,12 @@ struct GatewayArgs {
     /// Most bits of proof of work to do for a proxy
     #[arg(long, value_name = "N", default_value_t = ratls::pow::MAX_DIFFICULTY, value_parser = clap::value_parser!(i32).range(0..=28))]
     pow_difficulty: i32,
-    /// Which proxies to trust: any, or only those whose certificate carries a (simulated) TDX quote
+    /// Which proxies to trust: any, only those whose certificate carries a simulated quote, or only those whose certificate carries a quote of
+    /// Intel TDX, with an image that the network lists
     #[arg(long, value_enum, default_value_t = PolicyWord::Any)]
     policy: PolicyWord,
+    #[command(flatten)]
+    collateral: CollateralArgs,
     /// What the gateway's own certificate carries
     #[arg(long, value_enum, default_value_t = EvidenceWord::None)]
     evidence: EvidenceWord,
@@ -205,6 +212,15 @@ struct RegistrarArgs {
 enum PolicyWord {
     Any,
     FakeTdx,
+    Tdx,
+}
+
+#[derive(Args)]
+struct CollateralArgs {
+    /// For --policy tdx: Intel's signed statements about the others' kind of processor, as collateral services give them (JSON). They end
+    /// after some weeks
+    #[arg(long, value_name = "FILE")]
+    collateral: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -223,10 +239,44 @@ impl From<EvidenceWord> for Evidence {
     }
 }
 
-fn policy(word: PolicyWord, image_hashes: Vec<[u8; 32]>) -> Policy {
-    match word {
-        PolicyWord::Any => Policy::Any,
-        PolicyWord::FakeTdx => Policy::FakeTdx { image_hashes },
+/// `check`: whether images must be on the network's list where the evidence proves nothing anyway; of real evidence they always must.
+fn policy(word: PolicyWord, collateral: &CollateralArgs, listed: &[[u8; 32]], check: Check) -> Result<Policy, Failure> {
+    Ok(match (word, &collateral.collateral) {
+        (PolicyWord::Any | PolicyWord::FakeTdx, Some(_)) => return Err("--collateral belongs to --policy tdx".into()),
+        (PolicyWord::Any, None) => Policy::Any,
+        (PolicyWord::FakeTdx, None) => {
+            Policy::FakeTdx { image_hashes: if check == Check::Images { listed.to_vec() } else { Vec::new() } }
+        }
+        (PolicyWord::Tdx, None) => {
+            return Err(
+                "--policy tdx needs Intel's statements about the others' processor: name their file with --collateral"
+                    .into(),
+            );
+        }
+        (PolicyWord::Tdx, Some(path)) => {
+            let text = config::read_file(path)?;
+            serde_json::from_str::<serde::de::IgnoredAny>(&text)
+                .map_err(|error| format!("the file {} is no collateral: {error}", path.display()))?;
+            if listed.is_empty() {
+                return Err("--policy tdx trusts only images that the network lists, and this one lists none".into());
+            }
+            Policy::Tdx { image_hashes: listed.to_vec(), collateral: text.as_bytes().into() }
+        }
+    })
+}
+
+/// Whether images are looked for on the network's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// They are.
+    Images,
+    /// They are not.
+    Nothing,
+}
+
+impl Check {
+    const fn images(wanted: bool) -> Self {
+        if wanted { Self::Images } else { Self::Nothing }
     }
 }
 
@@ -319,16 +369,28 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     let key = config.machine_specific_private_key.bytes().map(SigningKey::from_seed).ok_or("no signing key")?;
     let owner = config::address(&args.config, "owner_address", &config.owner_address)?;
     let check_worker_hashes = config.check_worker_hashes || !config.is_test;
-    let image_hashes = if check_worker_hashes { network.root.worker_hashes.clone() } else { Vec::new() };
+    let policy =
+        policy(args.policy, &args.collateral, &network.root.worker_hashes, Check::images(check_worker_hashes))?;
     let demands = config.evidence.clone().or_else(|| network.evidence.clone());
     let mut settings = proxy::Settings::new(network, owner, key, args.data.join("proxy.sqlite"));
     if let Some(demands) = &demands
         && demands.registrars.is_empty()
-        && demands.accepted.iter().any(|grade| matches!(grade, Grade::KnownMachine | Grade::KnownMachineUncertified))
+        && demands
+            .policy
+            .accepted
+            .iter()
+            .any(|grade| matches!(grade, Grade::KnownMachine | Grade::KnownMachineUncertified))
     {
         tracing::warn!("known machines are accepted and no registrar is believed, so none can be known");
     }
     settings.demands = demands;
+    if let Showing::Processor { collateral } = &config.shows {
+        let guest = proxy::Guest::new(Path::new("/"), collateral.clone());
+        if let Some(why) = guest.lacks() {
+            return Err(format!("{} says that reports of the processor are shown: {why}", args.config.display()).into());
+        }
+        settings.shows = Some(Arc::new(guest));
+    }
     settings.listen = args.listen;
     settings.workers_port = config.workers_rpc_port;
     settings.clients_port = config.client_rpc_port;
@@ -341,7 +403,7 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
     settings.is_testnet = config.is_testnet;
     settings.check_worker_hashes = check_worker_hashes;
     settings.pow_difficulty = args.pow_difficulty;
-    settings.policy = policy(args.policy, image_hashes);
+    settings.policy = policy;
     settings.evidence = args.evidence.into();
     if let (Some(chain), Some(of_chain), Some(seed)) = (chain, &config.chain, config.node_wallet_key.bytes()) {
         let network = wallet_network(config.is_testnet);
@@ -390,8 +452,8 @@ async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
         Some(seed) => wallet_address(seed, &owner)?,
         None => owner,
     };
-    let check_hashes = config.check_proxy_hashes || !config.is_test;
-    let image_hashes = if check_hashes { network.root.proxy_hashes.clone() } else { Vec::new() };
+    let check = Check::images(config.check_proxy_hashes || !config.is_test);
+    let policy = policy(args.policy, &args.collateral, &network.root.proxy_hashes, check)?;
     let mut settings = gateway::Settings::new(network, wallet);
     settings.http_port = config.http_port;
     settings.access_hash.clone_from(&config.http_access_hash);
@@ -399,7 +461,7 @@ async fn run_gateway(args: GatewayArgs) -> Result<(), Failure> {
     settings.is_testnet = config.is_testnet;
     settings.proxy_connections = config.proxy_connections;
     settings.secret.clone_from(&config.secret_string);
-    settings.policy = policy(args.policy, image_hashes);
+    settings.policy = policy;
     settings.evidence = args.evidence.into();
     settings.max_pow_difficulty = args.pow_difficulty;
     if let (Some(chain), Some(of_chain), Some(seed)) = (chain, &config.chain, config.node_wallet_key.bytes()) {

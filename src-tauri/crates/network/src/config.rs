@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::evidence::Terms;
 use base64::Engine as _;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};
@@ -18,7 +19,7 @@ use ton::{Address, AddressText, RootConfig};
 use zeroize::Zeroizing;
 
 use chain::ChainConfig;
-use evidence::EvidenceConfig;
+use evidence::Showing;
 
 const NO_WALLET: &str = "with a chain a wallet is needed: write the base64 of its 32-byte seed";
 /// Larger files are not configuration.
@@ -114,7 +115,9 @@ pub struct ProxyConfig {
     /// The chain that its contract is on; without one, payments are signed and nobody's money is looked at. Ours only.
     pub chain: Option<ChainConfig>,
     /// What workers must prove; without it, what the network file says, or nothing. Ours only.
-    pub evidence: Option<EvidenceConfig>,
+    pub evidence: Option<Terms>,
+    /// What it shows of itself to workers that ask. Ours only.
+    pub shows: Showing,
 }
 
 /// A gateway's configuration, `clientRunner.config`. Has no `Debug`: keys are in it.
@@ -173,19 +176,11 @@ impl ProxyConfig {
     /// Reads a file and checks what can be checked without the network file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let config: Self = parse(path, &read_file(path)?)?;
-        let field = |field, reason| Err(ConfigError::Field { path: path.to_owned(), field, reason });
-        if !config.is_test && config.is_testnet {
-            return field(
-                "is_testnet",
-                "a network that is no test network has no testnet addresses; set is_test to true",
-            );
-        }
-        if config.chain.is_some() && config.node_wallet_key.bytes().is_none() {
-            return field("node_wallet_key", NO_WALLET);
-        }
         if config.machine_specific_private_key.bytes().is_none() {
-            return field("machine_specific_private_key", "write the base64 of the 32-byte seed that signs payments");
+            let reason = "write the base64 of the 32-byte seed that signs payments";
+            return Err(ConfigError::Field { path: path.to_owned(), field: "machine_specific_private_key", reason });
         }
+        agrees(path, (config.is_test, config.is_testnet), config.chain.as_ref(), &config.node_wallet_key)?;
         address(path, "owner_address", &config.owner_address)?;
         Ok(config)
     }
@@ -195,19 +190,27 @@ impl GatewayConfig {
     /// Reads a file and checks what can be checked without the network file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let config: Self = parse(path, &read_file(path)?)?;
-        let field = |field, reason| Err(ConfigError::Field { path: path.to_owned(), field, reason });
-        if !config.is_test && config.is_testnet {
-            return field(
-                "is_testnet",
-                "a network that is no test network has no testnet addresses; set is_test to true",
-            );
-        }
-        if config.chain.is_some() && config.node_wallet_key.bytes().is_none() {
-            return field("node_wallet_key", NO_WALLET);
-        }
+        agrees(path, (config.is_test, config.is_testnet), config.chain.as_ref(), &config.node_wallet_key)?;
         address(path, "owner_address", &config.owner_address)?;
         Ok(config)
     }
+}
+
+/// Whether a runner's configuration does not contradict itself: about test networks, and about a chain and the wallet on it.
+fn agrees(
+    path: &Path,
+    (is_test, is_testnet): (bool, bool),
+    chain: Option<&ChainConfig>,
+    wallet: &Secret,
+) -> Result<(), ConfigError> {
+    let field = |field, reason| Err(ConfigError::Field { path: path.to_owned(), field, reason });
+    if !is_test && is_testnet {
+        return field("is_testnet", "a network that is no test network has no testnet addresses; set is_test to true");
+    }
+    if chain.is_some() && wallet.bytes().is_none() {
+        return field("node_wallet_key", NO_WALLET);
+    }
+    Ok(())
 }
 
 /// A network: its root configuration and the address of its root contract.
@@ -218,14 +221,14 @@ pub struct Network {
     /// The root contract, which every contract address is derived from.
     pub root_contract: Address,
     /// What its proxies demand of workers, if its file says so.
-    pub evidence: Option<EvidenceConfig>,
+    pub evidence: Option<Terms>,
 }
 
 /// The part of a network file that is not the genuine programs'.
 #[derive(Deserialize)]
 struct Ours {
     #[serde(default)]
-    evidence: Option<EvidenceConfig>,
+    evidence: Option<Terms>,
 }
 
 impl Network {
@@ -269,7 +272,8 @@ pub fn address(path: &Path, field: &'static str, text: &str) -> Result<Address, 
     })
 }
 
-fn read_file(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+/// A whole file of text, if it is not larger than what is configured here.
+pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > LARGEST_FILE {

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use accounting::{Transfer, TransferId};
-pub use ledger::{Cashable, JobCursor, JobFilter, Multipliers, PricedJob, PricedPage, Sums};
-use ledger::{Ledger, LedgerError};
+use ledger::Ledger;
+pub use ledger::{
+    Cashable, JobCursor, JobFilter, LedgerError, Multipliers, PricedJob, PricedPage, Refusal, RefusedBy, Sums,
+};
 use ton::Address;
 
 const PAGE: u32 = 500;
@@ -89,6 +91,11 @@ impl History {
         }
         all.truncate(most);
         Ok(all)
+    }
+
+    /// Who was refused and why, see [`Ledger::refusals`].
+    pub fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, LedgerError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).refusals(limit)
     }
 
     /// Sums over a time, see [`Ledger::sums_between`].

@@ -30,4 +30,4 @@ pub mod snapshot;
 pub use link::message::{
     BackendKind, CallList, Configuration, Confinement, EvidenceKind, ModelFacts, PeerPolicy, Trial,
 };
-pub use link::proof::{Enrolment, TdxDemand};
+pub use link::proof::{AskedDemand, Enrolment, TdxDemand};

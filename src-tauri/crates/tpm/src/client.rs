@@ -5,7 +5,7 @@
 
 use crate::templates::{self, Endorsement, sized};
 use crate::transport::Transport;
-use evidence::registrar::{Challenge, Request};
+use evidence::registrar::{CARRIED, Challenge, Request, certificates_in};
 use evidence::{Binding, TpmEvidence};
 use std::io;
 use std::time::Duration;
@@ -26,6 +26,10 @@ const LIMIT: usize = 4096;
 /// The most bytes of a certificate in a TPM's memory, and how many are read at once.
 const CERTIFICATE_LIMIT: usize = 4096;
 const PIECE: usize = 512;
+/// Where certificates between a maker's root and the endorsement key's stand, if the maker put them there: first and last index.
+const CHAIN: (u32, u32) = (0x01c0_0100, 0x01c0_01ff);
+/// The most bytes of all of these.
+const CHAIN_LIMIT: usize = 32 * 1024;
 /// The endorsement hierarchy, nobody, and "by password".
 const ENDORSEMENT: u32 = 0x4000_000b;
 const NOBODY: u32 = 0x4000_0007;
@@ -116,32 +120,40 @@ impl<T: Transport> Tpm<T> {
     /// What is shown to a registrar that the owner agreed to, and to nobody else.
     pub fn request(&mut self, audience: &[u8; 32]) -> Result<Request, TpmError> {
         let (kind, ek_certificate) = self.endorsement()?;
+        // Without the endorsement key's own there is nothing that they are about.
+        let carried = if ek_certificate.is_some() { self.chain()? } else { Vec::new() };
         let ek = self.create(&kind.template())?;
         self.flush(ek.handle)?;
         let ak = self.create(&templates::attestation(audience))?;
         self.flush(ak.handle)?;
-        Ok(Request { ek_public: ek.public, ek_certificate, carried: Vec::new(), ak_public: ak.public })
+        Ok(Request { ek_public: ek.public, ek_certificate, carried, ak_public: ak.public })
     }
 
     /// Opens what the registrar wrapped: possible only in the TPM that has both keys.
     pub fn answer(&mut self, audience: &[u8; 32], challenge: &Challenge) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         let (kind, _) = self.endorsement()?;
         let ek = self.create(&kind.template())?;
-        let answer = self.answer_with(&ek, audience, challenge);
+        let answer = self.answer_with(&ek, kind, audience, challenge);
         self.put_away(ek.handle, answer)
     }
 
     fn answer_with(
         &mut self,
         ek: &Loaded,
+        kind: Endorsement,
         audience: &[u8; 32],
         challenge: &Challenge,
     ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         let ak = self.create(&templates::attestation(audience))?;
-        let answer = self.session().and_then(|session| {
-            let answer = self.activate(&ak, ek, session, challenge);
-            self.put_away(session, answer)
-        });
+        let answer = if kind.by_policy() {
+            self.session().and_then(|session| {
+                let by_policy = [&session.to_be_bytes()[..], &[0, 0, 1, 0, 0]].concat();
+                let answer = typed(&by_policy).and_then(|by_policy| self.activate(&ak, ek, by_policy, challenge));
+                self.put_away(session, answer)
+            })
+        } else {
+            password().and_then(|by_password| self.activate(&ak, ek, by_password, challenge))
+        };
         self.put_away(ak.handle, answer)
     }
 
@@ -181,13 +193,60 @@ impl<T: Transport> Tpm<T> {
 
     /// The endorsement key to take: one with a certificate if there is one.
     fn endorsement(&mut self) -> Result<(Endorsement, Option<Vec<u8>>), TpmError> {
-        for kind in [Endorsement::Rsa, Endorsement::P256] {
+        for kind in [Endorsement::Rsa, Endorsement::P256, Endorsement::P384] {
             if let Some(certificate) = self.certificate(kind.certificate())? {
                 return Ok((kind, Some(certificate)));
             }
         }
         // Quicker to make than RSA.
         Ok((Endorsement::P256, None))
+    }
+
+    /// Certificates that the maker put beside the endorsement key's, from the top down or from the bottom up. One that does not fit into an index
+    /// goes on in the next.
+    fn chain(&mut self) -> Result<Vec<Vec<u8>>, TpmError> {
+        let mut bytes = Vec::new();
+        for index in self.indexes(CHAIN)? {
+            let Some(more) = self.certificate(index)? else { continue };
+            if bytes.len() + more.len() > CHAIN_LIMIT {
+                break;
+            }
+            bytes.extend(more);
+        }
+        Ok(certificates_in(&bytes))
+    }
+
+    /// Which of these indexes are there.
+    fn indexes(&mut self, (first, last): (u32, u32)) -> Result<Vec<u32>, TpmError> {
+        const HANDLES: u32 = 1;
+        let mut found: Vec<u32> = Vec::new();
+        let mut from = first;
+        // A TPM says as many at once as it likes.
+        while found.len() < CARRIED * 2 {
+            let command = TpmGetCapabilityCommand {
+                handles: [],
+                cap: typed(&HANDLES.to_be_bytes())?,
+                property: from.into(),
+                property_count: 16.into(),
+            };
+            let answer: TpmGetCapabilityResponse = self.run(&command, &[])?;
+            let bytes = plain_of(|writer| answer.capability_data.marshal(writer))?;
+            let [0, 0, 0, 1, _, _, _, _, handles @ ..] = bytes.as_slice() else { return Err(TpmError::Malformed) };
+            let known = found.len();
+            for handle in handles.chunks_exact(4) {
+                let handle = handle.first_chunk().copied().map_or(0, u32::from_be_bytes);
+                if (from..=last).contains(&handle) {
+                    found.push(handle);
+                }
+            }
+            match found.last() {
+                Some(newest) if found.len() > known && *newest < last => from = *newest + 1,
+                _ => break,
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
     fn certificate(&mut self, index: u32) -> Result<Option<Vec<u8>>, TpmError> {
@@ -289,7 +348,7 @@ impl<T: Transport> Tpm<T> {
         &mut self,
         ak: &Loaded,
         ek: &Loaded,
-        session: u32,
+        allowed: TpmsAuthCommand,
         challenge: &Challenge,
     ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         let command = TpmActivateCredentialCommand {
@@ -297,8 +356,7 @@ impl<T: Transport> Tpm<T> {
             credential_blob: typed(&sized(&challenge.credential)).map_err(|_| TpmError::Challenge)?,
             secret: typed(&sized(&challenge.secret)).map_err(|_| TpmError::Challenge)?,
         };
-        let by_policy = typed(&[&session.to_be_bytes()[..], &[0, 0, 1, 0, 0]].concat())?;
-        let answer: TpmActivateCredentialResponse = self.run(&command, &[password()?, by_policy])?;
+        let answer: TpmActivateCredentialResponse = self.run(&command, &[password()?, allowed])?;
         unsized_bytes(&plain(&answer.cert_info)?).map(Zeroizing::new)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: Linux, `Documentation/ABI/testing/configfs-tsm-report`. May not: believe the report; it goes to a verifier.
 
+use evidence::{Evidence, SnpEvidence, TdxEvidence};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -50,6 +51,57 @@ pub enum ReportError {
     /// Too large.
     #[error("the report is larger than a report may be")]
     TooLarge,
+}
+
+/// Why a report is no evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Incomplete {
+    /// A quote of TDX is verified with what its maker says of the processor.
+    #[error("a quote of TDX goes with its maker's statements, and there are none")]
+    Collateral,
+    /// A report of SEV-SNP is verified with certificates that the host puts beside it.
+    #[error("the host put no certificates beside the report of SEV-SNP")]
+    Certificates,
+}
+
+impl Report {
+    /// What a verifier is shown: a quote with its maker's statements, or a report with the certificates that the host put beside it.
+    pub fn into_evidence(self, collateral: Option<Vec<u8>>) -> Result<Evidence, Incomplete> {
+        match self.provider {
+            Provider::Tdx => {
+                let collateral = collateral.ok_or(Incomplete::Collateral)?;
+                Ok(Evidence::Tdx(TdxEvidence { quote: self.report, collateral, gpu: None }))
+            }
+            Provider::Snp => {
+                let beside = self.beside.unwrap_or_default();
+                let certificate =
+                    |which| certificate(&beside, which).map(<[u8]>::to_vec).ok_or(Incomplete::Certificates);
+                let (vcek, ask) = (certificate(&VCEK)?, certificate(&ASK)?);
+                Ok(Evidence::Snp(SnpEvidence { report: self.report, vcek, ask, gpu: None }))
+            }
+        }
+    }
+}
+
+/// GUIDs in the host's table, "SEV-ES Guest-Hypervisor Communication Block Standardization", as bytes: 63da758d-e664-4564-adc5-f4b93be8accd
+/// and 4ab7b379-bbac-4fe4-a02f-05aef327c782, in the order in which they are written.
+const VCEK: [u8; 16] = *b"\x63\xda\x75\x8d\xe6\x64\x45\x64\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd";
+const ASK: [u8; 16] = *b"\x4a\xb7\xb3\x79\xbb\xac\x4f\xe4\xa0\x2f\x05\xae\xf3\x27\xc7\x82";
+
+/// One certificate of the host's table: lines of a GUID, an offset and a length, the last one all zeros.
+fn certificate<'a>(table: &'a [u8], which: &[u8; 16]) -> Option<&'a [u8]> {
+    // The GUID's first three fields are little-endian where the table is AMD's, and as written where it is Linux' own.
+    let mut swapped = *which;
+    swapped[..4].reverse();
+    swapped[4..6].reverse();
+    swapped[6..8].reverse();
+    let line = table.chunks_exact(24).take_while(|line| line.iter().any(|byte| *byte != 0)).find(|line| {
+        let guid = line.get(..16);
+        guid == Some(which) || guid == Some(&swapped)
+    })?;
+    let number = |at: usize| Some(u32::from_le_bytes(*line.get(at..)?.first_chunk()?) as usize);
+    let (offset, length) = (number(16)?, number(20)?);
+    table.get(offset..offset.checked_add(length)?)
 }
 
 /// Makes a report over these 64 bytes, under a root folder, which is `/` but in tests. `name` is that of a folder nobody else uses.

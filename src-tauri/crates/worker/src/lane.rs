@@ -20,6 +20,9 @@ use crate::pipe::Pipe;
 /// How long a proxy may take for its challenge, and again for TLS. As long as a dialler waits for any frame.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a proxy may ask for before it was asked what it can show. An honest one asks for nothing: it was told that we take no jobs.
+const WAITING: usize = 64;
+
 /// Ciphertext put into TLS at once.
 const GULP: usize = 16 * 1024;
 
@@ -46,6 +49,15 @@ pub enum Outcome {
     },
     /// How we stand with the proxy.
     Standing(Box<Standing>),
+    /// Ask the proxy what it can show: nothing else is done on this lane before [`Lane::proved`].
+    AskProxy,
+    /// What the proxy showed; `None`: nothing.
+    Shown {
+        /// Our nonce.
+        nonce: [u8; 32],
+        /// Evidence, as it came.
+        bytes: Option<Vec<u8>>,
+    },
 }
 
 /// One connection to a proxy.
@@ -58,6 +70,8 @@ pub struct Lane {
     beginning: Option<(Config, Box<dyn Randomness>)>,
     session: Option<Session>,
     peer: Option<PeerIdentity>,
+    /// What waits until the proxy has shown enough; `None`: it has, or nothing is asked of it.
+    unproved: Option<Vec<Outcome>>,
     sender: LaneSender,
     receiver: LaneReceiver,
     /// Arrived, not yet put into TLS: nothing is read while the proxy does not read us.
@@ -96,6 +110,7 @@ impl Lane {
             beginning: Some((config, randomness)),
             session: None,
             peer: None,
+            unproved: None,
             sender: LaneSender::new(),
             receiver: LaneReceiver::new(),
             inbox: VecDeque::new(),
@@ -103,6 +118,35 @@ impl Lane {
             broken: None,
             solving: Cancel::new(),
         }
+    }
+
+    /// The same lane, on which nothing is done before the proxy was asked what it can show and [`Self::proved`] was called.
+    #[must_use]
+    pub fn asking_first(mut self) -> Self {
+        self.unproved = Some(Vec::new());
+        self
+    }
+
+    /// Is it still open whether the proxy is trusted?
+    pub fn is_unproved(&self) -> bool {
+        self.unproved.is_some()
+    }
+
+    /// The key of the proxy's certificate, once TLS stands.
+    pub fn peer_key(&self) -> Option<[u8; 32]> {
+        self.peer.map(|peer| peer.public_key)
+    }
+
+    /// The proxy has shown enough, and that this image runs there. Gives what has waited for it.
+    pub fn proved(&mut self, image: Option<[u8; 32]>) -> Vec<Outcome> {
+        let mut waited = self.unproved.take().unwrap_or_default();
+        for outcome in &mut waited {
+            if let (Outcome::Ready(_, peer), Some(image)) = (outcome, image) {
+                peer.image_hash = image;
+                peer.attested = true;
+            }
+        }
+        waited
     }
 
     /// Ciphertext came. `Err`: more than there was credit for.
@@ -230,6 +274,26 @@ impl Lane {
     }
 
     fn absorb(&mut self, actions: Vec<Action>, outcomes: &mut Vec<Outcome>) {
+        let mut wanted = Vec::new();
+        self.perform(actions, &mut wanted);
+        for outcome in wanted {
+            match (&mut self.unproved, outcome) {
+                (None, outcome) | (_, outcome @ Outcome::Shown { .. }) => outcomes.push(outcome),
+                (Some(waiting), _) if waiting.len() >= WAITING => {
+                    let why = "it does not wait until it is trusted".to_owned();
+                    self.broken.get_or_insert(LaneEnd::Protocol(why));
+                }
+                (Some(waiting), outcome) => {
+                    if matches!(outcome, Outcome::Ready(..)) {
+                        outcomes.push(Outcome::AskProxy);
+                    }
+                    waiting.push(outcome);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, outcomes: &mut Vec<Outcome>) {
         for action in actions {
             match action {
                 Action::Send(bytes) => {
@@ -246,8 +310,8 @@ impl Lane {
                 Action::Payment(report) => outcomes.push(Outcome::Payment(report)),
                 Action::WantEvidence { query, nonce } => outcomes.push(Outcome::WantEvidence { query, nonce }),
                 Action::Standing(standing) => outcomes.push(Outcome::Standing(Box::new(standing))),
-                // A proxy shows its evidence in its certificate; this worker asks for none besides.
-                Action::EvidenceCame { .. } | Action::NoEvidence { .. } => {}
+                Action::EvidenceCame { nonce, bytes } => outcomes.push(Outcome::Shown { nonce, bytes: Some(bytes) }),
+                Action::NoEvidence { nonce } => outcomes.push(Outcome::Shown { nonce, bytes: None }),
                 // A session that talks has a peer.
                 Action::Ready(facts) => {
                     outcomes.extend(self.peer.map(|peer| Outcome::Ready(Box::new(facts), peer)));

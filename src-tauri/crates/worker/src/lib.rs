@@ -24,5 +24,6 @@ pub mod lane;
 pub mod memory;
 pub mod pipe;
 pub mod randomness;
+mod scrutiny;
 pub mod serve;
 pub mod threads;

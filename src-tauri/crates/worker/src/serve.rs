@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use accounting::{ModelName, Prices};
 use engine::DeviceFault;
+use evidence::Binding;
 use link::frame::Frame;
 use link::greeting::{Greeting, GreetingError};
 use link::message::{BackendKind, Configuration, EvidenceKind, Failure, LaneEnd, LogLevel, PeerPolicy, ProxyReport};
@@ -34,6 +35,7 @@ use crate::job::{Ending, Running};
 use crate::lane::{Lane, Outcome};
 use crate::pipe::{OnGone, Pipe};
 use crate::randomness::SystemRandomness;
+use crate::scrutiny;
 use crate::threads;
 
 /// What the app's log is told where a card was wanted and there is only a program that plays one.
@@ -372,6 +374,7 @@ impl Server {
         let now = self.clock.now();
         let disabled = self.is_disabled();
         self.tell_all(|lane| {
+            let disabled = disabled || lane.is_unproved();
             lane.say(|session, out| session.set_disabled(disabled, now, out));
         });
     }
@@ -447,13 +450,14 @@ impl Server {
             EvidenceKind::FakeTdx => Evidence::FakeTdx,
         };
         let policy = match &self.configuration.policy {
-            PeerPolicy::Any => Policy::Any,
+            PeerPolicy::Any | PeerPolicy::Asked(_) => Policy::Any,
             PeerPolicy::FakeTdx => Policy::FakeTdx { image_hashes: self.configuration.root.proxy_hashes.clone() },
             PeerPolicy::Tdx(demand) => Policy::Tdx {
                 image_hashes: self.configuration.root.proxy_hashes.clone(),
                 collateral: demand.collateral.clone().into(),
             },
         };
+        let asks_first = matches!(self.configuration.policy, PeerPolicy::Asked(_));
         let untrusted = |text: String| LaneEnd::Untrusted(text);
         let clock = self.clock.clone();
         // A key of its own for every lane: it lives as long as the connection.
@@ -471,7 +475,7 @@ impl Server {
             is_testnet: self.configuration.is_testnet,
             proxy_connections: self.configuration.proxy_connections,
             max_active_requests: self.configuration.max_active_requests,
-            disabled: self.is_disabled(),
+            disabled: asks_first || self.is_disabled(),
             root: Arc::clone(&self.root),
             root_contract: self.configuration.root_contract,
             known: known_key.map(|public_key| KnownProxy {
@@ -481,7 +485,8 @@ impl Server {
             }),
         };
         let tls_key = identity.public_key();
-        Ok(Lane::new(id, tls_key, channel, configuration, Box::new(SystemRandomness), self.clock.now()))
+        let lane = Lane::new(id, tls_key, channel, configuration, Box::new(SystemRandomness), self.clock.now());
+        Ok(if asks_first { lane.asking_first() } else { lane })
     }
 
     fn close(&mut self, id: LaneId) {
@@ -540,13 +545,45 @@ impl Server {
                 Outcome::Standing(said) => {
                     self.pipe.say(&FromWorker::Standing { lane: id, standing: Box::new(standing(*said)) });
                 }
+                Outcome::AskProxy => {
+                    let now = self.clock.now();
+                    if let Some(lane) = self.lanes.get_mut(&id) {
+                        lane.say(|session, out| session.ask_evidence(now, out));
+                    }
+                }
+                Outcome::Shown { nonce, bytes } => self.judge(id, nonce, bytes.as_deref()),
             }
         }
-        if let Err(why) = result
-            && self.lanes.remove(&id).is_some()
-        {
+        if let Err(why) = result {
+            self.hang_up(id, why);
+        }
+    }
+
+    fn hang_up(&mut self, id: LaneId, why: LaneEnd) {
+        if self.lanes.remove(&id).is_some() {
             self.pipe.say(&FromWorker::LaneEnded { lane: id, why });
             self.lose_jobs(id);
+        }
+    }
+
+    /// A proxy has shown what it can, or nothing. Only now work for it begins, or nothing does.
+    fn judge(&mut self, id: LaneId, nonce: [u8; 32], shown: Option<&[u8]>) {
+        let PeerPolicy::Asked(demand) = &self.configuration.policy else { return };
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.is_unproved()) else { return };
+        let Some(tls_key) = lane.peer_key() else { return };
+        let binding = Binding { nonce, tls_key };
+        let images = &self.configuration.root.proxy_hashes;
+        match scrutiny::judge(shown, &binding, self.clock.unix_seconds(), demand, images) {
+            Ok(image) => {
+                let waited = lane.proved(image);
+                let (now, disabled) = (self.clock.now(), self.is_disabled());
+                self.after(id, waited, Ok(()));
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.say(|session, out| session.set_disabled(disabled, now, out));
+                }
+                self.pump(id);
+            }
+            Err(why) => self.hang_up(id, LaneEnd::Untrusted(why)),
         }
     }
 

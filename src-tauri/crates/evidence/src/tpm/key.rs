@@ -1,6 +1,6 @@
 //! `TPMT_PUBLIC`: the public area of a TPM's key, its name and what the key may do.
 
-use super::SHA256;
+use super::{SHA256, SHA384};
 use crate::reader::Reader;
 use sha2::{Digest, Sha256};
 
@@ -12,6 +12,7 @@ const RSASSA: u16 = 0x0014;
 const ECDSA: u16 = 0x0018;
 const CFB: u16 = 0x0043;
 const P256: u16 = 0x0003;
+const P384: u16 = 0x0004;
 
 /// What a key may do and where it may go: `TPMA_OBJECT`.
 mod attribute {
@@ -27,9 +28,11 @@ mod attribute {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicArea<'a> {
     bytes: &'a [u8],
+    /// By whose hash it has its name: SHA-256 or SHA-384.
+    named_by: u16,
     attributes: u32,
-    /// AES-128 in CFB, which such a key wraps secrets with; only keys that decrypt have it.
-    wraps: bool,
+    /// Bits of AES in CFB, which such a key wraps secrets with; only keys that decrypt have it.
+    wraps: Option<u16>,
     /// Whether signatures are over SHA-256 by the scheme that is verified here.
     signs: bool,
     key: Key<'a>,
@@ -52,19 +55,31 @@ pub enum Key<'a> {
         /// Its second one.
         y: &'a [u8],
     },
+    /// A point on P-384.
+    P384 {
+        /// Its first coordinate, big-endian, at most 48 bytes.
+        x: &'a [u8],
+        /// Its second one.
+        y: &'a [u8],
+    },
 }
 
 impl<'a> PublicArea<'a> {
-    /// Reads it, all of it. Keys of other kinds than RSA and P-256, and names by other hashes than SHA-256, are not known here.
+    /// Reads it, all of it. Keys of other kinds than RSA, P-256 and P-384, and names by other hashes than SHA-256 and SHA-384, are not known
+    /// here.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let kind = reader.be16()?;
-        (reader.be16()? == SHA256).then_some(())?;
+        let named_by = reader.be16()?;
+        matches!(named_by, SHA256 | SHA384).then_some(())?;
         let attributes = reader.be32()?;
         let _policy = reader.sized()?;
         let wraps = match reader.be16()? {
-            NULL => false,
-            AES => reader.be16()? == 128 && reader.be16()? == CFB,
+            NULL => None,
+            AES => {
+                let bits = reader.be16()?;
+                (reader.be16()? == CFB).then_some(bits)
+            }
             _ => return None,
         };
         let scheme = reader.be16()?;
@@ -77,21 +92,28 @@ impl<'a> PublicArea<'a> {
                 (scheme == RSASSA, Key::Rsa { modulus: reader.sized()?, exponent })
             }
             ECC => {
-                (reader.be16()? == P256).then_some(())?;
+                let curve = reader.be16()?;
                 if reader.be16()? != NULL {
                     return None;
                 }
                 let (x, y) = (reader.sized()?, reader.sized()?);
-                (x.len() <= 32 && y.len() <= 32).then_some(())?;
-                (scheme == ECDSA, Key::P256 { x, y })
+                let longest = x.len().max(y.len());
+                let key = match curve {
+                    P256 if longest <= 32 => Key::P256 { x, y },
+                    P384 if longest <= 48 => Key::P384 { x, y },
+                    _ => return None,
+                };
+                (scheme == ECDSA && curve == P256, key)
             }
             _ => return None,
         };
         reader.end()?;
-        Some(Self { bytes, attributes, wraps, signs: signs && hash == Some(SHA256), key })
+        let signs = signs && hash == Some(SHA256) && named_by == SHA256;
+        Some(Self { bytes, named_by, attributes, wraps, signs, key })
     }
 
-    /// The name by which a TPM knows the key: its hash's number, and the hash of the public area.
+    /// The name by which a TPM knows an attestation key: its hash's number, and the hash of the public area. A key that is named by another
+    /// hash than SHA-256 signs nothing here, so its name is asked for by nobody.
     pub fn name(&self) -> [u8; 34] {
         let mut name = [0; 34];
         let (number, hash) = name.split_at_mut(2);
@@ -116,7 +138,12 @@ impl<'a> PublicArea<'a> {
     pub fn is_an_endorsement_key(&self) -> bool {
         use attribute::{BORN_INSIDE, DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SIGN};
         let needed = FIXED_TPM | FIXED_PARENT | BORN_INSIDE | RESTRICTED | DECRYPT;
-        self.wraps && self.attributes & (needed | SIGN) == needed
+        // As the profile's templates have it: what a key is named by is what it wraps with.
+        let fits = match self.key {
+            Key::Rsa { .. } | Key::P256 { .. } => (self.named_by, self.wraps) == (SHA256, Some(128)),
+            Key::P384 { .. } => (self.named_by, self.wraps) == (SHA384, Some(256)),
+        };
+        fits && self.attributes & (needed | SIGN) == needed
     }
 }
 
@@ -124,7 +151,8 @@ impl Key<'_> {
     /// The key as certificates carry it: a point without compression, or a modulus and an exponent in DER.
     pub(crate) fn as_in_certificates(&self) -> Vec<u8> {
         match self {
-            Self::P256 { x, y } => [&[4][..], &padded(x), &padded(y)].concat(),
+            Self::P256 { x, y } => [&[4][..], &padded::<32>(x), &padded::<32>(y)].concat(),
+            Self::P384 { x, y } => [&[4][..], &padded::<48>(x), &padded::<48>(y)].concat(),
             Self::Rsa { modulus, exponent } => {
                 let numbers = [integer(modulus), integer(&exponent.to_be_bytes())].concat();
                 [header(0x30, numbers.len()), numbers].concat()
@@ -134,11 +162,11 @@ impl Key<'_> {
 }
 
 /// A coordinate with the zeros before it that a TPM may leave out.
-pub(crate) fn padded(number: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    let skip = number.len().saturating_sub(32);
+pub(crate) fn padded<const SIZE: usize>(number: &[u8]) -> [u8; SIZE] {
+    let mut out = [0; SIZE];
+    let skip = number.len().saturating_sub(SIZE);
     let number = number.get(skip..).unwrap_or_default();
-    if let Some(end) = out.get_mut(32 - number.len()..) {
+    if let Some(end) = out.get_mut(SIZE - number.len()..) {
         end.copy_from_slice(number);
     }
     out

@@ -14,6 +14,8 @@ use key::PublicArea;
 
 /// The number of SHA-256 among a TPM's algorithms.
 pub(crate) const SHA256: u16 = 0x000b;
+/// That of SHA-384.
+pub(crate) const SHA384: u16 = 0x000c;
 
 /// What the evidence proves, before any policy.
 pub(crate) fn appraise(

@@ -20,7 +20,7 @@ pub(crate) fn verify(key: &PublicArea<'_>, message: &[u8], signature: &[u8]) -> 
         (Key::P256 { .. }, ECDSA) => {
             let (r, s) = (reader.sized()?, reader.sized()?);
             (r.len() <= 32 && s.len() <= 32).then_some(())?;
-            let fixed = [padded(r), padded(s)].concat();
+            let fixed = [padded::<32>(r), padded::<32>(s)].concat();
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public).verify(message, &fixed).is_ok()
         }
         (Key::Rsa { .. }, RSASSA) => {

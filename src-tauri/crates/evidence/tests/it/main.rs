@@ -8,5 +8,6 @@ mod container;
 mod log;
 mod processors;
 mod roots;
+mod samples;
 mod software;
 mod statements;

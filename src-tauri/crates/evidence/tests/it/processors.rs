@@ -1,42 +1,18 @@
-//! Quotes and reports of isolated processors. Genuine ones stand in the published crates `dcap-qvl` and `sev`, where cargo put them; they
-//! were made for other questions than ours, so they are asked with their own report data.
+//! Quotes and reports of isolated processors. Genuine ones were made for other questions than ours, so they are asked with their own report data.
 
-use base64::Engine as _;
-use cargo_metadata::{Metadata, MetadataCommand};
+use crate::samples::{sample, snp_sample, tdx_sample};
 use evidence::{
-    Anchors, Appraisal, Binding, Evidence, Grade, ImageHash, Policy, Refusal, SnpEvidence, TcbStatus, TdxEvidence,
-    appraise, snp, tdx,
+    Anchors, Appraisal, Binding, Evidence, Grade, ImageHash, Policy, Refusal, SnpEvidence, TcbStatus, appraise, snp,
+    tdx,
 };
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
-use std::path::PathBuf;
-use std::sync::OnceLock;
 
 /// 2025-07-05 and 2026-10-08, when the samples' collateral was good; and 2026-11-27.
 const THEN: u64 = 1_751_673_600;
 const LATER: u64 = 1_791_421_786;
 pub(crate) const NOW: u64 = 1_795_780_800;
-
-/// A file of a crate that we depend on, at the place of its sources.
-fn sample(package: &str, path: &str) -> Vec<u8> {
-    // Cargo is asked once: it waits for whoever else builds.
-    static METADATA: OnceLock<Metadata> = OnceLock::new();
-    let metadata = METADATA.get_or_init(|| {
-        let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        MetadataCommand::new().manifest_path(manifest).other_options(vec!["--locked".to_owned()]).exec().unwrap()
-    });
-    let package = metadata.packages.iter().find(|one| one.name.as_str() == package).expect("the package");
-    std::fs::read(package.manifest_path.parent().unwrap().join(path)).unwrap()
-}
-
-pub(crate) fn tdx_sample(name: &str) -> TdxEvidence {
-    TdxEvidence {
-        quote: sample("dcap-qvl", &format!("sample/{name}")),
-        collateral: sample("dcap-qvl", &format!("sample/{name}_collateral.json")),
-        gpu: None,
-    }
-}
 
 /// The report data of a quote: the last 64 bytes of a report that begins behind the head (48 bytes), in version 5 behind its kind and
 /// length (6 more).
@@ -165,18 +141,6 @@ fn changing_what_is_not_signed_changes_neither_machine_nor_image() {
     assert_ne!(evidence.quote, other.quote);
     if let Ok(second) = tdx::appraise(&other, &data, THEN, &policy) {
         assert_eq!(first, second);
-    }
-}
-
-fn snp_sample() -> SnpEvidence {
-    let chain = String::from_utf8(sample("sev", "tests/certs_data/cert_chain_milan")).unwrap();
-    let body: String = chain.lines().skip(1).take_while(|line| !line.starts_with("-----END")).collect();
-    let report = String::from_utf8(sample("sev", "tests/certs_data/report_milan.hex")).unwrap();
-    SnpEvidence {
-        report: hex::decode(report.split_whitespace().collect::<String>()).unwrap(),
-        vcek: sample("sev", "tests/certs_data/vcek_milan.der"),
-        ask: base64::engine::general_purpose::STANDARD.decode(body).unwrap(),
-        gpu: None,
     }
 }
 

@@ -17,6 +17,15 @@ fn a_file_of_version_1_opens_with_all_that_is_in_it() {
     assert_eq!(jobs.jobs.iter().map(|entry| entry.job.clone()).collect::<Vec<_>>(), [job(2), job(1), job(0)]);
     assert_eq!(ledger.payments(&address(2), 10).unwrap().len(), 3);
     assert_eq!(ledger.known_key("127.0.0.1:11001".parse().unwrap(), &address(1)).unwrap(), Some(KEY));
+    // What that version did not write down is written down from now on.
+    drop(ledger);
+    let mut ledger = Ledger::open(&path, 0).unwrap();
+    assert_eq!(ledger.refusals(10).unwrap(), []);
+    let place = "127.0.0.1:11001".parse().unwrap();
+    ledger.record_refusal(&address(1), place, ledger::RefusedBy::Proxy, "no proof", 7).unwrap();
+    drop(ledger);
+    let kept = Ledger::open_for_reading(&path).unwrap().refusals(10).unwrap();
+    assert_eq!((kept.len(), kept[0].reason.as_str(), kept[0].seen_unix_ms), (1, "no proof", (7, 7)));
 }
 
 #[test]

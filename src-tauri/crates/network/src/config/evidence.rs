@@ -1,100 +1,43 @@
-//! The part of a configuration or a network file that says what workers must prove. Ours; the genuine programs pass over it.
+//! What workers and clients are told of the part of a configuration or a network file that says what workers must prove, and what a proxy
+//! shows of itself.
 //!
 //! May not: verify anything.
 
-use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use ::evidence::{Grade, ImageHash, Policy, TcbStatus};
+use ::evidence::Terms;
 use protocol::evidence::{Demands, RegistrarPlace};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 
-/// The most registrars that are believed.
-const MOST_REGISTRARS: usize = 16;
-
-/// Field `evidence` of a proxy's configuration or of a network file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvidenceConfig {
-    /// The grades that are accepted, each by name.
-    pub accepted: BTreeSet<Grade>,
-    /// Must a known machine show that it was started with Secure Boot?
-    #[serde(default)]
-    pub require_secure_boot: bool,
-    /// What may run inside an isolated processor, as hashes in hexadecimal. Nothing else is accepted.
-    #[serde(default)]
-    pub images: BTreeSet<ImageHash>,
-    /// States of a processor's firmware that are accepted besides those without anything open.
-    #[serde(default)]
-    pub also_accepted_firmware: BTreeSet<TcbStatus>,
-    /// Who is believed about machines. Without one no machine is known.
-    #[serde(default, deserialize_with = "registrars")]
-    pub registrars: Vec<RegistrarConfig>,
+/// Field `shows` of a proxy's configuration: what workers see that ask for more than its certificate. A misspelt one is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Showing {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A report of the processor inside which this machine is isolated.
+    Processor {
+        /// For Intel TDX: a file with Intel's statements about this processor, as collateral services give them (JSON).
+        #[serde(default)]
+        collateral: Option<PathBuf>,
+    },
 }
 
-/// A registrar that is believed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegistrarConfig {
-    /// Where machines enrol, `host:port`. Workers are told.
-    #[serde(default)]
-    pub endpoint: String,
-    /// Its key, 64 hexadecimal digits, as it says when it starts.
-    #[serde(deserialize_with = "key")]
-    pub key: [u8; 32],
-}
-
-fn key<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
-    let text = String::deserialize(from)?;
-    let mut key = [0; 32];
-    hex::decode_to_slice(text.trim(), &mut key)
-        .map_err(|_| D::Error::custom("a registrar's key has 64 hexadecimal digits"))?;
-    Ok(key)
-}
-
-fn registrars<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RegistrarConfig>, D::Error> {
-    let registrars = Vec::<RegistrarConfig>::deserialize(from)?;
-    if registrars.len() > MOST_REGISTRARS {
-        return Err(D::Error::custom("at most 16 registrars"));
-    }
-    Ok(registrars)
-}
-
-/// The number that a grade has on the wire: its place in the order, from 0.
-pub fn number_of(grade: Grade) -> i32 {
-    Grade::ALL.iter().zip(0..).find(|(one, _)| **one == grade).map_or(0, |(_, number)| number)
-}
-
-/// The grade of a number on the wire.
-pub fn grade_of(number: i32) -> Option<Grade> {
-    usize::try_from(number).ok().and_then(|at| Grade::ALL.get(at)).copied()
-}
-
-impl EvidenceConfig {
-    /// What a verifier is told.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            accepted: self.accepted.clone(),
-            require_secure_boot: self.require_secure_boot,
-            images: self.images.clone(),
-            also_accepted_firmware: self.also_accepted_firmware.clone(),
-        }
-    }
-
-    /// What workers and clients are told.
-    pub fn demands(&self) -> Demands {
-        let registrars = self.registrars.iter();
-        Demands {
-            grades: self.accepted.iter().map(|grade| number_of(*grade)).collect(),
-            secure_boot: self.require_secure_boot,
-            registrars: registrars.map(|one| RegistrarPlace { endpoint: one.endpoint.clone(), key: one.key }).collect(),
-        }
+/// These terms as they are told.
+pub fn demands(terms: &Terms) -> Demands {
+    let registrars = terms.registrars.iter();
+    Demands {
+        grades: terms.policy.accepted.iter().map(|grade| grade.number()).collect(),
+        secure_boot: terms.policy.require_secure_boot,
+        registrars: registrars.map(|one| RegistrarPlace { endpoint: one.endpoint.clone(), key: one.key }).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::evidence::Grade;
 
     #[test]
     fn what_is_demanded_is_read_and_told_in_numbers() {
@@ -103,14 +46,22 @@ mod tests {
             "registrars":[{{"endpoint":"registrar.example:4420","key":"{}"}}]}}"#,
             "0b".repeat(32)
         );
-        let config: EvidenceConfig = serde_json::from_str(&text).unwrap();
+        let config: Terms = serde_json::from_str(&text).unwrap();
         let place = RegistrarPlace { endpoint: "registrar.example:4420".to_owned(), key: [11; 32] };
-        assert_eq!(config.demands(), Demands { grades: vec![2, 3], secure_boot: true, registrars: vec![place] });
-        assert_eq!(config.policy().accepted, [Grade::KnownMachine, Grade::ProcessorIsolated].into());
-        for grade in Grade::ALL {
-            assert_eq!(grade_of(number_of(grade)), Some(grade));
+        assert_eq!(demands(&config), Demands { grades: vec![2, 3], secure_boot: true, registrars: vec![place] });
+        assert_eq!(config.policy.accepted, [Grade::KnownMachine, Grade::ProcessorIsolated].into());
+    }
+
+    #[test]
+    fn what_a_proxy_shows_is_said_or_nothing_and_a_misspelt_word_is_refused() {
+        let read = serde_json::from_str::<Showing>;
+        assert_eq!(read(r#""nothing""#).unwrap(), Showing::default());
+        assert_eq!(read(r#"{"processor":{}}"#).unwrap(), Showing::Processor { collateral: None });
+        let collateral = Some(PathBuf::from("intel.json"));
+        assert_eq!(read(r#"{"processor":{"collateral":"intel.json"}}"#).unwrap(), Showing::Processor { collateral });
+        for wrong in [r#""noting""#, r#""processor""#, r#"{"prozessor":{}}"#, r#"{"processor":{"colateral":"x"}}"#] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((grade_of(-1), grade_of(5)), (None, None));
     }
 
     #[test]
@@ -123,7 +74,7 @@ mod tests {
             r#"{"accepted":[],"registrars":[{"key":"0b"}]}"#.to_owned(),
             format!(r#"{{"accepted":[],"registrars":[{}]}}"#, vec![format!(r#"{{"key":"{key}"}}"#); 17].join(",")),
         ] {
-            assert!(serde_json::from_str::<EvidenceConfig>(&wrong).is_err(), "{wrong}");
+            assert!(serde_json::from_str::<Terms>(&wrong).is_err(), "{wrong}");
         }
     }
 }

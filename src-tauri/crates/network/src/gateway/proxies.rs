@@ -5,6 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use evidence::Grade;
 use protocol::client::{Action, ClientRequest, Config, NotSent, ProxyFacts, Session, WorkerType};
 use protocol::evidence::Demands;
 use ratls::{Evidence, Identity, Policy};
@@ -17,7 +18,6 @@ use ton::{Address, AddressText};
 use super::Settings;
 use super::answer::{Answer, Piece, Sink, channel};
 use crate::clock::{Clock, OsRandom, random_bytes, unix_seconds};
-use crate::config::evidence::grade_of;
 use crate::wire::{Outgoing, QUEUE_LIMIT, Wire, WireError, queue};
 
 /// Pause before the next attempt to dial: doubles from the first to the second, up to a fifth more or less.
@@ -447,7 +447,7 @@ impl Talk<'_> {
 fn said(demands: &Demands) -> Value {
     let registrars = demands.registrars.iter();
     json!({
-        "accepted": demands.grades.iter().filter_map(|number| grade_of(*number)).collect::<Vec<_>>(),
+        "accepted": demands.grades.iter().filter_map(|number| Grade::from_number(*number)).collect::<Vec<_>>(),
         "require_secure_boot": demands.secure_boot,
         "registrars": registrars.map(|at| json!({ "endpoint": at.endpoint, "key": hex::encode(at.key) })).collect::<Vec<_>>(),
     })

@@ -53,7 +53,8 @@ impl Tls {
         Ok(Self { evidence, policy, current: Mutex::new(current) })
     }
 
-    fn current(&self) -> ServerTls {
+    /// The certificate of now, and the key in it.
+    fn current(&self) -> (ServerTls, [u8; 32]) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0.is_due_for_renewal(unix_seconds() as u64) {
             match make(self.evidence, &self.policy) {
@@ -61,7 +62,7 @@ impl Tls {
                 Err(error) => tracing::error!(%error, "the certificate cannot be renewed"),
             }
         }
-        current.1.clone()
+        (current.1.clone(), current.0.public_key())
     }
 }
 
@@ -165,7 +166,14 @@ impl Doors {
         }
     }
 
-    async fn host(self: Arc<Self>, stream: TcpStream, address: SocketAddr, side: Side, tls: ServerTls, place: Place) {
+    async fn host(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        side: Side,
+        (tls, tls_key): (ServerTls, [u8; 32]),
+        place: Place,
+    ) {
         let wire = match Wire::accept(stream, &tls, self.difficulty, self.limits.handshake).await {
             Ok(wire) => wire,
             Err(error) => {
@@ -175,7 +183,7 @@ impl Doors {
         };
         let conn = self.next.fetch_add(1, Ordering::Relaxed);
         let (outgoing, rest) = queue(self.limits.queue);
-        let opened = Event::Opened { conn, side, peer: *wire.peer(), outgoing, at: self.clock.now() };
+        let opened = Event::Opened { conn, side, peer: *wire.peer(), tls_key, outgoing, at: self.clock.now() };
         if self.events.send(opened).await.is_err() {
             return;
         }

@@ -5,13 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evidence::{Anchors, Binding, Evidence, Grade, Policy, appraise};
+use evidence::{Anchors, Binding, Grade, Policy, Terms, appraise_shown};
 use protocol::Now;
 use protocol::proxy::{Action, Core};
 use serde_json::{Value, json};
 
 use crate::clock::unix_seconds;
-use crate::config::evidence::{EvidenceConfig, number_of};
 
 /// A worker is asked again after this long, accepted or not: it may have been enrolled meanwhile, or its statement may be over.
 const AGAIN: Duration = Duration::from_mins(15);
@@ -41,9 +40,9 @@ pub(super) struct Gate {
 
 impl Gate {
     /// `audience`: the proxy's payment key, which statements about machines must name.
-    pub(super) fn new(config: &EvidenceConfig, audience: [u8; 32]) -> Self {
-        let registrars = config.registrars.iter().map(|one| one.key).collect();
-        Self { policy: config.policy(), anchors: Anchors { registrars, audience }, seen: BTreeMap::new() }
+    pub(super) fn new(terms: &Terms, audience: [u8; 32]) -> Self {
+        let registrars = terms.registrars.iter().map(|one| one.key).collect();
+        Self { policy: terms.policy.clone(), anchors: Anchors { registrars, audience }, seen: BTreeMap::new() }
     }
 
     /// A connection of a worker came, with this key in its certificate.
@@ -101,7 +100,7 @@ impl Gate {
         } else {
             tracing::info!(conn, %grade, %reason, "the worker gets no jobs");
         }
-        core.judge(conn, verdict.accepted, number_of(grade), reason, now, out);
+        core.judge(conn, verdict.accepted, grade.number(), reason, now, out);
         seen.verdict = Some(verdict);
     }
 
@@ -123,14 +122,7 @@ impl Gate {
 }
 
 fn verdict(shown: Option<&[u8]>, binding: &Binding, anchors: &Anchors, policy: &Policy) -> Verdict {
-    let refused =
-        |reason: String| Verdict { accepted: false, grade: Grade::SelfClaim, reason, machine: None, secure_boot: None };
-    let evidence = match shown.map(Evidence::decode) {
-        None => Evidence::SelfClaim,
-        Some(Ok(evidence)) => evidence,
-        Some(Err(error)) => return refused(error.to_string()),
-    };
-    match appraise(&evidence, binding, unix_seconds() as u64, anchors, policy) {
+    match appraise_shown(shown, binding, unix_seconds() as u64, anchors, policy) {
         Ok(found) => Verdict {
             accepted: true,
             grade: found.grade,
@@ -138,10 +130,12 @@ fn verdict(shown: Option<&[u8]>, binding: &Binding, anchors: &Anchors, policy: &
             machine: found.facts.machine,
             secure_boot: found.facts.secure_boot,
         },
-        Err(refusal) => {
-            let proved =
-                if let evidence::Refusal::GradeNotAccepted(grade) = refusal { grade } else { Grade::SelfClaim };
-            Verdict { grade: proved, ..refused(refusal.to_string()) }
-        }
+        Err(refused) => Verdict {
+            accepted: false,
+            grade: refused.proved(),
+            reason: refused.to_string(),
+            machine: None,
+            secure_boot: None,
+        },
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evidence::Binding;
 use protocol::Now;
 use protocol::proxy::{Account, Action, Core, Side, Sight};
 use ratls::PeerIdentity;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use ton::{Address, RootConfig};
 
 use super::gate::Gate;
+use super::shows::{Question, Shower, Shows};
 use super::stats::Stats;
 use super::treasurer::{Ask, Confirm};
 use crate::clock::Clock;
@@ -26,8 +28,8 @@ const IDLE: Duration = Duration::from_mins(1);
 
 /// What reaches the deciding task. Holds plaintext, so it has no `Debug`.
 pub(super) enum Event {
-    /// A connection is through TLS.
-    Opened { conn: u64, side: Side, peer: PeerIdentity, outgoing: Outgoing, at: Now },
+    /// A connection is through TLS, with this key in our certificate.
+    Opened { conn: u64, side: Side, peer: PeerIdentity, tls_key: [u8; 32], outgoing: Outgoing, at: Now },
     /// Plaintext came in.
     Data { conn: u64, bytes: Vec<u8> },
     /// A connection is gone.
@@ -42,6 +44,8 @@ pub(super) enum Event {
     Seen { client: Address, sight: Sight },
     /// A client's contract has said this number.
     Registered { client: Address, nonce: u64 },
+    /// What was made for a worker that asked what we can show; `None`: nothing.
+    Shown { conn: u64, query: i64, bytes: Option<Vec<u8>> },
     /// Somebody wants to see all accounts.
     Books(oneshot::Sender<Vec<BookEntry>>),
     /// The proxy must not go on.
@@ -70,6 +74,8 @@ pub(super) struct Committing {
 /// One connection as this task sees it.
 struct Guest {
     side: Side,
+    /// The key of our certificate there.
+    tls_key: [u8; 32],
     outgoing: Outgoing,
     /// Whether a query went out here, and how many messages came since: for [`Misbehaviour::DropMidAnswer`].
     answers_since_query: Option<u32>,
@@ -79,6 +85,8 @@ pub(super) struct Host {
     core: Core,
     /// Where something is demanded of workers.
     gate: Option<Gate>,
+    /// Where there is something to show to workers.
+    shower: Option<Shower>,
     clock: Clock,
     writer: Writer,
     writes_under_way: usize,
@@ -96,6 +104,7 @@ impl Host {
     pub(super) fn new(
         core: Core,
         gate: Option<Gate>,
+        shows: Option<Arc<dyn Shows>>,
         clock: Clock,
         store: Store,
         stats: Stats,
@@ -110,6 +119,7 @@ impl Host {
         Self {
             core,
             gate,
+            shower: shows.map(|shows| Shower::start(shows, events.clone())),
             clock,
             writer,
             writes_under_way: 0,
@@ -163,8 +173,8 @@ impl Host {
     fn handle(&mut self, event: Event, out: &mut Vec<Action>) {
         let now = self.clock.now();
         match event {
-            Event::Opened { conn, side, peer, outgoing, at } => {
-                self.guests.insert(conn, Guest { side, outgoing, answers_since_query: None });
+            Event::Opened { conn, side, peer, tls_key, outgoing, at } => {
+                self.guests.insert(conn, Guest { side, tls_key, outgoing, answers_since_query: None });
                 self.stats.opened(conn, side);
                 if let Some(gate) = self.gate.as_mut().filter(|_| side == Side::Worker) {
                     gate.opened(conn, peer.public_key);
@@ -201,6 +211,7 @@ impl Host {
             }
             Event::Seen { client, sight } => self.core.client_seen(&client, sight, now, out),
             Event::Registered { client, nonce } => self.core.client_registered(&client, nonce, out),
+            Event::Shown { conn, query, bytes } => self.core.answer_evidence(conn, query, bytes, out),
             Event::Books(reply) => {
                 let _ = reply.send(self.books());
             }
@@ -247,10 +258,19 @@ impl Host {
                             gate.judge(conn, nonce, None, &mut self.core, now, out);
                         }
                     }
-                    // What this proxy can show is in its certificate.
-                    Action::WantEvidence { conn, query, .. } => self.core.answer_evidence(conn, query, None, out),
+                    Action::WantEvidence { conn, query, nonce } => self.show(conn, query, nonce, out),
                 }
             }
+        }
+    }
+
+    /// Has made what a worker asks for. Who has nothing to show, or too many who ask at once, says so now.
+    fn show(&mut self, conn: u64, query: i64, nonce: [u8; 32], out: &mut Vec<Action>) {
+        let asked = self.shower.as_ref().zip(self.guests.get(&conn)).is_some_and(|(shower, guest)| {
+            shower.ask(Question { conn, query, binding: Binding { nonce, tls_key: guest.tls_key } })
+        });
+        if !asked {
+            self.core.answer_evidence(conn, query, None, out);
         }
     }
 

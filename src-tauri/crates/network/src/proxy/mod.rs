@@ -3,6 +3,7 @@
 mod doors;
 mod gate;
 mod host;
+mod shows;
 mod stats;
 mod treasurer;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::evidence::Terms;
 use protocol::proxy::{ClientFunds, Core, Side, Signer};
 use ratls::{Evidence, Policy};
 use serde_json::Value;
@@ -23,7 +25,7 @@ use ton::{Address, Nanoton};
 
 use crate::clock::{Clock, OsRandom};
 use crate::config::Network;
-use crate::config::evidence::EvidenceConfig;
+use crate::config::evidence;
 use crate::keys::SigningKey;
 use crate::misbehaviour::{Misbehaviour, Spoiler};
 use crate::store::{Store, StoreError};
@@ -34,6 +36,7 @@ use host::{BookEntry, Committing, Event, Host};
 use treasurer::{Books, Treasurer};
 
 pub use doors::Limits;
+pub use shows::{Guest, Shows};
 pub use treasurer::{ChainTrouble, Confirm, OnChain};
 
 /// Pause between two commits of a proxy on an open network, as genuine proxies keep it.
@@ -82,9 +85,11 @@ pub struct Settings {
     /// Whose certificate to trust as a worker's. Clients need no attestation, as on Cocoon.
     pub policy: Policy,
     /// What workers must prove before they get jobs; `None`: nothing, and nobody is asked.
-    pub demands: Option<EvidenceConfig>,
+    pub demands: Option<Terms>,
     /// What its own certificate carries. A genuine client that dials directly wants [`Evidence::FakeTdx`].
     pub evidence: Evidence,
+    /// What it shows to workers that ask for more than its certificate; `None`: nothing.
+    pub shows: Option<Arc<dyn Shows>>,
     /// The accounts file.
     pub accounts: PathBuf,
     /// How many connections.
@@ -119,6 +124,7 @@ impl Settings {
             policy: Policy::Any,
             demands: None,
             evidence: Evidence::None,
+            shows: None,
             accounts,
             limits: Limits::default(),
             misbehaviour: None,
@@ -222,7 +228,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
                 secret_hash: Sha256::digest(b"").into(),
             },
             commit_pause: settings.commit_pause,
-            demands: settings.demands.as_ref().map(EvidenceConfig::demands),
+            demands: settings.demands.as_ref().map(evidence::demands),
         },
         accounts.clone(),
         Box::new(OsRandom),
@@ -254,7 +260,18 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let core = if treasurer.is_some() { core.asking_a_chain() } else { core };
     let (troubled, trouble) = watch::channel(None);
     let gate = settings.demands.as_ref().map(|demands| Gate::new(demands, public_key));
-    let host = Host::new(core, gate, clock, store, stats, settings.misbehaviour, &events, committing, troubled);
+    let host = Host::new(
+        core,
+        gate,
+        settings.shows,
+        clock,
+        store,
+        stats,
+        settings.misbehaviour,
+        &events,
+        committing,
+        troubled,
+    );
     let host = tokio::spawn(host.run(inbox));
     others.extend(treasurer.map(|treasurer| tokio::spawn(treasurer.run(asked))));
     Ok(Running {

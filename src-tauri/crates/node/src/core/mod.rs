@@ -13,6 +13,7 @@ pub mod payouts;
 pub mod proof;
 pub mod proxies;
 pub mod records;
+pub mod refusals;
 pub mod tunings;
 pub mod workers;
 
@@ -33,6 +34,7 @@ use proof::Proof;
 use proxies::Proxies;
 use records::Records;
 pub use records::{EntryId, KnownPayment, PinnedKey, PinnedProxy, Record, SignedRecord};
+pub use refusals::{Refusal, RefusedBy};
 use tunings::Tunings;
 pub use tunings::{KnownTuning, ShownTuning, Trying};
 use workers::Workers;
@@ -227,6 +229,13 @@ pub enum Effect {
         /// What.
         tuning: Box<KnownTuning>,
     },
+    /// Write down who was refused and why.
+    RecordRefusal {
+        /// Its name in the answer.
+        entry: EntryId,
+        /// What.
+        refusal: Box<Refusal>,
+    },
     /// Make evidence for a proxy, then say [`Input::Attested`].
     Attest {
         /// Which.
@@ -400,6 +409,9 @@ impl Core {
                 // The worker knows whether anybody still waits.
                 out.send(ToWorker::Evidence { lane, ask, bytes: bytes.ok() });
             }
+        }
+        for refusal in self.proxies.take_refusals() {
+            self.records.add(Record::Refusal(refusal), &mut out);
         }
         self.go_on(&mut out);
         if publish || effects.len() > before {
@@ -617,7 +629,7 @@ impl Core {
                 out.log(LogLevel::Warn, format!("job {} was done before: not counted twice", job.record.id));
             }
             Record::Payment(payment) => self.payments.written(payment),
-            Record::Proxy(_) | Record::Tuning(_) => {}
+            Record::Proxy(_) | Record::Tuning(_) | Record::Refusal(_) => {}
         }
     }
 }

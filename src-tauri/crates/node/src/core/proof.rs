@@ -36,19 +36,14 @@ pub struct ShownStanding {
     pub registrars: Vec<(String, [u8; 32])>,
 }
 
-/// A grade by the number that it has on the wire; see docs/protocol.md.
-pub fn grade_of(number: i32) -> Option<Grade> {
-    usize::try_from(number).ok().and_then(|at| Grade::ALL.get(at)).copied()
-}
-
 impl From<Standing> for ShownStanding {
     fn from(said: Standing) -> Self {
         Self {
             accepted: said.accepted,
-            grade: grade_of(said.grade),
+            grade: Grade::from_number(said.grade),
             // The worker may be anybody's.
             reason: said.reason.chars().filter(|c| !c.is_control()).take(300).collect(),
-            grades: said.grades.into_iter().take(Grade::ALL.len()).filter_map(grade_of).collect(),
+            grades: said.grades.into_iter().take(Grade::ALL.len()).filter_map(Grade::from_number).collect(),
             secure_boot: said.secure_boot,
             registrars: said
                 .registrars

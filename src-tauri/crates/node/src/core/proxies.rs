@@ -13,6 +13,7 @@ use link::{LaneId, ToWorker};
 use ton::{Address, StateInit, boc};
 
 use super::proof::ShownStanding;
+use super::refusals::{Refusal, Refusals, RefusedBy};
 use super::{Effect, Out, PinnedKey, PinnedProxy, Settings};
 use crate::snapshot::ShownProxy;
 
@@ -70,6 +71,7 @@ pub(super) struct Proxies {
     keys: BTreeMap<SocketAddrV4, [u8; 32]>,
     ended: VecDeque<(LaneId, Session)>,
     refused: u64,
+    refusals: Refusals,
 }
 
 /// A contract's code and first data as they stand in the ledger.
@@ -96,12 +98,18 @@ impl Proxies {
             keys: remembered.into_iter().filter(here).map(|pin| (pin.endpoint, pin.key)).collect(),
             ended: VecDeque::new(),
             refused: 0,
+            refusals: Refusals::new(settings.root_contract),
         }
     }
 
     /// Reports of the worker about proxies that were not believed.
     pub(super) fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Who was refused since this was asked last, to be written down.
+    pub(super) fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.refusals.take()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
@@ -240,6 +248,9 @@ impl Proxies {
             let not_trusted = matches!(end, LaneEnd::Untrusted(_));
             let cut: String = why.chars().filter(|c| !c.is_control()).take(300).collect();
             out.log(LogLevel::Warn, format!("hung up on the proxy {endpoint}: {cut}; trying again"));
+            if not_trusted {
+                self.refusals.note(endpoint, RefusedBy::ThisPc, &cut, out);
+            }
             if not_trusted && let Some(one) = self.wanted.iter_mut().find(|one| one.endpoint == endpoint) {
                 one.untrusted = Some(cut);
             }
@@ -296,6 +307,7 @@ impl Proxies {
             self.wait(lane, out);
             out.push(Effect::CloseLane { lane });
             out.send(ToWorker::LaneClosed { lane });
+            self.refusals.note(endpoint, RefusedBy::ThisPc, &why, out);
             out.log(LogLevel::Error, format!("not working for the proxy {endpoint}: {why}"));
             return None;
         }
@@ -369,6 +381,7 @@ impl Proxies {
         } else {
             let line = format!("the proxy {endpoint} gives this computer no jobs: {}", said.reason);
             out.log(LogLevel::Warn, line);
+            self.refusals.note(endpoint, RefusedBy::Proxy, &said.reason, out);
         }
         *standing = Some(said);
     }

@@ -11,6 +11,7 @@ use ton::{Address, Nanoton};
 use super::backoff::Backoff;
 use super::payments::Payments;
 use super::proxies::Session;
+use super::refusals::Refusal;
 use super::tunings::KnownTuning;
 use super::{Effect, Out};
 
@@ -99,6 +100,8 @@ pub enum Record {
     Proxy(PinnedProxy),
     /// What was found out about a card.
     Tuning(KnownTuning),
+    /// Who was refused.
+    Refusal(Refusal),
 }
 
 struct Waiting {
@@ -236,5 +239,6 @@ fn effect(entry: EntryId, record: &Record) -> Effect {
         Record::Payment(payment) => Effect::RecordPayment { entry, payment: Box::new(payment.clone()) },
         Record::Proxy(proxy) => Effect::RecordProxy { entry, proxy: Box::new(proxy.clone()) },
         Record::Tuning(tuning) => Effect::RecordTuning { entry, tuning: Box::new(tuning.clone()) },
+        Record::Refusal(refusal) => Effect::RecordRefusal { entry, refusal: Box::new(refusal.clone()) },
     }
 }

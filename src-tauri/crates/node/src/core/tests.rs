@@ -54,6 +54,8 @@ struct Stage {
     log: Vec<(LogLevel, String)>,
     /// Lanes whose answers may leave, since somebody looked last.
     released: Vec<LaneId>,
+    /// Who was refused, as it is to be written down.
+    refused: Vec<Refusal>,
 }
 
 impl Stage {
@@ -63,7 +65,13 @@ impl Stage {
     }
 
     fn with(settings: Settings, remembered: Remembered, seed: u64) -> Self {
-        Self { core: Core::new(settings, remembered, seed), now: Duration::ZERO, log: Vec::new(), released: Vec::new() }
+        Self {
+            core: Core::new(settings, remembered, seed),
+            now: Duration::ZERO,
+            log: Vec::new(),
+            released: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// The first worker serves, and the lanes to all registered proxies are dialled.
@@ -108,7 +116,7 @@ impl Stage {
         self
     }
 
-    /// Effects of one input, less the log, the note that there is something to publish, and which lanes may go on.
+    /// Effects of one input, less the log, the note that there is something to publish, which lanes may go on, and who was refused.
     #[track_caller]
     fn feed(&mut self, input: Input) -> Vec<Effect> {
         let what = format!("{input:?}");
@@ -120,18 +128,28 @@ impl Stage {
         assert!(published <= 1, "{what} is published {published} times");
         assert!(published == 1 || self.core.snapshot() == before, "{what} changes the snapshot in silence");
         assert!(self.core.next_deadline().is_none_or(|due| due > self.now), "{what} leaves a deadline in the past");
+        let mut written = Vec::new();
         effects.retain(|effect| match effect {
             Effect::Log { level, message } => {
                 self.log.push((*level, message.clone()));
                 false
             }
             Effect::Publish => false,
+            Effect::RecordRefusal { entry, refusal } => {
+                self.refused.push((**refusal).clone());
+                written.push(*entry);
+                false
+            }
             Effect::ReleaseLane { lane } => {
                 self.released.push(*lane);
                 false
             }
             _ => true,
         });
+        // The ledger has it at once; tests that are about more say so.
+        for entry in written {
+            self.core.handle(Input::Recorded { entry, new: true }, now, &mut Vec::new());
+        }
         effects
     }
 

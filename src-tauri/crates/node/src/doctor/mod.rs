@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use evidence::Grade;
 
 pub use facts::{CardFacts, Facts, Isolation, SecureBoot, System, Tpm, Walls};
-pub use stated::{Registrar, Stated, StatedError, stated};
+pub use stated::{StatedError, demand, stated};
 
 /// What a network asks of a PC.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -115,10 +115,10 @@ fn what_a_network_file_asks_for_is_what_is_examined() {
         r#"{{"root_contract_address":"x","evidence":{{"accepted":["known-machine"],"require_secure_boot":true,"registrars":[{{"endpoint":"a:1","key":"{key}"}}]}}}}"#
     );
     let found = stated(&text).unwrap().unwrap();
-    assert_eq!(found.registrars, [Registrar { endpoint: "a:1".to_owned(), key: [11; 32] }]);
-    let Demand::Open { accepted, secure_boot, registrars } = found.demand() else { panic!() };
+    assert_eq!(found.registrars, [evidence::Registrar { endpoint: "a:1".to_owned(), key: [11; 32] }]);
+    let Demand::Open { accepted, secure_boot, registrars } = super::stated::demand(&found) else { panic!() };
     assert_eq!((accepted, secure_boot, registrars), ([Grade::KnownMachine].into(), true, [key].into()));
-    assert_eq!(found.policy().accepted, [Grade::KnownMachine].into());
+    assert_eq!(found.policy.accepted, [Grade::KnownMachine].into());
     // A network that says nothing asks for nothing.
     assert!(stated(r#"{"root_contract_address":"x"}"#).unwrap().is_none());
     let list = format!(

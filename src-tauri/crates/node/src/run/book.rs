@@ -9,7 +9,9 @@ use super::clock::Clock;
 use super::{StartError, World};
 use crate::core::records::JobEntry;
 use crate::core::tunings;
-use crate::core::{EntryId, Input, KnownPayment, KnownTuning, PinnedKey, PinnedProxy, Remembered, SignedRecord};
+use crate::core::{
+    EntryId, Input, KnownPayment, KnownTuning, PinnedKey, PinnedProxy, Refusal, Remembered, SignedRecord,
+};
 use crate::snapshot::Snapshot;
 
 /// After this many failed tries at the very end, what is left can't be written down.
@@ -22,6 +24,7 @@ enum Order {
     Payment(SignedRecord),
     Proxy(PinnedProxy),
     Tuning(KnownTuning),
+    Refusal(Refusal),
 }
 
 /// Takes what is to be written down; answers come as inputs.
@@ -82,6 +85,10 @@ impl Book {
 
     pub(super) fn tuning(&self, entry: EntryId, tuning: KnownTuning) {
         self.order(entry, Order::Tuning(tuning));
+    }
+
+    pub(super) fn refusal(&self, entry: EntryId, refusal: Refusal) {
+        self.order(entry, Order::Refusal(refusal));
     }
 
     /// At the end: whether it has been tried often enough.
@@ -159,6 +166,9 @@ fn write(ledger: &mut Ledger, session: SessionId, order: Order) -> Result<Record
         ),
         Order::Tuning(KnownTuning { card, driver, model, choice, found_unix_ms }) => {
             ledger.record_tuning(&Tuning { card, driver, model, choice, found_unix_ms })
+        }
+        Order::Refusal(Refusal { root, endpoint, by, reason, seen_unix_ms }) => {
+            ledger.record_refusal(&root, endpoint, by, &reason, seen_unix_ms)
         }
         Order::Proxy(proxy) => ledger.record_proxy(&ProxyEntry {
             endpoint: proxy.endpoint,

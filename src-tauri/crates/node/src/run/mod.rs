@@ -218,6 +218,7 @@ impl Loop {
             Effect::RecordPayment { entry, payment } => self.book.payment(entry, *payment),
             Effect::RecordProxy { entry, proxy } => self.book.proxy(entry, *proxy),
             Effect::RecordTuning { entry, tuning } => self.book.tuning(entry, *tuning),
+            Effect::RecordRefusal { entry, refusal } => self.book.refusal(entry, *refusal),
             Effect::Attest { lane, ask, audience, tls_key, nonce } => {
                 self.witness.ask(lane, ask, Question { audience, tls_key, nonce });
             }

@@ -11,6 +11,10 @@
 mod fixture; // the recordings under tests/fixtures/cocoon
 mod maker; // certificates, good and bad, written byte by byte
 mod pair; // two channels, or a channel and a bare rustls peer, joined without a socket
+#[expect(dead_code, reason = "only quotes of TDX stand in certificates")]
+#[path = "../../../evidence/tests/it/samples.rs"]
+mod samples; // genuine quotes
+
 mod record; // TLS 1.3 decrypted with a key log
 
 // The tests.

@@ -1,13 +1,11 @@
-//! Real quotes of Intel TDX in certificates. Genuine ones stand in the published crate `dcap-qvl`, where cargo put them; nobody here has the
-//! keys that they were made for, so what can be shown is how each part of the policy refuses.
+//! Real quotes of Intel TDX in certificates. Nobody here has the keys that genuine ones were made for, so what can be shown is how each part of the policy refuses.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use cargo_metadata::MetadataCommand;
 use evidence::{Refusal, TdxEvidence, tdx};
 use ratls::certificate::{self, Certificate};
 
+use crate::samples::tdx_sample;
 use ratls::{AppraisalError, Evidence, Identity, Policy};
 
 /// 2025-07-05, when the sample's statements were good.
@@ -15,15 +13,10 @@ const THEN: u64 = 1_751_673_600;
 /// 2026-11-27.
 const NOW: u64 = 1_795_780_800;
 
-/// The quote and what Intel signed. Asking cargo takes its time, so each test does it once.
+/// The quote and what Intel signed.
 fn samples() -> (Vec<u8>, Vec<u8>) {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let options = vec!["--locked".to_owned()];
-    let metadata = MetadataCommand::new().manifest_path(manifest).other_options(options).exec().unwrap();
-    let package = metadata.packages.iter().find(|one| one.name.as_str() == "dcap-qvl").unwrap();
-    let folder = package.manifest_path.parent().unwrap().join("sample");
-    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    (read("tdx_quote"), read("tdx_quote_collateral.json"))
+    let sample = tdx_sample("tdx_quote");
+    (sample.quote, sample.collateral)
 }
 
 /// Somebody's certificate with this quote in it, and the key.

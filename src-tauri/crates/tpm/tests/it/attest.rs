@@ -1,10 +1,12 @@
 //! From a TPM to a grade, with a registrar between.
 
-use crate::log::{boot, registers, variable, written};
+use crate::log::{Line, boot, registers, variable, written};
 use crate::simulator::Simulator;
 use ed25519_dalek::SigningKey;
-use evidence::registrar::{Certification, Desk, RegistrarError, Request, WhyNot, challenge, challenge_under};
-use evidence::{Anchors, Appraisal, Binding, Evidence, Grade, Policy, Refusal, Statement, TpmEvidence, appraise};
+use evidence::registrar::{CARRIED, Certification, Desk, RegistrarError, Request, WhyNot, challenge, challenge_under};
+use evidence::{
+    Anchors, Appraisal, Binding, ChainError, Evidence, Grade, Policy, Refusal, Statement, TpmEvidence, appraise,
+};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tpm::{Socket, Tpm};
 
@@ -44,19 +46,25 @@ impl Registrar {
     }
 }
 
+/// Starts the computer that never was: extends the registers as its log says.
+fn start(simulator: &Simulator, lines: &[Line]) {
+    for line in lines {
+        simulator.extend(line.register, &line.digest);
+    }
+}
+
 /// A request with the certificates between, and the maker's root.
 fn with_chain(simulator: &Simulator, tpm: &mut Tpm<Socket>) -> (Request, Vec<u8>) {
-    let (root, between) = simulator.maker();
     let mut request = tpm.request(&AUDIENCE).unwrap();
-    request.carried = vec![between];
-    (request, root)
+    request.carried = vec![simulator.between()];
+    (request, simulator.root())
 }
 
 #[test]
 fn a_certified_tpm_is_a_known_machine_that_shows_how_it_was_started() {
     let simulator = Simulator::certified();
     let lines = boot(true);
-    simulator.boot(&lines);
+    start(&simulator, &lines);
     let registrar = Registrar::new();
     let mut tpm = simulator.tpm();
     let (request, root) = with_chain(&simulator, &mut tpm);
@@ -89,6 +97,79 @@ fn a_certified_tpm_is_a_known_machine_that_shows_how_it_was_started() {
     assert_eq!(ask(BINDING, registrar.now, &other), Refusal::AnotherAudience);
     let other = Anchors { registrars: vec![[7; 32]], ..anchors };
     assert_eq!(ask(BINDING, registrar.now, &other), Refusal::UnknownRegistrar);
+}
+
+/// What the registrar says of this TPM with what its memory holds, after the TPM has opened the challenge.
+fn certified_by(simulator: &Simulator, root: &[u8]) -> Certification {
+    let registrar = Registrar::new();
+    let mut tpm = simulator.tpm();
+    let request = tpm.request(&AUDIENCE).unwrap();
+    let (pending, wrapped) = challenge_under(&request, registrar.now, &[("Maker", root)]).unwrap();
+    let certification = pending.certification().clone();
+    let answer = tpm.answer(&AUDIENCE, &wrapped).unwrap();
+    let statement = Statement::verify(&pending.finish(&answer, &registrar.desk(AUDIENCE)).unwrap()).unwrap();
+    assert_eq!(statement.certified, certification == Certification::Certified { vendor: "Maker" });
+    certification
+}
+
+/// Where makers put the certificates of endorsement keys, RSA and P-384, and those above them.
+const RSA: u32 = 0x01c0_0002;
+const P384: u32 = 0x01c0_0016;
+const CHAIN: u32 = 0x01c0_0100;
+
+#[test]
+fn what_a_maker_put_into_the_tpm_leads_to_its_root_without_a_download() {
+    let simulator = Simulator::certified();
+    let (root, between) = (simulator.root(), simulator.between());
+    let unknown = Certification::Uncertified(WhyNot::Chain(ChainError::UnknownIssuer));
+    assert_eq!(certified_by(&simulator, &root), unknown);
+    let known = Certification::Certified { vendor: "Maker" };
+    simulator.write(CHAIN, &between);
+    assert_eq!(certified_by(&simulator, &root), known);
+    assert_eq!(simulator.tpm().request(&AUDIENCE).unwrap().carried, [&between[..]]);
+    // In two pieces, at other indexes, with room behind, and with another one in front.
+    simulator.forget(CHAIN);
+    let two = [&root[..], &between, &[0; 40]].concat();
+    let (first, second) = two.split_at(1_000);
+    simulator.write(CHAIN + 0x10, first);
+    simulator.write(CHAIN + 0x11, second);
+    assert_eq!(certified_by(&simulator, &root), known);
+    assert_eq!(simulator.tpm().request(&AUDIENCE).unwrap().carried, [&root[..], &between]);
+    // What is no certificate ends the list, and costs nothing else.
+    simulator.write(CHAIN, b"no certificate");
+    assert_eq!(certified_by(&simulator, &root), unknown);
+    // Far more than a registrar takes: the rest stays where it is.
+    simulator.forget(CHAIN);
+    for more in 0..9 {
+        simulator.write(CHAIN + 0x20 + more, &between);
+    }
+    assert_eq!(simulator.tpm().request(&AUDIENCE).unwrap().carried.len(), CARRIED);
+    assert_eq!(certified_by(&simulator, &root), known);
+}
+
+#[test]
+fn a_tpm_with_a_certificate_for_p_384_alone_is_a_known_machine() {
+    let simulator = Simulator::certified();
+    simulator.write(CHAIN, &simulator.between());
+    let with_rsa = simulator.tpm().request(&AUDIENCE).unwrap();
+    simulator.forget(RSA);
+    let request = simulator.tpm().request(&AUDIENCE).unwrap();
+    assert_ne!(request.ek_public, with_rsa.ek_public);
+    // ECC, named by SHA-384, and on the curve of the certificate.
+    assert_eq!(request.ek_public[..4], [0, 0x23, 0, 0x0c]);
+    assert_eq!(certified_by(&simulator, &simulator.root()), Certification::Certified { vendor: "Maker" });
+    // A challenge of another key's, and one that was changed, are opened by nobody.
+    let (other, registrar) = (Simulator::plain(), Registrar::new());
+    let (_, wrapped) = challenge(&request, registrar.now).unwrap();
+    assert!(other.tpm().answer(&AUDIENCE, &wrapped).is_err());
+    let mut changed = wrapped.clone();
+    *changed.credential.last_mut().unwrap() ^= 1;
+    assert!(simulator.tpm().answer(&AUDIENCE, &changed).is_err());
+    simulator.tpm().answer(&AUDIENCE, &wrapped).unwrap();
+    // Without any certificate another key is taken, and it is one that nobody certifies.
+    simulator.forget(P384);
+    assert_eq!(certified_by(&simulator, &simulator.root()), Certification::Uncertified(WhyNot::NoCertificate));
+    assert!(simulator.tpm().request(&AUDIENCE).unwrap().carried.is_empty(), "certificates that are about no key");
 }
 
 #[test]
@@ -162,7 +243,7 @@ fn the_keys_of_two_tpms_are_never_taken_for_one() {
 #[test]
 fn a_log_that_does_not_lead_to_the_quoted_registers_is_not_believed() {
     let simulator = Simulator::plain();
-    simulator.boot(&boot(false));
+    start(&simulator, &boot(false));
     let registrar = Registrar::new();
     let mut tpm = simulator.tpm();
     let statement = registrar.statement(&mut tpm, AUDIENCE);
@@ -233,7 +314,7 @@ fn the_tpm_names_its_maker() {
 fn how_long_a_quote_and_its_appraisal_take() {
     let (registrar, simulator) = (Registrar::new(), Simulator::plain());
     let lines = boot(true);
-    simulator.boot(&lines);
+    start(&simulator, &lines);
     let mut tpm = simulator.tpm();
     let began = Instant::now();
     let statement = registrar.statement(&mut tpm, AUDIENCE);

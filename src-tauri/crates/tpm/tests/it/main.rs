@@ -5,7 +5,10 @@
 #[path = "../../../evidence/tests/it/log.rs"]
 mod log;
 
+#[allow(dead_code, unreachable_pub, reason = "the system's tests take the same file")]
+#[path = "../../../../../tests/harness/tpm.rs"]
+mod simulator;
+
 mod attest;
 mod readers;
-mod simulator;
 mod trouble;

@@ -1,9 +1,10 @@
 //! Computers described by their files.
 
+use evidence::Evidence;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 use tempfile::{TempDir, tempdir};
-use tpm::guest::{Provider, REPORTS, ReportError, report, report_in};
+use tpm::guest::{Incomplete, Provider, REPORTS, Report, ReportError, report, report_in};
 use tpm::{Device, Machine, Presence, Transport as _, boot_log};
 
 fn computer(files: &[(&str, &[u8])]) -> TempDir {
@@ -108,6 +109,44 @@ fn a_guest_makes_reports_and_others_do_not() {
     assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::Unknown(name)) if name == "arm_cca_guest"));
     let guest = computer(&[("outblob", &vec![0; 64 * 1024 + 1]), ("generation", b"1"), ("provider", b"tdx_guest\n")]);
     assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::TooLarge)));
+}
+
+#[test]
+fn a_report_becomes_evidence_with_what_its_verifier_needs() {
+    let made = |provider, beside: Option<Vec<u8>>| Report { provider, report: b"report".to_vec(), beside };
+    let collateral = Some(b"statements".to_vec());
+    let Ok(Evidence::Tdx(shown)) = made(Provider::Tdx, None).into_evidence(collateral.clone()) else { panic!() };
+    assert_eq!((shown.quote, shown.collateral), (b"report".to_vec(), b"statements".to_vec()));
+    assert_eq!(made(Provider::Tdx, None).into_evidence(None), Err(Incomplete::Collateral));
+    // Lines of a GUID, an offset and a length, an empty one, and what they point to.
+    let (vcek, ask) = ("63da758de6644564adc5f4b93be8accd", "4ab7b379bbac4fe4a02f05aef327c782");
+    let table = |lines: &[(&str, u32, u32)]| {
+        let mut table = Vec::new();
+        for (guid, offset, length) in lines {
+            table.extend(hex::decode(guid).unwrap());
+            table.extend(offset.to_le_bytes());
+            table.extend(length.to_le_bytes());
+        }
+        table.extend([0; 24]);
+        table.extend(b"VCEK-ASK");
+        table
+    };
+    // As written, and with its first fields turned around.
+    for ask in [ask, "79b3b74aacbbe44fa02f05aef327c782"] {
+        let beside = table(&[(ask, 77, 3), (vcek, 72, 4)]);
+        let Ok(Evidence::Snp(shown)) = made(Provider::Snp, Some(beside)).into_evidence(None) else { panic!() };
+        assert_eq!((shown.vcek, shown.ask), (b"VCEK".to_vec(), b"ASK".to_vec()));
+    }
+    for wrong in [
+        None,
+        Some(Vec::new()),
+        Some(table(&[(vcek, 72, 4)])),
+        Some(table(&[(vcek, 72, 4), (ask, 77, 4)])),
+        Some(table(&[(vcek, u32::MAX, u32::MAX), (ask, 77, 3)])),
+        Some(b"certificates".to_vec()),
+    ] {
+        assert_eq!(made(Provider::Snp, wrong).into_evidence(collateral.clone()), Err(Incomplete::Certificates));
+    }
 }
 
 #[test]

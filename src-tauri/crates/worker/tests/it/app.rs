@@ -90,6 +90,10 @@ pub(crate) struct Rig {
     pub(crate) said: Vec<FromWorker>,
     /// What the worker showed the proxy, and to which nonce.
     pub(crate) shown: Vec<([u8; 32], Option<Vec<u8>>)>,
+    /// What the worker asked of the proxy: the question and its nonce.
+    pub(crate) asked_of_proxy: Vec<(i64, [u8; 32])>,
+    /// The key of the proxy's certificate.
+    pub(crate) proxy_tls_key: [u8; 32],
     pub(crate) answers: BTreeMap<[u8; 32], Answered>,
     /// Headers of what the customer asks.
     pub(crate) headers: Vec<(String, String)>,
@@ -108,7 +112,7 @@ pub(crate) struct Rig {
     evidence: Evidence,
     opened: bool,
     client: client::Session,
-    client_ready: bool,
+    pub(crate) client_ready: bool,
     sender: LaneSender,
     receiver: LaneReceiver,
 }
@@ -219,12 +223,14 @@ impl Rig {
             &mut said_by_client,
         );
         let evidence = match configuration.policy {
-            PeerPolicy::Any | PeerPolicy::Tdx(_) => Evidence::None,
+            PeerPolicy::Any | PeerPolicy::Tdx(_) | PeerPolicy::Asked(_) => Evidence::None,
             PeerPolicy::FakeTdx => Evidence::FakeTdx,
         };
         let mut rig = Self {
             said: Vec::new(),
             shown: Vec::new(),
+            asked_of_proxy: Vec::new(),
+            proxy_tls_key: [0; 32],
             answers: BTreeMap::new(),
             headers: Vec::new(),
             deaf: false,
@@ -294,6 +300,7 @@ impl Rig {
     pub(crate) fn open_with(&mut self, known_key: Option<[u8; 32]>, difficulty: i32) {
         let unix = unix(self.started) as u64;
         let identity = Identity::generate(self.evidence, unix).unwrap();
+        self.proxy_tls_key = identity.public_key();
         let config = tls::server_config(&identity, Policy::Any, Arc::new(move || unix)).unwrap();
         self.tls = Some(ServerChannel::new(&config, difficulty, [6; 16]).unwrap());
         self.say(&ToWorker::OpenLane { lane: LANE, known_key, unix_ms: UNIX_MS });
@@ -340,7 +347,6 @@ impl Rig {
         id
     }
 
-    /// Asks and waits for the end of the answer.
     /// The proxy asks the worker for evidence; yields the nonce.
     pub(crate) fn ask_evidence(&mut self) -> [u8; 32] {
         let mut actions = Vec::new();
@@ -349,6 +355,14 @@ impl Rig {
         nonce
     }
 
+    /// The proxy answers a question of the worker's with what it has, or nothing.
+    pub(crate) fn show(&mut self, query: i64, bytes: Option<Vec<u8>>) {
+        let mut actions = Vec::new();
+        self.core.answer_evidence(WORKER, query, bytes, &mut actions);
+        self.core_did(actions);
+    }
+
+    /// Asks and waits for the end of the answer.
     pub(crate) fn answer(&mut self, url: &str, body: &Value) -> Answered {
         let id = self.ask(url, body);
         self.until("the answer is over", |rig| rig.answers[&id].over);
@@ -498,10 +512,8 @@ impl Rig {
                     assert!(more.is_empty(), "this proxy waits to be asked");
                 }
                 proxy::Action::Close { why, .. } => panic!("the proxy closed: {why}"),
-                proxy::Action::JobFinished(_)
-                | proxy::Action::LookAt { .. }
-                | proxy::Action::WorkerWaits { .. }
-                | proxy::Action::WantEvidence { .. } => {}
+                proxy::Action::JobFinished(_) | proxy::Action::LookAt { .. } | proxy::Action::WorkerWaits { .. } => {}
+                proxy::Action::WantEvidence { query, nonce, .. } => self.asked_of_proxy.push((query, nonce)),
                 proxy::Action::EvidenceCame { nonce, bytes, .. } => self.shown.push((nonce, Some(bytes))),
                 proxy::Action::NoEvidence { nonce, .. } => self.shown.push((nonce, None)),
             }

@@ -14,6 +14,10 @@ mod serving;
 /// Evidence and enrolment, passed on.
 mod proof;
 
+/// Genuine quotes and reports.
+#[path = "../../../evidence/tests/it/samples.rs"]
+mod samples;
+
 /// The app's and the proxy's side for `serving`.
 mod app;
 

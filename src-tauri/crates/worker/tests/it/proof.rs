@@ -1,17 +1,20 @@
 //! What the worker passes on of evidence: it has the TLS, the app has the TPM.
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use link::message::LaneEnd;
-use link::proof::Enrolment;
+use evidence::{Evidence as Shown, Grade, snp, tdx};
+use link::message::{LaneEnd, PeerPolicy};
+use link::proof::{AskedDemand, Enrolment};
 use link::{BUILD, FromWorker, ToWorker};
 use protocol::Now;
 use protocol::enrolment::{Desk, DeskAction, introduction};
 use ratls::{Evidence, Identity, Policy, ServerChannel, State, tls};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use worker::randomness::SystemRandomness;
 
-use crate::app::{LANE, Rig, UNIX_MS};
+use crate::app::{LANE, MODEL, Rig, UNIX_MS};
+use crate::samples::{snp_sample, tdx_sample};
 
 fn asked(rig: &Rig) -> Option<(u64, [u8; 32], [u8; 32])> {
     rig.said.iter().rev().find_map(|said| match said {
@@ -41,6 +44,69 @@ fn the_app_is_asked_for_evidence_with_the_key_that_this_proxy_sees_and_its_answe
     rig.say(&ToWorker::Evidence { lane: LANE, ask: again, bytes: None });
     rig.until("the proxy knows", |rig| rig.shown.len() == 2);
     assert_eq!(rig.shown[1], (nonce, None));
+}
+
+fn asking(grades: &[Grade]) -> Rig {
+    let grades = grades.iter().map(|grade| grade.number()).collect();
+    let mut rig = Rig::start(|configuration| {
+        configuration.policy = PeerPolicy::Asked(AskedDemand { grades });
+        // What runs in the samples is on the network's list.
+        configuration.root.proxy_hashes = vec![
+            snp::image_of(&snp_sample().report).unwrap().0,
+            tdx::image_of(&tdx_sample("tdx_quote_td15ex").quote).unwrap().0,
+        ];
+    });
+    rig.open(None);
+    rig.until("the proxy is asked", |rig| !rig.asked_of_proxy.is_empty());
+    rig
+}
+
+fn ended(rig: &Rig) -> Option<&LaneEnd> {
+    rig.said.iter().find_map(|said| match said {
+        FromWorker::LaneEnded { lane: LANE, why } => Some(why),
+        _ => None,
+    })
+}
+
+#[test]
+fn nothing_is_done_for_a_proxy_before_it_has_shown_what_is_asked_for() {
+    let mut rig = asking(&[Grade::SelfClaim]);
+    // The proxy asks something, too: it waits like everything else.
+    let nonce = rig.ask_evidence();
+    rig.settle();
+    assert!(rig.lane_ready().is_none() && asked(&rig).is_none(), "something was done before the proxy was judged");
+    let (query, _) = rig.asked_of_proxy[0];
+    rig.show(query, None);
+    rig.until("the lane is ready", |rig| rig.lane_ready().is_some());
+    rig.until("the app is asked", |rig| asked(rig).is_some_and(|(_, _, heard)| heard == nonce));
+    assert_eq!(rig.asked_of_proxy.len(), 1, "asked once for a connection");
+    // The proxy hears that jobs are taken now.
+    let body = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hello" }], "max_tokens": 4 });
+    rig.until("the client is there", |rig| rig.client_ready);
+    rig.settle();
+    let answered = rig.answer("/v1/chat/completions", &body);
+    assert_eq!((&answered.failed, answered.status()), (&None, 200));
+}
+
+#[test]
+fn a_proxy_that_shows_nothing_or_another_machines_report_is_left_and_named_with_the_reason() {
+    let refused = |shown: Option<Vec<u8>>| {
+        let mut rig = asking(&[Grade::ProcessorIsolated]);
+        let (query, _) = rig.asked_of_proxy[0];
+        rig.show(query, shown);
+        rig.until("the lane ends", |rig| ended(rig).is_some());
+        assert!(rig.lane_ready().is_none());
+        let Some(LaneEnd::Untrusted(why)) = ended(&rig) else { panic!("{:?}", ended(&rig)) };
+        why.clone()
+    };
+    assert_eq!(refused(None), "it proves the grade self-claim, which is not accepted here");
+    // Genuine, complete, of an image that is listed, and made for somebody else's question.
+    let another = "the proof was made for another question or for another connection";
+    assert_eq!(refused(Some(Shown::Snp(snp_sample()).encode())), another);
+    // Of the quote what Intel said is over by now; its own time is asked about where the verifiers are.
+    let quote = refused(Some(Shown::Tdx(tdx_sample("tdx_quote_td15ex")).encode()));
+    assert!(quote == another || quote.contains("expired"), "{quote}");
+    assert!(refused(Some(b"trust me".to_vec())).contains("no evidence"));
 }
 
 /// A worker that is told to enrol, and a registrar that says what the test wants.

@@ -4,7 +4,6 @@ use evidence::Grade;
 use link::proof::Standing;
 
 use super::*;
-use crate::core::proof::grade_of;
 
 fn wants(ask: u64) -> Input {
     hears(1, FromWorker::WantEvidence { lane: LANE, ask, tls_key: [5; 32], nonce: [6; 32] })
@@ -84,6 +83,9 @@ fn the_owner_sees_how_this_computer_stands_and_is_told_when_that_changes() {
     let mut stage = Stage::ready();
     assert_eq!(stage.core.snapshot().proxies[0].standing, None);
     stage.check(stands(standing(false)), NOTHING);
+    let noted = stage.refused.pop().unwrap();
+    assert_eq!((noted.endpoint, noted.by, noted.reason.as_str()), (endpoint(1), RefusedBy::Proxy, "provesomething"));
+    assert_eq!(noted.root, ROOT);
     let seen = stage.core.snapshot().proxies[0].standing.clone().unwrap();
     assert!(!seen.accepted && seen.secure_boot);
     assert_eq!((seen.grade, seen.reason.as_str()), (Some(Grade::SelfClaim), "provesomething"));
@@ -98,7 +100,6 @@ fn the_owner_sees_how_this_computer_stands_and_is_told_when_that_changes() {
     stage.feed(Input::LaneClosed { lane: LANE });
     assert_eq!(stage.core.snapshot().proxies[0].standing, None);
     stage.check(stands(standing(true)), NOTHING);
-    assert_eq!((grade_of(-1), grade_of(5)), (None, None));
 }
 
 #[test]
@@ -107,6 +108,9 @@ fn a_proxy_that_is_not_trusted_is_named_with_the_reason_until_it_is() {
     stage.feed(connected(0));
     let why = LaneEnd::Untrusted("the isolated machine runs in debug mode".to_owned());
     stage.feed(hears(1, FromWorker::LaneEnded { lane: LANE, why }));
+    let noted = stage.refused.pop().unwrap();
+    assert_eq!((noted.endpoint, noted.by), (endpoint(1), RefusedBy::ThisPc));
+    assert!(noted.reason.contains("debug mode"), "{}", noted.reason);
     let untrusted = stage.core.snapshot().proxies[0].untrusted.clone().unwrap();
     assert!(untrusted.contains("debug mode"), "{untrusted}");
     let json = stage.core.snapshot().to_json();
@@ -118,4 +122,22 @@ fn a_proxy_that_is_not_trusted_is_named_with_the_reason_until_it_is() {
     // To hang up for another reason says nothing about trust.
     stage.feed(hears(1, FromWorker::LaneEnded { lane: LaneId(1), why: LaneEnd::Silent }));
     assert_eq!(stage.core.snapshot().proxies[0].untrusted, None);
+}
+
+#[test]
+fn the_same_refusal_is_written_down_again_only_after_a_while_and_another_at_once() {
+    let mut stage = Stage::serving(settings(1, 1), Remembered::default());
+    let mut lane = 0;
+    let mut ended = |stage: &mut Stage, why: &str| {
+        stage.feed(connected(lane));
+        let why = LaneEnd::Untrusted(why.to_owned());
+        stage.feed(hears(1, FromWorker::LaneEnded { lane: LaneId(lane), why }));
+        lane += 1;
+        stage.wait(REDIAL);
+        stage.refused.pop().is_some()
+    };
+    assert!(ended(&mut stage, "debug mode"));
+    assert!(!ended(&mut stage, "debug mode") && !ended(&mut stage, "debug mode"));
+    assert!(ended(&mut stage, "another image"));
+    assert!(ended(&mut stage, "debug mode"), "it was another one meanwhile");
 }

@@ -326,7 +326,7 @@ impl World {
                 assert_eq!(proxy.worker_contract, ours);
                 self.write(entry, effect);
             }
-            Effect::RecordTuning { entry, .. } => self.write(entry, effect),
+            Effect::RecordTuning { entry, .. } | Effect::RecordRefusal { entry, .. } => self.write(entry, effect),
             Effect::Attest { .. } | Effect::Log { .. } | Effect::Publish | Effect::ReleaseLane { .. } => {}
         }
     }
