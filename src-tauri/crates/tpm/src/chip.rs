@@ -22,7 +22,7 @@ pub trait Chip {
     fn answer(&mut self, audience: &[u8; 32], challenge: &Challenge) -> Result<Zeroizing<Vec<u8>>, TpmError>;
 
     /// Answers a verifier. The statement is the registrar's about the key for this audience; the log is what
-    /// [`boot_log`](crate::boot_log) reads.
+    /// [`system::boot_log`](crate::system::boot_log) reads.
     fn evidence(
         &mut self,
         audience: &[u8; 32],

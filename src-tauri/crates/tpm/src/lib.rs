@@ -7,11 +7,11 @@
 //!
 //! # A walk through
 //!
-//! 1. [`Presence`] says whether there is a TPM and whether this user may open it, and if not, what to do.
+//! 1. [`system::presence`] says whether there is a TPM and whether this user may open it, and if not, what to do; [`system::open`] opens it.
 //! 2. [`Chip::request`] shows endorsement key and attestation key to a registrar that the owner agreed to, and [`Chip::answer`] solves its
 //!    challenge. The statement that comes back is kept by the caller.
 //! 3. [`Chip::evidence`] answers a verifier: a quote over its nonce and the connection's key.
-//! 4. [`Machine`] and [`guest`] are about Secure Boot and isolated processors.
+//! 4. [`system::machine`] and [`guest`] are about Secure Boot and isolated processors.
 //!
 //! `Tpm` is the chip whose keys are made anew, [`Kept`] the one whose keys the system keeps; both speak to it by the same commands.
 
@@ -23,8 +23,11 @@ pub mod guest;
 mod kept;
 mod machine;
 mod presence;
+pub mod system;
 mod templates;
 mod transport;
+#[cfg(windows)]
+mod windows;
 
 pub use chip::Chip;
 pub use client::{About, Tpm, TpmError};
