@@ -37,7 +37,7 @@ impl Refusal {
     /// What the codes that an owner can do something about mean.
     fn meaning(&self) -> &'static str {
         match self.code {
-            0x8028_400f => ": it sees none, and the firmware's settings may hide it under fTPM or PTT",
+            0x8028_400f => ": it finds none; the firmware may have it switched off under fTPM or PTT",
             0x8028_4008 | 0x8028_4010 => ": its TPM services do not run",
             0x8007_007e | 0x8007_007f => ": it has no such TPM services",
             0x8029_041f => ": this TPM makes weak keys of RSA, and its firmware needs an update",
@@ -222,6 +222,6 @@ mod tests {
         assert_eq!(refusal.to_string(), "Windows does not open the key (code 0x80090010)");
         assert!(refusal.wants_an_administrator());
         let none = Refusal { asked: "say which TPM this PC has", code: 0x8028_400f };
-        assert!(!none.wants_an_administrator() && none.to_string().contains("it sees none"), "{none}");
+        assert!(!none.wants_an_administrator() && none.to_string().contains("it finds none"), "{none}");
     }
 }

@@ -105,24 +105,24 @@ impl Keeper for Provider {
         let asked = "make a key in its TPM";
         let mut key = NCRYPT_KEY_HANDLE::default();
         let name = HSTRING::from(name);
-        let (kind, silent) = (NCRYPT_RSA_ALGORITHM, NCRYPT_SILENT_FLAG);
+        let (kind, plain) = (NCRYPT_RSA_ALGORITHM, NCRYPT_FLAGS(0));
         // SAFETY: both names outlive the call, and the place for the result is ours.
-        let made = unsafe { NCryptCreatePersistedKey(self.0, &raw mut key, kind, &name, CERT_KEY_SPEC(0), silent) };
+        let made = unsafe { NCryptCreatePersistedKey(self.0, &raw mut key, kind, &name, CERT_KEY_SPEC(0), plain) };
         done(asked, made)?;
         // Nothing is kept before the last step.
         let key = Key(key);
-        for (property, value) in [
-            (NCRYPT_LENGTH_PROPERTY, BITS),
-            (NCRYPT_PCP_KEY_USAGE_POLICY_PROPERTY, NCRYPT_PCP_IDENTITY_KEY),
-            (NCRYPT_PCP_RSA_SCHEME_PROPERTY, RSASSA),
-            (NCRYPT_PCP_RSA_SCHEME_HASH_ALG_PROPERTY, SHA256),
-        ] {
+        let set = |property, value: u32| {
             // SAFETY: the key is loaded, and the value outlives the call.
-            let set = unsafe { NCryptSetProperty(key.0.into(), property, &value.to_le_bytes(), NCRYPT_FLAGS(0)) };
-            done("make a key that signs with SHA-256", set)?;
-        }
+            let set = unsafe { NCryptSetProperty(key.0.into(), property, &value.to_le_bytes(), plain) };
+            done("make a key that signs with SHA-256", set)
+        };
+        set(NCRYPT_LENGTH_PROPERTY, BITS)?;
+        set(NCRYPT_PCP_KEY_USAGE_POLICY_PROPERTY, NCRYPT_PCP_IDENTITY_KEY)?;
+        // It is what such a key has anyhow; whoever can't be told still has it.
+        let _ = set(NCRYPT_PCP_RSA_SCHEME_PROPERTY, RSASSA);
+        set(NCRYPT_PCP_RSA_SCHEME_HASH_ALG_PROPERTY, SHA256)?;
         // SAFETY: the key is not finished yet.
-        done(asked, unsafe { NCryptFinalizeKey(key.0, silent) })?;
+        done(asked, unsafe { NCryptFinalizeKey(key.0, NCRYPT_SILENT_FLAG) })?;
         Ok(key)
     }
 
