@@ -91,7 +91,7 @@ pub(crate) fn look(data: Option<&Path>) -> Facts {
     let roots = Roots::of_this_machine();
     let machine = Machine::read(&roots);
     let cards = Probe::new(roots).cards_and_sample(Instant::now(), &BTreeSet::new());
-    let boot = tpm::Machine::look(Path::new("/"));
+    let boot = tpm::system::machine();
     Facts {
         system: if cfg!(windows) {
             System::Windows
@@ -152,34 +152,33 @@ pub(crate) fn card_facts(card: &Card) -> CardFacts {
     }
 }
 
-#[cfg(unix)]
 fn security_chip() -> Tpm {
     use evidence::registrar::{self, Certification};
 
-    match tpm::Presence::look(Path::new("/")) {
+    match tpm::system::presence() {
         tpm::Presence::Absent => return Tpm::Absent,
         tpm::Presence::TooOld => return Tpm::TooOld,
-        tpm::Presence::NotAllowed { .. } => return Tpm::Forbidden { group: Some("tss".to_owned()) },
+        tpm::Presence::NotAllowed { .. } => {
+            return Tpm::Forbidden { group: cfg!(target_os = "linux").then(|| "tss".to_owned()) };
+        }
         tpm::Presence::Broken { why } => return Tpm::Silent { why },
+        tpm::Presence::Unknown { why } => return Tpm::Unknown { why },
         tpm::Presence::Usable => {}
     }
     let asked = || -> Result<Tpm> {
-        let mut chip = tpm::Tpm::new(tpm::Device::open(Path::new("/dev/tpmrm0"), TPM_PATIENCE)?);
+        let mut chip = tpm::system::open(None, TPM_PATIENCE)?;
         let about = chip.about()?;
         // The lifelong key stays here: it is looked at for its maker's certificate and shown to nobody.
-        let seen = chip.request(&[0; 32]).ok();
+        let seen = chip.preview().ok();
         let now = u64::try_from(unix_ms() / 1000).unwrap_or_default();
+        let certificate_is_hidden = cfg!(windows) && seen.as_ref().is_some_and(|seen| seen.ek_certificate.is_none());
         let certified = seen.and_then(|request| registrar::challenge(&request, now).ok());
         let certified =
             certified.map(|(pending, _)| matches!(pending.certification(), Certification::Certified { .. }));
-        Ok(Tpm::Ready { maker: Some(about.maker), certified })
+        // Windows shows the certificate to administrators; that it was not shown is no sign that there is none.
+        Ok(Tpm::Ready { maker: Some(about.maker), certified: certified.filter(|_| !certificate_is_hidden) })
     };
     asked().unwrap_or_else(|error| Tpm::Silent { why: crate::sentence(&error) })
-}
-
-#[cfg(not(unix))]
-fn security_chip() -> Tpm {
-    Tpm::Unknown { why: "this version does not ask Windows for its TPM".to_owned() }
 }
 
 /// Who was refused while this folder served, the newest first; `None`: nothing was written down here yet.
@@ -320,11 +319,11 @@ fn chip_words(chip: &Tpm) -> String {
         Tpm::Unknown { why } => format!("unknown: {why}"),
         Tpm::Absent => "none is seen".to_owned(),
         Tpm::TooOld => "older than TPM 2.0".to_owned(),
-        Tpm::Forbidden { group } => {
-            let group = group.as_deref().unwrap_or("another group");
-            format!(
-                "there, and this user may not use it; the group {group} may: sudo usermod -aG {group} $USER, then log in anew"
-            )
+        Tpm::Forbidden { group: Some(group) } => format!(
+            "there, and this user may not use it; the group {group} may: sudo usermod -aG {group} $USER, then log in anew"
+        ),
+        Tpm::Forbidden { group: None } => {
+            "there, and this user may not use it; whoever administers this PC can allow it".to_owned()
         }
         Tpm::Silent { why } => format!("there, and it does not answer: {why}"),
         Tpm::Ready { maker, certified } => {
@@ -423,6 +422,14 @@ mod tests {
         write_refusals(&mut out, &[refusal]).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("3 hours ago, by this PC, the proxy 192.0.2.7:30080: it proves the grade"), "{text}");
+    }
+
+    #[test]
+    fn a_chip_that_is_closed_to_this_user_comes_with_what_opens_it_on_that_system() {
+        let words = |group: Option<&str>| chip_words(&Tpm::Forbidden { group: group.map(str::to_owned) });
+        assert!(words(Some("tss")).contains("sudo usermod -aG tss"));
+        // Windows has neither the group nor the program.
+        assert!(!words(None).contains("sudo") && words(None).contains("administers this PC"));
     }
 
     #[test]

@@ -17,14 +17,12 @@ use node::run::attester::{Attester, Question};
 use node::run::enrol::enrol;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tpm::{Tpm, Transport};
+use tpm::{Chip, Tpm, TpmError};
 
 use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords};
 use crate::payout::now;
 use crate::provider::{MAX_POW_DIFFICULTY, worker};
 
-/// The TPM as Linux shows it to programs.
-const DEVICE: &str = "/dev/tpmrm0";
 /// How long a TPM may take for one command; some make keys slowly.
 const TPM_PATIENCE: Duration = Duration::from_secs(20);
 /// A statement that ends sooner than this is asked for anew.
@@ -152,41 +150,15 @@ impl Place {
         Self(named)
     }
 
-    fn open(&self) -> Result<Tpm<Way>> {
+    fn open(&self) -> Result<Box<dyn Chip>> {
         if let Some(address) = self.0.as_deref().and_then(|text| text.parse::<SocketAddr>().ok()) {
             let socket = tpm::Socket::connect(address, TPM_PATIENCE);
-            return Ok(Tpm::new(Way::Socket(socket.with_context(|| format!("no TPM answers at {address}"))?)));
+            return Ok(Box::new(Tpm::new(socket.with_context(|| format!("no TPM answers at {address}"))?)));
         }
-        self.device()
-    }
-
-    #[cfg(unix)]
-    fn device(&self) -> Result<Tpm<Way>> {
-        let path = self.0.as_deref().unwrap_or(DEVICE);
-        let device = tpm::Device::open(Path::new(path), TPM_PATIENCE);
-        Ok(Tpm::new(Way::Device(device.with_context(|| format!("the TPM at {path} can't be opened"))?)))
-    }
-
-    #[cfg(not(unix))]
-    fn device(&self) -> Result<Tpm<Way>> {
-        bail!("this system's TPM can't be asked from here yet")
-    }
-}
-
-/// A way to a TPM.
-enum Way {
-    #[cfg(unix)]
-    Device(tpm::Device),
-    Socket(tpm::Socket),
-}
-
-impl Transport for Way {
-    fn exchange(&mut self, command: &[u8]) -> std::io::Result<Vec<u8>> {
-        match self {
-            #[cfg(unix)]
-            Self::Device(device) => device.exchange(command),
-            Self::Socket(socket) => socket.exchange(command),
-        }
+        let named = self.0.as_deref();
+        tpm::system::open(named.map(Path::new), TPM_PATIENCE).with_context(|| {
+            format!("the TPM{} can't be opened", named.map_or_else(String::new, |path| format!(" at {path}")))
+        })
     }
 }
 
@@ -250,8 +222,15 @@ impl OfTpm {
             },
         };
         let binding = Binding { nonce: question.nonce, tls_key: question.tls_key };
-        let log = tpm::boot_log(Path::new("/"));
-        let shown = self.place.open()?.evidence(audience, &binding, statement, log)?;
+        let log = tpm::system::boot_log();
+        let shown = match self.place.open()?.evidence(audience, &binding, statement, log.clone()) {
+            // The system lost the key, or somebody destroyed it: the statement is about nothing any more.
+            Err(TpmError::KeyGone) => {
+                let statement = enrolled(&self.place, &consent, audience, &self.files)?;
+                self.place.open()?.evidence(audience, &binding, statement, log)?
+            }
+            shown => shown?,
+        };
         Ok(Evidence::Tpm(shown).encode())
     }
 }
@@ -293,7 +272,7 @@ pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidenc
     let (mut nonce, mut tls_key) = ([0; 32], [0; 32]);
     nonce.copy_from_slice(&drawn[..32]);
     tls_key.copy_from_slice(&drawn[32..]);
-    let log = tpm::boot_log(Path::new("/"));
+    let log = tpm::system::boot_log();
     let shown = place.open()?.evidence(&audience, &Binding { nonce, tls_key }, statement, log)?;
     Ok(Some(ShownEvidence { evidence: Evidence::Tpm(shown).encode(), nonce, tls_key, audience, at: now }))
 }
@@ -306,6 +285,7 @@ pub(crate) fn run(words: IdentityWords) -> Result<()> {
         IdentityCommand::Forget { data } => {
             let folder = Folder::take(&data)?;
             Files::of(folder.path()).forget()?;
+            tpm::system::forget().context("the keys that this system keeps for it are still there")?;
             say("Forgotten: proxies are shown nothing from now on. The registrar knows what it was shown.");
             Ok(())
         }

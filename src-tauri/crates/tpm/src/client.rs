@@ -3,6 +3,9 @@
 //! Every key and session is loaded for one purpose and put away again, also when something in between failed: a TPM has room for three.
 //! Answers that say "again" are asked again a few times. May not: set a password, write into the TPM, extend a register.
 
+mod loaded;
+
+use crate::kept::Refusal;
 use crate::templates::{self, Endorsement, sized};
 use crate::transport::Transport;
 use evidence::registrar::{CARRIED, Challenge, Request, certificates_in};
@@ -46,6 +49,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum TpmError {
+    /// It can't be opened.
+    #[error(transparent)]
+    Closed(io::Error),
     /// The connection ended: the device vanished, or the simulator.
     #[error("the TPM is gone: {0}")]
     Gone(io::Error),
@@ -81,6 +87,26 @@ pub enum TpmError {
     /// The challenge is not one.
     #[error("the registrar's challenge can't be read")]
     Challenge,
+    /// The system does not pass it on for this user.
+    #[error("the system does not pass this command on to the TPM for this user")]
+    NotAllowed,
+    /// The system's key provider refused.
+    #[error("{0}")]
+    System(#[from] Refusal),
+    /// Windows has the endorsement hierarchy's password and tells administrators only.
+    #[error(
+        "Windows lets only an administrator prove to a registrar that two keys are in one TPM: run `chrysalis identity enrol` in a terminal \
+         that was opened as administrator, as this same user, and name each proxy"
+    )]
+    Administrator,
+    /// The key that a statement is about was destroyed, or the TPM was cleared.
+    #[error(
+        "the key that the registrar's statement is about is no longer in this TPM; `chrysalis identity enrol` makes another"
+    )]
+    KeyGone,
+    /// No verifier would believe it.
+    #[error("Windows made a key that no verifier believes: it signs more than what the TPM says, or not with SHA-256")]
+    UnfitKey,
 }
 
 /// Who made the TPM.
@@ -395,6 +421,7 @@ impl<T: Transport> Tpm<T> {
             let answer = self.transport.exchange(&bytes).map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut => TpmError::TimedOut,
                 io::ErrorKind::InvalidData => TpmError::Malformed,
+                io::ErrorKind::PermissionDenied => TpmError::NotAllowed,
                 _ => TpmError::Gone(error),
             })?;
             let code = answer.get(6..10).and_then(<[u8]>::first_chunk).copied().map(u32::from_be_bytes);

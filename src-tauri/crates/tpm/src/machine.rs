@@ -52,6 +52,23 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// What Windows' registry says: whether Secure Boot is on, and how the PC was started. It says nothing of sealed machines.
+    pub fn of_registry(secure_boot: Option<u32>, firmware: Option<u32>) -> Self {
+        let efi = match firmware {
+            Some(1) => Some(false),
+            Some(2) => Some(true),
+            _ => None,
+        };
+        let secure_boot = match secure_boot {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => None,
+        };
+        Self { efi, secure_boot, ..Self::default() }
+    }
+}
+
 /// The log of the measured boot, if the system shows it to this user. It is not shown to everybody everywhere; and not if it is larger than
 /// evidence may carry.
 pub fn boot_log(root: &Path) -> Option<Vec<u8>> {
@@ -81,4 +98,23 @@ fn text(root: &Path, path: &str) -> Option<String> {
     let mut said = String::new();
     std::fs::File::open(root.join(path)).ok()?.take(TEXT_LIMIT).read_to_string(&mut said).ok()?;
     Some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_windows_registry_does_not_say_is_unknown() {
+        let read = |secure_boot, firmware| {
+            let machine = Machine::of_registry(secure_boot, firmware);
+            (machine.secure_boot, machine.efi)
+        };
+        assert_eq!(read(Some(1), Some(2)), (Some(true), Some(true)));
+        assert_eq!(read(Some(0), Some(2)), (Some(false), Some(true)));
+        // Started in the old way: the value is missing.
+        assert_eq!(read(None, Some(1)), (None, Some(false)));
+        assert_eq!(read(Some(7), Some(0)), (None, None));
+        assert_eq!(read(None, None), (None, None));
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The most bytes of a command or an answer.
-const LIMIT: usize = 4096;
+pub(crate) const LIMIT: usize = 4096;
 /// Bytes of tag, length and code.
 const HEAD: usize = 10;
 
@@ -101,7 +101,7 @@ fn whole(answer: Vec<u8>) -> io::Result<Vec<u8>> {
 }
 
 /// What the head says, tag aside.
-fn length(answer: &[u8]) -> Option<usize> {
+pub(crate) fn length(answer: &[u8]) -> Option<usize> {
     let bytes = answer.get(2..6)?.first_chunk()?;
     usize::try_from(u32::from_be_bytes(*bytes)).ok()
 }

@@ -5,6 +5,7 @@
 mod boots;
 mod confusion;
 mod container;
+mod kept_keys;
 mod log;
 mod processors;
 mod roots;

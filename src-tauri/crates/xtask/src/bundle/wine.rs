@@ -1,4 +1,4 @@
-//! Windows' programs without Windows: Wine installs the setup, runs what it brought and the tests of ledger, sandbox and wallet, and removes it. What Wine
+//! Windows' programs without Windows: Wine installs the setup, runs what it brought and the tests of ledger, sandbox, tpm and wallet, and removes it. What Wine
 //! can't show is the window (it has no web view) and a graphics card.
 
 use super::compiler::{Compiler, TARGET};
@@ -63,13 +63,14 @@ pub(super) fn check(compiler: &Compiler, built: &Built, model: &Path) -> Result<
     println!("under Wine: the setup installed and uninstalled, and left only the owner's data");
 
     // Its examples are left out: they would be compiled by whichever rustdoc is found first.
-    let tests = ["test", "-p", "ledger", "-p", "sandbox", "-p", "wallet", "--tests", "--quiet"];
+    let tests = ["test", "-p", "ledger", "-p", "sandbox", "-p", "tpm", "-p", "wallet", "--tests", "--quiet"];
     let built = setup::release(compiler, &[&tests[..], &["--no-run"]].concat()).status()?;
-    ensure!(built.success(), "the tests of ledger, sandbox and wallet for Windows were not built");
+    ensure!(built.success(), "the tests of ledger, sandbox, tpm and wallet for Windows were not built");
     let mut tests = setup::release(compiler, &tests);
     wine.tell(&mut tests).env(format!("CARGO_TARGET_{}_RUNNER", TARGET.replace('-', "_").to_uppercase()), "wine");
-    let passed = deadline::status(&mut tests, "the run of the tests of ledger, sandbox and wallet under Wine", LONG)?;
-    ensure!(passed.success(), "the tests of ledger, sandbox or wallet failed under Wine");
+    let passed =
+        deadline::status(&mut tests, "the run of the tests of ledger, sandbox, tpm and wallet under Wine", LONG)?;
+    ensure!(passed.success(), "the tests of ledger, sandbox, tpm or wallet failed under Wine");
     Ok(())
 }
 
