@@ -550,6 +550,7 @@ impl Server {
                     if let Some(lane) = self.lanes.get_mut(&id) {
                         lane.say(|session, out| session.ask_evidence(now, out));
                     }
+                    self.pump(id);
                 }
                 Outcome::Shown { nonce, bytes } => self.judge(id, nonce, bytes.as_deref()),
             }

@@ -246,7 +246,11 @@ fn a_proxy_whose_key_changed_is_refused() {
     stage.feed(connected(2));
     let ready = FromWorker::LaneReady { lane: LaneId(2), proxy: report(1) };
     let at = stage.now;
-    stage.check(hears(1, ready), [write_proxy(1, pinned(1, at))]);
+    // What was written down between is that it was refused.
+    stage.check(hears(1, ready), [write_proxy(2, pinned(1, at))]);
+    let noted = stage.refused.pop().unwrap();
+    assert_eq!((noted.endpoint, noted.by), (endpoint(1), RefusedBy::ThisPc));
+    assert!(noted.reason.contains("not the one it had before"), "{}", noted.reason);
 }
 
 #[test]
