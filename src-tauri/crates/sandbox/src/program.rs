@@ -35,6 +35,7 @@ impl Measured {
 pub struct Program {
     path: PathBuf,
     measured: Measured,
+    #[cfg_attr(windows, expect(dead_code, reason = "it is there to be open"))]
     pub(crate) held: Arc<system::Held>,
 }
 

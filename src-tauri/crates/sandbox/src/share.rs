@@ -34,7 +34,9 @@ pub enum GroupError {
 }
 
 /// A control group that was made for a child. To be dropped when the child is gone; then nothing is left of it.
-pub struct Group(#[expect(dead_code, reason = "it ends the group when it is dropped")] system::Group);
+pub struct Group(
+    #[allow(dead_code, reason = "it ends the group when it is dropped, where there is one")] system::Group,
+);
 
 impl Child {
     /// Puts it into a control group of its own with these limits, where this program may make one. Limits that it has anyhow stay. What came
