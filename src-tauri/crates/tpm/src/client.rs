@@ -172,11 +172,7 @@ impl<T: Transport> Tpm<T> {
     ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         let ak = self.create(&templates::attestation(audience))?;
         let answer = if kind.by_policy() {
-            self.session().and_then(|session| {
-                let by_policy = [&session.to_be_bytes()[..], &[0, 0, 1, 0, 0]].concat();
-                let answer = typed(&by_policy).and_then(|by_policy| self.activate(&ak, ek, by_policy, challenge));
-                self.put_away(session, answer)
-            })
+            self.activate_by_policy(&ak, ek, challenge)
         } else {
             password().and_then(|by_password| self.activate(&ak, ek, by_password, challenge))
         };
@@ -368,6 +364,19 @@ impl<T: Transport> Tpm<T> {
             Ok(_) => Ok(session),
             Err(error) => self.put_away(session, Err(error)),
         }
+    }
+
+    /// For an endorsement key whose use is allowed by the holder of its hierarchy.
+    fn activate_by_policy(
+        &mut self,
+        ak: &Loaded,
+        ek: &Loaded,
+        challenge: &Challenge,
+    ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        let session = self.session()?;
+        let by_policy = [&session.to_be_bytes()[..], &[0, 0, 1, 0, 0]].concat();
+        let answer = typed(&by_policy).and_then(|by_policy| self.activate(ak, ek, by_policy, challenge));
+        self.put_away(session, answer)
     }
 
     fn activate(

@@ -37,9 +37,7 @@ impl<T: Transport> Tpm<T> {
         challenge: &Challenge,
     ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         let loaded = |handle| Loaded { handle, public: Vec::new() };
-        let session = self.session()?;
-        let answer = self.activate(&loaded(ak), &loaded(ek), session, challenge);
-        self.put_away(session, answer)
+        self.activate_by_policy(&loaded(ak), &loaded(ek), challenge)
     }
 
     /// The maker's certificate for the RSA endorsement key, as the TPM itself holds it.

@@ -47,7 +47,7 @@ impl Registrar {
 }
 
 /// Starts the computer that never was: extends the registers as its log says.
-fn start(simulator: &Simulator, lines: &[Line]) {
+pub(crate) fn start(simulator: &Simulator, lines: &[Line]) {
     for line in lines {
         simulator.extend(line.register, &line.digest);
     }

@@ -1,7 +1,7 @@
 //! Keys that a provider keeps, as on Windows, with a provider that is none: it has swtpm make keys of the shape that Windows' has and keeps
 //! them until it is dropped. What Windows itself does it can't show.
 
-use crate::attest::{AUDIENCE, Registrar};
+use crate::attest::{AUDIENCE, Registrar, start};
 use crate::log::{boot, registers, written};
 use crate::simulator::{PATIENCE, Simulator};
 use evidence::registrar::{Certification, Challenge, RegistrarError, challenge, challenge_under};
@@ -194,8 +194,8 @@ fn enrolled(chip: &mut dyn Chip, registrar: &Registrar) -> Vec<u8> {
 fn a_key_of_the_shape_that_windows_makes_is_registered_quotes_and_is_believed() {
     let simulator = Simulator::certified();
     let lines = boot(true);
-    simulator.boot(&lines);
-    let (root, between) = simulator.maker();
+    start(&simulator, &lines);
+    let (root, between) = (simulator.root(), simulator.between());
     let registrar = Registrar::new();
     let mut provider = Provider::of(&simulator);
     provider.certificates = vec![between];
