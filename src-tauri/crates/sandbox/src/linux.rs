@@ -9,6 +9,7 @@ mod group;
 mod places;
 mod program;
 mod rooms;
+mod rules;
 
 use std::fs::File;
 use std::io;
