@@ -25,6 +25,8 @@ use super::process::stands_open;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the whole may take, proof of work and a slow TPM included.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long the worker may take for what a registrar said before it hung up.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 const READ_AT_ONCE: usize = 16 * 1024;
 /// So many frames of the worker's wait at most, and one buffer of the registrar's.
 const EVENTS: usize = 16;
@@ -189,13 +191,19 @@ impl Visit {
         say: &mut Say<'_>,
         opens: &mut Opens<'_>,
     ) -> Result<Vec<u8>, EnrolError> {
+        let (mut end, mut hung_up) = (until, false);
         loop {
-            match happened.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match happened.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) if hung_up => return Err(EnrolError::HungUp),
                 Err(RecvTimeoutError::Timeout) => return Err(EnrolError::TooSlow),
                 Err(RecvTimeoutError::Disconnected) | Ok(Event::WorkerGone) => {
                     return Err(EnrolError::Worker("it ended by itself".to_owned()));
                 }
-                Ok(Event::RegistrarGone) => return Err(EnrolError::HungUp),
+                // The statement may have been the last it said.
+                Ok(Event::RegistrarGone) => {
+                    hung_up = true;
+                    end = end.min(Instant::now() + LAST_WORDS);
+                }
                 Ok(Event::Registrar(bytes)) => {
                     self.reading = false;
                     self.sender.push(&bytes);

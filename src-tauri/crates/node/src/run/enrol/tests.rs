@@ -218,6 +218,8 @@ fn what_the_registrar_says_reaches_the_worker_whole_and_the_statement_comes_back
         }
         assert!(heard == said);
         played.put(&frame::encode_data(LANE, b"thanks").unwrap());
+        // The registrar has hung up by then.
+        std::thread::sleep(Duration::from_millis(300));
         played.say(&FromWorker::Enrolled { statement: vec![9; 10] });
         while played.hear().is_some() {}
     };
