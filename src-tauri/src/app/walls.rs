@@ -133,6 +133,7 @@ mod tests {
         BoxState {
             filtered: Some(true),
             filters: Some(6),
+            inherited_filters: Some(0),
             no_new_privileges: Some(true),
             capabilities: Some(0),
             namespaces: Some(vec!["user", "net"]),

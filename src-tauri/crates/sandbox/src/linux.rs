@@ -9,6 +9,7 @@ mod group;
 mod places;
 mod program;
 mod rooms;
+mod rules;
 
 use std::fs::File;
 use std::io;
@@ -251,10 +252,18 @@ pub(crate) fn box_state(pid: u32) -> Option<BoxState> {
             _ => namespaces = None,
         }
     }
+    let ours = std::fs::read_to_string("/proc/thread-self/status").map(|status| BoxState::read(&status).filters);
     let limits = std::fs::read_to_string(process.join("limits")).unwrap_or_default();
     let memory = limits.lines().find_map(|line| line.strip_prefix("Max data size"));
     let memory = memory.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    Some(BoxState { all_threads: Some(all_threads), namespaces, memory, group: group::limits_of(pid), ..state })
+    Some(BoxState {
+        inherited_filters: ours.ok().flatten(),
+        all_threads: Some(all_threads),
+        namespaces,
+        memory,
+        group: group::limits_of(pid),
+        ..state
+    })
 }
 
 /// A terminal as it was before; so again when this is dropped.

@@ -1,5 +1,8 @@
 //! The box's state as the kernel tells it from outside: what is shown to the owner, and what the app believes.
 
+/// How many filters stand around a process whose box is closed for good: those of both steps.
+pub(crate) const SEALED: u32 = 6;
+
 /// What the kernel says of a boxed process. `None` in a field: the system does not tell, or not us.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BoxState {
@@ -7,6 +10,8 @@ pub struct BoxState {
     pub filtered: Option<bool>,
     /// How many filters there are, each at least as strict as the one before it.
     pub filters: Option<u32>,
+    /// How many of them stand around us, too: a process has the filters of whoever started it.
+    pub inherited_filters: Option<u32>,
     /// Whether no program that it could start would have more privileges.
     pub no_new_privileges: Option<bool>,
     /// The capabilities it has or could have without starting anything, as the kernel's bits.
@@ -50,6 +55,17 @@ impl BoxState {
             return Some(false);
         }
         facts.into_iter().all(|fact| fact.is_some()).then_some(true)
+    }
+
+    /// Whether it is closed and has both steps behind it, so that it opens nothing any more. `None`: the system does not tell, as kernels
+    /// before 5.10 don't count filters.
+    pub fn is_sealed(&self) -> Option<bool> {
+        let both = self.filters.map(|all| all.saturating_sub(self.inherited_filters.unwrap_or(0)) >= SEALED);
+        match (self.is_closed(), both) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
     }
 
     /// What the text of `/proc/PID/status` says.
@@ -104,5 +120,26 @@ mod tests {
         }
         let state = BoxState { all_threads: Some(false), ..BoxState::read(CLOSED) };
         assert_eq!(state.is_closed(), Some(false));
+    }
+
+    #[test]
+    fn a_box_is_closed_for_good_only_with_the_filters_of_both_steps_and_those_of_others_do_not_count() {
+        let with = |filters: &str, inherited| {
+            let state = BoxState::read(&CLOSED.replace("Seccomp_filters:\t6\n", filters));
+            BoxState { all_threads: Some(true), inherited_filters: inherited, ..state }
+        };
+        for (filters, inherited, sealed) in [
+            ("Seccomp_filters:\t6\n", Some(0), Some(true)),
+            ("Seccomp_filters:\t3\n", Some(0), Some(false)),
+            ("Seccomp_filters:\t6\n", Some(3), Some(false)),
+            ("Seccomp_filters:\t9\n", Some(3), Some(true)),
+            ("Seccomp_filters:\t6\n", None, Some(true)),
+            ("", Some(0), None),
+        ] {
+            let state = with(filters, inherited);
+            assert_eq!((state.is_closed(), state.is_sealed()), (Some(true), sealed), "{filters:?}, {inherited:?}");
+        }
+        let open = BoxState { no_new_privileges: Some(false), ..with("", None) };
+        assert_eq!(open.is_sealed(), Some(false));
     }
 }

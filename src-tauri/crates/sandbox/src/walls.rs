@@ -3,7 +3,7 @@
 /// Walls that stand, told by the process they stand around. What the kernel says of them from outside is [`crate::BoxState`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Walls {
-    /// The version of Landlock's interface whose rules are in force, as the kernel counts them; `None`: the kernel has no Landlock, or
+    /// The version of Landlock's interface whose rules are in force: the newest that both the kernel and we know; `None`: the kernel has no Landlock, or
     /// the system none of its kind.
     pub landlock: Option<u32>,
     /// Whether the tree of files is one of the box's own, which holds nothing but what drivers of graphics cards need.

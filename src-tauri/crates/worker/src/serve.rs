@@ -95,6 +95,8 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
     let configuration = match told_to(&events, &mut greeting, &pipe)? {
         Task::Serve(configuration) => configuration,
         Task::Enrol(enrolment) => {
+            // A registrar is a stranger like any other, and nothing is opened for it.
+            close_for_good(&pipe, world.seal)?;
             return enrol::run(*enrolment, &events, &sender, &mut greeting, &pipe, world.ticks);
         }
     };
@@ -106,10 +108,7 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
     if server.configuration.backend == BackendKind::Cpu {
         // The processor opens nothing, so not a byte of the model is read before.
         if let Some(seal) = seal.take() {
-            match seal(Serving::Processor) {
-                Ok(walls) => server.pipe.say(&FromWorker::Confined(Box::new(walls))),
-                Err(failure) => return Err(fail(&server.pipe, failure)),
-            }
+            close_for_good(&server.pipe, seal)?;
         }
     }
     let setup = server.setup(world.fails, world.memory, seal);
@@ -130,6 +129,13 @@ fn serve(world: World) -> Result<std::convert::Infallible, Stopped> {
         server.tick();
         server.say_yielded();
     }
+}
+
+/// Where nothing is opened any more, and not even a card is there. The app is told what stands.
+fn close_for_good(pipe: &Pipe, seal: Seal) -> Result<(), Stopped> {
+    let walls = seal(Serving::Processor).map_err(|failure| fail(pipe, failure))?;
+    pipe.say(&FromWorker::Confined(Box::new(walls)));
+    Ok(())
 }
 
 /// What this process is for.

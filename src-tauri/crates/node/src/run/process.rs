@@ -102,7 +102,7 @@ impl Process {
                 // Before it is told anything, and so before it has anything worth limiting.
                 let _ = limited.send(limits::set(&limiting));
                 let _ = hearing.blocking_send(Input::WorkerStarted { generation, pid });
-                if let Err(why) = read_all(channel.reader, generation, &killing, &hearing, &lanes) {
+                if let Err(why) = read_all(channel.reader, generation, &killing, &hearing, &lanes, BoxState::of) {
                     let _ = hearing.blocking_send(Input::WorkerGarbled { generation, why });
                 }
                 // Whoever closed the pipe can't serve.
@@ -164,6 +164,19 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()>
     std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
+/// What the kernel says of a process.
+pub(super) type Kernel = fn(u32) -> Option<BoxState>;
+
+/// Why a worker is not believed that says its box is closed for good. Believed is the kernel; where that tells nothing, what the worker said
+/// of itself is all there is.
+pub(super) fn stands_open(state: Option<&BoxState>) -> Option<&'static str> {
+    let state = state?;
+    if state.is_closed() == Some(false) {
+        return Some("the kernel says that its box is not closed");
+    }
+    (state.is_sealed() == Some(false)).then_some("the kernel says that its box is not closed for good")
+}
+
 /// `Err`: what was wrong with what came.
 fn read_all(
     mut reader: Reader,
@@ -171,6 +184,7 @@ fn read_all(
     child: &Child,
     inputs: &mpsc::Sender<Input>,
     lanes: &Lanes,
+    kernel: Kernel,
 ) -> Result<(), String> {
     let mut decoder = Decoder::<FromWorker>::new();
     let mut buffer = vec![0; frame::MAX_DATA];
@@ -190,9 +204,8 @@ fn read_all(
                         relay::order(lanes, lane, Order::Hold);
                     }
                     if matches!(message, FromWorker::Ready(_)) {
-                        // Believed is the kernel. Where that tells nothing, what the worker said of itself is all there is.
-                        if BoxState::of(child.pid()).and_then(|state| state.is_closed()) == Some(false) {
-                            return Err("the kernel says that its box is not closed".to_owned());
+                        if let Some(why) = stands_open(kernel(child.pid()).as_ref()) {
+                            return Err(why.to_owned());
                         }
                         // What was written while it started did it no harm.
                         child.forget_log();
@@ -232,6 +245,60 @@ fn last_line(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the kernel says of a process behind so many filters.
+    fn behind(filters: u32) -> BoxState {
+        BoxState {
+            filtered: Some(true),
+            filters: Some(filters),
+            no_new_privileges: Some(true),
+            capabilities: Some(0),
+            all_threads: Some(true),
+            ..BoxState::default()
+        }
+    }
+
+    #[test]
+    fn only_a_box_that_the_kernel_calls_closed_for_good_is_believed_in_where_it_tells() {
+        assert_eq!(stands_open(None), None);
+        assert_eq!(stands_open(Some(&BoxState::default())), None);
+        assert_eq!(stands_open(Some(&behind(6))), None);
+        assert!(stands_open(Some(&behind(3))).is_some_and(|why| why.ends_with("for good")));
+        let open = BoxState { filtered: Some(false), ..behind(0) };
+        assert!(stands_open(Some(&open)).is_some_and(|why| why.ends_with("not closed")));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_worker_that_is_ready_with_the_first_step_alone_behind_it_is_given_up() {
+        let ready = FromWorker::Ready(link::message::ModelFacts {
+            sha256: [0; 32],
+            name: None,
+            architecture: String::new(),
+            quantisation: String::new(),
+            context: 1,
+            backend: "cpu".to_owned(),
+            adapter: None,
+            passed_over: None,
+        });
+        let sleeper = Path::new("/bin/sleep");
+        let model = File::open(sleeper).unwrap();
+        let program = Program::open(sleeper).unwrap();
+        let (child, _channel) = Spawn { program, args: vec!["60".into()], model }.start().unwrap();
+        let outcome = |kernel: Kernel| {
+            let (reader, mut worker) = Reader::pair().unwrap();
+            worker.write_all(&frame::encode_control(&ready).unwrap()).unwrap();
+            drop(worker);
+            let (inputs, mut heard) = mpsc::channel(4);
+            let lanes = Lanes::default();
+            let result = read_all(reader, Generation(1), &child, &inputs, &lanes, kernel);
+            (result, heard.try_recv().is_ok())
+        };
+        assert_eq!(outcome(|_| Some(behind(6))), (Ok(()), true));
+        let (half, told) = outcome(|_| Some(behind(3)));
+        assert!(half.is_err_and(|why| why.contains("not closed for good")) && !told);
+        child.kill();
+    }
 
     #[test]
     fn the_last_words_are_one_line_without_control_characters() {

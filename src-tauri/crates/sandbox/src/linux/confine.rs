@@ -1,7 +1,6 @@
 //! Closing the box from inside, in two steps.
 
 use std::io;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit};
@@ -16,6 +15,8 @@ use crate::walls::{Calls, ConfineError, ListedCall, Serving, Walls};
 const DESCRIPTORS: u64 = 512;
 /// Most threads where they can be counted for this process alone: drivers start some for each processor.
 const THREADS: u64 = 1024;
+/// Bytes of memory that the system may be told to keep out of its swap: as many as systemd gives everybody. NVIDIA's driver wants some.
+const LOCKED: u64 = 8 * 1024 * 1024;
 
 /// What drivers are told in the environment: to write nothing to disk, and not to load what others have put before them.
 const TOLD: [(&str, &str); 5] = [
@@ -34,8 +35,10 @@ pub(crate) fn confine(memory: Option<u64>) -> Result<Walls, ConfineError> {
     close_the_rest().map_err(step("closing what was left open"))?;
     name();
     environment();
+    // Before there is a tree of files in which it is not.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let rooms = rooms::enter();
-    limits(memory, !rooms.namespaces.is_empty()).map_err(step("limits"))?;
+    limits(memory, !rooms.namespaces.is_empty() && counts_in_namespaces(&release)).map_err(step("limits"))?;
     // Not before: a process that nobody looks into cannot write its own names of users.
     keep_memory_private().map_err(step("keeping its memory to itself"))?;
     no_capabilities().map_err(step("giving up capabilities"))?;
@@ -119,20 +122,30 @@ fn limits(memory: Option<u64>, alone: bool) -> io::Result<()> {
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, DESCRIPTORS)?;
     limit(Resource::Msgqueue, 0)?;
+    limit(Resource::Memlock, LOCKED)?;
     if let Some(memory) = memory {
         // Not the address space: drivers of cards reserve terabytes of it.
         limit(Resource::Data, memory)?;
+        // Of files there are none to be written but those without a name that drivers make, and these are memory.
+        limit(Resource::Fsize, memory)?;
+        // SAFETY: to ignore a signal takes no memory of ours. A driver that wants more hears it by an error then, and is not killed.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
     if alone {
         // Elsewhere all processes of the user would count.
         limit(Resource::Nproc, THREADS)?;
     }
-    let log = rustix::fs::fstat(io::stderr().as_fd())?;
-    if rustix::fs::FileType::from_raw_mode(log.st_mode) != rustix::fs::FileType::RegularFile {
-        // Whoever has standard error in a file would be killed by the first word there.
-        limit(Resource::Fsize, 0)?;
-    }
     Ok(())
+}
+
+/// Whether the kernel counts threads against the limit for each namespace of users by itself, as it does from 5.14 on. Before that all of
+/// the user's count, and a desktop has more than a worker may.
+fn counts_in_namespaces(release: &str) -> bool {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 14),
+        _ => false,
+    }
 }
 
 fn no_capabilities() -> io::Result<()> {
@@ -143,4 +156,26 @@ fn no_capabilities() -> io::Result<()> {
     }
     let none = CapabilitySet::empty();
     Ok(rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_limited_only_where_the_kernel_counts_them_for_this_process_alone() {
+        for (release, alone) in [
+            ("5.13.19-generic", false),
+            ("5.11.0\n", false),
+            ("5.14.0-70.el9\n", true),
+            ("5.4.0", false),
+            ("6.1.0-rc1", true),
+            ("6.18.44-fc-v669", true),
+            ("10.0", true),
+            ("", false),
+            ("six", false),
+        ] {
+            assert_eq!(counts_in_namespaces(release), alone, "{release:?}");
+        }
+    }
 }

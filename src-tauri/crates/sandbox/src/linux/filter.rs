@@ -11,21 +11,8 @@ use seccompiler::{
 };
 
 use super::calls::{CALLS, Rule, Verdict};
+use super::rules::{Check, Test, Width};
 use crate::walls::{Calls, ConfineError};
-
-use SeccompCmpArgLen::{Dword, Qword};
-use SeccompCmpOp::{Eq, MaskedEq, Ne};
-
-/// Kinds of namespaces, and what else makes more of a thread than one.
-const NAMESPACES: u64 = (libc::CLONE_NEWNS
-    | libc::CLONE_NEWCGROUP
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET) as u64;
-/// `MADV_HWPOISON` and `MADV_SOFT_OFFLINE`.
-const POISON: [u64; 2] = [100, 101];
 
 /// Puts a list into force, for all threads of this process. Nothing takes it back.
 pub(crate) fn install(calls: Calls) -> Result<(), ConfineError> {
@@ -62,7 +49,7 @@ fn programs(calls: Calls) -> Result<Vec<BpfProgram>, BackendError> {
     let no_such_call = BTreeMap::from([
         (libc::SYS_clone3, Vec::new()),
         // What is asked of a thread by its number is not told: which of them are ours, a filter can't know.
-        (libc::SYS_sched_getaffinity, others_processors()?),
+        (libc::SYS_sched_getaffinity, rules(Rule::OwnProcessors)?),
     ]);
     let refusal = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let program = |rules, otherwise, matched| -> Result<BpfProgram, BackendError> {
@@ -75,66 +62,36 @@ fn programs(calls: Calls) -> Result<Vec<BpfProgram>, BackendError> {
     ])
 }
 
-/// Neither the caller nor the process's first thread.
-fn others_processors() -> Result<Vec<SeccompRule>, BackendError> {
-    let other = |whose: u64| SeccompCondition::new(0, Dword, Ne, whose);
-    Ok(vec![SeccompRule::new(vec![other(0)?, other(u64::from(std::process::id()))?])?])
-}
-
 /// Any of these, each being all of its conditions.
 fn rules(rule: Rule) -> Result<Vec<SeccompRule>, BackendError> {
-    let argument = SeccompCondition::new;
-    let all = |conditions: Vec<Result<SeccompCondition, BackendError>>| {
-        SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
+    let all = |checks: Vec<Check>| SeccompRule::new(checks.into_iter().map(condition).collect::<Result<_, _>>()?);
+    rule.alternatives().into_iter().map(all).collect()
+}
+
+fn condition(check: Check) -> Result<SeccompCondition, BackendError> {
+    let width = match check.width {
+        Width::Half => SeccompCmpArgLen::Dword,
+        Width::Whole => SeccompCmpArgLen::Qword,
     };
-    let one_of = |index: u8, length: SeccompCmpArgLen, values: &[u64]| {
-        values.iter().map(|value| all(vec![argument(index, length.clone(), Eq, *value)])).collect()
+    let itself = u64::from(std::process::id());
+    let (operator, value) = match check.test {
+        Test::Is(value) => (SeccompCmpOp::Eq, value),
+        Test::IsNot(value) => (SeccompCmpOp::Ne, value),
+        Test::Bits { of, set } => (SeccompCmpOp::MaskedEq(of), set),
+        Test::IsItself => (SeccompCmpOp::Eq, itself),
+        Test::IsNotItself => (SeccompCmpOp::Ne, itself),
     };
-    match rule {
-        Rule::Thread => {
-            let thread = libc::CLONE_THREAD as u64;
-            Ok(vec![all(vec![argument(0, Qword, MaskedEq(thread | NAMESPACES), thread)])?])
-        }
-        Rule::NoCode => Ok(vec![all(vec![argument(2, Qword, MaskedEq(libc::PROT_EXEC as u64), 0)])?]),
-        Rule::NoAddress => Ok(vec![all(vec![argument(4, Qword, Eq, 0)])?]),
-        // Another program answers.
-        Rule::OwnProcessors => Ok(Vec::new()),
-        Rule::Itself => one_of(0, Dword, &[u64::from(std::process::id())]),
-        Rule::Name => one_of(0, Dword, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64]),
-        Rule::NameOrNoMore => {
-            let one = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_NO_NEW_PRIVS];
-            one_of(0, Dword, &one.map(|what| what as u64))
-        }
-        Rule::Descriptor => {
-            let harmless = [
-                libc::F_GETFD,
-                libc::F_SETFD,
-                libc::F_GETFL,
-                libc::F_SETFL,
-                libc::F_DUPFD,
-                libc::F_DUPFD_CLOEXEC,
-                libc::F_ADD_SEALS,
-                libc::F_GET_SEALS,
-            ];
-            one_of(1, Dword, &harmless.map(|command| command as u64))
-        }
-        Rule::Card => {
-            // By the byte that says whose order it is: DRM, NVIDIA, AMD's compute driver, shared buffers, fences, and NVIDIA's unified
-            // memory, whose orders are plain numbers.
-            let kinds = [b'd', b'F', b'K', b'b', b'>'].map(|kind| u64::from(kind) << 8);
-            let mut rules = Vec::new();
-            for kind in kinds {
-                rules.push(all(vec![argument(1, Dword, MaskedEq(0xff00), kind)])?);
-            }
-            rules.push(all(vec![argument(1, Dword, MaskedEq(0xffff_ff00), 0)])?);
-            rules.push(all(vec![argument(1, Dword, MaskedEq(0xffff_fffc), 0x3000_0000)])?);
-            Ok(rules)
-        }
-        Rule::Narrower => {
-            let (mode, threads) = (u64::from(libc::SECCOMP_SET_MODE_FILTER), libc::SECCOMP_FILTER_FLAG_TSYNC);
-            Ok(vec![all(vec![argument(0, Dword, Eq, mode), argument(1, Qword, Eq, threads)])?])
-        }
-        Rule::AskLimits => Ok(vec![all(vec![argument(0, Dword, Eq, 0), argument(2, Qword, Eq, 0)])?]),
-        Rule::Advice => Ok(vec![all(POISON.iter().map(|advice| argument(2, Dword, Ne, *advice)).collect())?]),
+    SeccompCondition::new(check.argument, width, operator, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_that_is_closed_for_good_is_known_by_how_many_filters_it_has() {
+        let filters = [Calls::Opening, Calls::Card].map(|calls| programs(calls).unwrap().len()).iter().sum::<usize>();
+        assert_eq!(filters, crate::state::SEALED as usize);
+        assert_eq!(programs(Calls::Card).unwrap().len(), programs(Calls::Processor).unwrap().len());
     }
 }

@@ -1,4 +1,5 @@
-//! The places in the tree of files that drivers of graphics cards live in. Nothing of the owner's is there.
+//! The places in the tree of files that drivers of graphics cards live in. Nothing is there that only the owner may read; what everybody may
+//! read there, serial numbers and addresses of hardware among it, a boxed process can read until its box is closed for good.
 
 use std::path::{Path, PathBuf};
 

@@ -224,12 +224,32 @@ fn the_kernel_says_the_same_of_a_box_as_whoever_is_in_it() {
     wait_until("it runs", || sandbox::BoxState::of(open.pid()).is_some());
     let state = sandbox::BoxState::of(open.pid()).unwrap();
     assert_eq!(state.is_closed(), Some(false), "nobody closed it: {state:?}");
+    // Where this may be had at all, so that what is less is the box's doing.
+    let all = rustix::process::Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, all);
     let (closed, _channel) = start("closed");
     wait_until("it is closed", || sandbox::BoxState::of(closed.pid()).is_some_and(|state| state.filters == Some(6)));
     let state = sandbox::BoxState::of(closed.pid()).unwrap();
-    assert_eq!(state.is_closed(), Some(true), "{state:?}");
+    assert_eq!((state.is_closed(), state.is_sealed()), (Some(true), Some(true)), "{state:?}");
     assert_eq!(state.memory, Some(1 << 30), "{state:?}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", closed.pid())).unwrap();
+    let limit = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().take(2).map(|number| number.parse().unwrap()).collect::<Vec<u64>>()
+    };
+    assert_eq!(limit("Max file size"), [1 << 30, 1 << 30], "a file without a name is memory, too");
+    assert!(limit("Max locked memory").iter().all(|bytes| *bytes <= 8 << 20), "{limits}");
     closed.kill();
     closed.wait();
     assert_eq!(sandbox::BoxState::of(closed.pid()), None);
+}
+
+#[test]
+fn the_kernel_tells_a_box_that_was_closed_half_from_one_that_is_closed_for_good() {
+    let (half, _channel) = start("half-closed");
+    wait_until("it has closed", || sandbox::BoxState::of(half.pid()).is_some_and(|state| state.filters == Some(3)));
+    let state = sandbox::BoxState::of(half.pid()).unwrap();
+    assert_eq!((state.is_closed(), state.is_sealed()), (Some(true), Some(false)), "{state:?}");
+    half.kill();
+    half.wait();
 }

@@ -1,5 +1,5 @@
 //! What somebody tries who runs code of their own in the worker. Each is a call, or several of which each needs the one before it, and
-//! is worth trying: [`Moment::Outside`](crate::taken::Moment::Outside) shows which of them an ordinary program may do.
+//! is worth trying: [`Moment::Outside`] shows which of them an ordinary program may do.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use libc::c_int;
 
-use crate::taken::{Ground, Outcome, Taken};
+use crate::taken::{Ground, Moment, Outcome, Taken};
 
 /// What there is to be reached outside.
 pub(crate) struct Scene {
@@ -26,6 +26,13 @@ pub(crate) struct Scene {
 const HERE: u64 = libc::AT_FDCWD as i64 as u64;
 const READ: u64 = libc::O_RDONLY as u64;
 const WRITE: u64 = libc::O_WRONLY as u64;
+const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+const READ_AND_CODE: u64 = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+const EVERYTHING: u64 = READ_WRITE | libc::PROT_EXEC as u64;
+const PRIVATE: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+/// What drivers of cards ask for.
+const OPENING: &[Moment] = &[Moment::Opening];
+const CARDS: &[Moment] = &[Moment::Opening, Moment::Wgpu];
 const CREATE: u64 = (libc::O_WRONLY | libc::O_CREAT) as u64;
 
 impl Scene {
@@ -86,6 +93,19 @@ macro_rules! try_call {
             failed => return failed,
         }
     };
+}
+
+/// Whoever hears this error was let through to the kernel, which would refuse the call for a reason of its own.
+fn reached(outcome: Outcome, kernels_own: c_int) -> Outcome {
+    match outcome {
+        Outcome::Returned(error) if error == -i64::from(kernels_own) => Outcome::Returned(0),
+        other => other,
+    }
+}
+
+/// Memory of its own, to read and write.
+fn memory(worker: &mut Taken, bytes: u64) -> Outcome {
+    worker.call(libc::SYS_mmap, &[0, bytes, READ_WRITE, PRIVATE, u64::MAX, 0])
 }
 
 fn text(worker: &Taken, offset: usize, text: &str) -> u64 {
@@ -204,7 +224,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
         },
         "send to an address over the pipe" => |w, _| {
             let at = w.put(0, &ip4(9));
-            w.call(libc::SYS_sendto, &[3, at, 0, 0, at, 16])
+            reached(w.call(libc::SYS_sendto, &[3, at, 0, 0, at, 16]), libc::EISCONN)
         },
     }
     "Files": {
@@ -271,7 +291,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
             let to = text(w, 2048, &in_folder(s, "renamed"));
             on_path(w, libc::SYS_rename, &in_folder(s, "other"), &[to])
         },
-        "remove a file" => |w, s| on_path(w, libc::SYS_unlink, &in_folder(s, "other"), &[]),
+        "remove a file" => |w, s| on_path(w, libc::SYS_unlink, &in_folder(s, "spare"), &[]),
         "cut a file short" => |w, s| on_path(w, libc::SYS_truncate, &secret(s), &[16]),
         "let everybody read a file" => |w, s| on_path(w, libc::SYS_chmod, &secret(s), &[0o600]),
         "give a file away" =>
@@ -327,6 +347,11 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
         "clone a thread into namespaces of its own" => |w, _| {
             w.trace_what_it_makes();
             w.call(libc::SYS_clone, &[(libc::CLONE_NEWUSER | libc::SIGCHLD) as u64, 0, 0, 0, 0])
+        },
+        "make a thread in a namespace of its own" => |w, _| {
+            w.trace_what_it_makes();
+            let thread = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_NEWUSER;
+            reached(w.call(libc::SYS_clone, &[thread as u64, 0, 0, 0, 0]), libc::EINVAL)
         },
         "trace another process" => |w, s| w.call(libc::SYS_ptrace, &[libc::PTRACE_SEIZE as u64, s.victim(), 0, 0]),
         "read another process's memory" => |w, s| {
@@ -388,7 +413,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
         },
         "ask for a key" => |w, _| {
             let (kind, name) = (text(w, 0, "keyring"), text(w, 64, "_uid.0"));
-            w.call(libc::SYS_request_key, &[kind, name, 0, 0])
+            reached(w.call(libc::SYS_request_key, &[kind, name, 0, 0]), libc::ENOKEY)
         },
     }
     "Corners of the kernel": {
@@ -427,18 +452,26 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
         },
         "enter a namespace by a descriptor it has" => |w, _| w.call(libc::SYS_setns, &[4, 0]),
         "type into the terminal (TIOCSTI)" => |w, _| {
+            // Where a terminal would be.
             let at = w.put(0, b"x");
-            w.call(libc::SYS_ioctl, &[0, 0x5412, at])
+            reached(w.call(libc::SYS_ioctl, &[0, libc::TIOCSTI, at]), libc::ENOTTY)
         },
         "be told about a descriptor's size by ioctl" => |w, _| {
             let at = w.put(0, &[0; 8]);
             w.call(libc::SYS_ioctl, &[3, 0x541b, at])
         },
+        "give a card an order (ioctl)" => |w, _| {
+            // DRM's question for its version, of the pipe, which is no card.
+            let at = w.put(0, &[0; 64]);
+            reached(w.call(libc::SYS_ioctl, &[3, 0xc040_6400, at]), libc::ENOTTY)
+        },
         "turn off randomness of addresses" => |w, _| w.call(libc::SYS_personality, &[0x0004_0000]),
         "let itself be looked into" => |w, _| w.call(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1, 0, 0, 0]),
         "outlive the app" => |w, _| w.call(libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as u64, 0, 0, 0, 0]),
-        "let another trace it" =>
-            |w, s| w.call(libc::SYS_prctl, &[libc::PR_SET_PTRACER as u64, s.victim(), 0, 0, 0]),
+        "let another trace it" => |w, s| {
+            // Where nobody asks who may, the kernel knows no such order.
+            reached(w.call(libc::SYS_prctl, &[libc::PR_SET_PTRACER as u64, s.victim(), 0, 0, 0]), libc::EINVAL)
+        },
         "raise its limits" => |w, _| {
             let at = w.put(0, &4096_u64.to_ne_bytes());
             w.put(8, &4096_u64.to_ne_bytes());
@@ -455,8 +488,17 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
             let program = w.put(64, &[6, 0, 0, 0, 0, 0, 0xff, 0x7f]);
             let filter = w.put(0, &1_u64.to_ne_bytes());
             w.put(8, &program.to_ne_bytes());
+            // Who has given up privileges before needs none for a filter.
+            w.call(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]);
             w.call(libc::SYS_seccomp, &[1, 8, filter])
         },
+        "take another filter for all threads" => |w, _| {
+            // One that lies nowhere, so that none is taken.
+            let (mode, threads) = (u64::from(libc::SECCOMP_SET_MODE_FILTER), libc::SECCOMP_FILTER_FLAG_TSYNC);
+            reached(w.call(libc::SYS_seccomp, &[mode, threads, 0]), libc::EFAULT)
+        },
+        "give up privileges once more" =>
+            |w, _| w.call(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]),
         "read the kernel's log" => |w, _| w.call(libc::SYS_syslog, &[10, 0, 0]),
         "load a module" => |w, _| {
             let nothing = text(w, 0, "");
@@ -486,18 +528,53 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
         "a call of 32-bit programs (x32)" => |w, _| w.call(0x4000_0000 | 0x27, &[]),
         "a call by int 0x80" => |w, _| {
             // In memory that is run as code, if it can have any.
-            let everything = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
-            let private = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-            let code = try_call!(w.call(libc::SYS_mmap, &[0, 4096, everything, private, u64::MAX, 0]));
+            let code = try_call!(w.call(libc::SYS_mmap, &[0, 4096, EVERYTHING, PRIVATE, u64::MAX, 0]));
             w.poke(code, &[0xcd, 0x80, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90]);
             w.call_at(code, 20, &[])
         },
+    }
+    "Memory": {
+        "memory that is written and run as code" =>
+            |w, _| w.call(libc::SYS_mmap, &[0, 4096, EVERYTHING, PRIVATE, u64::MAX, 0]),
+        "memory that was written, made code" => |w, _| {
+            let at = try_call!(memory(w, 4096));
+            w.call(libc::SYS_mprotect, &[at, 4096, READ_AND_CODE])
+        },
+        "shared memory without a name, which no limit of a process counts" => |w, _| {
+            let shared = (libc::MAP_SHARED | libc::MAP_ANONYMOUS) as u64;
+            w.call(libc::SYS_mmap, &[0, 1 << 20, READ_WRITE, shared, u64::MAX, 0])
+        },
+        "memory that is counted as a stack" => |w, _| {
+            let stack = PRIVATE | libc::MAP_GROWSDOWN as u64;
+            w.call(libc::SYS_mmap, &[0, 1 << 20, READ_WRITE, stack, u64::MAX, 0])
+        },
+        "a file without a name" => |w, _| {
+            let name = text(w, 0, "memory");
+            let file = try_call!(w.call(libc::SYS_memfd_create, &[name, 0]));
+            w.call(libc::SYS_ftruncate, &[file, 1 << 20])
+        },
+        "a file without a name that is longer than all memory" => |w, _| {
+            let name = text(w, 0, "memory");
+            let file = try_call!(w.call(libc::SYS_memfd_create, &[name, 0]));
+            w.call(libc::SYS_ftruncate, &[file, 1 << 60])
+        },
+        // Of the pipe, which has none.
+        "give a descriptor another length" => |w, _| reached(w.call(libc::SYS_ftruncate, &[3, 0]), libc::EINVAL),
+        "keep memory out of the system's swap" => |w, _| {
+            let at = try_call!(memory(w, 16 << 20));
+            w.call(libc::SYS_mlock, &[at, 16 << 20])
+        },
+        "poison memory (MADV_HWPOISON)" => |w, _| {
+            // Not at the beginning of a page, so that nothing comes of it.
+            let at = w.put(8, &[0; 8]);
+            reached(w.call(libc::SYS_madvise, &[at, 4096, libc::MADV_HWPOISON as u64]), libc::EINVAL)
+        },
         "all memory there is" => |w, _| {
             // In pieces, until it is refused one; more than any machine has.
-            let (read_write, private) = ((libc::PROT_READ | libc::PROT_WRITE) as u64, 0x22);
+            let unreserved = PRIVATE | libc::MAP_NORESERVE as u64;
             let mut last = Outcome::Returned(0);
             for _ in 0..4096 {
-                last = w.call(libc::SYS_mmap, &[0, 1 << 32, read_write, private | 0x4000, u64::MAX, 0]);
+                last = w.call(libc::SYS_mmap, &[0, 1 << 32, READ_WRITE, unreserved, u64::MAX, 0]);
                 if last.value().is_none() {
                     break;
                 }
@@ -517,20 +594,83 @@ pub(crate) const ATTEMPTS: &[Attempt] = attempts! {
     }
 };
 
+/// What is let pass at these moments because of these: it must be, and nothing else may be.
+pub(crate) const LET_PASS: &[(&str, &[Moment], &str)] = &[
+    ("give a card an order (ioctl)", CARDS, "drivers"),
+    ("take another filter for all threads", OPENING, "the box, once everything is open"),
+    ("give up privileges once more", OPENING, "the same"),
+    ("memory that is written and run as code", CARDS, "compilers in drivers"),
+    ("memory that was written, made code", CARDS, "the same"),
+    ("shared memory without a name, which no limit of a process counts", OPENING, "CUDA's driver"),
+    ("a file without a name", OPENING, "Mesa's drivers"),
+    ("give a descriptor another length", CARDS, "the same"),
+];
+
+/// What an ordinary program may not do either, or only here and there, and why. Everything else gets in where there is no box.
+pub(crate) const NOT_OUTSIDE: &[(&str, &str)] = &[
+    ("a raw socket", "for root alone"),
+    ("a ping socket", "for groups that the machine names"),
+    ("a socket for whole packets", "for root alone"),
+    ("a socket to the machine around this one (vsock)", "this kernel has none, or loads it for root alone"),
+    ("connect by TCP over IPv6", "where the machine has it"),
+    ("a UDP socket of IPv6", "where the machine has it"),
+    ("a socket of Bluetooth", "this kernel has none, or loads it for root alone"),
+    ("a socket of the kernel's ciphers", "this kernel has none, or loads it for root alone"),
+    ("a socket of TIPC", "this kernel has none, or loads it for root alone"),
+    ("read it by a handle", "for root alone"),
+    ("write to the model's descriptor", "it was opened for reading"),
+    ("read the machine's memory", "for root alone"),
+    ("read a terminal", "where there is one"),
+    ("read what is typed", "for root alone"),
+    ("make a node of a device", "for root alone"),
+    ("take another root", "for root alone"),
+    ("watch all files (fanotify)", "where the kernel lets users"),
+    ("io_uring", "where the machine has not switched it off"),
+    ("userfaultfd", "where the kernel lets users"),
+    ("performance counters", "where the machine lets users"),
+    ("namespaces of its own", "where the machine lets users"),
+    ("clone a thread into namespaces of its own", "the same"),
+    ("programs for the kernel (bpf)", "for root alone"),
+    ("mount a file system", "for root alone"),
+    ("unmount one", "for root alone"),
+    ("open a tree to mount it", "for root alone"),
+    ("begin a file system", "for root alone"),
+    ("a network of its own", "for root alone"),
+    ("enter another's namespace", "for root alone"),
+    ("enter a namespace by a descriptor it has", "it is of the model"),
+    ("be another user", "for root alone"),
+    ("read the kernel's log", "where the machine lets users"),
+    ("load a module", "for root alone"),
+    ("another kernel (kexec)", "for root alone"),
+    ("set the clock", "for root alone"),
+    ("another name for the machine", "for root alone"),
+    ("ports of the machine", "for root alone"),
+    ("turn off the machine", "for root alone"),
+    ("a call of 32-bit programs (x32)", "hardly any kernel has these"),
+    ("a call by int 0x80", "where the kernel runs programs of 32 bits"),
+    ("memory that not even the kernel sees", "where the kernel has it"),
+    ("trace another process", "where the machine lets users"),
+    ("read another process's memory", "the same"),
+    ("write another process's memory", "the same"),
+    ("open another process's memory", "the same"),
+    ("compare descriptors with another", "the same"),
+    ("keep memory out of the system's swap", "as far as the machine's own limit goes"),
+];
+
 /// What must go on working: for each rule with a condition, a call that meets it.
 pub(crate) const ALLOWED: &[Attempt] = attempts! {
     "mmap": {
-        "memory to read and write" => |w, _| w.call(libc::SYS_mmap, &[0, 4096, 3, 0x22, u64::MAX, 0]),
+        "memory to read and write" => |w, _| memory(w, 4096),
     }
     "mprotect": {
         "memory that is not written any more" => |w, _| {
-            let at = try_call!(w.call(libc::SYS_mmap, &[0, 4096, 3, 0x22, u64::MAX, 0]));
+            let at = try_call!(memory(w, 4096));
             w.call(libc::SYS_mprotect, &[at, 4096, 1])
         },
     }
     "madvise": {
         "giving memory back" => |w, _| {
-            let at = try_call!(w.call(libc::SYS_mmap, &[0, 4096, 3, 0x22, u64::MAX, 0]));
+            let at = try_call!(memory(w, 4096));
             w.call(libc::SYS_madvise, &[at, 4096, libc::MADV_DONTNEED as u64])
         },
     }
@@ -553,6 +693,14 @@ pub(crate) const ALLOWED: &[Attempt] = attempts! {
         "naming its thread" => |w, _| {
             let name = text(w, 0, "mine");
             w.call(libc::SYS_prctl, &[libc::PR_SET_NAME as u64, name, 0, 0, 0])
+        },
+    }
+    "sched_getaffinity": {
+        "asking where it may run" => |w, _| {
+            let at = w.put(0, &[0; 128]);
+            let own = u64::from(w.pid.as_raw().cast_unsigned());
+            try_call!(w.call(libc::SYS_sched_getaffinity, &[0, 128, at]));
+            w.call(libc::SYS_sched_getaffinity, &[own, 128, at])
         },
     }
     "prlimit64": {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use libc::user_regs_struct as Registers;
 use link::frame::{Decoder, Frame, encode_control};
 use link::message::{BackendKind, Configuration, EvidenceKind, PeerPolicy};
+use link::proof::Enrolment;
 use link::{BUILD, FromWorker, ToWorker};
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -61,6 +62,8 @@ pub(crate) enum Moment {
     Outside,
     /// After the first step: it has read nothing yet.
     Opening,
+    /// Enrolling a TPM: it is told to, and no registrar has said anything yet.
+    Enrolling,
     /// Ready to serve, with the processor.
     Cpu,
     /// Ready to serve, with a graphics card.
@@ -95,8 +98,13 @@ impl Ground {
         let secret = home.join("id_ed25519");
         std::fs::write(&secret, "a key that earns").unwrap();
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let [other, spare] = ["other", "spare"].map(|name| home.join(name));
+        for path in [&other, &spare] {
+            std::fs::write(path, "of no worth").unwrap();
+        }
         if root {
-            for path in [&home, &secret] {
+            // Whoever owns the program and the model, too, could write them.
+            for path in [&home, &secret, &other, &spare, &program, &model] {
                 std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
             }
         }
@@ -143,6 +151,11 @@ impl Taken {
             // Until it sleeps.
             Moment::Outside => std::thread::sleep(Duration::from_millis(50)),
             Moment::Opening => taken.hear(|said| matches!(said, FromWorker::Hello { .. })),
+            Moment::Enrolling => {
+                taken.say(&ToWorker::Hello { build: BUILD.to_owned() });
+                taken.say(&ToWorker::Enrol(Box::new(enrolment())));
+                taken.hear(|said| matches!(said, FromWorker::Confined(_)));
+            }
             Moment::Cpu => taken.serve(BackendKind::Cpu, None),
             Moment::Wgpu => {
                 taken.serve(BackendKind::Wgpu { adapter: None }, ground.tuning.borrow().clone());
@@ -457,6 +470,19 @@ impl Drop for Taken {
         }
         // What it made besides itself, if it could.
         let _ = nix::sys::signal::killpg(self.pid, Signal::SIGKILL);
+    }
+}
+
+/// Of a machine that there is not.
+fn enrolment() -> Enrolment {
+    Enrolment {
+        ek_certificates: Vec::new(),
+        ek_public: vec![2; 60],
+        ak_public: vec![3; 60],
+        audience: [4; 32],
+        registrar: [5; 32],
+        max_pow_difficulty: 20,
+        unix_ms: 1_795_000_000_000,
     }
 }
 

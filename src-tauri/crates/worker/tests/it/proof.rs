@@ -218,6 +218,11 @@ fn a_worker_that_is_told_to_enrol_reads_no_model_and_brings_the_statement() {
     let looked_at = office.looked_at.unwrap();
     assert_eq!((looked_at.audience, looked_at.ak_public), ([4; 32], vec![3; 60]));
     assert!(!office.rig.said.iter().any(|said| matches!(said, FromWorker::Ready(_) | FromWorker::Failed(_))));
+    let first = office.rig.said.iter().find(|said| !matches!(said, FromWorker::Hello { .. }));
+    assert!(
+        matches!(first, Some(FromWorker::Confined(_))),
+        "its box is closed before it hears the registrar: {first:?}"
+    );
 }
 
 #[test]
