@@ -46,20 +46,28 @@ pub(crate) fn prepared(variables: &str) -> Option<(TempDir, PathBuf)> {
     Some((folder, app))
 }
 
-/// From now on workers of this folder start with these variables.
+/// From now on workers of this folder start with these variables. The app starts a program that it has measured, and a script is none: so one
+/// is compiled that sets them and becomes the worker.
 pub(crate) fn arrange(folder: &Path, variables: &str) {
-    let worker = format!(
-        "#!/bin/sh\nexport VK_INSTANCE_LAYERS={NAME} VK_LAYER_PATH='{}' {variables}\nexec '{}' \"$@\"\n",
-        folder.display(),
-        program::path("chrysalis-worker").display(),
+    let layer = format!("VK_INSTANCE_LAYERS={NAME} VK_LAYER_PATH={}", folder.display());
+    let set: Vec<String> = layer
+        .split(' ')
+        .chain(variables.split(' '))
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| format!("    setenv({name:?}, {value:?}, 1);\n"))
+        .collect();
+    let worker = program::path("chrysalis-worker");
+    let source = format!(
+        "#include <stdlib.h>\n#include <unistd.h>\nint main(int count, char **words) {{\n    (void)count;\n{}    \
+         execv({:?}, words);\n    return 127;\n}}\n",
+        set.concat(),
+        worker.display().to_string(),
     );
-    std::fs::write(folder.join("chrysalis-worker"), worker).unwrap();
-    executable(&folder.join("chrysalis-worker"));
-}
-
-fn executable(file: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (from, made) = (folder.join("worker.c"), folder.join("chrysalis-worker.new"));
+    std::fs::write(&from, source).unwrap();
+    let compiled = Command::new("cc").args(["-O1", "-D_GNU_SOURCE", "-o"]).args([&made, &from]).status();
+    assert!(compiled.unwrap().success(), "what sets the variables does not compile");
+    std::fs::rename(made, folder.join("chrysalis-worker")).unwrap();
 }
 
 pub(crate) fn stage(app: &Path) -> Stage {
