@@ -89,6 +89,7 @@ pub(crate) fn line(snapshot: &Snapshot, since: Duration) -> String {
         WorkerState::Serving { enabled: false } => "taking no new questions",
         WorkerState::Yielding => "ending running answers",
         WorkerState::Ending => "freeing the card",
+        WorkerState::Waiting { .. } if !snapshot.worker_greeted => "the worker did not start and is tried again soon",
         WorkerState::Waiting { .. } => "the worker crashed and starts again soon",
         WorkerState::Failed(_) => "the worker can't serve",
     };
@@ -137,6 +138,7 @@ pub(crate) mod tests {
             last_job_unix_ms: None,
             restart_unix_ms: None,
             last_end: None,
+            worker_greeted: true,
             fallback: None,
             confinement: None,
             trying: None,
@@ -156,6 +158,16 @@ pub(crate) mod tests {
         starting.trying = Some(Trying { trial: Trial::Measuring, number: 3, of: 4 });
         let text = said(&starting);
         assert!(text.contains("] measuring the graphics card, way 3 of 4;"), "{text}");
+    }
+
+    #[test]
+    fn a_worker_that_never_started_is_not_said_to_have_crashed() {
+        let mut waiting = snapshot(0, None);
+        waiting.worker = WorkerState::Waiting { until: Duration::ZERO };
+        let said = |snapshot: &Snapshot| line(snapshot, Duration::ZERO);
+        assert!(said(&waiting).contains("] the worker crashed"), "{}", said(&waiting));
+        waiting.worker_greeted = false;
+        assert!(said(&waiting).contains("] the worker did not start"), "{}", said(&waiting));
     }
 
     fn root() -> RootConfig {
