@@ -22,6 +22,18 @@ Exit codes:
 
 Everything but results goes to standard error; the environment variable CHRYSALIS_LOG sets how much (error, warn, info, debug).";
 
+const LOOKING_CODES: &str = "\
+Exit codes:
+  0  it has looked, whatever it found
+  1  a file or folder that was named can't be used; the last line on standard error says why and what to do
+  2  wrong command line";
+
+const IDENTITY_CODES: &str = "\
+Exit codes:
+  0  did what it was asked
+  1  it could not, or --yes is missing; the last line on standard error says why and what to do
+  2  wrong command line";
+
 const VERIFY_CODES: &str = "\
 Exit codes:
   0  it proves what it claims, which may be nothing
@@ -78,13 +90,13 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Headless(HeadlessArguments),
     /// Prove to proxies which computer this is, by its TPM: agree to a registrar, see what there is, forget it
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = IDENTITY_CODES)]
     Identity(IdentityWords),
     /// Say what this machine and its graphics cards are, what is unknown, and which networks they can join
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LOOKING_CODES)]
     Detect(DetectArguments),
     /// Say what this PC can prove today, which networks would take it, and the one thing that is missing
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LOOKING_CODES)]
     Doctor(DoctorArguments),
     /// Say what a proof proves that a page Trust has handed out, computed anew from the evidence in it
     #[command(after_help = VERIFY_CODES)]
@@ -151,17 +163,17 @@ pub(crate) struct IdentityWords {
 pub(crate) enum IdentityCommand {
     /// Agree to a registrar: it is shown the endorsement key of this computer's TPM, proxies never are. Proxies that ask are then shown a
     /// key of their own, and that it belongs to some known machine
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = IDENTITY_CODES)]
     Enrol(EnrolArguments),
     /// Say which registrar was agreed to, and for which proxies it has spoken (JSON)
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = IDENTITY_CODES)]
     Show {
         /// The data folder
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
     /// Take the agreement back: proxies are shown nothing any more
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = IDENTITY_CODES)]
     Forget {
         /// The data folder
         #[arg(long, value_name = "DIR")]
@@ -175,14 +187,14 @@ pub(crate) struct EnrolArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// Where the registrar is
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = place)]
     pub(crate) registrar: String,
     /// Its key, 64 hexadecimal digits; whoever answers there without it is shown nothing
-    #[arg(long, value_name = "KEY")]
-    pub(crate) registrar_key: String,
+    #[arg(long, value_name = "KEY", value_parser = digits)]
+    pub(crate) registrar_key: [u8; 32],
     /// Payment key of a proxy to enrol for now, 64 hexadecimal digits; may be given several times. Others are enrolled for when they ask
-    #[arg(long, value_name = "KEY")]
-    pub(crate) proxy: Vec<String>,
+    #[arg(long, value_name = "KEY", value_parser = digits)]
+    pub(crate) proxy: Vec<[u8; 32]>,
     /// Agree. Without it you are told to what
     #[arg(long)]
     pub(crate) yes: bool,
@@ -498,17 +510,17 @@ pub(crate) struct VerifyArguments {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// A registrar that you believe, by its key of 64 hexadecimal digits; can be given several times
-    #[arg(long, value_name = "KEY")]
-    pub(crate) registrar: Vec<String>,
+    #[arg(long, value_name = "KEY", value_parser = digits)]
+    pub(crate) registrar: Vec<[u8; 32]>,
     /// A network file whose registrars and images you believe; can be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) network: Vec<PathBuf>,
     /// What may run inside an isolated processor, a hash of 64 hexadecimal digits; can be given several times
-    #[arg(long, value_name = "HASH")]
-    pub(crate) image: Vec<String>,
+    #[arg(long, value_name = "HASH", value_parser = digits)]
+    pub(crate) image: Vec<[u8; 32]>,
     /// The nonce that you asked with, 64 hexadecimal digits: only with it is a proof known to be a new one
-    #[arg(long, value_name = "NONCE")]
-    pub(crate) nonce: Option<String>,
+    #[arg(long, value_name = "NONCE", value_parser = digits)]
+    pub(crate) nonce: Option<[u8; 32]>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -631,6 +643,21 @@ pub(crate) enum PolicyWord {
     Asked,
 }
 
+/// What is written in 64 hexadecimal digits: a key, a hash, a nonce.
+fn digits(text: &str) -> Result<[u8; 32], String> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| "it has 64 hexadecimal digits".to_owned())?;
+    Ok(bytes)
+}
+
+/// Where somebody is.
+fn place(text: &str) -> Result<String, String> {
+    if evidence::is_place(text) {
+        return Ok(text.to_owned());
+    }
+    Err("it is HOST:PORT, as registrar.example:4420".to_owned())
+}
+
 /// A grade that a proxy can prove to a worker, which knows no registrar.
 fn proxy_grade(name: &str) -> Result<Grade, String> {
     match Grade::from_name(name) {
@@ -714,6 +741,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_says_of_its_exit_codes_is_about_that_command() {
+        let mut command = Cli::command();
+        for name in ["detect", "doctor", "identity", "verify"] {
+            let help = command.find_subcommand_mut(name).unwrap().render_help().to_string();
+            assert!(help.contains("Exit codes:") && !help.contains("signed payments"), "{name}: {help}");
+        }
+    }
+
+    #[test]
     fn the_words_of_readme_are_understood() {
         let words = "x headless --data d --network n --model m --served-as a@b:c --owner o --coefficient 500 --max-active 3 \
                      --policy fake_tdx --evidence fake_tdx --backend cpu --stats 127.0.0.1:0";
@@ -747,6 +783,12 @@ mod tests {
             "x headless --data d",
             "x practice --backend abacus",
             "x practice --threads 0",
+            "x verify p --nonce 12",
+            "x verify p --registrar abc",
+            "x verify p --image abc",
+            "x identity enrol --data d --registrar nohost --registrar-key 0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b",
+            "x identity enrol --data d --registrar a:1 --registrar-key 0b",
+            "x identity enrol --data d --registrar a:1 --registrar-key 0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b --proxy 1",
             "x headless --data d --network n --model m --served-as a@b:c --policy tdxx",
             "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade processor",
             "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade known-machine",

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cli::DoctorArguments;
 use crate::identity;
+use crate::printable;
 use crate::provider::{read_network_text, unix_ms};
 
 /// As many refusals as are told.
@@ -29,6 +30,15 @@ const TPM_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
     // What the owner named is read first: a wrong name is no reason to wait for a chip.
     let named = arguments.network.iter().map(|path| named(path.as_path())).collect::<Result<Vec<_>>>()?;
+    if let Some(data) = &arguments.data {
+        if !data.is_dir() {
+            bail!(
+                "there is no folder {}; name the data folder that practice, headless or the window uses",
+                data.display()
+            );
+        }
+        identity::check(data)?;
+    }
     let facts = look(arguments.data.as_deref());
     let networks = usual().into_iter().map(|(name, about, demand)| Asked {
         name: name.to_owned(),
@@ -83,7 +93,9 @@ fn named(path: &Path) -> Result<Asked> {
         || Demand::Open { accepted: Grade::ALL.into(), secure_boot: false, registrars: BTreeSet::new() },
         |said| demand(&said),
     );
-    Ok(Asked { name: path.display().to_string(), about: format!("The network of {}", path.display()), demand })
+    let name = path.display().to_string();
+    let about = format!("The network of {}", printable(&name));
+    Ok(Asked { name, about, demand })
 }
 
 /// What there is to know about this PC, with the registrations in a data folder. Takes seconds where there is a security chip.
@@ -283,7 +295,7 @@ fn write(out: &mut impl Write, facts: &Facts, networks: &[Asked]) -> io::Result<
         Walls::Closed => "it closes: no network, no files, no other programs".to_owned(),
         Walls::Open { what } => format!("it closes, but for this: {what}"),
         Walls::Impossible { why } => format!("it can't be closed: {why}"),
-        Walls::Unknown => "unknown until a worker has started".to_owned(),
+        Walls::Unknown => "unknown until a worker has started; practice and headless say it then".to_owned(),
     };
     line(out, "the box", &walls)?;
     let registered = match facts.registered_at.len() {
@@ -348,15 +360,6 @@ fn isolation_words(isolation: Isolation) -> &'static str {
 
 fn line(out: &mut impl Write, what: &str, text: &str) -> io::Result<()> {
     writeln!(out, "  {what:<14} {}", text.trim_end())
-}
-
-/// What a key stands for on the command line: 64 hexadecimal digits.
-pub(crate) fn key(text: &str) -> Result<[u8; 32]> {
-    let mut key = [0; 32];
-    if hex::decode_to_slice(text.trim(), &mut key).is_err() {
-        bail!("{text} is no key: it has 64 hexadecimal digits");
-    }
-    Ok(key)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +13,7 @@ use node::paper::{self, Statement};
 use serde_json::{Value, json};
 use ton::{Address, AddressText};
 
+use crate::named_file;
 use crate::practice::own_folder;
 use crate::prices;
 use crate::provider::unix_ms;
@@ -204,10 +205,7 @@ fn open(data: Option<&Path>) -> Result<(PathBuf, Earnings)> {
 
 fn read_rates(path: &Path) -> Result<Rates> {
     let failed = || format!("the rates in {} can't be read", path.display());
-    let mut text = String::new();
-    // One byte more says that it is too long.
-    let limit = MAX_RATES_BYTES as u64 + 1;
-    std::fs::File::open(path).with_context(failed)?.take(limit).read_to_string(&mut text).with_context(failed)?;
+    let text = named_file::text(path, MAX_RATES_BYTES as u64).with_context(failed)?;
     Rates::from_csv(&text).with_context(failed)
 }
 

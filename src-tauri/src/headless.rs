@@ -21,8 +21,10 @@ use wallet::PayoutBook;
 use crate::cashbox::{SEARCHED_PAGES, search_for_the_forgotten};
 use crate::cli::{HeadlessArguments, PolicyWord};
 use crate::identity;
+use crate::named_file;
 use crate::payout;
 use crate::provider::{Asked, Service, check};
+use crate::report;
 use crate::wallet_commands::{Fees, Payee};
 
 /// Pause before a lost proxy is dialled again, as genuine workers make it.
@@ -166,13 +168,8 @@ fn policy(arguments: &HeadlessArguments) -> Result<PeerPolicy> {
         ),
         (PolicyWord::Tdx, Some(path)) => {
             let failed = || format!("the file {} can't be used", path.display());
-            let length = std::fs::metadata(path).with_context(failed)?.len();
-            ensure!(
-                length <= TdxDemand::MAX_COLLATERAL as u64,
-                "{} is longer than such statements are",
-                path.display()
-            );
-            PeerPolicy::Tdx(TdxDemand { collateral: std::fs::read(path).with_context(failed)? })
+            let collateral = named_file::bytes(path, TdxDemand::MAX_COLLATERAL as u64).with_context(failed)?;
+            PeerPolicy::Tdx(TdxDemand { collateral })
         }
     })
 }
@@ -220,6 +217,7 @@ async fn serve(
     let mut snapshots = node.snapshots();
     let changed_owner = until(changes_at);
     tokio::pin!(changed_owner);
+    let mut boxed = report::BoxReport::default();
     let mut signed = 0;
     loop {
         let now = snapshots.borrow().signed_tokens;
@@ -230,6 +228,9 @@ async fn serve(
         {
             let snapshot = snapshots.borrow_and_update().clone();
             check(&snapshot)?;
+            if let Some(line) = boxed.news(&snapshot) {
+                tracing::info!("{line}");
+            }
             if !*ready && matches!(snapshot.worker, WorkerState::Serving { .. }) {
                 *ready = true;
                 let line = json!({ "ready": {

@@ -20,6 +20,7 @@ use serde_json::json;
 use tpm::{Chip, Tpm, TpmError};
 
 use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords};
+use crate::named_file;
 use crate::payout::now;
 use crate::provider::{MAX_POW_DIFFICULTY, worker};
 
@@ -107,28 +108,35 @@ impl Files {
         Ok(statements.collect())
     }
 
-    fn forget(&self) -> Result<()> {
+    /// Statements of this registrar's; what another one said counts for nothing under it.
+    fn all_by(&self, registrar: &[u8; 32]) -> Result<Vec<Statement>> {
+        Ok(self.all()?.into_iter().filter(|said| said.registrar == *registrar).collect())
+    }
+
+    /// Removes what was said by anybody else.
+    fn drop_others(&self, registrar: &[u8; 32]) -> Result<()> {
+        for said in self.all()?.iter().filter(|said| said.registrar != *registrar) {
+            let path = self.place(&said.audience);
+            std::fs::remove_file(&path).with_context(|| format!("{} can't be removed", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there was anything.
+    fn forget(&self) -> Result<bool> {
         match std::fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("{} can't be removed", self.0.display()))
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("{} can't be removed", self.0.display())),
+            Ok(()) => Ok(true),
         }
     }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    use std::io::Read as _;
-    let failed = || format!("{} can't be read", path.display());
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(failed),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).with_context(failed)?;
-    ensure!(bytes.len() as u64 <= FILE_LIMIT, "{} is longer than what belongs there", path.display());
-    Ok(Some(bytes))
+    match named_file::bytes(path, FILE_LIMIT) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).with_context(|| format!("{} can't be read", path.display())),
+    }
 }
 
 /// Whole or not at all.
@@ -246,6 +254,11 @@ pub(crate) fn attester(data: &Path, place: Place) -> Box<dyn Attester> {
     Box::new(OfTpm { place, files: Files::of(data) })
 }
 
+/// Whether what is kept about an agreement can be read.
+pub(crate) fn check(data: &Path) -> Result<()> {
+    Files::of(data).consent().map(drop)
+}
+
 /// The registrar at which this PC is registered, by its key in hexadecimal digits, if a statement of it still counts.
 pub(crate) fn registered_at(data: &Path) -> Option<String> {
     let files = Files::of(data);
@@ -284,16 +297,20 @@ pub(crate) fn run(words: IdentityWords) -> Result<()> {
         IdentityCommand::Show { data } => show(&data),
         IdentityCommand::Forget { data } => {
             let folder = Folder::take(&data)?;
-            Files::of(folder.path()).forget()?;
+            let had = Files::of(folder.path()).forget()?;
             tpm::system::forget().context("the keys that this system keeps for it are still there")?;
-            say("Forgotten: proxies are shown nothing from now on. The registrar knows what it was shown.");
+            say(if had {
+                "Forgotten: proxies are shown nothing from now on. The registrar knows what it was shown."
+            } else {
+                "There was nothing to forget: no registrar was agreed to in this folder, and proxies are shown nothing."
+            });
             Ok(())
         }
     }
 }
 
 fn agree(arguments: &EnrolArguments) -> Result<()> {
-    let registrar = key(&arguments.registrar_key).context("--registrar-key")?;
+    let registrar = arguments.registrar_key;
     if !arguments.yes {
         bail!(
             "the registrar {} is going to be shown the endorsement key of this computer's TPM and its maker's certificate. They name this \
@@ -305,11 +322,11 @@ fn agree(arguments: &EnrolArguments) -> Result<()> {
     let folder = Folder::take(&arguments.data)?;
     let files = Files::of(folder.path());
     let consent = Consent { registrar: arguments.registrar.clone(), key: hex::encode(registrar), agreed_at: now() };
+    let before = files.consent().ok().flatten().filter(|before| before.key != consent.key);
     let place = Place::new(arguments.tpm.clone());
     let mut lines = Vec::new();
-    for proxy in &arguments.proxy {
-        let audience = key(proxy).context("--proxy")?;
-        let statement = enrolled(&place, &consent, &audience, &files)?;
+    for audience in &arguments.proxy {
+        let statement = enrolled(&place, &consent, audience, &files)?;
         lines.extend(Statement::verify(&statement).ok().as_ref().map(one));
     }
     if arguments.proxy.is_empty() {
@@ -317,7 +334,27 @@ fn agree(arguments: &EnrolArguments) -> Result<()> {
         place.open()?.about()?;
     }
     files.agree(&consent)?;
-    say(&json!({ "registrar": consent.registrar, "key": consent.key, "statements": lines }).to_string());
+    files.drop_others(&registrar)?;
+    if let Some(before) = before {
+        tell(&format!(
+            "This takes the place of the agreement with {}, whose statements are removed.",
+            before.registrar
+        ));
+    }
+    if arguments.proxy.is_empty() {
+        tell(&format!(
+            "Nobody was contacted. {} is asked when a proxy wants proof, and whether it has that key is seen only then; name a proxy with \
+             --proxy to do it now.",
+            consent.registrar
+        ));
+    }
+    say(&json!({
+        "registrar": consent.registrar,
+        "key": consent.key,
+        "contacted": !arguments.proxy.is_empty(),
+        "statements": lines,
+    })
+    .to_string());
     Ok(())
 }
 
@@ -334,7 +371,10 @@ fn one(statement: &Statement) -> serde_json::Value {
 fn show(data: &Path) -> Result<()> {
     let files = Files::of(data);
     let consent = files.consent()?;
-    let statements: Vec<_> = files.all()?.iter().map(one).collect();
+    let statements: Vec<_> = match &consent {
+        Some(consent) => files.all_by(&consent.key()?)?.iter().map(one).collect(),
+        None => Vec::new(),
+    };
     say(&json!({
         "registrar": consent.as_ref().map(|consent| &consent.registrar),
         "key": consent.as_ref().map(|consent| &consent.key),
@@ -343,6 +383,12 @@ fn show(data: &Path) -> Result<()> {
     })
     .to_string());
     Ok(())
+}
+
+/// For the owner, beside the result.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn say(line: &str) {
@@ -355,6 +401,35 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
+
+    #[test]
+    fn what_another_registrar_said_is_not_told_as_this_ones_and_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::of(folder.path());
+        let (old, new) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let by = |key: &SigningKey, audience: u8| {
+            let statement = Statement {
+                registrar: key.verifying_key().to_bytes(),
+                ak_name: [2; 34],
+                certified: true,
+                machine: [3; 32],
+                audience: [audience; 32],
+                issued_at: 100,
+                expires_at: 200,
+                vendor: String::new(),
+            };
+            files.keep(&[audience; 32], &statement.sign(key)).unwrap();
+        };
+        by(&old, 4);
+        by(&new, 5);
+        let registrar = new.verifying_key().to_bytes();
+        let audiences = |all: Vec<Statement>| all.iter().map(|said| said.audience[0]).collect::<Vec<_>>();
+        assert_eq!(audiences(files.all_by(&registrar).unwrap()), [5]);
+        files.drop_others(&registrar).unwrap();
+        assert_eq!(audiences(files.all().unwrap()), [5]);
+        assert!(files.forget().unwrap());
+        assert!(!files.forget().unwrap(), "there is nothing any more");
+    }
 
     #[test]
     fn a_statement_counts_for_its_proxy_by_its_registrar_and_while_it_lasts() {

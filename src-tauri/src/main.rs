@@ -7,6 +7,7 @@
 //! - [`earnings`]: what was earned, and tables of it; [`prices`] what the owner says coins and electricity cost.
 //! - [`headless`]: serve an open network without a window.
 //! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to.
+//! - [`named_file`]: files that somebody named, read with a limit.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
 //! - [`release`]: whether a program file is one that was released.
@@ -28,6 +29,7 @@ mod doctor;
 mod earnings;
 mod headless;
 mod identity;
+mod named_file;
 mod payout;
 mod practice;
 mod practice_network;
@@ -68,6 +70,17 @@ fn main() -> ExitCode {
     if !matches!(cli.command, None | Some(cli::Command::Window { .. })) {
         sandbox::reach_terminal();
     }
+    // These speak with nobody, so a closed pipe is whatever their words went to.
+    let only_prints = matches!(
+        cli.command,
+        Some(
+            cli::Command::Detect(_)
+                | cli::Command::Doctor(_)
+                | cli::Command::Verify(_)
+                | cli::Command::Earnings(_)
+                | cli::Command::Export(_)
+        )
+    );
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
@@ -89,12 +102,29 @@ fn main() -> ExitCode {
     );
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if only_prints && nobody_reads(&error) => ExitCode::SUCCESS,
         Err(error) => {
             sandbox::reach_terminal();
-            let _ = writeln!(std::io::stderr(), "chrysalis: {}", sentence(&error));
+            let _ = writeln!(std::io::stderr(), "chrysalis: {}", on_a_terminal(&sentence(&error)));
             ExitCode::from(1)
         }
     }
+}
+
+/// A stranger's words on a terminal: no control characters, and not without end.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(200).collect()
+}
+
+/// The same of what an error names, a file for instance; its lines stay.
+fn on_a_terminal(text: &str) -> String {
+    text.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect()
+}
+
+/// Whoever read what a command prints has seen enough of it.
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    let closed = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
 }
 
 /// The error and its causes in one line, each said once: many sentences already hold their cause where it reads best.
@@ -112,6 +142,13 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
+
+    #[test]
+    fn a_strangers_words_do_nothing_to_the_terminal() {
+        assert_eq!(super::printable("a\u{1b}[2Jb\r\n"), "a[2Jb");
+        assert_eq!(super::printable(&"x".repeat(5_000)).len(), 200);
+        assert_eq!(super::on_a_terminal("no \u{1b}[2Jfile\nbut"), "no [2Jfile\nbut");
+    }
 
     #[test]
     fn a_cause_is_said_once() {

@@ -167,10 +167,14 @@ async fn serve(
         end(node, arguments, &mut ending).await?;
     }
     let mut printed = String::new();
+    let mut boxed = report::BoxReport::default();
     let mut signed = 0;
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         check(&snapshot)?;
+        if let Some(line) = boxed.news(&snapshot) {
+            tracing::info!("{line}");
+        }
         if snapshot.signed_tokens != signed {
             signed = snapshot.signed_tokens;
             cashbox.payments_came().await;

@@ -18,6 +18,9 @@ const READY_PATIENCE: Duration = Duration::from_mins(1);
 const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(windows)]
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+/// A process in a group of its own hears no Ctrl-C.
+#[cfg(windows)]
+const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 
 /// A practice network that runs.
 pub(crate) struct PracticeNetwork {
@@ -47,9 +50,12 @@ impl PracticeNetwork {
         seed: u64,
     ) -> Result<Self> {
         let mut command = Command::new(program("chrysalis-network")?);
+        // A Ctrl-C in the terminal is for the app, which ends the network once everything is answered and paid.
+        #[cfg(unix)]
+        command.process_group(0);
         // The app has no console there, and a program that brings its own would show it.
         #[cfg(windows)]
-        command.creation_flags(CREATE_NO_WINDOW);
+        command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
         let mut child = command
             .arg("practice")
             .arg("--data")

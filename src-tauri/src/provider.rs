@@ -16,6 +16,7 @@ use node::{Configuration, EvidenceKind, PeerPolicy};
 use ton::{Address, AddressText, RootConfig};
 
 use crate::cli::DeviceArguments;
+use crate::named_file;
 
 /// The owner's promise: this long from "I want my card" to the last word of a running answer.
 const YIELD_WITHIN: Duration = Duration::from_millis(300);
@@ -150,12 +151,7 @@ fn unusable(path: &Path) -> String {
 
 /// Reads a network file, bounded. What is in it was not looked at.
 pub(crate) fn read_network_text(path: &Path) -> Result<String> {
-    let failed = || unusable(path);
-    let length = std::fs::metadata(path).with_context(failed)?.len();
-    if length > MAX_NETWORK_FILE {
-        bail!("the network file {} has {length} bytes, which no root configuration has", path.display());
-    }
-    std::fs::read_to_string(path).with_context(failed)
+    named_file::text(path, MAX_NETWORK_FILE).with_context(|| unusable(path))
 }
 
 /// A shipped program: it stands beside this one.
@@ -170,7 +166,13 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
 
 /// The worker program, opened and measured: what is started of it is what was measured.
 pub(crate) fn worker() -> Result<sandbox::Program> {
-    Ok(sandbox::Program::open(&program("chrysalis-worker")?)?)
+    let path = program("chrysalis-worker")?;
+    sandbox::Program::open(&path).with_context(|| {
+        format!(
+            "the worker program {} can't be used; mark it as a program (chmod +x), or install Chrysalis anew",
+            path.display()
+        )
+    })
 }
 
 /// `Err` when the worker can't serve and only the owner can help.

@@ -12,6 +12,9 @@ use node::snapshot::Snapshot;
 use serde_json::{Value, json};
 use ton::{Nanoton, RootConfig};
 
+use crate::app::walls;
+use crate::view::trust::{Wall, WallKind, Witness};
+
 /// What signed payments must be worth: adjusted tokens times the network's fee. `None`: more than can be counted, or less than nothing.
 pub(crate) fn owed(snapshot: &Snapshot, root: &RootConfig) -> Option<Nanoton> {
     let tokens = u64::try_from(snapshot.totals.adjusted_tokens).ok()?;
@@ -71,6 +74,52 @@ pub(crate) fn proceeds(proceeds: &Proceeds) -> String {
     )
 }
 
+/// The box of the worker that runs, told once and again when it is another.
+#[derive(Default)]
+pub(crate) struct BoxReport {
+    /// The process that was looked at last.
+    pid: Option<u32>,
+    said: String,
+}
+
+impl BoxReport {
+    /// A line, if there is something new.
+    pub(crate) fn news(&mut self, snapshot: &Snapshot) -> Option<String> {
+        let serves = matches!(snapshot.worker, WorkerState::Serving { .. });
+        let pid = snapshot.worker_pid.filter(|pid| serves && self.pid != Some(*pid))?;
+        let seen = walls::of(pid, snapshot.confinement.as_ref(), 0)?;
+        self.pid = Some(pid);
+        let line = box_line(&seen.walls);
+        (self.said != line).then(|| self.said.clone_from(&line))?;
+        Some(line)
+    }
+}
+
+/// What stands around the worker, by whose word.
+fn box_line(walls: &[Wall]) -> String {
+    let word = |kind| match kind {
+        WallKind::Network => "network",
+        WallKind::Files => "files",
+        WallKind::Programs => "starting programs",
+        WallKind::Others => "other programs",
+        WallKind::Rights => "administrator's rights",
+        WallKind::Calls => "system calls",
+        WallKind::Memory => "all the memory",
+    };
+    let those = |closed: Option<bool>, by: Option<Witness>| {
+        let kinds = walls.iter().filter(|wall| wall.closed == closed && (by == Some(wall.by) || by.is_none()));
+        let words: Vec<&str> = kinds.map(|wall| word(wall.kind)).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    };
+    format!(
+        "the worker's box: closed by the kernel's word against {}; by its own word against {}; open to {}; not known of {}",
+        those(Some(true), Some(Witness::Kernel)),
+        those(Some(true), Some(Witness::Worker)),
+        those(Some(false), None),
+        those(None, None),
+    )
+}
+
 /// One line of the live report. Every amount says what kind it is.
 pub(crate) fn line(snapshot: &Snapshot, since: Duration) -> String {
     let seconds = since.as_secs();
@@ -89,6 +138,7 @@ pub(crate) fn line(snapshot: &Snapshot, since: Duration) -> String {
         WorkerState::Serving { enabled: false } => "taking no new questions",
         WorkerState::Yielding => "ending running answers",
         WorkerState::Ending => "freeing the card",
+        WorkerState::Waiting { .. } if !snapshot.worker_greeted => "the worker did not start and is tried again soon",
         WorkerState::Waiting { .. } => "the worker crashed and starts again soon",
         WorkerState::Failed(_) => "the worker can't serve",
     };
@@ -137,6 +187,7 @@ pub(crate) mod tests {
             last_job_unix_ms: None,
             restart_unix_ms: None,
             last_end: None,
+            worker_greeted: true,
             fallback: None,
             confinement: None,
             trying: None,
@@ -156,6 +207,34 @@ pub(crate) mod tests {
         starting.trying = Some(Trying { trial: Trial::Measuring, number: 3, of: 4 });
         let text = said(&starting);
         assert!(text.contains("] measuring the graphics card, way 3 of 4;"), "{text}");
+    }
+
+    #[test]
+    fn a_worker_that_never_started_is_not_said_to_have_crashed() {
+        let mut waiting = snapshot(0, None);
+        waiting.worker = WorkerState::Waiting { until: Duration::ZERO };
+        let said = |snapshot: &Snapshot| line(snapshot, Duration::ZERO);
+        assert!(said(&waiting).contains("] the worker crashed"), "{}", said(&waiting));
+        waiting.worker_greeted = false;
+        assert!(said(&waiting).contains("] the worker did not start"), "{}", said(&waiting));
+    }
+
+    #[test]
+    fn the_box_is_told_wall_by_wall_and_by_whose_word() {
+        let wall = |kind, closed, by| Wall { kind, closed, by, found: None };
+        let line = box_line(&[
+            wall(WallKind::Network, Some(true), Witness::Kernel),
+            wall(WallKind::Calls, Some(true), Witness::Kernel),
+            wall(WallKind::Files, Some(true), Witness::Worker),
+            wall(WallKind::Memory, None, Witness::Kernel),
+        ]);
+        assert_eq!(
+            line,
+            "the worker's box: closed by the kernel's word against network, system calls; by its own word against files; open to nothing; \
+             not known of all the memory"
+        );
+        // Nothing is said of a box before there is one.
+        assert_eq!(BoxReport::default().news(&snapshot(0, None)), None);
     }
 
     fn root() -> RootConfig {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use ton::{Address, Nanoton};
 use wallet::{DailyLimit, LimitDecision};
 
+use crate::named_file;
+
 const NAME: &str = "wallet-rules.json";
 /// Longest file that is read, in bytes.
 const MOST: u64 = 64 << 10;
@@ -55,12 +57,10 @@ impl Rules {
     pub(crate) fn of(data: &Path) -> Result<Self> {
         let path = data.join(NAME);
         let read = || -> Result<Option<Self>> {
-            let length = match std::fs::metadata(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                found => found?.len(),
-            };
-            anyhow::ensure!(length <= MOST, "it has {length} bytes");
-            Ok(Some(serde_json::from_str(&std::fs::read_to_string(&path)?)?))
+            match named_file::text(&path, MOST) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                text => Ok(Some(serde_json::from_str(&text?)?)),
+            }
         };
         let failed =
             || format!("the wallet's rules in {} can't be read; put them right, or move the file away", path.display());

@@ -1,7 +1,6 @@
 //! `chrysalis verify`: what a proof proves, computed anew from the evidence in it.
 
-use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +10,8 @@ use node::proof_file::{Findings, LIMIT, ProofFile, Verifier};
 use serde_json::{Value, json};
 
 use crate::cli::VerifyArguments;
-use crate::doctor::key;
+use crate::named_file;
+use crate::printable;
 use crate::provider::{read_network_text, unix_ms};
 
 /// Reads, verifies and prints. `Err` is also that it does not prove what it claims.
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
 
 fn verifier(arguments: &VerifyArguments) -> Result<Verifier> {
     // Whoever verifies says whom to believe; what the file says about that counts for nothing.
-    let mut registrars = arguments.registrar.iter().map(|text| key(text)).collect::<Result<Vec<_>>>()?;
+    let mut registrars = arguments.registrar.clone();
     let mut policy = Policy::accepting(Grade::ALL);
     for path in &arguments.network {
         let said = stated(&read_network_text(path)?).with_context(|| format!("the network file {}", path.display()))?;
@@ -51,17 +51,19 @@ fn verifier(arguments: &VerifyArguments) -> Result<Verifier> {
         }
     }
     for image in &arguments.image {
-        policy.images.insert(ImageHash(key(image)?));
+        policy.images.insert(ImageHash(*image));
     }
-    let nonce = arguments.nonce.as_deref().map(key).transpose()?;
-    Ok(Verifier { now: u64::try_from(unix_ms() / 1000).unwrap_or_default(), registrars, policy, nonce })
+    Ok(Verifier {
+        now: u64::try_from(unix_ms() / 1000).unwrap_or_default(),
+        registrars,
+        policy,
+        nonce: arguments.nonce,
+    })
 }
 
 fn read(path: &Path) -> Result<ProofFile> {
     let failed = || format!("the file {} can't be used as a proof", path.display());
-    let mut bytes = Vec::new();
-    // Not by its length: it may be a pipe, or grow.
-    File::open(path).and_then(|file| file.take(LIMIT as u64 + 1).read_to_end(&mut bytes)).with_context(failed)?;
+    let bytes = named_file::bytes_or_pipe(path, LIMIT as u64).with_context(failed)?;
     ProofFile::read(&bytes).with_context(failed)
 }
 
@@ -90,11 +92,9 @@ fn write(out: &mut impl Write, proof: &ProofFile, findings: &Findings) -> io::Re
         writeln!(out, "At the time that the file names it would have counted; now it does not.")?;
     }
     let proves = findings.proves();
-    if !proves.is_empty() {
-        writeln!(out, "\nWhat it proves")?;
-        for sentence in proves {
-            writeln!(out, "  {sentence}")?;
-        }
+    writeln!(out, "\nWhat it proves{}", if proves.is_empty() { ": nothing" } else { "" })?;
+    for sentence in proves {
+        writeln!(out, "  {sentence}")?;
     }
     writeln!(out, "\nWhat it does not prove")?;
     for sentence in findings.does_not_prove() {
@@ -121,20 +121,4 @@ fn write(out: &mut impl Write, proof: &ProofFile, findings: &Findings) -> io::Re
         writeln!(out, "  box, {}: {stands}", printable(&wall.wall))?;
     }
     Ok(())
-}
-
-/// A stranger's words on a terminal: no control characters, and not without end.
-fn printable(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(200).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_words_do_nothing_to_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\n"), "a[2Jb");
-        assert_eq!(printable(&"x".repeat(5_000)).len(), 200);
-    }
 }

@@ -47,6 +47,22 @@ impl Running {
         Self::spawn(name, command)
     }
 
+    /// The same as the leader of a process group, as a shell starts what it runs in the foreground: [`Self::interrupt_all`] is a Ctrl-C.
+    #[cfg(unix)]
+    pub fn start_in_the_foreground(name: &str, words: &[&str]) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(path(name));
+        command.args(words).process_group(0);
+        Self::spawn(name, command)
+    }
+
+    /// What a terminal does at a Ctrl-C: SIGINT to everybody in the group.
+    #[cfg(unix)]
+    pub fn interrupt_all(&self) {
+        let group = rustix::process::Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    }
+
     /// The same, for [`Self::limit_files`]: a write beyond the limit is an error and not the end.
     #[cfg(target_os = "linux")]
     pub fn start_without_file_size_signal(name: &str, words: &[&str]) -> Self {

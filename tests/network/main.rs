@@ -15,6 +15,7 @@
 //! - [`wallet`]: the owner's wallet at the command line.
 //! - [`proof`]: proxies that demand proof, and TPMs.
 //! - [`commands`]: wrong input at the command line.
+//! - [`endings`]: how programs end that were told to, or can not go on.
 //! - [`streams`]: what an OpenAI client sees.
 //! - [`open`]: a network of two programs, for the tests that practice is too simple for.
 
@@ -29,6 +30,7 @@ mod clocks;
 mod closing;
 mod commands;
 mod earnings;
+mod endings;
 mod faults;
 mod fees;
 mod flags;

@@ -79,6 +79,7 @@ fn a_known_machine_is_served_and_a_self_claim_is_refused_and_its_owner_told_why(
     assert_eq!(standing["registrars"], json!([{ "endpoint": registrar.address, "key": registrar.key }]));
     stranger.until_it_says("gives this computer no jobs");
     stranger.until_it_says("no registrar was agreed to");
+    stranger.until_it_says(&format!("--registrar {} --registrar-key {}", registrar.address, registrar.key));
 
     // Agreeing takes a word, and without it nothing is shown to anybody.
     let known = open.folder.path().join("known");

@@ -20,7 +20,7 @@ mod money;
 mod power;
 mod session;
 mod trust;
-mod walls;
+pub(crate) mod walls;
 mod window;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use sandbox::BoxState;
 use crate::view::trust::{Wall, WallKind, Walls, Witness};
 
 /// The box of a running worker; `None`: the system tells nothing of it.
-pub(super) fn of(pid: u32, said: Option<&Confinement>, now: i64) -> Option<Walls> {
+pub(crate) fn of(pid: u32, said: Option<&Confinement>, now: i64) -> Option<Walls> {
     let walls = seen(pid, said)?;
     Some(Walls { at: now as f64, walls })
 }

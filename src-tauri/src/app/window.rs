@@ -18,6 +18,9 @@ use crate::wire::{self, ToApp, ToWindow};
 const WAITING: usize = 64;
 /// How long a window may take to end after it has closed its output.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A process in a group of its own hears no Ctrl-C.
+#[cfg(windows)]
+const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 
 /// A window that is open, or opening. Dropping it closes it.
 pub(crate) struct WindowProcess {
@@ -31,6 +34,11 @@ impl WindowProcess {
         let program = std::env::current_exe().context("the system does not say where this program is")?;
         let mut command = Command::new(program);
         command.arg("window").arg("--data").arg(data).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A Ctrl-C in the terminal is for the app, which closes the window itself: it ends with its standard input.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        #[cfg(windows)]
+        std::os::windows::process::CommandExt::creation_flags(&mut command, CREATE_NEW_PROCESS_GROUP);
         name_a_language(&mut command);
         let mut child = command.spawn().context("its process does not start")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());

@@ -1,7 +1,6 @@
 //! The chain that the command line names.
 
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use chain::toncenter::{Endpoint, Settings, Toncenter};
 use ton::Network;
 
 use crate::cli::ChainArguments;
+use crate::named_file;
 
 /// Longest key of an endpoint, in bytes.
 const MOST_KEY: u64 = 4_096;
@@ -51,7 +51,6 @@ pub(super) fn chain_if_named(arguments: &ChainArguments) -> Result<Option<Arc<dy
 
 fn read_key(path: &Path) -> Result<String> {
     let failed = || format!("the file {} with the endpoint's key can't be read", path.display());
-    let mut text = String::new();
-    std::fs::File::open(path).with_context(failed)?.take(MOST_KEY).read_to_string(&mut text).with_context(failed)?;
+    let text = named_file::text_or_pipe(path, MOST_KEY).with_context(failed)?;
     Ok(text.trim().to_owned())
 }

@@ -42,7 +42,7 @@ pub use container::{DecodeError, Evidence, LOG_LIMIT, SnpEvidence, TOTAL_LIMIT, 
 pub use grade::{Grade, Wording};
 pub use policy::{ImageHash, Policy};
 pub use statement::{Statement, StatementError};
-pub use terms::{Registrar, Terms};
+pub use terms::{Registrar, Terms, TermsError, is_place};
 pub use x509::ChainError;
 
 /// The makers of TPMs whose root certificates are built in: name and certificate, DER.

@@ -146,6 +146,11 @@ pub fn certificates_in(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
+/// Whether this is one certificate (DER), of which nothing else is said.
+pub fn is_certificate(bytes: &[u8]) -> bool {
+    Certificate::read(bytes).is_some()
+}
+
 /// Checks what the attester shows and makes the challenge. `now` is in seconds since 1970.
 pub fn challenge(request: &Request, now: u64) -> Result<(Pending, Challenge), RegistrarError> {
     challenge_under(request, now, &roots::TPM)

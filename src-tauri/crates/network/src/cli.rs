@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ::chain::Chain;
 use accounting::ModelName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use evidence::Grade;
+use evidence::Terms;
 use ratls::{Evidence, Policy};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +35,16 @@ Exit codes:
 
 One line of JSON on standard output says when it is ready and on which ports:
   {\"ready\":{\"role\":\"gateway\",\"http_port\":10000}}
+Everything else goes to standard error; the environment variable CHRYSALIS_LOG sets how much (error, warn, info, debug).";
+
+const REGISTRAR_CODES: &str = "\
+Exit codes:
+  0  ended because it was asked to (SIGTERM, Ctrl-C)
+  1  could not start or go on; the last line on standard error says why and what to do
+  2  wrong command line
+
+One line of JSON on standard output says when it is ready, on which port and with which key:
+  {\"ready\":{\"role\":\"registrar\",\"port\":4420,\"key\":\"...\"}}
 Everything else goes to standard error; the environment variable CHRYSALIS_LOG sets how much (error, warn, info, debug).";
 
 /// The other roles of a Cocoon network.
@@ -63,7 +73,7 @@ enum Role {
     #[command(after_help = EXIT_CODES)]
     Chain(ChainArgs),
     /// Let machines' TPMs become known: sees their endorsement keys, tells proxies only that a key belongs to some machine
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = REGISTRAR_CODES)]
     Registrar(RegistrarArgs),
 }
 
@@ -373,15 +383,9 @@ async fn run_proxy(args: ProxyArgs) -> Result<(), Failure> {
         policy(args.policy, &args.collateral, &network.root.worker_hashes, Check::images(check_worker_hashes))?;
     let demands = config.evidence.clone().or_else(|| network.evidence.clone());
     let mut settings = proxy::Settings::new(network, owner, key, args.data.join("proxy.sqlite"));
-    if let Some(demands) = &demands
-        && demands.registrars.is_empty()
-        && demands
-            .policy
-            .accepted
-            .iter()
-            .any(|grade| matches!(grade, Grade::KnownMachine | Grade::KnownMachineUncertified))
-    {
-        tracing::warn!("known machines are accepted and no registrar is believed, so none can be known");
+    tracing::info!("demands of workers: {}", demands.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string));
+    if let Some(why) = demands.as_ref().and_then(Terms::shut_out) {
+        tracing::warn!("{why}");
     }
     settings.demands = demands;
     if let Showing::Processor { collateral } = &config.shows {

@@ -7,6 +7,8 @@ pub mod chain;
 pub mod evidence;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,6 +117,7 @@ pub struct ProxyConfig {
     /// The chain that its contract is on; without one, payments are signed and nobody's money is looked at. Ours only.
     pub chain: Option<ChainConfig>,
     /// What workers must prove; without it, what the network file says, or nothing. Ours only.
+    #[serde(skip)]
     pub evidence: Option<Terms>,
     /// What it shows of itself to workers that ask. Ours only.
     pub shows: Showing,
@@ -175,7 +178,10 @@ impl Default for GatewayConfig {
 impl ProxyConfig {
     /// Reads a file and checks what can be checked without the network file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = parse(path, &read_file(path)?)?;
+        let text = read_file(path)?;
+        // Before anything else: a demand that is not in force must not hide behind another fault.
+        let evidence = terms(path, &text)?;
+        let config = Self { evidence, ..parse(path, &text)? };
         if config.machine_specific_private_key.bytes().is_none() {
             let reason = "write the base64 of the 32-byte seed that signs payments";
             return Err(ConfigError::Field { path: path.to_owned(), field: "machine_specific_private_key", reason });
@@ -224,11 +230,9 @@ pub struct Network {
     pub evidence: Option<Terms>,
 }
 
-/// The part of a network file that is not the genuine programs'.
-#[derive(Deserialize)]
-struct Ours {
-    #[serde(default)]
-    evidence: Option<Terms>,
+/// The part of a file that is not the genuine programs': what is demanded of workers.
+fn terms(path: &Path, text: &str) -> Result<Option<Terms>, ConfigError> {
+    Terms::of_file(text).map_err(|error| ConfigError::Malformed { path: path.to_owned(), reason: error.to_string() })
 }
 
 impl Network {
@@ -237,7 +241,7 @@ impl Network {
         let text = read_file(path)?;
         let root = RootConfig::from_json(&text)
             .map_err(|error| ConfigError::Malformed { path: path.to_owned(), reason: error.to_string() })?;
-        let ours: Ours = parse(path, &text)?;
+        let evidence = terms(path, &text)?;
         let root_contract = if configured.trim().is_empty() {
             root.root_contract.ok_or(ConfigError::Field {
                 path: path.to_owned(),
@@ -247,7 +251,7 @@ impl Network {
         } else {
             address(path, "root_contract_address", configured)?
         };
-        Ok(Self { root: Arc::new(root), root_contract, evidence: ours.evidence })
+        Ok(Self { root: Arc::new(root), root_contract, evidence })
     }
 
     /// The network, if it is a test network exactly when the configuration says so.
@@ -275,11 +279,28 @@ pub fn address(path: &Path, field: &'static str, text: &str) -> Result<Address, 
 /// A whole file of text, if it is not larger than what is configured here.
 pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > LARGEST_FILE {
-        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    let bytes = match read_bytes(path, LARGEST_FILE) {
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        other => other.map_err(unreadable)?,
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(Error::new(ErrorKind::InvalidData, error)))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// A file that somebody named, whatever it says of its length: no more than `most` bytes of it are read. What is no file, a device or a pipe
+/// that nobody writes to, is refused before it can make anybody wait.
+pub(crate) fn read_bytes(path: &Path, most: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is no ordinary file"));
     }
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(unreadable)
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T, ConfigError> {
@@ -429,6 +450,56 @@ mod tests {
             let words = error.to_string();
             assert!(!words.contains("c2VjcmV0") && !words.contains("secret"), "{words}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_never_ends_or_never_begins_is_no_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [Path::new("/dev/zero"), &pipe] {
+            let error = ProxyConfig::read(path).err().unwrap().to_string();
+            assert!(error.contains("no ordinary file"), "{error}");
+            assert!(Network::read(path, "").is_err());
+        }
+        let long = folder.path().join("long");
+        std::fs::write(&long, [b' '; 9]).unwrap();
+        assert!(read_bytes(&long, 8).unwrap_err().to_string().contains("longer than 8 bytes"));
+        assert_eq!(*read_bytes(&long, 9).unwrap(), [b' '; 9]);
+    }
+
+    #[test]
+    fn a_demand_that_is_misspelt_or_can_not_be_meant_is_refused_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.json");
+        let owner = "UQAuz15H1ZHrZ_psVrAra7HealMIVeFq0wguqlmFno1f3B-m";
+        let both = |said: &str| {
+            let text = format!(
+                r#"{{"is_test":1,"owner_address":"{owner}","root_owner_address":"{owner}","root_contract_address":"{owner}",
+                "machine_specific_private_key":"{KEY}"{said}}}"#
+            );
+            std::fs::write(&path, text).unwrap();
+            (
+                ProxyConfig::read(&path).map(|config| config.evidence),
+                Network::read(&path, "").map(|network| network.evidence),
+            )
+        };
+        for (said, why) in [
+            (r#","evidense":{"accepted":["known-machine"]}"#, "evidense"),
+            (r#","Evidence":{"accepted":["known-machine"]}"#, "Evidence"),
+            (r#","evidence":null"#, "null"),
+            (r#","evidence":{"accepted":[]}"#, "accepted is empty"),
+        ] {
+            let (proxy, network) = both(said);
+            for error in [proxy.unwrap_err().to_string(), network.unwrap_err().to_string()] {
+                assert!(error.contains(why) && error.contains("file.json"), "{error}");
+            }
+        }
+        let (proxy, network) = both("");
+        assert!(proxy.unwrap().is_none() && network.unwrap().is_none());
+        let (proxy, network) = both(r#","evidence":{"accepted":["self-claim"]}"#);
+        assert!(proxy.unwrap().is_some() && network.unwrap().is_some());
     }
 
     #[test]

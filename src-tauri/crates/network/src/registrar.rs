@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, OsRandom, random_bytes, unix_seconds};
+use crate::config;
 use crate::web;
 use crate::wire::{HANDSHAKE_PATIENCE, Wire, WireError};
 
@@ -73,6 +74,12 @@ pub enum StartError {
     /// The file of keys is not one.
     #[error("{} is not what a registrar's keys are kept in; restore it, or move it away and become another registrar", path.display())]
     Keys {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A maker's root is none.
+    #[error("{} is no certificate in DER; `openssl x509 -outform DER` makes one of a file that is in PEM", path.display())]
+    NoRoot {
         /// Which.
         path: PathBuf,
     },
@@ -186,10 +193,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 
 fn root(path: &Path) -> Result<(&'static str, Vec<u8>), StartError> {
     let failed = |source| StartError::File { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(failed)?.len() > ROOT_LIMIT {
-        return Err(failed(std::io::Error::other("larger than any certificate")));
+    let bytes = config::read_bytes(path, ROOT_LIMIT).map_err(failed)?.to_vec();
+    if !registrar::is_certificate(&bytes) {
+        return Err(StartError::NoRoot { path: path.to_owned() });
     }
-    Ok((ADDED, std::fs::read(path).map_err(failed)?))
+    Ok((ADDED, bytes))
 }
 
 /// A place among the connections, free again when dropped.
@@ -365,6 +373,29 @@ impl Case<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_makers_root_that_is_no_certificate_in_der_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("root.der");
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            root(&path).map(drop).unwrap_err().to_string()
+        };
+        for wrong in [
+            &b""[..],
+            b"garbage",
+            b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            &[0x30, 0x03, 1, 1, 0],
+        ] {
+            let said = refused(wrong);
+            assert!(said.contains("root.der is no certificate in DER"), "{said}");
+        }
+        assert!(refused(&vec![0; 20_000]).contains("longer than"));
+        let identity = Identity::generate(Evidence::None, 1_800_000_000).unwrap();
+        std::fs::write(&path, identity.certificate().as_ref()).unwrap();
+        assert_eq!(root(&path).unwrap().1, identity.certificate().as_ref());
+    }
 
     #[test]
     fn keys_are_made_once_kept_from_others_and_never_replaced() {

@@ -97,6 +97,10 @@ impl ModelFile {
     /// The same, but a file that is known and unchanged is not read.
     pub fn open_again(path: &Path, known: &Known) -> Result<Self, ModelFileError> {
         let unreadable = |source| ModelFileError::Unreadable { path: path.to_owned(), source };
+        // Looked at before it is opened: opening a pipe waits for whoever writes.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::other("it is not a file")));
+        }
         let mut file = File::open(path).map_err(unreadable)?;
         let facts = file.metadata().map_err(unreadable)?;
         if !facts.is_file() {
@@ -176,6 +180,18 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, b"abc").unwrap();
         ModelFile::open(file.path()).unwrap()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_no_model_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe.gguf");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            let error = ModelFile::open(path).err().unwrap().to_string();
+            assert!(error.contains("it is not a file"), "{error}");
+        }
     }
 
     #[test]

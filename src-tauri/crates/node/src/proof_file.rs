@@ -86,7 +86,7 @@ pub enum ProofFileError {
     TooLarge,
     /// Not in the form of a proof.
     #[error("it is no proof of Chrysalis: {0}")]
-    Form(serde_json::Error),
+    Form(String),
     /// Of a version that is not known here.
     #[error("it is a proof of version {0}, and this program knows {VERSION}; another version of Chrysalis may read it")]
     Version(u32),
@@ -135,13 +135,26 @@ pub enum Refused {
     Future,
 }
 
+/// What is wrong with a text, for whoever has never seen our types.
+fn plainly(error: &serde_json::Error) -> String {
+    let at = format!("line {}, column {}", error.line(), error.column());
+    let said = error.to_string();
+    match error.classify() {
+        serde_json::error::Category::Data if said.contains("struct ") => {
+            format!("a part of it has another form ({at})")
+        }
+        serde_json::error::Category::Data => said,
+        _ => format!("it is no JSON ({at})"),
+    }
+}
+
 impl ProofFile {
     /// Reads one, within [`LIMIT`].
     pub fn read(bytes: &[u8]) -> Result<Self, ProofFileError> {
         if bytes.len() > LIMIT {
             return Err(ProofFileError::TooLarge);
         }
-        let proof: Self = serde_json::from_slice(bytes).map_err(ProofFileError::Form)?;
+        let proof: Self = serde_json::from_slice(bytes).map_err(|error| ProofFileError::Form(plainly(&error)))?;
         if proof.chrysalis_proof != VERSION {
             return Err(ProofFileError::Version(proof.chrysalis_proof));
         }
@@ -275,6 +288,17 @@ mod tests {
             shown,
             files,
             walls: None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_proof_is_said_without_words_of_ours() {
+        for text in
+            ["", "[[[[[", "[1,2]", "7", "{", r#"{"chrysalis_proof":1,"shown":[1]}"#, r#"{"chrysalis_proof":{}}"#]
+        {
+            let said = ProofFile::read(text.as_bytes()).unwrap_err().to_string();
+            assert!(said.starts_with("it is no proof of Chrysalis: "), "{said}");
+            assert!(!said.contains("struct") && !said.contains("ProofFile") && !said.contains("Shown"), "{said}");
         }
     }
 

@@ -96,6 +96,8 @@ pub struct Snapshot {
     pub restart_unix_ms: Option<i64>,
     /// How the worker ended the last time that nobody had asked for it.
     pub last_end: Option<String>,
+    /// A worker has greeted since this was started: the program is the one it should be.
+    pub worker_greeted: bool,
     /// Why the model runs on the processor although it should run on the graphics card.
     pub fallback: Option<String>,
     /// The walls around the worker as it says itself, while one runs that has closed its box. What the kernel says of the same is

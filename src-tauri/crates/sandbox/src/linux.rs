@@ -23,7 +23,7 @@ use std::sync::mpsc::sync_channel;
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::FdFlags;
-use rustix::process::{DumpableBehavior, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::{DumpableBehavior, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 use rustix::termios::{LocalModes, OptionalActions, Termios};
 
 use crate::child::{Child, End};
@@ -66,6 +66,7 @@ pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
         match spawned {
             Ok(Ok((mut child, handle))) => {
                 let _ = started.send(Ok((child.id(), handle)));
+                end_group_with(child.id());
                 let exit = loop {
                     match child.wait() {
                         Ok(status) => break status.into(),
@@ -92,6 +93,16 @@ pub(crate) fn start(spawn: Spawn) -> Result<(Child, Channel), StartError> {
     std::thread::Builder::new().name("box-log".to_owned()).spawn(move || filled.fill(written)).map_err(resources)?;
     let (pid, handle) = outcome.recv().map_err(|_| resources(io::Error::other("the keeper's thread ended")))??;
     Ok((Child::new(pid, handle, end, log), Channel { reader: ours, writer }))
+}
+
+/// Waits until a child has ended, and ends whatever it has started and left in its group. What has ended and was not waited for keeps its number,
+/// so the group is still the child's.
+fn end_group_with(child: u32) {
+    let Some(child) = rustix::process::Pid::from_raw(child.cast_signed()) else { return };
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while matches!(rustix::process::waitid(WaitId::Pid(child), ended), Err(rustix::io::Errno::INTR)) {}
+    // Fails when nobody else is there, which is how it should be.
+    let _ = rustix::process::kill_process_group(child, Signal::KILL);
 }
 
 /// The child as std knows it, and as the kernel names it.

@@ -70,9 +70,13 @@ mod tests {
         for wrong in [
             r#"{"accepted":["known machine"]}"#.to_owned(),
             r#"{"require_secure_boot":true}"#.to_owned(),
-            r#"{"accepted":[],"require_secureboot":true}"#.to_owned(),
-            r#"{"accepted":[],"registrars":[{"key":"0b"}]}"#.to_owned(),
-            format!(r#"{{"accepted":[],"registrars":[{}]}}"#, vec![format!(r#"{{"key":"{key}"}}"#); 17].join(",")),
+            r#"{"accepted":["self-claim"],"require_secureboot":true}"#.to_owned(),
+            r#"{"accepted":["self-claim"],"registrars":[{"key":"0b"}]}"#.to_owned(),
+            r#"{"accepted":[]}"#.to_owned(),
+            format!(
+                r#"{{"accepted":["self-claim"],"registrars":[{}]}}"#,
+                vec![format!(r#"{{"key":"{key}"}}"#); 17].join(",")
+            ),
         ] {
             assert!(serde_json::from_str::<Terms>(&wrong).is_err(), "{wrong}");
         }

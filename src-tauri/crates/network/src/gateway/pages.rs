@@ -229,7 +229,7 @@ impl Desk {
             }
             Ok(Some(Piece::Failed { code, words })) => {
                 counted.end(Outcome::Broken);
-                web::failure(status_of(code), code, &words)
+                web::failure(status_of(code), code, &readable(&words))
             }
             Ok(Some(Piece::Part(_) | Piece::Done(_))) => {
                 counted.end(Outcome::Broken);
@@ -353,6 +353,15 @@ fn model(kind: &WorkerType) -> Value {
     json!({ "id": kind.name, "object": "model", "created": 0, "owned_by": "cocoon", "workers": workers })
 }
 
+/// A proxy's words for people. Genuine ones, and ours after them, leave out a space.
+fn readable(words: &str) -> String {
+    const CUT: &str = "no ready workers for model";
+    match words.strip_prefix(CUT) {
+        Some(model) if !model.starts_with(' ') => format!("{CUT} {model}"),
+        _ => words.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,5 +390,12 @@ mod tests {
         let request = for_the_worker("/v1/completions".to_owned(), &headers, b"{}".to_vec());
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["Host", "Content-Type", "X-Conversation-Key", "Content-Length"]);
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_workers_is_readable() {
+        assert_eq!(readable("no ready workers for modelA/B"), "no ready workers for model A/B");
+        assert_eq!(readable("no ready workers for model A/B"), "no ready workers for model A/B");
+        assert_eq!(readable("unknown model A/B"), "unknown model A/B");
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tpm::guest::{self, Provider};
 
 use super::host::Event;
+use crate::config;
 
 /// Questions that may wait. Whoever comes then is shown nothing, and may ask again.
 const WAITING: usize = 16;
@@ -49,11 +50,7 @@ impl Guest {
             .as_ref()
             .ok_or("a quote of TDX goes with Intel's statements; name their file as collateral")?;
         let failed = |why: &dyn std::fmt::Display| format!("the file {} can't be used: {why}", path.display());
-        let length = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
-        if length > TOTAL_LIMIT as u64 {
-            return Err(failed(&"it is longer than such statements are"));
-        }
-        std::fs::read(path).map_err(|error| failed(&error))
+        Ok(config::read_bytes(path, TOTAL_LIMIT as u64).map_err(|error| failed(&error))?.to_vec())
     }
 }
 

@@ -450,6 +450,7 @@ impl Core {
             last_job_unix_ms: self.jobs.last_end_unix_ms(),
             restart_unix_ms: self.workers.restart_unix_ms(),
             last_end: self.workers.last_end().map(str::to_owned),
+            worker_greeted: self.workers.has_greeted(),
             fallback: self.workers.fallback().map(str::to_owned),
             confinement: self.workers.confinement().cloned(),
             trying: self.tunings.trying(),

@@ -14,6 +14,8 @@ use link::{LaneId, ToWorker};
 
 use super::{Effect, Out};
 
+/// Registrars that are told in one line.
+const SHOWN_REGISTRARS: usize = 3;
 /// Signatures that a proxy gets at once.
 const BURST: u32 = 3;
 /// A proxy gets another one after this long.
@@ -34,6 +36,35 @@ pub struct ShownStanding {
     pub secure_boot: bool,
     /// Registrars it believes: `host:port`, which may be empty, and key.
     pub registrars: Vec<(String, [u8; 32])>,
+}
+
+impl ShownStanding {
+    /// What it wants to be shown and where one becomes known, as it says itself.
+    pub(super) fn wants(&self) -> String {
+        let grades: Vec<&str> = self.grades.iter().map(|grade| grade.name()).collect();
+        let grades = if grades.is_empty() { "no grade that is known here".to_owned() } else { grades.join(" or ") };
+        let boot = if self.secure_boot { ", with Secure Boot" } else { "" };
+        let known = |grade: &Grade| matches!(grade, Grade::KnownMachine | Grade::KnownMachineUncertified);
+        if !self.grades.iter().any(known) {
+            return format!("It accepts {grades}{boot}");
+        }
+        let places: Vec<String> = self
+            .registrars
+            .iter()
+            .take(SHOWN_REGISTRARS)
+            .map(|(endpoint, key)| {
+                let place = if evidence::is_place(endpoint) { endpoint } else { "PLACE (ask its operator)" };
+                format!("--registrar {place} --registrar-key {}", hex::encode(key))
+            })
+            .collect();
+        if places.is_empty() {
+            return format!("It accepts {grades}{boot}, and names no registrar; ask its operator");
+        }
+        format!(
+            "It accepts {grades}{boot}; `chrysalis identity enrol` with {} makes this computer known there",
+            places.join(" or ")
+        )
+    }
 }
 
 impl From<Standing> for ShownStanding {

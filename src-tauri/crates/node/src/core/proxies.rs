@@ -379,7 +379,7 @@ impl Proxies {
         if said.accepted {
             out.log(LogLevel::Info, format!("the proxy {endpoint} accepts this computer"));
         } else {
-            let line = format!("the proxy {endpoint} gives this computer no jobs: {}", said.reason);
+            let line = format!("the proxy {endpoint} gives this computer no jobs: {}. {}", said.reason, said.wants());
             out.log(LogLevel::Warn, line);
             self.refusals.note(endpoint, RefusedBy::Proxy, &said.reason, out);
         }

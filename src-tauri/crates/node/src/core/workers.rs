@@ -23,6 +23,8 @@ const LOG_LINE: usize = 500;
 const MOST_NAMESPACES: usize = 8;
 /// After so many failures of the graphics card in a row the processor takes over.
 const DEVICE_TRIES: u32 = 3;
+/// A program that has not greeted once after so many starts is not what was installed.
+const FIRST_TRIES: u32 = 3;
 
 /// What is known of the worker process. The fact; the wish is [`Target`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,10 @@ pub(super) struct Workers {
     wants_card: bool,
     /// What stands around the process, in its own words.
     confinement: Option<Confinement>,
+    /// A process has greeted since this was started: the program is the right one.
+    has_greeted: bool,
+    /// Starts of a program that never greeted.
+    silent_starts: u32,
 }
 
 impl Workers {
@@ -128,6 +134,8 @@ impl Workers {
             at_once: false,
             wants_card: settings.configuration.backend != BackendKind::Cpu,
             confinement: None,
+            has_greeted: false,
+            silent_starts: 0,
         }
     }
 
@@ -170,6 +178,11 @@ impl Workers {
     /// When it is started again, Unix time in milliseconds, while that is waited for.
     pub(super) fn restart_unix_ms(&self) -> Option<i64> {
         self.restart_unix_ms.filter(|_| matches!(self.state, WorkerState::Waiting { .. }))
+    }
+
+    /// A program that never greeted since this was started does not even begin to work.
+    pub(super) fn has_greeted(&self) -> bool {
+        self.has_greeted
     }
 
     pub(super) fn serves(&self) -> bool {
@@ -226,6 +239,7 @@ impl Workers {
         self.deadline = Some(out.now.mono.saturating_add(GREETING_PATIENCE));
         self.asked_to_yield = None;
         self.ready_at = None;
+        self.greeted_at = None;
         out.push(Effect::StartWorker { generation: self.generation });
         true
     }
@@ -261,6 +275,7 @@ impl Workers {
             return;
         }
         out.log(LogLevel::Error, format!("the worker program does not start: {why}"));
+        self.judge_program(why);
         self.rest(Departure { gone_at: out.now.mono, ..Departure::default() }, out);
     }
 
@@ -287,6 +302,9 @@ impl Workers {
             // A driver that crashes takes the process with it.
             self.suspect_device(how, out);
             self.last_end = Some(how.to_owned());
+        }
+        if self.greeted_at.is_none() {
+            self.judge_program(&format!("it does not answer as chrysalis-worker does, and ended: {how}"));
         }
         self.rest(departure, out);
         true
@@ -387,6 +405,7 @@ impl Workers {
         let frame = Frame::Control(message);
         match self.greeting.admit(&frame) {
             Ok(true) => {
+                self.has_greeted = true;
                 if self.state == WorkerState::Starting {
                     self.greeted_at = Some(out.now.mono);
                     self.deadline = Some(out.now.mono.saturating_add(LOADING_PATIENCE));
@@ -427,8 +446,25 @@ impl Workers {
         self.kill_now(out);
     }
 
-    /// A worker that may have used a card ended without a word, so that may have been the card's doing.
+    /// Another start of a program that never greeted. Pauses help against what passes; a file that is not the worker stays what it is.
+    fn judge_program(&mut self, why: &str) {
+        if self.has_greeted || self.asked_to_yield.is_some() {
+            return;
+        }
+        self.silent_starts = self.silent_starts.saturating_add(1);
+        if self.silent_starts >= FIRST_TRIES {
+            self.hopeless.get_or_insert_with(|| {
+                let why = line(why);
+                format!("the worker program was started {FIRST_TRIES} times in vain: {why}. Install Chrysalis anew")
+            });
+        }
+    }
+
+    /// A worker that may have used a card ended without a word, so that may have been the card's doing. Cards are opened after the greeting.
     fn suspect_device(&mut self, how: &str, out: &mut Out<'_>) {
+        if self.greeted_at.is_none() {
+            return;
+        }
         let used_card = self.model.as_ref().is_none_or(|model| model.backend != "cpu");
         if self.wants_card && used_card {
             self.device_failures = self.device_failures.saturating_add(1);
@@ -469,12 +505,16 @@ impl Workers {
         }
         let asked = self.asked_to_yield.take();
         let at_once = std::mem::take(&mut self.at_once);
+        let hopeless = self.hopeless.take();
+        if let Some(why) = hopeless.as_ref().filter(|_| !self.has_greeted && self.silent_starts >= FIRST_TRIES) {
+            out.log(LogLevel::Error, why.clone());
+        }
         if let Some(asked) = asked {
             let took = departure.gone_at.saturating_sub(asked);
             self.freed = Some(Freed { took, departure });
             out.log(LogLevel::Info, format!("freed in {} ms", took.as_millis()));
         }
-        self.state = match (self.hopeless.take(), asked) {
+        self.state = match (hopeless, asked) {
             (Some(why), _) => WorkerState::Failed(why),
             (None, Some(_)) => WorkerState::Gone,
             (None, None) => {

@@ -122,7 +122,7 @@ fn what_a_network_file_asks_for_is_what_is_examined() {
     // A network that says nothing asks for nothing.
     assert!(stated(r#"{"root_contract_address":"x"}"#).unwrap().is_none());
     let list = format!(
-        "{{\"evidence\":{{\"accepted\":[],\"registrars\":[{}]}}}}",
+        "{{\"evidence\":{{\"accepted\":[\"self-claim\"],\"registrars\":[{}]}}}}",
         vec![format!("{{\"key\":\"{}\"}}", "0b".repeat(32)); 17].join(",")
     );
     for wrong in [
@@ -130,8 +130,14 @@ fn what_a_network_file_asks_for_is_what_is_examined() {
         "[]",
         "{\"evidence\":7}",
         r#"{"evidence":{"accepted":["measured-image"]}}"#,
-        r#"{"evidence":{"accepted":[],"secure_boot":true}}"#,
-        r#"{"evidence":{"accepted":[],"registrars":[{"key":"0b"}]}}"#,
+        r#"{"evidence":{"accepted":["self-claim"],"secure_boot":true}}"#,
+        r#"{"evidence":{"accepted":["self-claim"],"registrars":[{"key":"0b"}]}}"#,
+        r#"{"evidence":{"accepted":[]}}"#,
+        r#"{"evidence":null}"#,
+        r#"{"root_contract_address":"x","evidense":{"accepted":["known-machine"]}}"#,
+        r#"{"root_contract_address":"x","Evidence":{"accepted":["known-machine"]}}"#,
+        "{}",
+        r#"{"accepted":["known-machine"]}"#,
         &list,
     ] {
         assert!(stated(wrong).is_err(), "{wrong}");

@@ -18,6 +18,7 @@ mod traffic;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub use traffic::{Moved, Traffic};
 const WAITING_INPUTS: usize = 256;
 /// Beside the ledger: which of Windows' walls work here, as they were tried. Other systems have no such file.
 const WALLS: &str = "walls.txt";
+/// The system's number for a file that is no program.
+const NO_PROGRAM: Option<i32> = Some(if cfg!(windows) { 193 } else { 8 });
 /// How long a closed lane may take to hand its last bytes to the proxy.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 
@@ -240,7 +243,7 @@ impl Loop {
         match process {
             Ok(process) => self.process = Some((generation, process)),
             Err(error) => {
-                let (inputs, why) = (self.inputs.clone(), error.to_string());
+                let (inputs, why) = (self.inputs.clone(), not_started(&*error));
                 // The core is busy with this very effect; it hears of it next.
                 tokio::spawn(async move {
                     let _ = inputs.send(Input::WorkerNotStarted { generation, why }).await;
@@ -256,6 +259,19 @@ impl Loop {
         if let ToWorker::OpenLane { lane, .. } = message {
             relay::order(&self.lanes, *lane, relay::Order::Opened);
         }
+    }
+}
+
+/// Why a program was not started, and where the system names no more than a number, what that means.
+fn not_started(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<sandbox::StartError>() {
+        Some(sandbox::StartError::Program { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+            format!("{error}; the file may not be executed, or lies where nothing may be")
+        }
+        Some(sandbox::StartError::Program { source, .. }) if source.raw_os_error() == NO_PROGRAM => {
+            format!("{error}; the file is no program")
+        }
+        _ => error.to_string(),
     }
 }
 

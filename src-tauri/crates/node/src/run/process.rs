@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use link::frame::{Decoder, Frame};
 use link::{FromWorker, LaneId, ToWorker, frame};
@@ -16,6 +17,8 @@ use super::limits;
 use super::relay::{self, Lanes, Order};
 use crate::core::{Departure, Generation, Input};
 
+/// How long what a worker said before its end may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Bytes written at once when several frames wait.
 const WRITE_BATCH: usize = 256 * 1024;
 
@@ -118,8 +121,8 @@ impl Process {
                     available_after: sandbox::available_memory(),
                     ..*before.lock().unwrap_or_else(PoisonError::into_inner)
                 };
-                // What it said before it ended comes first.
-                let _ = all.recv();
+                // What it said before it ended comes first. Somebody whom it started may hold its end of the pipe, and is not waited for.
+                let _ = all.recv_timeout(LAST_WORDS);
                 let log = last_line(&waiting.log());
                 let how = if log.is_empty() { exit.to_string() } else { format!("{exit}; its last words: {log}") };
                 let _ = inputs.blocking_send(Input::WorkerExited { generation, how, departure });

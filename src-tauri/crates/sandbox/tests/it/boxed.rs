@@ -82,6 +82,26 @@ fn what_is_said_into_the_pipe_comes_out_at_the_other_end() {
     assert_eq!(child.wait().code, Some(0), "it ends when the pipe does");
 }
 
+/// Whatever was started in a worker's place may have started something itself, which holds the pipe as long as it lives.
+#[test]
+fn what_a_process_has_started_ends_with_it() {
+    let shell = Program::open(std::path::Path::new("/bin/sh")).unwrap();
+    let words = ["-c", "sleep 987 & echo $! >&3; wait"].map(Into::into);
+    let (child, mut channel) = Spawn { program: shell, args: words.into(), model: model() }.start().unwrap();
+    let mut said = [0; 32];
+    let length = channel.reader.read(&mut said).unwrap();
+    let sleeper: u32 = std::str::from_utf8(&said[..length]).unwrap().trim().parse().unwrap();
+    assert!(exists(sleeper));
+    child.kill();
+    assert_eq!(child.wait().signal, Some(9));
+    // Nobody holds the other end any more.
+    channel.reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(channel.reader.read(&mut said).unwrap(), 0);
+    // Who its parent is now may take its time to look after it.
+    let state = || std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+    wait_until("it ends too", || state().is_empty() || state().contains(") Z"));
+}
+
 #[test]
 fn a_killed_process_is_gone_and_its_number_free() {
     let (child, _channel) = start("sleep");

@@ -91,6 +91,10 @@ fn the_owner_sees_how_this_computer_stands_and_is_told_when_that_changes() {
     assert_eq!((seen.grade, seen.reason.as_str()), (Some(Grade::SelfClaim), "provesomething"));
     assert_eq!(seen.grades, [Grade::KnownMachine, Grade::HardwareIsolated]);
     stage.assert_logged(LogLevel::Warn, "gives this computer no jobs: provesomething");
+    stage.assert_logged(LogLevel::Warn, "It accepts known-machine or hardware-isolated, with Secure Boot");
+    let key = "03".repeat(32);
+    let place = format!("`chrysalis identity enrol` with --registrar registrar.example:4420 --registrar-key {key}");
+    stage.assert_logged(LogLevel::Warn, &place);
     let lines = stage.log.len();
     stage.check(stands(standing(false)), NOTHING);
     assert_eq!(stage.log.len(), lines, "the same again is no news");
@@ -100,6 +104,22 @@ fn the_owner_sees_how_this_computer_stands_and_is_told_when_that_changes() {
     stage.feed(Input::LaneClosed { lane: LANE });
     assert_eq!(stage.core.snapshot().proxies[0].standing, None);
     stage.check(stands(standing(true)), NOTHING);
+}
+
+#[test]
+fn what_a_refused_owner_is_told_fits_what_the_proxy_wants_and_is_nobodys_command() {
+    let said = |grades: Vec<i32>, registrars: Vec<(String, [u8; 32])>| {
+        let mut stage = Stage::ready();
+        stage.feed(stands(Standing { grades, registrars, ..standing(false) }));
+        stage.log.last().unwrap().1.clone()
+    };
+    // Becoming known helps nobody who must be isolated.
+    let isolated = said(vec![3], vec![("registrar.example:4420".to_owned(), [3; 32])]);
+    assert!(isolated.contains("It accepts processor-isolated") && !isolated.contains("enrol"), "{isolated}");
+    assert!(said(vec![2], Vec::new()).contains("names no registrar"));
+    // What is no place is a stranger's sentence, and not to be copied into a terminal.
+    let wrong = said(vec![2], vec![("x; rm -rf ~".to_owned(), [3; 32])]);
+    assert!(wrong.contains("--registrar PLACE (ask its operator)") && !wrong.contains("rm"), "{wrong}");
 }
 
 #[test]

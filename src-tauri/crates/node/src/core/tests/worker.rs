@@ -152,6 +152,7 @@ fn a_worker_that_crashes_is_started_again_after_a_doubling_pause() {
     stage.check(Input::Tick, [start(1)]);
     for (generation, seconds) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (6, 10)] {
         stage.feed(started(generation));
+        stage.feed(hears(generation, hello()));
         stage.check(exited(generation), NOTHING);
         let pause = seconds * SECOND;
         assert_eq!(stage.state(), WorkerState::Waiting { until: stage.now + pause });
@@ -163,16 +164,82 @@ fn a_worker_that_crashes_is_started_again_after_a_doubling_pause() {
 }
 
 #[test]
-fn a_program_that_does_not_start_is_tried_again_after_the_same_pauses() {
-    let mut stage = Stage::new();
-    stage.check(Input::Tick, [start(1)]);
-    for (generation, seconds) in [(1, 1), (2, 2), (3, 4)] {
+fn a_program_that_once_worked_and_does_not_start_is_tried_again_after_the_same_pauses() {
+    let mut stage = starting();
+    stage.check(exited(1), NOTHING);
+    assert_eq!(stage.wait(SECOND), [start(2)]);
+    for (generation, seconds) in [(2, 2), (3, 4), (4, 8), (5, 10)] {
         stage.check(not_started(generation), NOTHING);
         stage.check(not_started(generation), NOTHING);
         assert_eq!(stage.wait(just_before(seconds * SECOND)), NOTHING);
         assert_eq!(stage.wait(MOMENT), [start(generation + 1)]);
     }
     stage.assert_logged(LogLevel::Error, "no such file");
+}
+
+/// What becomes of a start.
+type Fails<'a> = dyn Fn(&mut Stage, u64) -> Vec<Effect> + 'a;
+
+#[test]
+fn a_program_that_never_greets_is_given_up_after_three_starts_and_the_owner_told_what_helps() {
+    let never_started = |stage: &mut Stage, generation| stage.feed(not_started(generation));
+    // What runs in the worker's place and ends, as any other program does.
+    let another = |stage: &mut Stage, generation| {
+        stage.feed(started(generation));
+        stage.feed(exited(generation))
+    };
+    // One that says nothing.
+    let silent = |stage: &mut Stage, generation| {
+        stage.feed(started(generation));
+        assert_eq!(stage.wait(30 * SECOND), [kill(generation)]);
+        stage.feed(exited(generation))
+    };
+    // One that says something else.
+    let babbling = |stage: &mut Stage, generation| {
+        stage.feed(started(generation));
+        assert_eq!(stage.feed(garbled(generation)), [kill(generation)]);
+        stage.feed(exited(generation))
+    };
+    let cases: [(&str, &Fails<'_>); 4] = [
+        ("no such file", &never_started),
+        ("signal 9", &another),
+        ("does not answer as chrysalis-worker does", &silent),
+        ("does not answer as chrysalis-worker does", &babbling),
+    ];
+    for (why, fails) in cases {
+        let mut settings = settings(1, 1);
+        settings.configuration.backend = BackendKind::Auto;
+        let mut stage = Stage::with(settings, Remembered::default(), 0);
+        stage.check(Input::Tick, [start(1)]);
+        for generation in 1..=3 {
+            assert!(!stage.core.snapshot().worker_greeted);
+            fails(&mut stage, generation);
+            if generation < 3 {
+                assert!(matches!(stage.state(), WorkerState::Waiting { .. }), "{:?}", stage.state());
+                assert_eq!(stage.wait(RESTART_MOST), [start(generation + 1)]);
+            }
+        }
+        let WorkerState::Failed(text) = stage.state() else { panic!("{:?}", stage.state()) };
+        assert!(text.contains(why) && text.contains("Install Chrysalis anew"), "{text}");
+        stage.assert_logged(LogLevel::Error, "started 3 times in vain");
+        // No card was opened, so none is to blame.
+        assert_eq!(stage.core.snapshot().fallback, None);
+        assert_eq!(stage.wait(1_000 * MINUTE), NOTHING);
+        assert!(stage.core.is_at_rest());
+    }
+}
+
+#[test]
+fn the_owners_wish_for_the_card_is_no_fault_of_the_program() {
+    let mut stage = Stage::new();
+    stage.check(Input::Tick, [start(1)]);
+    for generation in 1..=5 {
+        stage.feed(started(generation));
+        stage.check(wants(Target::Yield), [kill(generation)]);
+        stage.feed(exited(generation));
+        assert_eq!(stage.state(), WorkerState::Gone);
+        stage.check(wants(Target::Serve), [start(generation + 1)]);
+    }
 }
 
 #[test]
