@@ -376,6 +376,7 @@ mod tests {
             cards: Vec::new(),
             tpm: Tpm::Absent,
             secure_boot: SecureBoot::Off,
+            boot_log: Some(true),
             tdx: Isolation::Absent,
             sev_snp: Isolation::Absent,
             walls: node::doctor::Walls::Closed,

@@ -122,6 +122,9 @@ pub(crate) enum Missing {
     Uefi,
     SecureBoot,
     SecureBootUnknown,
+    BootLog,
+    BootLogUnknown,
+    GuestProof,
     Registration,
 }
 

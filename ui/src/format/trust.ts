@@ -94,7 +94,8 @@ const MISSING: Record<Missing, () => string> = {
   tdx_or_card_unknown: m.missing_tdx_or_card_unknown, cocoons_machine: m.missing_cocoons_machine, sealing: m.missing_sealing, sealed_machine: m.missing_sealed_machine,
   card_proof: m.missing_card_proof, tpm: m.missing_tpm, newer_tpm: m.missing_newer_tpm, leave: m.missing_leave, tpm_answer: m.missing_tpm_answer,
   tpm_unknown: m.missing_tpm_unknown, certificate: m.missing_certificate, certificate_unknown: m.missing_certificate_unknown, uefi: m.missing_uefi,
-  secure_boot: m.missing_secure_boot, secure_boot_unknown: m.missing_secure_boot_unknown, registration: m.missing_registration,
+  secure_boot: m.missing_secure_boot, secure_boot_unknown: m.missing_secure_boot_unknown, boot_log: m.missing_boot_log, boot_log_unknown: m.missing_boot_log_unknown,
+  guest_proof: m.missing_guest_proof, registration: m.missing_registration,
 };
 
 export const missingWords = (missing: Missing) => MISSING[missing]();

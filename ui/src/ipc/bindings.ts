@@ -1077,7 +1077,7 @@ export type Landed = {
 };
 
 /**  The one thing that is missing; the names are those of `node::doctor::Missing`. */
-export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "registration";
+export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "boot_log" | "boot_log_unknown" | "guest_proof" | "registration";
 
 /**  Money: nanotons in decimal digits, and what stands behind them. */
 export type Money = {
