@@ -255,6 +255,24 @@ pub(crate) fn registered_at(data: &Path) -> Option<String> {
     files.all().ok()?.iter().any(counts).then(|| hex::encode(registrar))
 }
 
+/// A registrar that is shown this computer's endorsement key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contact {
+    /// `host:port`.
+    pub(crate) registrar: String,
+    /// When it last gave a statement, Unix seconds by its clock; none: it has given none that is still there.
+    pub(crate) last: Option<u64>,
+}
+
+/// The registrar that the owner has agreed to; `None`: none, so nobody is shown the key.
+pub(crate) fn contact(data: &Path) -> Option<Contact> {
+    let files = Files::of(data);
+    let consent = files.consent().ok().flatten()?;
+    let key = consent.key().ok()?;
+    let given = files.all().unwrap_or_default().into_iter().filter(|said| said.registrar == key);
+    Some(Contact { registrar: consent.registrar, last: given.map(|said| said.issued_at).max() })
+}
+
 /// Makes evidence as a proxy would get it, for a nonce and a key of our own, by a statement that is there already: nobody is asked.
 /// `None`: this PC is registered nowhere.
 pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidence>> {
@@ -381,6 +399,13 @@ mod tests {
         files.keep(&[5; 32], &statement.sign(&key)).unwrap();
         assert!(files.statement(&[5; 32], &registrar, 150).is_none());
         assert_eq!(files.all().unwrap().len(), 2);
+        // Without a consent nobody is shown the key.
+        assert_eq!(contact(folder.path()), None);
+        let consent = |key| Consent { registrar: "a.example:4".to_owned(), key: hex::encode(key), agreed_at: 7 };
+        files.agree(&consent(registrar)).unwrap();
+        assert_eq!(contact(folder.path()), Some(Contact { registrar: "a.example:4".to_owned(), last: Some(100) }));
+        files.agree(&consent([9; 32])).unwrap();
+        assert_eq!(contact(folder.path()).unwrap().last, None, "what another one has signed is not its");
         files.forget().unwrap();
         files.forget().unwrap();
         assert!(files.all().unwrap().is_empty() && files.consent().unwrap().is_none());
