@@ -9,19 +9,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use evidence::{Binding, Evidence, Statement, registrar};
+use evidence::{Anchors, Appraisal, Binding, Evidence, Grade, Policy, Statement, appraise, registrar};
 use node::Enrolment;
 use node::folder::Folder;
-use node::proof_file::ShownEvidence;
+use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION};
 use node::run::attester::{Attester, Question};
 use node::run::enrol::enrol;
+use releases::ReleaseStanding;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tpm::{Chip, Tpm, TpmError};
 
-use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords};
+use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords, ProveArguments};
 use crate::payout::now;
-use crate::provider::{MAX_POW_DIFFICULTY, worker};
+use crate::provider::{MAX_POW_DIFFICULTY, program, worker};
+use crate::release;
 
 /// How long a TPM may take for one command; some make keys slowly.
 const TPM_PATIENCE: Duration = Duration::from_secs(20);
@@ -273,13 +275,23 @@ pub(crate) fn contact(data: &Path) -> Option<Contact> {
     Some(Contact { registrar: consent.registrar, last: given.map(|said| said.issued_at).max() })
 }
 
-/// Makes evidence as a proxy would get it, for a nonce and a key of our own, by a statement that is there already: nobody is asked.
+/// What evidence is made for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Purpose {
+    /// Whoever asked drew it; none: it is drawn here.
+    pub(crate) nonce: Option<[u8; 32]>,
+    /// The proxy whose statement is shown; none: any that is there.
+    pub(crate) audience: Option<[u8; 32]>,
+}
+
+/// Makes evidence as a proxy would get it, for a key of our own, by a statement that is there already: nobody is asked.
 /// `None`: this PC is registered nowhere.
-pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidence>> {
+pub(crate) fn rehearse(data: &Path, place: &Place, purpose: &Purpose) -> Result<Option<ShownEvidence>> {
     let files = Files::of(data);
     let Some(consent) = files.consent()? else { return Ok(None) };
     let (registrar, now) = (consent.key()?, now());
-    let mut had = files.all()?.into_iter();
+    let wanted = |said: &Statement| purpose.audience.is_none_or(|audience| audience == said.audience);
+    let mut had = files.all()?.into_iter().filter(wanted);
     let Some((audience, statement)) =
         had.find_map(|said| Some((said.audience, files.statement(&said.audience, &registrar, now)?.0)))
     else {
@@ -288,11 +300,23 @@ pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidenc
     let mut drawn = [0; 64];
     getrandom::fill(&mut drawn).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
     let (mut nonce, mut tls_key) = ([0; 32], [0; 32]);
-    nonce.copy_from_slice(&drawn[..32]);
+    nonce.copy_from_slice(purpose.nonce.as_ref().map_or(&drawn[..32], |asked| asked));
     tls_key.copy_from_slice(&drawn[32..]);
     let log = tpm::system::boot_log();
     let shown = place.open()?.evidence(&audience, &Binding { nonce, tls_key }, statement, log)?;
     Ok(Some(ShownEvidence { evidence: Evidence::Tpm(shown).encode(), nonce, tls_key, audience, at: now }))
+}
+
+/// What evidence proves that was made here: computed as its verifier does. This PC believes the registrar that it was registered at.
+pub(crate) fn appraised(shown: &ShownEvidence) -> Option<Appraisal> {
+    let evidence = Evidence::decode(&shown.evidence).ok()?;
+    let registrars = match &evidence {
+        Evidence::Tpm(tpm) => Statement::verify(&tpm.statement).ok().map(|statement| statement.registrar),
+        Evidence::SelfClaim | Evidence::Tdx(_) | Evidence::Snp(_) => None,
+    };
+    let anchors = Anchors { registrars: registrars.into_iter().collect(), audience: shown.audience };
+    let binding = Binding { nonce: shown.nonce, tls_key: shown.tls_key };
+    appraise(&evidence, &binding, shown.at, &anchors, &Policy::default()).ok()
 }
 
 /// The command `identity`.
@@ -300,6 +324,7 @@ pub(crate) fn run(words: IdentityWords) -> Result<()> {
     match words.command {
         IdentityCommand::Enrol(arguments) => agree(&arguments),
         IdentityCommand::Show { data } => show(&data),
+        IdentityCommand::Proof(arguments) => prove(&arguments),
         IdentityCommand::Forget { data } => {
             let folder = Folder::take(&data)?;
             Files::of(folder.path()).forget()?;
@@ -336,6 +361,43 @@ fn agree(arguments: &EnrolArguments) -> Result<()> {
     }
     files.agree(&consent)?;
     say(&json!({ "registrar": consent.registrar, "key": consent.key, "statements": lines }).to_string());
+    Ok(())
+}
+
+/// Prints what the page Trust copies, made anew for a question. No worker runs, so its box and its model are not in it.
+fn prove(arguments: &ProveArguments) -> Result<()> {
+    let named = |text: &Option<String>, what| text.as_deref().map(key).transpose().context(what);
+    let purpose = Purpose { nonce: named(&arguments.nonce, "--nonce")?, audience: named(&arguments.proxy, "--proxy")? };
+    let place = Place::new(arguments.tpm.clone());
+    let shown = rehearse(&arguments.data, &place, &purpose)?.context(
+        "there is nothing to prove it by: no registrar has said which computer this is, or its word has ended; see `chrysalis identity show`",
+    )?;
+    let key = release::built_in_key().ok().flatten();
+    let file = |what: &str, path: Option<PathBuf>| {
+        let looked = path.and_then(|path| release::look(&path, None, key.as_ref()).ok());
+        let expected = looked.as_ref().and_then(|looked| match &looked.standing {
+            ReleaseStanding::Logged { entry, .. } | ReleaseStanding::AnotherProgram { entry } => {
+                Some(hex::encode(entry.sha256))
+            }
+            ReleaseStanding::NoLogYet | ReleaseStanding::NotLogged | ReleaseStanding::BrokenProof(_) => None,
+        });
+        MeasuredFile {
+            what: what.to_owned(),
+            name: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            measured: looked.map(|looked| hex::encode(looked.measured.sha256)),
+            expected,
+        }
+    };
+    let proof = ProofFile {
+        chrysalis_proof: VERSION,
+        made_at: shown.at,
+        app: env!("CARGO_PKG_VERSION").to_owned(),
+        claimed: appraised(&shown).map_or(Grade::SelfClaim, |found| found.grade),
+        shown: Some(shown),
+        files: vec![file("app", std::env::current_exe().ok()), file("worker", program("chrysalis-worker").ok())],
+        walls: None,
+    };
+    say(&proof.to_json());
     Ok(())
 }
 

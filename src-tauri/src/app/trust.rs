@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use evidence::{Anchors, Binding, Evidence, Policy, Statement, appraise};
 use node::doctor::{Answer as Verdict, Facts, Missing, Walls as Closed, examine};
 use node::history::{Refusal, RefusedBy};
 use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION, WallLine};
@@ -181,7 +180,7 @@ fn look(data: &Path, tpm: &Place, at: i64, runs: Option<Measured>) -> Found {
         }
         None => measured(path),
     };
-    let shown = identity::rehearse(data, tpm).unwrap_or_else(|error| {
+    let shown = identity::rehearse(data, tpm, &identity::Purpose::default()).unwrap_or_else(|error| {
         tracing::warn!("no evidence can be made: {error:#}");
         None
     });
@@ -333,17 +332,10 @@ fn proxies(snapshot: &Snapshot, refusals: &[Refusal]) -> Vec<Proxy> {
     snapshot.proxies.iter().map(shown).collect()
 }
 
-/// What evidence proves that was made here: computed as its verifier does. This PC believes the registrar that it was registered at.
+/// What evidence proves that was made here.
 fn graded(shown: &ShownEvidence) -> Option<Graded> {
-    let evidence = Evidence::decode(&shown.evidence).ok()?;
-    let registrars = match &evidence {
-        Evidence::Tpm(tpm) => Statement::verify(&tpm.statement).ok().map(|statement| statement.registrar),
-        Evidence::SelfClaim | Evidence::Tdx(_) | Evidence::Snp(_) => None,
-    };
-    let anchors = Anchors { registrars: registrars.into_iter().collect(), audience: shown.audience };
-    let binding = Binding { nonce: shown.nonce, tls_key: shown.tls_key };
-    let appraisal = appraise(&evidence, &binding, shown.at, &anchors, &Policy::default()).ok()?;
-    Some(Graded { grade: named(appraisal.grade.name())?, at: shown.at as f64 * 1000.0 })
+    let found = identity::appraised(shown)?;
+    Some(Graded { grade: named(found.grade.name())?, at: shown.at as f64 * 1000.0 })
 }
 
 fn hosts(seen: &Seen, registrar: Option<&Contact>) -> Vec<Host> {
@@ -431,6 +423,7 @@ mod tests {
 
     use super::*;
     use crate::view::trust::{Grade, Missing as ShownMissing, Wall, WallKind, Witness};
+    use evidence::Evidence;
     use node::doctor::{Isolation, SecureBoot, System, Tpm};
 
     fn seen() -> Seen {
