@@ -172,6 +172,10 @@ pub(crate) enum IdentityCommand {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
+    /// Make a proof anew, for somebody who asks with a nonce, and print it: what the page Trust copies, for `chrysalis verify`. It has this
+    /// computer's number at one proxy in it, and its boot log. No registrar and no proxy is asked
+    #[command(after_help = EXIT_CODES)]
+    Proof(ProveArguments),
     /// Take the agreement back: proxies are shown nothing any more
     #[command(after_help = IDENTITY_CODES)]
     Forget {
@@ -179,6 +183,22 @@ pub(crate) enum IdentityCommand {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ProveArguments {
+    /// The data folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The nonce of whoever asks, 64 hexadecimal digits [default: one that is drawn here, which shows nobody that the proof is a new one]
+    #[arg(long, value_name = "NONCE")]
+    pub(crate) nonce: Option<String>,
+    /// Payment key of the proxy whose statement is shown, 64 hexadecimal digits [default: any that is there]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) proxy: Option<String>,
+    /// Where the TPM is: a device, or the address of a simulator [default: /dev/tpmrm0]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) tpm: Option<String>,
 }
 
 #[derive(Args)]

@@ -120,6 +120,7 @@ pub(crate) fn look(data: Option<&Path>) -> Facts {
             (Some(false), None) => SecureBoot::Impossible,
             (_, None) => SecureBoot::Unknown,
         },
+        boot_log: Some(tpm::system::boot_log().is_some()),
         tdx: tdx(machine.tdx),
         sev_snp: match (boot.snp_guest, boot.snp_host) {
             (true, _) => Isolation::Guest,
@@ -289,6 +290,15 @@ fn write(out: &mut impl Write, facts: &Facts, networks: &[Asked]) -> io::Result<
             SecureBoot::Unknown => "unknown: this system does not say",
         },
     )?;
+    line(
+        out,
+        "boot log",
+        match facts.boot_log {
+            Some(true) => "this user can read it",
+            Some(false) => "this user can't read it, so Secure Boot can't be shown to others",
+            None => "unknown",
+        },
+    )?;
     line(out, "Intel TDX", isolation_words(facts.tdx))?;
     line(out, "AMD SEV-SNP", isolation_words(facts.sev_snp))?;
     let walls = match &facts.walls {
@@ -372,6 +382,7 @@ mod tests {
             cards: Vec::new(),
             tpm: Tpm::Forbidden { group: Some("tss".to_owned()) },
             secure_boot: SecureBoot::On,
+            boot_log: Some(false),
             tdx: Isolation::Absent,
             sev_snp: Isolation::Unknown,
             walls: Walls::Unknown,

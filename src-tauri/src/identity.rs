@@ -9,20 +9,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use evidence::{Binding, Evidence, Statement, registrar};
+use evidence::{Anchors, Appraisal, Binding, Evidence, Grade, Policy, Statement, appraise, registrar};
 use node::Enrolment;
 use node::folder::Folder;
-use node::proof_file::ShownEvidence;
+use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION};
 use node::run::attester::{Attester, Question};
 use node::run::enrol::enrol;
+use releases::ReleaseStanding;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tpm::{Chip, Tpm, TpmError};
 
-use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords};
+use crate::cli::{EnrolArguments, IdentityCommand, IdentityWords, ProveArguments};
 use crate::named_file;
 use crate::payout::now;
-use crate::provider::{MAX_POW_DIFFICULTY, worker};
+use crate::provider::{MAX_POW_DIFFICULTY, program, worker};
+use crate::release;
 
 /// How long a TPM may take for one command; some make keys slowly.
 const TPM_PATIENCE: Duration = Duration::from_secs(20);
@@ -268,13 +270,41 @@ pub(crate) fn registered_at(data: &Path) -> Option<String> {
     files.all().ok()?.iter().any(counts).then(|| hex::encode(registrar))
 }
 
-/// Makes evidence as a proxy would get it, for a nonce and a key of our own, by a statement that is there already: nobody is asked.
+/// A registrar that is shown this computer's endorsement key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contact {
+    /// `host:port`.
+    pub(crate) registrar: String,
+    /// When it last gave a statement, Unix seconds by its clock; none: it has given none that is still there.
+    pub(crate) last: Option<u64>,
+}
+
+/// The registrar that the owner has agreed to; `None`: none, so nobody is shown the key.
+pub(crate) fn contact(data: &Path) -> Option<Contact> {
+    let files = Files::of(data);
+    let consent = files.consent().ok().flatten()?;
+    let key = consent.key().ok()?;
+    let given = files.all().unwrap_or_default().into_iter().filter(|said| said.registrar == key);
+    Some(Contact { registrar: consent.registrar, last: given.map(|said| said.issued_at).max() })
+}
+
+/// What evidence is made for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Purpose {
+    /// Whoever asked drew it; none: it is drawn here.
+    pub(crate) nonce: Option<[u8; 32]>,
+    /// The proxy whose statement is shown; none: any that is there.
+    pub(crate) audience: Option<[u8; 32]>,
+}
+
+/// Makes evidence as a proxy would get it, for a key of our own, by a statement that is there already: nobody is asked.
 /// `None`: this PC is registered nowhere.
-pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidence>> {
+pub(crate) fn rehearse(data: &Path, place: &Place, purpose: &Purpose) -> Result<Option<ShownEvidence>> {
     let files = Files::of(data);
     let Some(consent) = files.consent()? else { return Ok(None) };
     let (registrar, now) = (consent.key()?, now());
-    let mut had = files.all()?.into_iter();
+    let wanted = |said: &Statement| purpose.audience.is_none_or(|audience| audience == said.audience);
+    let mut had = files.all()?.into_iter().filter(wanted);
     let Some((audience, statement)) =
         had.find_map(|said| Some((said.audience, files.statement(&said.audience, &registrar, now)?.0)))
     else {
@@ -283,11 +313,23 @@ pub(crate) fn rehearse(data: &Path, place: &Place) -> Result<Option<ShownEvidenc
     let mut drawn = [0; 64];
     getrandom::fill(&mut drawn).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
     let (mut nonce, mut tls_key) = ([0; 32], [0; 32]);
-    nonce.copy_from_slice(&drawn[..32]);
+    nonce.copy_from_slice(purpose.nonce.as_ref().map_or(&drawn[..32], |asked| asked));
     tls_key.copy_from_slice(&drawn[32..]);
     let log = tpm::system::boot_log();
     let shown = place.open()?.evidence(&audience, &Binding { nonce, tls_key }, statement, log)?;
     Ok(Some(ShownEvidence { evidence: Evidence::Tpm(shown).encode(), nonce, tls_key, audience, at: now }))
+}
+
+/// What evidence proves that was made here: computed as its verifier does. This PC believes the registrar that it was registered at.
+pub(crate) fn appraised(shown: &ShownEvidence) -> Option<Appraisal> {
+    let evidence = Evidence::decode(&shown.evidence).ok()?;
+    let registrars = match &evidence {
+        Evidence::Tpm(tpm) => Statement::verify(&tpm.statement).ok().map(|statement| statement.registrar),
+        Evidence::SelfClaim | Evidence::Tdx(_) | Evidence::Snp(_) => None,
+    };
+    let anchors = Anchors { registrars: registrars.into_iter().collect(), audience: shown.audience };
+    let binding = Binding { nonce: shown.nonce, tls_key: shown.tls_key };
+    appraise(&evidence, &binding, shown.at, &anchors, &Policy::default()).ok()
 }
 
 /// The command `identity`.
@@ -295,6 +337,7 @@ pub(crate) fn run(words: IdentityWords) -> Result<()> {
     match words.command {
         IdentityCommand::Enrol(arguments) => agree(&arguments),
         IdentityCommand::Show { data } => show(&data),
+        IdentityCommand::Proof(arguments) => prove(&arguments),
         IdentityCommand::Forget { data } => {
             let folder = Folder::take(&data)?;
             let had = Files::of(folder.path()).forget()?;
@@ -355,6 +398,43 @@ fn agree(arguments: &EnrolArguments) -> Result<()> {
         "statements": lines,
     })
     .to_string());
+    Ok(())
+}
+
+/// Prints what the page Trust copies, made anew for a question. No worker runs, so its box and its model are not in it.
+fn prove(arguments: &ProveArguments) -> Result<()> {
+    let named = |text: &Option<String>, what| text.as_deref().map(key).transpose().context(what);
+    let purpose = Purpose { nonce: named(&arguments.nonce, "--nonce")?, audience: named(&arguments.proxy, "--proxy")? };
+    let place = Place::new(arguments.tpm.clone());
+    let shown = rehearse(&arguments.data, &place, &purpose)?.context(
+        "there is nothing to prove it by: no registrar has said which computer this is, or its word has ended; see `chrysalis identity show`",
+    )?;
+    let key = release::built_in_key().ok().flatten();
+    let file = |what: &str, path: Option<PathBuf>| {
+        let looked = path.and_then(|path| release::look(&path, None, key.as_ref()).ok());
+        let expected = looked.as_ref().and_then(|looked| match &looked.standing {
+            ReleaseStanding::Logged { entry, .. } | ReleaseStanding::AnotherProgram { entry } => {
+                Some(hex::encode(entry.sha256))
+            }
+            ReleaseStanding::NoLogYet | ReleaseStanding::NotLogged | ReleaseStanding::BrokenProof(_) => None,
+        });
+        MeasuredFile {
+            what: what.to_owned(),
+            name: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            measured: looked.map(|looked| hex::encode(looked.measured.sha256)),
+            expected,
+        }
+    };
+    let proof = ProofFile {
+        chrysalis_proof: VERSION,
+        made_at: shown.at,
+        app: env!("CARGO_PKG_VERSION").to_owned(),
+        claimed: appraised(&shown).map_or(Grade::SelfClaim, |found| found.grade),
+        shown: Some(shown),
+        files: vec![file("app", std::env::current_exe().ok()), file("worker", program("chrysalis-worker").ok())],
+        walls: None,
+    };
+    say(&proof.to_json());
     Ok(())
 }
 
@@ -456,6 +536,13 @@ mod tests {
         files.keep(&[5; 32], &statement.sign(&key)).unwrap();
         assert!(files.statement(&[5; 32], &registrar, 150).is_none());
         assert_eq!(files.all().unwrap().len(), 2);
+        // Without a consent nobody is shown the key.
+        assert_eq!(contact(folder.path()), None);
+        let consent = |key| Consent { registrar: "a.example:4".to_owned(), key: hex::encode(key), agreed_at: 7 };
+        files.agree(&consent(registrar)).unwrap();
+        assert_eq!(contact(folder.path()), Some(Contact { registrar: "a.example:4".to_owned(), last: Some(100) }));
+        files.agree(&consent([9; 32])).unwrap();
+        assert_eq!(contact(folder.path()).unwrap().last, None, "what another one has signed is not its");
         files.forget().unwrap();
         files.forget().unwrap();
         assert!(files.all().unwrap().is_empty() && files.consent().unwrap().is_none());

@@ -87,7 +87,7 @@ impl BoxReport {
     pub(crate) fn news(&mut self, snapshot: &Snapshot) -> Option<String> {
         let serves = matches!(snapshot.worker, WorkerState::Serving { .. });
         let pid = snapshot.worker_pid.filter(|pid| serves && self.pid != Some(*pid))?;
-        let seen = walls::of(pid, snapshot.confinement.as_ref(), 0)?;
+        let seen = walls::Read::of(pid, snapshot.confinement.as_ref(), 0)?.walls(None);
         self.pid = Some(pid);
         let line = box_line(&seen.walls);
         (self.said != line).then(|| self.said.clone_from(&line))?;
@@ -221,7 +221,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_box_is_told_wall_by_wall_and_by_whose_word() {
-        let wall = |kind, closed, by| Wall { kind, closed, by, found: None };
+        let wall = |kind, closed, by| Wall { kind, closed, by, found: None, limit: None, partly: false };
         let line = box_line(&[
             wall(WallKind::Network, Some(true), Witness::Kernel),
             wall(WallKind::Calls, Some(true), Witness::Kernel),

@@ -8,7 +8,7 @@ use std::io::BufRead;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::view::trust::Trust;
+use crate::view::trust::{RuleChange, Trust};
 use crate::view::{
     ApiError, Card, Destination, Done, EarnedChart, Earnings, Event, ExplorerTarget, ExportOrder, Exported, Home,
     JobPage, JobQuery, PageQuery, PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Range, RateOrder, ReadWords,
@@ -138,6 +138,8 @@ pub(crate) enum TrustQuestion {
     Check,
     /// What can be shown to others. Answer: `Proof`.
     Proof,
+    /// Have Windows ask the owner about the firewall's rule, and the page then. Answer: `Page`.
+    Rule(RuleChange),
 }
 
 /// What it gets.

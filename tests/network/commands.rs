@@ -24,6 +24,7 @@ fn every_program_explains_itself() {
         ("chrysalis-network", vec!["registrar", "--help"]),
         ("chrysalis", vec!["identity", "--help"]),
         ("chrysalis", vec!["identity", "enrol", "--help"]),
+        ("chrysalis", vec!["identity", "proof", "--help"]),
     ] {
         let (code, out, errors) = program::run(name, &words);
         assert_eq!(code, Some(0), "{name} {words:?}: {errors}");

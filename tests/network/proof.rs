@@ -53,6 +53,67 @@ fn stats(ready: &Value) -> Value {
 }
 
 #[test]
+fn a_proof_made_anew_for_a_question_is_taken_and_one_by_an_expired_statement_is_not() {
+    use ed25519_dalek::SigningKey;
+    use evidence::{Grade, Statement};
+    use node::proof_file::{ProofFile, ShownEvidence};
+
+    let tpm = Simulator::certified();
+    let folder = tempfile::tempdir().unwrap();
+    let registrar = Registrar::start(folder.path(), &[&tpm]);
+    let data = folder.path().join("app");
+    let (place, nonce) = (tpm.address().to_string(), "0b".repeat(32));
+    let asked = ["identity", "proof", "--data", data.to_str().unwrap(), "--tpm", &place, "--nonce", &nonce];
+    // Registered nowhere, it has nothing to show.
+    let (code, out, errors) = program::run("chrysalis", &asked);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{errors}");
+    assert!(errors.contains("no registrar has said"), "{errors}");
+
+    registrar.enrol(&data, &tpm, &["--yes", "--proxy", &"07".repeat(32)]);
+    let (code, out, errors) = program::run("chrysalis", &asked);
+    assert_eq!(code, Some(0), "{errors}");
+    let made = ProofFile::read(out.as_bytes()).unwrap();
+    assert_eq!(made.claimed, Grade::KnownMachine);
+    assert!(made.files.iter().all(|file| file.measured.is_some()), "{:?}", made.files);
+    let file = folder.path().join("proof.json");
+    let verify = |proof: &ProofFile, registrar: &str, more: &[&str]| {
+        std::fs::write(&file, proof.to_json()).unwrap();
+        let words = ["verify", file.to_str().unwrap(), "--registrar", registrar];
+        program::run("chrysalis", &[&words[..], more].concat())
+    };
+    let (code, out, errors) = verify(&made, &registrar.key, &["--nonce", &nonce, "--json"]);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    let (code, _, errors) = verify(&made, &registrar.key, &["--nonce", &"0c".repeat(32)]);
+    assert_eq!(code, Some(1), "{errors}");
+    let another = "08".repeat(32);
+    let of_another = [&asked[..], &["--proxy", &another]].concat();
+    assert_eq!(program::run("chrysalis", &of_another).0, Some(1), "there is no statement for that one");
+
+    // The same quote with a statement of ours. When it was made the file says, and whoever made the file may lie.
+    let shown = made.shown.clone().unwrap();
+    let Evidence::Tpm(quote) = Evidence::decode(&shown.evidence).unwrap() else { panic!("{shown:?}") };
+    let said = Statement::verify(&quote.statement).unwrap();
+    let key = SigningKey::from_bytes(&[5; 32]);
+    let ours = hex::encode(key.verifying_key().to_bytes());
+    let with = |issued_at, expires_at| {
+        let statement = Statement { registrar: key.verifying_key().to_bytes(), issued_at, expires_at, ..said.clone() };
+        let evidence = Evidence::Tpm(evidence::TpmEvidence { statement: statement.sign(&key), ..quote.clone() });
+        let shown = ShownEvidence { evidence: evidence.encode(), at: expires_at - 10, ..shown.clone() };
+        ProofFile { made_at: shown.at, shown: Some(shown), ..made.clone() }
+    };
+    let good = with(shown.at - 100, shown.at + 200);
+    assert_eq!(verify(&good, &ours, &["--nonce", &nonce]).0, Some(0));
+    let over = with(shown.at - 2_000, shown.at - 1_000);
+    let (code, _, errors) = verify(&over, &ours, &["--nonce", &nonce]);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("the registrar's statement has expired"), "{errors}");
+    // Without a nonce it held at the time that it names, and counts no more.
+    let (code, _, errors) = verify(&over, &ours, &[]);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("does not count any more"), "{errors}");
+}
+
+#[test]
 fn a_known_machine_is_served_and_a_self_claim_is_refused_and_its_owner_told_why() {
     let tpm = Simulator::certified();
     let open = OpenNetwork::new();

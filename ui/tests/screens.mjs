@@ -84,7 +84,7 @@ const MONEY = [
 ];
 const explain = (page) => page.getByRole('switch').check({ force: true });
 const TRUST = [
-  ...['practice', 'open', 'trust_known', 'trust_sealed', 'trust_refused', 'trust_windows', 'unknown'].map((scene) => ({ name: `trust-${scene.replace('trust_', '')}`, ...trust(scene) })),
+  ...['practice', 'open', 'trust_known', 'trust_sealed', 'trust_refused', 'trust_windows', 'trust_rule', 'fallback', 'paused', 'unknown'].map((scene) => ({ name: `trust-${scene.replace('trust_', '')}`, ...trust(scene) })),
   { name: 'trust-explained', ...trust('open', explain), tall: true },
   { name: 'trust-gone', ...trust('gone'), only: 'light-1120' },
 ];

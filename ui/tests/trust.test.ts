@@ -47,9 +47,13 @@ describe('the page Trust', () => {
   it('does not call a file as expected that nobody has published', async () => {
     const { container } = await show('practice');
     const runs = panel(container, 'what-runs');
-    expect(words(runs!.querySelector('.tag'))).toBe('1 of 3 as expected');
+    expect(words(runs!.querySelector('.tag'))).toBe('0 of 3 as expected');
     expect(lines(runs)[0]).toContain('not compared');
     expect(lines(runs)[0]).toContain('nobody: there is no log of releases yet');
+    // Practice takes the model as it lies here: nothing to compare it with.
+    expect(lines(runs)[2]).toContain('not compared');
+    const paused = await show('paused');
+    expect(lines(panel(paused.container, 'what-runs'))[2]).toBe('Model not measured yet Who says so not asked yet');
   });
 
   it('says of each network the answer and the one thing missing', async () => {
@@ -66,20 +70,55 @@ describe('the page Trust', () => {
   it('says which proxy refused this PC, which one this PC refused, and why', async () => {
     const { container } = await show('trust_refused');
     const all = lines(panel(container, 'who-accepts')).slice(5);
-    expect(all[0]).toMatch(/^198\.51\.100\.7:30080 accepted as: Known computer, chip without a certificate \d\d:\d\d$/);
-    expect(all[1]).toMatch(/^203\.0\.113\.40:30080 refused this computer proves .* not accepted here \(\d\d:\d\d\)$/);
+    expect(all[0]).toMatch(/^198\.51\.100\.7:30080 accepted as: Known computer, chip without a certificate$/);
+    expect(all[1]).toMatch(/^203\.0\.113\.40:30080 refused this computer proves the grade “Known computer, chip without a certificate”, which is not accepted here \(since .*\d\d:\d\d\)$/);
     expect(all[2]).toMatch(/^192\.0\.2\.19:30080 not trusted here the proof was made for another question/);
     expect(words(container)).toContain('A proxy does not take this PC.');
   });
 
   it('shows an open wall as a red line, with what the system said', async () => {
     const { container } = await show('trust_windows');
-    expect(marked(panel(container, 'what-protects'), 'bad')).toEqual(['A network of its own', 'Reading your files']);
+    expect(marked(panel(container, 'what-protects'), 'bad')).toEqual(['Reaching the network', 'Reading your files']);
     expect(words(panel(container, 'what-protects'))).toContain("Windows doesn't block its network or its reading of your files");
     expect(words(container)).toContain('The box around the worker is not closed.');
     const closed = await show('open');
     expect(marked(panel(closed.container, 'what-protects'), 'bad')).toEqual([]);
     expect(words(closed.container)).not.toContain('is not closed');
+  });
+
+  it('asks Windows for the rule when it would help, and takes it back', async () => {
+    const { container, fake, getByRole, queryByRole, user } = await show('trust_windows');
+    await user.click(getByRole('button', { name: 'Ask Windows to block its network' }));
+    await settled();
+    expect(fake.trusted.asked).toContain('rule add');
+    expect(marked(panel(container, 'what-protects'), 'bad')).toEqual(['Reading your files']);
+    expect(words(panel(container, 'what-protects'))).toContain('A firewall rule blocks what the worker sends to other computers');
+    await user.click(getByRole('button', { name: 'Remove the rule' }));
+    await settled();
+    expect(fake.trusted.asked).toContain('rule remove');
+    expect(queryByRole('button', { name: 'Remove the rule' })).toBeNull();
+    for (const scene of ['open', 'trust_container'] as const) {
+      const other = await show(scene);
+      expect(other.queryByRole('button', { name: /rule|block its network/ })).toBeNull();
+    }
+  });
+
+  it('says why there is no rule when the answer was no', async () => {
+    const { container, fake, getByRole, user } = await show('trust_windows');
+    fake.trusted.declined = 'Windows asked for an administrator, and the answer was no';
+    await user.click(getByRole('button', { name: 'Ask Windows to block its network' }));
+    await settled();
+    expect(words(container.querySelector('[role=alert]'))).toBe('It was not done: Windows asked for an administrator, and the answer was no.');
+    expect(getByRole('button', { name: 'Ask Windows to block its network' })).toBeTruthy();
+  });
+
+  it('has no tick where nothing is verified, and does not say that nothing is a fact', async () => {
+    const icon = (container: Element) => container.querySelector('.notice:not(.attention) svg')!.innerHTML;
+    const open = await show('open');
+    expect(words(open.container.querySelector('.notice:not(.attention)'))).toMatch(/^Not verified\. This computer says what it runs, and nobody checked it\./);
+    const plain = icon(open.container);
+    const known = await show('trust_known');
+    expect(icon(known.container)).not.toBe(plain);
   });
 
   it('knows nothing where nothing is known, and claims the least', async () => {
@@ -94,8 +133,11 @@ describe('the page Trust', () => {
 
   it('tells what leaves from what stays, and what is not counted from nothing', async () => {
     const open = await show('open');
-    expect(words(panel(open.container, 'what-leaves'))).toContain("198.51.100.7 questions and answers, through the worker's TLS 4.1 MB out, 1.1 MB in");
+    expect(words(panel(open.container, 'what-leaves'))).toContain("198.51.100.7 questions and answers, and evidence where it asks for some: what the chip signed, the registrar's statement, the boot log; through the worker's TLS 4.1 MB out, 1.1 MB in");
     expect(words(panel(open.container, 'what-leaves'))).toContain("toncenter.com balances, payments, the network's rules bytes not counted");
+    expect(words(panel(open.container, 'what-leaves'))).not.toContain('lifelong key');
+    const known = await show('trust_known');
+    expect(words(panel(known.container, 'what-leaves'))).toMatch(/registrar\.example is shown the security chip's lifelong key and says which computer this is , last .*\d\d:\d\d bytes not counted/);
     const practice = await show('practice');
     expect(words(panel(practice.container, 'what-leaves'))).toContain('stays on this PC');
   });

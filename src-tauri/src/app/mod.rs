@@ -610,7 +610,7 @@ impl App {
             walls: self
                 .snapshot
                 .as_deref()
-                .and_then(|snapshot| walls::of(snapshot.worker_pid?, snapshot.confinement.as_ref(), now.unix_ms)),
+                .and_then(|snapshot| walls::Read::of(snapshot.worker_pid?, snapshot.confinement.as_ref(), now.unix_ms)),
         }
     }
 

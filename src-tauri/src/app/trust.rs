@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use evidence::{Anchors, Binding, Evidence, Policy, Statement, appraise};
 use node::doctor::{Answer as Verdict, Facts, Missing, Walls as Closed, examine};
 use node::history::{Refusal, RefusedBy};
 use node::proof_file::{MeasuredFile, ProofFile, ShownEvidence, VERSION, WallLine};
@@ -19,8 +18,9 @@ use sandbox::Measured;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::walls;
 use crate::doctor;
-use crate::identity::{self, Place};
+use crate::identity::{self, Contact, Place};
 use crate::provider::program;
 use crate::release;
 use crate::view::trust::{
@@ -32,6 +32,8 @@ use crate::wire::{Answer, TrustAnswer, TrustQuestion};
 
 /// As many refusals as the page shows.
 pub(super) const SHOWN_REFUSALS: u32 = 16;
+/// How long an answer about the firewall's rule holds: Windows takes a while for it, and the page asks every few seconds.
+const RULE_HOLDS_MS: i64 = 60_000;
 
 /// What the app knows at the moment of a question.
 pub(super) struct Seen {
@@ -49,8 +51,8 @@ pub(super) struct Seen {
     pub(super) moved: Vec<Moved>,
     /// When the app was started, Unix time in milliseconds.
     pub(super) since: i64,
-    /// What the kernel says of the running worker's box.
-    pub(super) walls: Option<Walls>,
+    /// What the system says of the running worker's box.
+    pub(super) walls: Option<walls::Read>,
     /// Who was refused, the newest first.
     pub(super) refusals: Vec<Refusal>,
 }
@@ -62,6 +64,28 @@ pub(super) struct Inspector {
     /// Where its TPM is.
     tpm: Place,
     found: Mutex<Option<Found>>,
+    rule: Mutex<Option<KnownRule>>,
+}
+
+/// Whether the firewall's rule was there, and when that was asked.
+#[derive(Clone, Copy)]
+struct KnownRule {
+    at: i64,
+    there: Option<bool>,
+}
+
+impl KnownRule {
+    /// A clock that was set back makes it old too.
+    fn holds(self, now: i64) -> bool {
+        (0..RULE_HOLDS_MS).contains(&now.saturating_sub(self.at))
+    }
+}
+
+/// What belongs to the page besides what was seen and found.
+#[derive(Default)]
+struct Beside {
+    walls: Option<Walls>,
+    registrar: Option<Contact>,
 }
 
 /// What a look at this PC has found.
@@ -85,25 +109,62 @@ struct Program {
 impl Inspector {
     /// Nothing was looked at yet.
     pub(super) fn new(data: PathBuf, tpm: Place) -> Self {
-        Self { data, tpm, found: Mutex::new(None) }
+        Self { data, tpm, found: Mutex::new(None), rule: Mutex::new(None) }
     }
 
-    /// Answers a question of the page. A look takes seconds and is done on a thread of its own.
+    /// Answers a question of the page. What takes long is done on a thread of its own.
     pub(super) async fn answer(&self, question: TrustQuestion, seen: Seen) -> Result<Answer, ApiError> {
-        if question == TrustQuestion::Check {
-            let (at, data, tpm) = (seen.now, self.data.clone(), self.tpm.clone());
-            let runs = seen.snapshot.as_deref().map(|snapshot| snapshot.program);
-            let found = tokio::task::spawn_blocking(move || look(&data, &tpm, at, runs)).await;
-            let found = found.map_err(|error| ApiError { code: ErrorCode::NotRunning, message: error.to_string() })?;
-            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        match question {
+            TrustQuestion::Check => {
+                let (at, data, tpm) = (seen.now, self.data.clone(), self.tpm.clone());
+                let runs = seen.snapshot.as_deref().map(|snapshot| snapshot.program);
+                let found = apart(move || look(&data, &tpm, at, runs)).await?;
+                *held(&self.found) = Some(found);
+            }
+            TrustQuestion::Rule(change) => {
+                let refused = |message| ApiError { code: ErrorCode::Refused, message };
+                apart(move || walls::change_rule(change)).await?.map_err(refused)?;
+            }
+            TrustQuestion::Page | TrustQuestion::Proof => {}
         }
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let page = page(found.as_ref(), seen);
+        let anew = matches!(question, TrustQuestion::Check | TrustQuestion::Rule(_));
+        let rule = self.rule(&seen, anew).await?;
+        let data = self.data.clone();
+        let beside = Beside {
+            walls: seen.walls.as_ref().map(|read| read.walls(rule)),
+            registrar: apart(move || identity::contact(&data)).await?,
+        };
+        let found = held(&self.found).clone();
+        let page = page(found.as_ref(), &seen, beside);
         Ok(Answer::Trust(match question {
-            TrustQuestion::Page | TrustQuestion::Check => TrustAnswer::Page(Box::new(page)),
+            TrustQuestion::Page | TrustQuestion::Check | TrustQuestion::Rule(_) => TrustAnswer::Page(Box::new(page)),
             TrustQuestion::Proof => TrustAnswer::Proof(proof(&page, found.and_then(|found| found.shown)).to_json()),
         }))
     }
+
+    /// Whether the firewall's rule is there, where one has to do with the worker's box.
+    async fn rule(&self, seen: &Seen, anew: bool) -> Result<Option<bool>, ApiError> {
+        if !seen.walls.as_ref().is_some_and(walls::Read::has_to_do_with_a_rule) {
+            return Ok(None);
+        }
+        let known = held(&self.rule).filter(|known| !anew && known.holds(seen.now));
+        if let Some(known) = known {
+            return Ok(known.there);
+        }
+        let there = apart(walls::has_rule).await?;
+        *held(&self.rule) = Some(KnownRule { at: seen.now, there });
+        Ok(there)
+    }
+}
+
+fn held<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// On a thread that may block.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ApiError { code: ErrorCode::NotRunning, message: error.to_string() })
 }
 
 /// `runs`: what was measured of the worker program that is started now.
@@ -119,7 +180,7 @@ fn look(data: &Path, tpm: &Place, at: i64, runs: Option<Measured>) -> Found {
         }
         None => measured(path),
     };
-    let shown = identity::rehearse(data, tpm).unwrap_or_else(|error| {
+    let shown = identity::rehearse(data, tpm, &identity::Purpose::default()).unwrap_or_else(|error| {
         tracing::warn!("no evidence can be made: {error:#}");
         None
     });
@@ -132,18 +193,20 @@ fn look(data: &Path, tpm: &Place, at: i64, runs: Option<Measured>) -> Found {
     }
 }
 
-fn page(found: Option<&Found>, seen: Seen) -> Trust {
+fn page(found: Option<&Found>, seen: &Seen, beside: Beside) -> Trust {
+    let model = seen.snapshot.as_deref().and_then(|snapshot| snapshot.model.as_ref());
     Trust {
+        card: model.map(|model| model.backend != "cpu"),
         at: seen.now as f64,
         checked_at: found.map(|found| found.at as f64),
         practice: seen.practice,
-        parts: parts(found, &seen),
-        networks: found.map(|found| networks(&with_walls(&found.facts, seen.walls.as_ref()))),
+        parts: parts(found, seen),
+        networks: found.map(|found| networks(&with_walls(&found.facts, beside.walls.as_ref()))),
         proxies: seen.snapshot.as_deref().map_or_else(Vec::new, |snapshot| proxies(snapshot, &seen.refusals)),
         refusals: seen.refusals.iter().map(refused).collect(),
         proved: found.and_then(|found| found.shown.as_ref()).and_then(graded),
-        hosts: hosts(&seen),
-        walls: seen.walls,
+        hosts: hosts(seen, beside.registrar.as_ref()),
+        walls: beside.walls,
         counted_since: seen.since as f64,
     }
 }
@@ -162,7 +225,8 @@ fn parts(found: Option<&Found>, seen: &Seen) -> Vec<Part> {
             kind: PartKind::Model,
             name: model.and_then(|model| model.name.clone()),
             measured: model.map(|model| hex::encode(model.sha256)),
-            expected: seen.served_hash.clone(),
+            // Practice names the file as it lies here: there is nothing to compare it with.
+            expected: seen.served_hash.clone().filter(|_| !seen.practice),
             source: match (&seen.served_hash, seen.practice) {
                 (None, _) => Source::Nobody,
                 (Some(_), true) => Source::Practice,
@@ -200,7 +264,13 @@ fn with_walls(facts: &Facts, walls: Option<&Walls>) -> Facts {
     if let Some(walls) = walls {
         let open = walls.walls.iter().filter(|wall| wall.closed == Some(false));
         let open: Vec<String> = open.map(|wall| name_of(&wall.kind)).collect();
-        facts.walls = if open.is_empty() { Closed::Closed } else { Closed::Open { what: open.join(", ") } };
+        facts.walls = if !open.is_empty() {
+            Closed::Open { what: open.join(", ") }
+        } else if walls.walls.iter().all(|wall| wall.closed == Some(true)) {
+            Closed::Closed
+        } else {
+            Closed::Unknown
+        };
     }
     facts
 }
@@ -262,20 +332,13 @@ fn proxies(snapshot: &Snapshot, refusals: &[Refusal]) -> Vec<Proxy> {
     snapshot.proxies.iter().map(shown).collect()
 }
 
-/// What evidence proves that was made here: computed as its verifier does. This PC believes the registrar that it was registered at.
+/// What evidence proves that was made here.
 fn graded(shown: &ShownEvidence) -> Option<Graded> {
-    let evidence = Evidence::decode(&shown.evidence).ok()?;
-    let registrars = match &evidence {
-        Evidence::Tpm(tpm) => Statement::verify(&tpm.statement).ok().map(|statement| statement.registrar),
-        Evidence::SelfClaim | Evidence::Tdx(_) | Evidence::Snp(_) => None,
-    };
-    let anchors = Anchors { registrars: registrars.into_iter().collect(), audience: shown.audience };
-    let binding = Binding { nonce: shown.nonce, tls_key: shown.tls_key };
-    let appraisal = appraise(&evidence, &binding, shown.at, &anchors, &Policy::default()).ok()?;
-    Some(Graded { grade: named(appraisal.grade.name())?, at: shown.at as f64 * 1000.0 })
+    let found = identity::appraised(shown)?;
+    Some(Graded { grade: named(found.grade.name())?, at: shown.at as f64 * 1000.0 })
 }
 
-fn hosts(seen: &Seen) -> Vec<Host> {
+fn hosts(seen: &Seen, registrar: Option<&Contact>) -> Vec<Host> {
     let mut proxies: BTreeMap<IpAddr, (u64, u64)> = BTreeMap::new();
     for Moved { endpoint, sent, received } in &seen.moved {
         let entry = proxies.entry(IpAddr::V4(*endpoint.ip())).or_default();
@@ -288,13 +351,19 @@ fn hosts(seen: &Seen) -> Vec<Host> {
         local: address.is_loopback(),
         sent: Some(sent as f64),
         received: Some(received as f64),
+        last: None,
     });
-    let chain = seen.chain.as_deref().map(|endpoint| {
-        let host = host_of(endpoint);
-        let local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-        Host { name: host.to_owned(), purpose: Purpose::Chain, local, sent: None, received: None }
+    let chain = seen.chain.as_deref().map(|endpoint| uncounted(host_of(endpoint), Purpose::Chain, None));
+    let registrar = registrar.map(|contact| {
+        uncounted(host_of(&contact.registrar), Purpose::Registrar, contact.last.map(|last| last as f64 * 1000.0))
     });
-    proxies.chain(chain).collect()
+    proxies.chain(chain).chain(registrar).collect()
+}
+
+/// A host that is talked to by others than the relay, so that nobody counts.
+fn uncounted(host: &str, purpose: Purpose, last: Option<f64>) -> Host {
+    let local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    Host { name: host.to_owned(), purpose, local, sent: None, received: None, last }
 }
 
 /// The host of an address of the web.
@@ -354,6 +423,7 @@ mod tests {
 
     use super::*;
     use crate::view::trust::{Grade, Missing as ShownMissing, Wall, WallKind, Witness};
+    use evidence::Evidence;
     use node::doctor::{Isolation, SecureBoot, System, Tpm};
 
     fn seen() -> Seen {
@@ -376,6 +446,7 @@ mod tests {
             cards: Vec::new(),
             tpm: Tpm::Absent,
             secure_boot: SecureBoot::Off,
+            boot_log: Some(true),
             tdx: Isolation::Absent,
             sev_snp: Isolation::Absent,
             walls: node::doctor::Walls::Closed,
@@ -391,7 +462,7 @@ mod tests {
 
     #[test]
     fn where_nothing_was_looked_at_nothing_is_claimed() {
-        let page = page(None, seen());
+        let page = page(None, &seen(), Beside::default());
         assert_eq!(
             (page.checked_at, page.networks.is_none(), page.proved.is_none(), page.walls.is_none()),
             (None, true, true, true)
@@ -409,7 +480,12 @@ mod tests {
             let mut seen = seen();
             let program = Measured { sha256, bytes: 1 };
             seen.snapshot = Some(Box::new(Snapshot { program, ..crate::report::tests::snapshot(0, None) }));
-            page(Some(&found), seen).parts.into_iter().find(|part| part.kind == PartKind::Worker).unwrap().measured
+            page(Some(&found), &seen, Beside::default())
+                .parts
+                .into_iter()
+                .find(|part| part.kind == PartKind::Worker)
+                .unwrap()
+                .measured
         };
         assert_eq!(shown([9; 32]), Some("09".repeat(32)));
         assert_eq!(shown([8; 32]), None);
@@ -423,7 +499,7 @@ mod tests {
         for grade in evidence::Grade::ALL {
             assert!(named::<Grade>(grade.name()).is_some(), "{grade}");
         }
-        let networks = page(Some(&found()), seen()).networks.unwrap();
+        let networks = page(Some(&found()), &seen(), Beside::default()).networks.unwrap();
         assert_eq!(networks.len(), doctor::usual().len());
         assert_eq!(networks[2].missing, Some(ShownMissing::Tpm));
         assert_eq!((networks[0].verdict, networks[4].verdict), (Shown::Yes, Shown::No));
@@ -433,7 +509,7 @@ mod tests {
     fn bytes_are_added_up_by_host_over_sessions_and_what_is_not_counted_is_unknown() {
         let mut all = vec![moved("192.0.2.1:1", 5, 6)];
         add(&mut all, vec![moved("192.0.2.1:1", 1, 1), moved("192.0.2.1:2", 10, 10), moved("127.0.0.1:9", 0, 0)]);
-        let hosts = hosts(&Seen { moved: all, ..seen() });
+        let hosts = hosts(&Seen { moved: all, ..seen() }, None);
         let lines: Vec<_> =
             hosts.iter().map(|host| (host.name.as_str(), host.local, host.sent, host.received)).collect();
         assert_eq!(
@@ -456,12 +532,9 @@ mod tests {
             audience: [3; 32],
             at: 1_799_999_990,
         };
-        let walls = Walls {
-            at: 1.0,
-            walls: vec![Wall { kind: WallKind::Files, closed: Some(false), by: Witness::Kernel, found: None }],
-        };
-        let seen = Seen { walls: Some(walls), ..seen() };
-        let page = page(Some(&Found { shown: Some(shown.clone()), ..found() }), seen);
+        let walls = Walls { at: 1.0, walls: vec![wall(Some(false))], rule: None };
+        let beside = Beside { walls: Some(walls), registrar: None };
+        let page = page(Some(&Found { shown: Some(shown.clone()), ..found() }), &seen(), beside);
         assert_eq!(page.parts[0].source, Source::NotLogged);
         assert_eq!(page.proved.as_ref().map(|graded| graded.grade), Some(Grade::SelfClaim));
         let proof = proof(&page, Some(shown));
@@ -473,12 +546,58 @@ mod tests {
 
     #[test]
     fn a_worker_that_runs_in_an_open_box_is_a_fact_of_the_verdict() {
-        let wall = |closed| Wall { kind: WallKind::Files, closed, by: Witness::Kernel, found: None };
-        let walls = |closed| Walls { at: 1.0, walls: vec![wall(closed), wall(None)] };
+        let walls =
+            |all: &[Option<bool>]| Walls { at: 1.0, walls: all.iter().copied().map(wall).collect(), rule: None };
         let facts = found().facts;
-        assert_eq!(with_walls(&facts, Some(&walls(Some(false)))).walls, Closed::Open { what: "files".to_owned() });
-        assert_eq!(with_walls(&facts, Some(&walls(Some(true)))).walls, Closed::Closed);
+        let closed = |all| with_walls(&facts, Some(&walls(all))).walls;
+        assert_eq!(closed(&[Some(false), None]), Closed::Open { what: "files".to_owned() });
+        assert_eq!(closed(&[Some(true), Some(true)]), Closed::Closed);
+        // What nobody could say is not closed.
+        assert_eq!(closed(&[Some(true), None]), Closed::Unknown);
+        assert_eq!(closed(&[None, None]), Closed::Unknown);
         assert_eq!(with_walls(&facts, None).walls, facts.walls);
+    }
+
+    fn wall(closed: Option<bool>) -> Wall {
+        Wall { kind: WallKind::Files, closed, partly: false, by: Witness::Kernel, limit: None, found: None }
+    }
+
+    #[test]
+    fn the_registrar_is_among_those_that_are_talked_to_and_its_bytes_are_not_counted() {
+        let contact = Contact { registrar: "registrar.example:4433".to_owned(), last: Some(1_700_000_000) };
+        let hosts = hosts(&seen(), Some(&contact));
+        let registrar = hosts.iter().find(|host| host.purpose == Purpose::Registrar).unwrap();
+        assert_eq!((registrar.name.as_str(), registrar.local), ("registrar.example", false));
+        assert_eq!((registrar.sent, registrar.received, registrar.last), (None, None, Some(1_700_000_000_000.0)));
+    }
+
+    #[test]
+    fn what_practice_names_is_not_compared_with_itself() {
+        let model = |practice| {
+            let seen = Seen { practice, served_hash: Some("ab".to_owned()), ..seen() };
+            let part = page(None, &seen, Beside::default()).parts.pop().unwrap();
+            (part.expected, part.source)
+        };
+        assert_eq!(model(true), (None, Source::Practice));
+        assert_eq!(model(false), (Some("ab".to_owned()), Source::Network));
+    }
+
+    #[test]
+    fn an_answer_about_the_rule_holds_for_a_minute_and_not_over_a_clock_that_was_set_back() {
+        let known = KnownRule { at: 1_000_000, there: Some(true) };
+        assert!(known.holds(1_000_000) && known.holds(1_059_999));
+        assert!(!known.holds(1_060_000) && !known.holds(999_999) && !known.holds(i64::MIN));
+    }
+
+    #[cfg(not(windows))]
+    #[tokio::test]
+    async fn where_there_is_no_such_rule_the_page_gets_a_sentence_instead_of_one() {
+        use crate::view::trust::RuleChange;
+        let inspector = Inspector::new(PathBuf::from("/nowhere"), Place::new(None));
+        let answer = inspector.answer(TrustQuestion::Rule(RuleChange::Add), seen()).await;
+        let refused = answer.err().unwrap();
+        assert_eq!(refused.code, ErrorCode::Refused);
+        assert!(refused.message.contains("only Windows"), "{}", refused.message);
     }
 
     #[test]

@@ -382,6 +382,8 @@ pub(crate) enum ErrorCode {
     Request,
     /// There is nothing yet that could answer: what it is asked of does not run.
     NotRunning,
+    /// The system, or the owner when it asked, said no. The message is a sentence that says so.
+    Refused,
 }
 
 /// A call that failed.

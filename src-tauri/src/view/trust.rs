@@ -122,6 +122,9 @@ pub(crate) enum Missing {
     Uefi,
     SecureBoot,
     SecureBootUnknown,
+    BootLog,
+    BootLogUnknown,
+    GuestProof,
     Registration,
 }
 
@@ -223,35 +226,64 @@ pub(crate) enum Witness {
 }
 
 /// A wall and whether it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 pub(crate) struct Wall {
     /// Which.
     pub kind: WallKind,
     /// Whether it stands; none: nobody could say.
     pub closed: Option<bool>,
+    /// Whether something else stands for a part of it, where it does not: `found` says which.
+    pub partly: bool,
     /// Who says so.
     pub by: Witness,
+    /// Of a wall that is a limit: how many bytes.
+    pub limit: Option<Count>,
     /// What was read, in words of the log.
     pub found: Option<String>,
 }
 
 /// The box around the worker that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+#[expect(clippy::struct_field_names, reason = "they are walls")]
 pub(crate) struct Walls {
     /// When the kernel was asked.
     pub at: UnixMs,
     /// Wall by wall.
     pub walls: Vec<Wall>,
+    /// The rule of Windows' firewall; none: there is nothing to ask for.
+    pub rule: Option<Rule>,
+}
+
+/// How it stands with the rule of Windows' firewall that stops what the worker sends to other computers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Rule {
+    /// There is none, and it would help.
+    CanBeAsked,
+    /// It is there.
+    There,
+}
+
+/// What the owner wants to become of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RuleChange {
+    /// Windows is to ask for an administrator and to make it.
+    Add,
+    /// The same, to take it away.
+    Remove,
 }
 
 /// Why this PC talks to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Purpose {
-    /// A proxy: questions come from it and answers go to it, through the worker's TLS.
+    /// A proxy: questions come from it and answers go to it, through the worker's TLS, and evidence where it asks for some.
     Proxy,
     /// The chain: balances, payments.
     Chain,
+    /// A registrar: it is shown the security chip's lifelong key, and says for a time which computer this is.
+    Registrar,
 }
 
 /// A host that this PC talks to.
@@ -267,6 +299,8 @@ pub(crate) struct Host {
     pub sent: Option<Count>,
     /// Bytes that came from there; none: not counted.
     pub received: Option<Count>,
+    /// When it was talked to last; none: not kept.
+    pub last: Option<UnixMs>,
 }
 
 /// The page Trust.
@@ -288,6 +322,8 @@ pub(crate) struct Trust {
     pub refusals: Vec<Refused>,
     /// What is proved; none: no evidence was made yet, which counts as nothing proved.
     pub proved: Option<Graded>,
+    /// Whether a graphics card computes; none: no model is loaded.
+    pub card: Option<bool>,
     /// The box; none: no worker runs, or none has said yet.
     pub walls: Option<Walls>,
     /// Whom this PC talked to.

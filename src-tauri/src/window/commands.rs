@@ -100,6 +100,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
         earnings::export_payouts,
         trust::trust,
         trust::check_trust,
+        trust::change_rule,
         trust::trust_proof,
     ];
     Builder::new().commands(commands).events(collect_events![Event])

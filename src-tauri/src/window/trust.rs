@@ -5,7 +5,7 @@ use tauri::State;
 use super::App;
 use super::commands::mixed_up;
 use crate::view::ApiError;
-use crate::view::trust::Trust;
+use crate::view::trust::{RuleChange, Trust};
 use crate::wire::{Answer, Question, TrustAnswer, TrustQuestion};
 
 async fn page(app: &App, question: TrustQuestion) -> Result<Trust, ApiError> {
@@ -27,6 +27,13 @@ pub(crate) async fn trust(app: State<'_, App>) -> Result<Trust, ApiError> {
 #[specta::specta]
 pub(crate) async fn check_trust(app: State<'_, App>) -> Result<Trust, ApiError> {
     page(&app, TrustQuestion::Check).await
+}
+
+/// Has Windows ask the owner for an administrator and the firewall's rule for the worker made or taken away, and gives the page then.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn change_rule(app: State<'_, App>, change: RuleChange) -> Result<Trust, ApiError> {
+    page(&app, TrustQuestion::Rule(change)).await
 }
 
 /// What can be shown to others: JSON that `chrysalis verify` reads.

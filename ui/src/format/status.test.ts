@@ -170,7 +170,7 @@ describe('what is not known', () => {
   });
 
   it('every code has plain words', () => {
-    for (const code of ['app_gone', 'ledger', 'request', 'not_running'] as const) expect(plainError({ code, message: 'x' })).toMatch(/^[A-Z].*\.$/);
+    for (const code of ['app_gone', 'ledger', 'request', 'not_running', 'refused'] as const) expect(plainError({ code, message: 'x' })).toMatch(/^[A-Z].*\.$/);
   });
 
   it('where it runs', () => {

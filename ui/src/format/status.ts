@@ -53,6 +53,8 @@ export function plainError(error: ApiError): string {
       return m.error_request();
     case 'not_running':
       return m.error_not_running();
+    case 'refused':
+      return m.error_refused({ why: error.message });
   }
 }
 

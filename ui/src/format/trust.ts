@@ -48,7 +48,7 @@ export const partName = (part: TrustPart) =>
 
 export const measuredBy = (part: TrustPart) => ({ app: m.measured_by_app, worker: m.measured_by_app, model: m.measured_by_worker })[part.kind]();
 
-export function sourceWords(source: TrustSource): string {
+export function sourceWords({ source, measured }: { source: TrustSource; measured: string | null }): string {
   switch (source.source) {
     case 'release_log':
       return m.from_release_log({ log: source.log });
@@ -59,7 +59,8 @@ export function sourceWords(source: TrustSource): string {
     case 'not_logged':
       return m.from_not_logged();
     case 'nobody':
-      return m.from_nobody();
+      // Of what was not measured yet nobody was asked.
+      return measured === null ? m.from_not_asked() : m.from_nobody();
   }
 }
 
@@ -94,10 +95,18 @@ const MISSING: Record<Missing, () => string> = {
   tdx_or_card_unknown: m.missing_tdx_or_card_unknown, cocoons_machine: m.missing_cocoons_machine, sealing: m.missing_sealing, sealed_machine: m.missing_sealed_machine,
   card_proof: m.missing_card_proof, tpm: m.missing_tpm, newer_tpm: m.missing_newer_tpm, leave: m.missing_leave, tpm_answer: m.missing_tpm_answer,
   tpm_unknown: m.missing_tpm_unknown, certificate: m.missing_certificate, certificate_unknown: m.missing_certificate_unknown, uefi: m.missing_uefi,
-  secure_boot: m.missing_secure_boot, secure_boot_unknown: m.missing_secure_boot_unknown, registration: m.missing_registration,
+  secure_boot: m.missing_secure_boot, secure_boot_unknown: m.missing_secure_boot_unknown, boot_log: m.missing_boot_log, boot_log_unknown: m.missing_boot_log_unknown,
+  guest_proof: m.missing_guest_proof, registration: m.missing_registration,
 };
 
 export const missingWords = (missing: Missing) => MISSING[missing]();
+
+/** A proxy's reason, with grades by their titles: it names them as programs do. */
+export function plainReason(why: string): string {
+  // The longest name first, because one is the beginning of another.
+  const names = [...ALL_GRADES].sort((one, other) => other.length - one.length);
+  return why.replace(new RegExp(`\\b(${names.join('|')})\\b(?!-)`, 'g'), (name) => `“${gradeWords(name as Grade).title}”`);
+}
 
 export function proxyStands({ standing }: ProxyStanding): { mark: Mark; word: string; why: string | null } {
   switch (standing.standing) {
@@ -106,16 +115,16 @@ export function proxyStands({ standing }: ProxyStanding): { mark: Mark; word: st
     case 'accepted':
       return { mark: 'good', word: standing.grade ? m.proxy_accepted({ grade: gradeWords(standing.grade).title }) : m.proxy_accepted_plain(), why: null };
     case 'refused':
-      return { mark: 'bad', word: m.proxy_refused(), why: standing.why };
+      return { mark: 'bad', word: m.proxy_refused(), why: plainReason(standing.why) };
     case 'not_trusted':
-      return { mark: 'bad', word: m.proxy_not_trusted(), why: standing.why };
+      return { mark: 'bad', word: m.proxy_not_trusted(), why: plainReason(standing.why) };
   }
 }
 
 /** A refusal that was written down: it may be over by now, so it is neither good nor bad. */
 export const refusalTold = (refusal: KeptRefusal, time: string | null) => ({
   word: refusal.by_proxy ? m.refused_by_proxy() : m.refused_by_this_pc(),
-  why: time ? m.proxy_since({ why: refusal.why, time }) : refusal.why,
+  why: time ? m.refused_last({ why: plainReason(refusal.why), time }) : plainReason(refusal.why),
 });
 
 /** What is proved, where nothing was shown to anybody: nothing. */
@@ -129,41 +138,62 @@ export interface Guard {
   not: string;
 }
 
-/** What guards the questions at a grade. */
-export function guards(grade: Grade): Guard[] {
+/** What guards the questions at a grade. Where no graphics card computes nothing is said of its memory. */
+export function guards(grade: Grade, withCard: boolean | null): Guard[] {
   const memory = reaches(grade, 'processor-isolated');
   const card = reaches(grade, 'hardware-isolated');
-  return [
+  const all: Guard[] = [
     { name: m.link_line(), mark: 'good', value: m.link_value(), not: m.link_not() },
     { name: m.disk_line(), mark: 'good', value: m.disk_value(), not: m.disk_not() },
     { name: m.memory_line(), mark: memory ? 'good' : 'look', value: memory ? m.memory_isolated() : m.memory_open(), not: memory ? m.memory_isolated_not() : m.memory_open_not() },
-    { name: m.vram_line(), mark: card ? 'good' : 'look', value: card ? m.memory_isolated() : m.memory_open(), not: card ? m.vram_isolated_not() : m.vram_open_not() },
   ];
+  if (withCard === false) return all;
+  return [...all, { name: m.vram_line(), mark: card ? 'good' : 'look', value: card ? m.memory_isolated() : m.memory_open(), not: card ? m.vram_isolated_not() : m.vram_open_not() }];
 }
 
-const WALLS: Record<WallKind, { name: () => string; not: () => string }> = {
+const WALLS: Record<WallKind, { name: () => string; not: () => string; withoutCard?: () => string }> = {
   network: { name: m.wall_network, not: m.wall_network_not },
-  files: { name: m.wall_files, not: m.wall_files_not },
-  programs: { name: m.wall_programs, not: m.wall_programs_not },
+  files: { name: m.wall_files, not: m.wall_files_not, withoutCard: m.wall_files_not_processor },
+  programs: { name: m.wall_programs, not: m.wall_programs_not, withoutCard: m.wall_programs_not_processor },
   others: { name: m.wall_others, not: m.wall_others_not },
   rights: { name: m.wall_rights, not: m.wall_rights_not },
   calls: { name: m.wall_calls, not: m.wall_calls_not },
-  memory: { name: m.wall_memory, not: m.wall_memory_not },
+  memory: { name: m.wall_memory, not: m.wall_memory_not, withoutCard: m.wall_memory_not_processor },
 };
 
-export function wallStands(wall: Wall): Guard {
-  const said = wall.by === 'worker';
+const GIB = 1024 ** 3;
+
+function wallValue(wall: Wall): string {
+  if (wall.closed === null) return m.wall_unknown();
+  if (!wall.closed) return wall.partly ? m.wall_partly() : m.wall_open();
+  // A limit refuses nothing below it.
+  if (wall.limit !== null) return m.wall_at_most({ n: reading(wall.limit / GIB, 1) ?? '0' });
+  return wall.by === 'worker' ? m.wall_closed_said() : m.wall_closed();
+}
+
+function wallMark(wall: Wall): Mark {
+  if (wall.closed === null) return 'look';
+  if (!wall.closed) return wall.partly ? 'look' : 'bad';
   // What only the worker itself says is worth a look, not a tick.
-  const mark = wall.closed === true ? (said ? 'plain' : 'good') : wall.closed === false ? 'bad' : 'look';
-  const value = wall.closed === true ? (said ? m.wall_closed_said() : m.wall_closed()) : wall.closed === false ? m.wall_open() : m.wall_unknown();
-  return { name: WALLS[wall.kind].name(), mark, value, not: WALLS[wall.kind].not() };
+  return wall.by === 'worker' ? 'plain' : 'good';
+}
+
+export function wallStands(wall: Wall, withCard: boolean | null): Guard {
+  const { name, not, withoutCard } = WALLS[wall.kind];
+  return { name: name(), mark: wallMark(wall), value: wallValue(wall), not: withCard === false && withoutCard ? withoutCard() : not() };
 }
 
 export const isOpen = (trust: Trust) => trust.walls?.walls.some((wall) => wall.closed === false) ?? false;
 export const isRefused = (trust: Trust) => trust.proxies.some(({ standing }) => standing.standing === 'refused' || standing.standing === 'not_trusted');
-export const differs = (trust: Trust) => trust.parts.some((part) => partStands(part).mark === 'bad');
 
-export const purposeWords = (host: TrustHost) => ({ proxy: m.purpose_proxy, chain: m.purpose_chain })[host.purpose]();
+/** What to do about a part that is not what it should be; `null`: there is none. */
+export function differs(trust: Trust): string | null {
+  const other = trust.parts.filter((part) => partStands(part).mark === 'bad');
+  if (other.length === 0) return null;
+  return other.every(({ kind }) => kind === 'model') ? m.trust_differs_model() : m.trust_differs();
+}
+
+export const purposeWords = (host: TrustHost) => ({ proxy: m.purpose_proxy, chain: m.purpose_chain, registrar: m.purpose_registrar })[host.purpose]();
 
 /** Bytes on a line, of 1,000 each, as those who sell lines count them: 4.1 MB, 12 KB, 612 B. */
 export function traffic(value: number | null): string | null {

@@ -83,6 +83,8 @@ export const commands = {
 	trust: () => typedError<Trust_Serialize, ApiError>(__TAURI_INVOKE("trust")),
 	/**  Looks at this PC anew, which takes seconds, and gives the page then. */
 	checkTrust: () => typedError<Trust_Serialize, ApiError>(__TAURI_INVOKE("check_trust")),
+	/**  Has Windows ask the owner for an administrator and the firewall's rule for the worker made or taken away, and gives the page then. */
+	changeRule: (change: RuleChange) => typedError<Trust_Serialize, ApiError>(__TAURI_INVOKE("change_rule", { change })),
 	/**  What can be shown to others: JSON that `chrysalis verify` reads. */
 	trustProof: () => typedError<string, ApiError>(__TAURI_INVOKE("trust_proof")),
 };
@@ -446,7 +448,9 @@ export type ErrorCode =
 /**  The page asked for something that makes no sense. */
 "request" | 
 /**  There is nothing yet that could answer: what it is asked of does not run. */
-"not_running";
+"not_running" | 
+/**  The system, or the owner when it asked, said no. The message is a sentence that says so. */
+"refused";
 
 /**  What the app tells the page by itself: whole slices, never differences, so that a lost one heals with the next. */
 export type Event = Event_Serialize | Event_Deserialize;
@@ -846,6 +850,8 @@ export type Host_Deserialize = {
 	sent?: number | null,
 	/**  Bytes that came from there; none: not counted. */
 	received?: number | null,
+	/**  When it was talked to last; none: not kept. */
+	last?: number | null,
 };
 
 /**  A host that this PC talks to. */
@@ -860,6 +866,8 @@ export type Host_Serialize = {
 	sent: number | null,
 	/**  Bytes that came from there; none: not counted. */
 	received: number | null,
+	/**  When it was talked to last; none: not kept. */
+	last: number | null,
 };
 
 /**  A job that is over, with how it was priced. */
@@ -1077,7 +1085,7 @@ export type Landed = {
 };
 
 /**  The one thing that is missing; the names are those of `node::doctor::Missing`. */
-export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "registration";
+export type Missing = "system" | "box" | "anybody" | "tdx_and_card" | "tdx" | "card" | "tdx_or_card_unknown" | "cocoons_machine" | "sealing" | "sealed_machine" | "card_proof" | "tpm" | "newer_tpm" | "leave" | "tpm_answer" | "tpm_unknown" | "certificate" | "certificate_unknown" | "uefi" | "secure_boot" | "secure_boot_unknown" | "boot_log" | "boot_log_unknown" | "guest_proof" | "registration";
 
 /**  Money: nanotons in decimal digits, and what stands behind them. */
 export type Money = {
@@ -1519,10 +1527,12 @@ export type Proxy_Serialize = {
 
 /**  Why this PC talks to a host. */
 export type Purpose = 
-/**  A proxy: questions come from it and answers go to it, through the worker's TLS. */
+/**  A proxy: questions come from it and answers go to it, through the worker's TLS, and evidence where it asks for some. */
 "proxy" | 
 /**  The chain: balances, payments. */
-"chain";
+"chain" | 
+/**  A registrar: it is shown the security chip's lifelong key, and says for a time which computer this is. */
+"registrar";
 
 /**  Squares, dark and light, without the quiet zone that must be around them. */
 export type Qr = {
@@ -1701,6 +1711,20 @@ places: number[] } |
 { revealed: "no"; 
 /**  Why. */
 refusal: Refusal };
+
+/**  How it stands with the rule of Windows' firewall that stops what the worker sends to other computers. */
+export type Rule = 
+/**  There is none, and it would help. */
+"can_be_asked" | 
+/**  It is there. */
+"there";
+
+/**  What the owner wants to become of it. */
+export type RuleChange = 
+/**  Windows is to ask for an administrator and to make it. */
+"add" | 
+/**  The same, to take it away. */
+"remove";
 
 /**  A job that runs. */
 export type RunningJob = RunningJob_Serialize | RunningJob_Deserialize;
@@ -1980,6 +2004,8 @@ export type Trust_Deserialize = {
 	refusals: Refused[],
 	/**  What is proved; none: no evidence was made yet, which counts as nothing proved. */
 	proved?: Graded | null,
+	/**  Whether a graphics card computes; none: no model is loaded. */
+	card?: boolean | null,
 	/**  The box; none: no worker runs, or none has said yet. */
 	walls?: Walls_Deserialize | null,
 	/**  Whom this PC talked to. */
@@ -2006,6 +2032,8 @@ export type Trust_Serialize = {
 	refusals: Refused[],
 	/**  What is proved; none: no evidence was made yet, which counts as nothing proved. */
 	proved: Graded | null,
+	/**  Whether a graphics card computes; none: no model is loaded. */
+	card: boolean | null,
 	/**  The box; none: no worker runs, or none has said yet. */
 	walls: Walls_Serialize | null,
 	/**  Whom this PC talked to. */
@@ -2134,8 +2162,12 @@ export type Wall_Deserialize = {
 	kind: WallKind,
 	/**  Whether it stands; none: nobody could say. */
 	closed?: boolean | null,
+	/**  Whether something else stands for a part of it, where it does not: `found` says which. */
+	partly: boolean,
 	/**  Who says so. */
 	by: Witness,
+	/**  Of a wall that is a limit: how many bytes. */
+	limit?: number | null,
 	/**  What was read, in words of the log. */
 	found?: string | null,
 };
@@ -2146,8 +2178,12 @@ export type Wall_Serialize = {
 	kind: WallKind,
 	/**  Whether it stands; none: nobody could say. */
 	closed: boolean | null,
+	/**  Whether something else stands for a part of it, where it does not: `found` says which. */
+	partly: boolean,
 	/**  Who says so. */
 	by: Witness,
+	/**  Of a wall that is a limit: how many bytes. */
+	limit: number | null,
 	/**  What was read, in words of the log. */
 	found: string | null,
 };
@@ -2433,6 +2469,8 @@ export type Walls_Deserialize = {
 	at: number | null,
 	/**  Wall by wall. */
 	walls: Wall_Deserialize[],
+	/**  The rule of Windows' firewall; none: there is nothing to ask for. */
+	rule?: Rule | null,
 };
 
 /**  The box around the worker that runs now. */
@@ -2441,6 +2479,8 @@ export type Walls_Serialize = {
 	at: number | null,
 	/**  Wall by wall. */
 	walls: Wall_Serialize[],
+	/**  The rule of Windows' firewall; none: there is nothing to ask for. */
+	rule: Rule | null,
 };
 
 /**  The owner's wish. What is so stands in [`Status`]. */

@@ -2,7 +2,7 @@
 import { commands, events } from './bindings';
 import type {
   ApiError, AppEvent, Card, Destination, Done, EarnedChart, Earnings, ExplorerTarget, Exported, ExportOrder, Home, JobPage, JobQuery, PageQuery,
-  PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Qr, Range, RateOrder, ReadWords, Revealed, SendOrder, Sent, SetAside, TakeForecast, Trust, Verification, Wallet,
+  PayoutPage, PayoutSet, PowerOrder, Prepared, Protect, Qr, Range, RateOrder, ReadWords, Revealed, RuleChange, SendOrder, Sent, SetAside, TakeForecast, Trust, Verification, Wallet,
   WalletHistory, WalletRules, Wish,
 } from './view';
 
@@ -55,6 +55,8 @@ export interface TrustCalls {
   page(): Call<Trust>;
   /** Looks at this PC anew. */
   check(): Call<Trust>;
+  /** Has Windows ask the owner about its firewall's rule for the worker. */
+  rule(change: RuleChange): Call<Trust>;
   /** The proof, as JSON. */
   proof(): Call<string>;
 }
@@ -126,6 +128,7 @@ const app: Transport = {
   trust: {
     page: () => answered(commands.trust()),
     check: () => answered(commands.checkTrust()),
+    rule: (change) => answered(commands.changeRule(change)),
     proof: () => answered(commands.trustProof()),
   },
   listen: (on) => events.event.listen((event) => on(event.payload)),

@@ -4,7 +4,7 @@ import type { Card, Home, Job, JobResult, RunningJob } from './view';
 export const SCENES = [
   'practice', 'paused', 'failed', 'open', 'fallback', 'pausing', 'restarting', 'unknown', 'empty', 'gone', 'ledger', 'loading', 'passed_over', 'unlisted',
   'wallet_none', 'wallet_no_keychain', 'wallet_watch', 'wallet_locked', 'wallet_key_gone', 'wallet_damaged', 'wallet_flight', 'wallet_long',
-  'trust_known', 'trust_sealed', 'trust_refused', 'trust_windows',
+  'trust_known', 'trust_sealed', 'trust_refused', 'trust_windows', 'trust_rule', 'trust_container',
 ] as const;
 export type Scene = (typeof SCENES)[number];
 

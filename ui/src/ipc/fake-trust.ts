@@ -1,7 +1,8 @@
 // What the fake knows about trust. Samples that agree with each other, made up; nothing of it was measured.
 import type { Answer, TrustCalls } from './client';
 import type { Scene } from './fake-scenes';
-import type { ApiError, Grade, KeptRefusal, NetworkVerdict, ProxyStanding, Trust, Wall, Walls } from './view';
+import told from './fake-walls.json';
+import type { ApiError, Grade, KeptRefusal, NetworkVerdict, ProxyStanding, RuleChange, Trust, TrustHost, Walls } from './view';
 
 const MINUTE = 60_000;
 const hex = (seed: bigint) => (seed * 0x9e3779b97f4a7c15f39cc0605cedc835n).toString(16).padStart(32, '0').slice(-32).repeat(2);
@@ -15,6 +16,8 @@ function proved(scene: Scene): Grade | null {
       return null;
     case 'trust_known':
     case 'trust_windows':
+    case 'trust_rule':
+    case 'trust_container':
       return 'known-machine';
     case 'trust_refused':
       return 'known-machine-uncertified';
@@ -29,7 +32,7 @@ function networks(scene: Scene): NetworkVerdict[] | null {
   if (scene === 'unknown') return null;
   const no = (network: NetworkVerdict['network'], missing: NetworkVerdict['missing']): NetworkVerdict => ({ network, verdict: 'no', missing });
   const yes = (network: NetworkVerdict['network']): NetworkVerdict => ({ network, verdict: 'yes', missing: null });
-  const known = scene === 'trust_known' || scene === 'trust_sealed' || scene === 'trust_windows';
+  const known = scene === 'trust_known' || scene === 'trust_sealed' || scene === 'trust_windows' || scene === 'trust_rule' || scene === 'trust_container';
   return [
     yes('practice'),
     yes('open_anybody'),
@@ -43,36 +46,19 @@ function networks(scene: Scene): NetworkVerdict[] | null {
   ];
 }
 
-const LINUX: Wall[] = [
-  { kind: 'network', closed: true, by: 'kernel', found: 'network namespace of its own; Landlock 7 refuses TCP' },
-  { kind: 'files', closed: true, by: 'worker', found: 'Landlock 7, a root of its own; descriptors: socket, model (read-only)' },
-  { kind: 'programs', closed: true, by: 'kernel', found: 'seccomp mode 2, execve not on the list' },
-  { kind: 'others', closed: true, by: 'worker', found: 'Landlock scope: signals, sockets; not dumpable' },
-  { kind: 'rights', closed: true, by: 'kernel', found: 'CapEff 0, CapBnd 0, NoNewPrivs 1' },
-  { kind: 'calls', closed: true, by: 'kernel', found: 'seccomp mode 2, list "card"' },
-  { kind: 'memory', closed: true, by: 'kernel', found: 'RLIMIT_AS 12.0 GB' },
-];
-
-/** Windows without its firewall rule. */
-const WINDOWS: Wall[] = [
-  { kind: 'network', closed: false, by: 'kernel', found: "Windows doesn't block its network or its reading of your files" },
-  { kind: 'files', closed: false, by: 'kernel', found: 'restricted token, low integrity: it can read what you can read' },
-  { kind: 'programs', closed: true, by: 'kernel', found: 'job object: one process' },
-  { kind: 'others', closed: true, by: 'kernel', found: 'low integrity' },
-  { kind: 'rights', closed: true, by: 'kernel', found: 'no privileges in its token' },
-  { kind: 'calls', closed: null, by: 'kernel', found: null },
-  { kind: 'memory', closed: true, by: 'kernel', found: 'job object: 12.0 GB' },
-];
+/** Boxes as the program tells them, written by its own test: no line is made up here. */
+const WALLS = told as Record<keyof typeof told, unknown> as Record<keyof typeof told, Walls>;
 
 function walls(scene: Scene, now: number): Walls | null {
   if (scene === 'unknown' || scene === 'paused' || scene === 'failed') return null;
-  return { at: now - 4_000, walls: scene === 'trust_windows' ? WINDOWS : LINUX };
+  const which = scene === 'trust_windows' ? 'windows' : scene === 'trust_rule' ? 'windows_rule' : scene === 'trust_container' ? 'windows_container' : scene === 'fallback' ? 'processor' : 'card';
+  return { ...WALLS[which], at: now - 4_000 };
 }
 
 function proxies(scene: Scene, now: number): ProxyStanding[] {
   if (scene === 'unknown' || scene === 'paused') return [];
-  if (practice(scene)) return [{ endpoint: '127.0.0.1:41807', standing: { standing: 'accepted', grade: null }, at: now - 12 * MINUTE }];
-  const accepted = (endpoint: string): ProxyStanding => ({ endpoint, standing: { standing: 'accepted', grade: proved(scene) ?? 'self-claim' }, at: now - 42 * MINUTE });
+  if (practice(scene)) return [{ endpoint: '127.0.0.1:41807', standing: { standing: 'accepted', grade: null }, at: null }];
+  const accepted = (endpoint: string): ProxyStanding => ({ endpoint, standing: { standing: 'accepted', grade: proved(scene) ?? 'self-claim' }, at: null });
   const all = [accepted('198.51.100.7:30080'), accepted('203.0.113.40:30080')];
   if (scene !== 'trust_refused') return all;
   return [
@@ -92,6 +78,9 @@ function refusals(scene: Scene, now: number): KeptRefusal[] {
   ];
 }
 
+const registrar = (scene: Scene, now: number): TrustHost[] =>
+  scene === 'open' ? [] : [{ name: 'registrar.example', purpose: 'registrar', local: false, sent: null, received: null, last: now - 26 * 60 * MINUTE }];
+
 export function fakeTrust(scene: Scene, now: number): Trust {
   const grade = proved(scene);
   const model = practice(scene) ? 'SmolLM2-135M-Instruct' : 'Qwen3-8B';
@@ -108,24 +97,28 @@ export function fakeTrust(scene: Scene, now: number): Trust {
         kind: 'worker', name: '0.1.0', measured: none ? null : hex(5n), expected: released ? (scene === 'trust_refused' ? hex(6n) : hex(5n)) : null,
         source: released ? log : { source: 'nobody' }, why: null,
       },
-      { kind: 'model', name: model, measured: none || scene === 'paused' ? null : hex(7n), expected: hex(7n), source: { source: practice(scene) ? 'practice' : 'network' }, why: null },
+      scene === 'paused' || none
+        ? { kind: 'model', name: null, measured: null, expected: null, source: { source: 'nobody' }, why: null }
+        : { kind: 'model', name: model, measured: hex(7n), expected: practice(scene) ? null : hex(7n), source: { source: practice(scene) ? 'practice' : 'network' }, why: null },
     ],
     networks: networks(scene),
     proxies: proxies(scene, now),
     refusals: refusals(scene, now),
     proved: grade ? { grade, at: now - 41 * MINUTE } : null,
+    card: none || scene === 'paused' || scene === 'failed' || scene === 'loading' ? null : scene !== 'fallback',
     walls: walls(scene, now),
     hosts: none
       ? []
       : practice(scene)
         ? [
-            { name: '127.0.0.1', purpose: 'proxy', local: true, sent: 812_401, received: 240_118 },
-            { name: '127.0.0.1', purpose: 'chain', local: true, sent: null, received: null },
+            { name: '127.0.0.1', purpose: 'proxy', local: true, sent: 812_401, received: 240_118, last: null },
+            { name: '127.0.0.1', purpose: 'chain', local: true, sent: null, received: null, last: null },
           ]
         : [
-            { name: '198.51.100.7', purpose: 'proxy', local: false, sent: 4_120_333, received: 1_104_870 },
-            { name: '203.0.113.40', purpose: 'proxy', local: false, sent: 612, received: 0 },
-            { name: 'toncenter.com', purpose: 'chain', local: false, sent: null, received: null },
+            { name: '198.51.100.7', purpose: 'proxy', local: false, sent: 4_120_333, received: 1_104_870, last: null },
+            { name: '203.0.113.40', purpose: 'proxy', local: false, sent: 612, received: 0, last: null },
+            { name: 'toncenter.com', purpose: 'chain', local: false, sent: null, received: null, last: null },
+            ...registrar(scene, now),
           ],
     counted_since: now - 190 * MINUTE,
   };
@@ -135,6 +128,8 @@ export class FakeTrust {
   trust_: Trust;
   /** What was asked, for tests. */
   readonly asked: string[] = [];
+  /** What Windows answers when it is asked about the rule; `null`: it does it. */
+  declined: string | null = null;
   #error: () => ApiError | null;
 
   constructor(scene: Scene, now: number, error: () => ApiError | null) {
@@ -148,9 +143,22 @@ export class FakeTrust {
     return Promise.resolve(error ? { status: 'error', error } : { status: 'ok', data: data() });
   }
 
+  #change(change: RuleChange): Promise<Answer<Trust>> {
+    if (this.declined !== null) {
+      this.asked.push(`rule ${change}`);
+      return Promise.resolve({ status: 'error', error: { code: 'refused', message: this.declined } });
+    }
+    return this.#answer(`rule ${change}`, () => {
+      const { walls } = this.trust_;
+      this.trust_ = { ...this.trust_, walls: walls && { ...(change === 'add' ? WALLS.windows_rule : WALLS.windows), at: walls.at } };
+      return this.trust_;
+    });
+  }
+
   readonly calls: TrustCalls = {
     page: () => this.#answer('page', () => this.trust_),
     check: () => this.#answer('check', () => this.trust_),
+    rule: (change) => this.#change(change),
     proof: () => this.#answer('proof', () => JSON.stringify({ chrysalis_proof: 1, claimed: this.trust_.proved?.grade ?? 'self-claim' })),
   };
 }

@@ -80,6 +80,7 @@ export type Exported = Data<'exportPayouts'>;
 export type Qr = Data<'qr'>;
 
 export type Trust = Data<'trust'>;
+export type RuleChange = Parameters<Calls['changeRule']>[0];
 export type TrustPart = Trust['parts'][number];
 export type TrustSource = TrustPart['source'];
 export type NetworkVerdict = NonNullable<Trust['networks']>[number];

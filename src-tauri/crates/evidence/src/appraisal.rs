@@ -58,12 +58,12 @@ pub enum Refusal {
     /// All is in order, and it is not enough or not the right thing.
     #[error("this computer proves the grade {0}, which is not accepted here")]
     GradeNotAccepted(Grade),
-    /// The policy asks for Secure Boot.
+    /// The policy asks for Secure Boot. What is proved all the same is this grade.
     #[error("this computer was started with Secure Boot off, and it is asked for")]
-    SecureBootOff,
-    /// The policy asks for Secure Boot, and nothing shows whether it was on.
+    SecureBootOff(Grade),
+    /// The policy asks for Secure Boot, and nothing shows whether it was on. What is proved all the same is this grade.
     #[error("this computer does not show whether it was started with Secure Boot, and it is asked for")]
-    SecureBootUnknown,
+    SecureBootUnknown(Grade),
     /// An old proof, or one of another connection.
     #[error("the proof was made for another question or for another connection")]
     AnotherBinding,
@@ -135,7 +135,9 @@ impl NotShown {
     /// What is proved all the same.
     pub const fn proved(&self) -> Grade {
         match self {
-            Self::Refused(Refusal::GradeNotAccepted(grade)) => *grade,
+            Self::Refused(
+                Refusal::GradeNotAccepted(grade) | Refusal::SecureBootOff(grade) | Refusal::SecureBootUnknown(grade),
+            ) => *grade,
             Self::Decode(_) | Self::Refused(_) => Grade::SelfClaim,
         }
     }
@@ -186,8 +188,8 @@ pub fn judge(appraisal: Appraisal, policy: &Policy) -> Result<Appraisal, Refusal
     }
     let known = matches!(appraisal.grade, Grade::KnownMachine | Grade::KnownMachineUncertified);
     match appraisal.facts.secure_boot {
-        Some(false) if known && policy.require_secure_boot => Err(Refusal::SecureBootOff),
-        None if known && policy.require_secure_boot => Err(Refusal::SecureBootUnknown),
+        Some(false) if known && policy.require_secure_boot => Err(Refusal::SecureBootOff(appraisal.grade)),
+        None if known && policy.require_secure_boot => Err(Refusal::SecureBootUnknown(appraisal.grade)),
         _ => Ok(appraisal),
     }
 }

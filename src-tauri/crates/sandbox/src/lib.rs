@@ -49,6 +49,8 @@ pub use walls::{Calls, ConfineError, ListedCall, Serving, Walls};
 pub use windows::firewall::{RuleError, ask_for_rule, ask_to_remove_rule, has_rule};
 #[cfg(windows)]
 pub use windows::seen_of;
+#[cfg(windows)]
+pub use windows::selftest::is_wine;
 
 /// A way to talk in both directions. On Linux one socket pair, on Windows two anonymous pipes. Dropping both halves ends the
 /// conversation for the other end.

@@ -2,7 +2,7 @@
 
 use crate::log::{Line, boot, line, registers, separator, variable, written};
 use crate::software::{ATTESTATION, BINDING, NOW, SELECTED, Software, anchors, registrar, statement};
-use evidence::{Appraisal, Evidence, Grade, LOG_LIMIT, Policy, Refusal, TpmEvidence, appraise};
+use evidence::{Appraisal, Evidence, Grade, LOG_LIMIT, NotShown, Policy, Refusal, TpmEvidence, appraise};
 use sha2::{Digest as _, Sha256};
 
 fn judge(evidence: TpmEvidence) -> Result<Appraisal, Refusal> {
@@ -212,6 +212,18 @@ fn secure_boot_is_asked_for_where_the_policy_asks() {
         appraise(&Evidence::Tpm(evidence), &BINDING, NOW, &anchors(), &policy).map(|appraisal| appraisal.grade)
     };
     assert_eq!(ask(Some(&boot(true))), Ok(Grade::KnownMachine));
-    assert_eq!(ask(Some(&boot(false))), Err(Refusal::SecureBootOff));
-    assert_eq!(ask(None), Err(Refusal::SecureBootUnknown));
+    assert_eq!(ask(Some(&boot(false))), Err(Refusal::SecureBootOff(Grade::KnownMachine)));
+    assert_eq!(ask(None), Err(Refusal::SecureBootUnknown(Grade::KnownMachine)));
+}
+
+#[test]
+fn a_known_machine_that_is_refused_for_secure_boot_is_a_known_machine_all_the_same() {
+    for grade in [Grade::KnownMachine, Grade::KnownMachineUncertified] {
+        for refusal in
+            [Refusal::SecureBootOff(grade), Refusal::SecureBootUnknown(grade), Refusal::GradeNotAccepted(grade)]
+        {
+            assert_eq!(NotShown::Refused(refusal).proved(), grade);
+        }
+    }
+    assert_eq!(NotShown::Refused(Refusal::UnknownRegistrar).proved(), Grade::SelfClaim);
 }

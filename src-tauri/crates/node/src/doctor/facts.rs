@@ -14,6 +14,8 @@ pub struct Facts {
     pub tpm: Tpm,
     /// Whether its firmware starts only what is signed.
     pub secure_boot: SecureBoot,
+    /// Whether the app can read the log of the boot; without it nobody believes that Secure Boot was on. `None`: not known.
+    pub boot_log: Option<bool>,
     /// Intel's sealed virtual machines.
     pub tdx: Isolation,
     /// AMD's.

@@ -98,13 +98,19 @@ pub enum Missing {
     SecureBoot,
     /// Whether it is on is not known.
     SecureBootUnknown,
+    /// The log of the boot, by which alone Secure Boot is believed.
+    BootLog,
+    /// Whether it can be read is not known.
+    BootLogUnknown,
+    /// A proof of the sealed machine that this is.
+    GuestProof,
     /// To be registered.
     Registration,
 }
 
 impl Missing {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::System,
         Self::Box,
         Self::Anybody,
@@ -126,6 +132,9 @@ impl Missing {
         Self::Uefi,
         Self::SecureBoot,
         Self::SecureBootUnknown,
+        Self::BootLog,
+        Self::BootLogUnknown,
+        Self::GuestProof,
         Self::Registration,
     ];
 
@@ -153,6 +162,9 @@ impl Missing {
             Self::Uefi => "uefi",
             Self::SecureBoot => "secure_boot",
             Self::SecureBootUnknown => "secure_boot_unknown",
+            Self::BootLog => "boot_log",
+            Self::BootLogUnknown => "boot_log_unknown",
+            Self::GuestProof => "guest_proof",
             Self::Registration => "registration",
         }
     }
@@ -203,6 +215,13 @@ impl Missing {
             }
             Self::SecureBoot => "It asks for Secure Boot, which is off. The firmware's settings can switch it on.",
             Self::SecureBootUnknown => "It asks for Secure Boot, and this system does not say whether it is on.",
+            Self::BootLog => {
+                "It believes Secure Boot by the boot log alone, which this user can't read. Where root alone may, this opens it until the next start: sudo chgrp tss /sys/kernel/security/tpm0/binary_bios_measurements, for users of the group tss."
+            }
+            Self::BootLogUnknown => {
+                "It believes Secure Boot by the boot log alone, and whether this user can read that is not known."
+            }
+            Self::GuestProof => "It asks for a sealed virtual machine. This is one, and this app cannot show it yet.",
             Self::Registration => {
                 "This PC has to be registered once: `chrysalis identity enrol`, which shows the security chip's lifelong key to the registrar you name."
             }
@@ -210,7 +229,14 @@ impl Missing {
     }
 
     const fn is_unknown(self) -> bool {
-        matches!(self, Self::TdxOrCardUnknown | Self::TpmUnknown | Self::CertificateUnknown | Self::SecureBootUnknown)
+        matches!(
+            self,
+            Self::TdxOrCardUnknown
+                | Self::TpmUnknown
+                | Self::CertificateUnknown
+                | Self::SecureBootUnknown
+                | Self::BootLogUnknown
+        )
     }
 }
 
@@ -303,7 +329,8 @@ fn lacks(facts: &Facts, grade: Grade, asked: &Asked<'_>) -> Option<Missing> {
         Grade::KnownMachineUncertified => known_machine(facts, false, asked),
         Grade::KnownMachine => known_machine(facts, true, asked),
         Grade::ProcessorIsolated => match [facts.tdx, facts.sev_snp] {
-            roles if roles.contains(&Isolation::Guest) => None,
+            // The processor would sign for it, and nothing here asks it to.
+            roles if roles.contains(&Isolation::Guest) => Some(Missing::GuestProof),
             roles if roles.contains(&Isolation::Host) => Some(Missing::SealedMachine),
             _ => Some(Missing::Sealing),
         },
@@ -333,8 +360,16 @@ fn known_machine(facts: &Facts, must_be_certified: bool, asked: &Asked<'_>) -> O
         }
     }
     let Some(certified) = certified else { return Some(Missing::Leave) };
+    // Firmware's word is for the owner. A proxy believes what the security chip has signed, and that can be read by the log only.
+    let log = if asked.secure_boot { facts.boot_log } else { Some(true) };
+    if log == Some(false) {
+        return Some(Missing::BootLog);
+    }
     if must_be_certified && certified.is_none() {
         return Some(Missing::CertificateUnknown);
+    }
+    if log.is_none() {
+        return Some(Missing::BootLogUnknown);
     }
     let believed = |key: &String| asked.registrars.is_empty() || asked.registrars.contains(key);
     (!facts.registered_at.iter().any(believed)).then_some(Missing::Registration)

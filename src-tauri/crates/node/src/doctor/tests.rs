@@ -84,6 +84,23 @@ fn every_missing_thing_has_a_pc_that_misses_it_but_those_no_network_asks_for() {
 }
 
 #[test]
+fn secure_boot_is_no_proof_where_the_boot_log_is_not_to_be_read() {
+    let (_, described) = described().into_iter().find(|(name, _)| name == "windows_11_rtx_4090_registered").unwrap();
+    let facts: Facts = serde_json::from_value(described["facts"].clone()).unwrap();
+    let asked =
+        |boot_log, tpm: Tpm| examine(&Facts { tpm, boot_log, ..facts.clone() }, &demand("open_certified_secure_boot"));
+    let certified = |certified| Tpm::Ready { maker: None, certified };
+    assert_eq!(asked(Some(true), certified(Some(true))), (Answer::Yes, None));
+    assert_eq!(asked(Some(false), certified(Some(true))), (Answer::No, Some(Missing::BootLog)));
+    assert_eq!(asked(None, certified(Some(true))), (Answer::Unknown, Some(Missing::BootLogUnknown)));
+    // A sure no comes before what is not known.
+    assert_eq!(asked(Some(false), certified(None)), (Answer::No, Some(Missing::BootLog)));
+    // Who does not ask for Secure Boot needs no log.
+    let facts = Facts { boot_log: Some(false), ..facts };
+    assert_eq!(examine(&facts, &demand("open_known")), (Answer::Yes, None));
+}
+
+#[test]
 fn what_is_missing_is_told_in_one_sentence_or_two_that_promise_nothing() {
     for missing in Missing::ALL {
         let words = missing.words();

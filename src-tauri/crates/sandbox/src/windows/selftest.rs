@@ -68,7 +68,7 @@ fn try_out(program: &Program) -> Result<Kind, String> {
 }
 
 /// Whether this is Wine: its own part of Windows says so, and no Windows has such a function.
-pub(super) fn is_wine() -> bool {
+pub fn is_wine() -> bool {
     // SAFETY: the library is in every process and never unloaded.
     unsafe {
         GetModuleHandleW(w!("ntdll.dll")).is_ok_and(|library| GetProcAddress(library, s!("wine_get_version")).is_some())
