@@ -183,19 +183,29 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<()> {
     }
 }
 
-/// Completes when the program is asked to end: Ctrl-C anywhere, SIGTERM on Linux. May be awaited again for a second request.
+/// Completes when the program is asked to end: Ctrl-C anywhere, SIGTERM on Linux. May be awaited again for a second request; one
+/// that comes while nobody waits is not lost.
 pub(crate) struct Asked {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    ctrl_c: tokio::signal::windows::CtrlC,
 }
 
 impl Asked {
     /// Listens from now on.
+    #[cfg(unix)]
     pub(crate) fn listen() -> Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Listens from now on.
+    #[cfg(windows)]
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self { ctrl_c: tokio::signal::windows::ctrl_c()? })
     }
 
     /// Waits for the next request.
@@ -203,13 +213,34 @@ impl Asked {
     pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 
     /// Waits for the next request.
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     pub(crate) async fn wait(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
+        self.ctrl_c.recv().await;
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_to_end_that_comes_while_nobody_waits_is_heard_at_the_next_wait() {
+        let mut asked = Asked::listen().unwrap();
+        for signal in [Signal::INT, Signal::TERM] {
+            let nothing = tokio::time::timeout(Duration::from_millis(10), asked.wait()).await;
+            assert!(nothing.is_err(), "nobody has asked yet");
+            kill_process(getpid(), signal).unwrap();
+            let heard = tokio::time::timeout(Duration::from_secs(20), asked.wait()).await;
+            assert!(heard.is_ok(), "{signal:?} was lost");
+        }
     }
 }

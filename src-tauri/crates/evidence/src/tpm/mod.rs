@@ -17,6 +17,10 @@ pub(crate) const SHA256: u16 = 0x000b;
 /// That of SHA-384.
 pub(crate) const SHA384: u16 = 0x000c;
 
+/// How far a verifier's clock may be behind a registrar's, seconds: a statement is shown as soon as it is made, and that it is no
+/// older than the question is known by the nonce anyway.
+const CLOCKS_DIFFER: u64 = 300;
+
 /// What the evidence proves, before any policy.
 pub(crate) fn appraise(
     evidence: &TpmEvidence,
@@ -32,7 +36,7 @@ pub(crate) fn appraise(
     if statement.audience != anchors.audience {
         return Err(Refusal::AnotherAudience);
     }
-    if now < statement.issued_at {
+    if now.saturating_add(CLOCKS_DIFFER) < statement.issued_at {
         return Err(Refusal::StatementTooEarly);
     }
     if now >= statement.expires_at {
