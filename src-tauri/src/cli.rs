@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use evidence::Grade;
 use node::{BackendKind, EvidenceKind};
+use ton::AddressText;
 
 use crate::earnings::{EarningsArguments, ExportArguments};
 use crate::prices::PriceWords;
@@ -88,7 +89,7 @@ pub(crate) enum Command {
     Practice(PracticeArguments),
     /// Serve an open network without a window
     #[command(after_help = EXIT_CODES)]
-    Headless(HeadlessArguments),
+    Headless(Box<HeadlessArguments>),
     /// Prove to proxies which computer this is, by its TPM: agree to a registrar, see what there is, forget it
     #[command(after_help = IDENTITY_CODES)]
     Identity(IdentityWords),
@@ -357,8 +358,8 @@ pub(crate) struct SendArguments {
     #[command(flatten)]
     pub(crate) chain: ChainArguments,
     /// Root contract of the network under which it is written down [default: the one this folder worked for last]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) root: Option<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ton_address)]
+    pub(crate) root: Option<AddressText>,
     /// Print one JSON object as the last line of standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -372,11 +373,11 @@ pub(crate) struct CollectArguments {
     #[command(flatten)]
     pub(crate) chain: ChainArguments,
     /// Root contract of the network that signed [default: the one this folder worked for last]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) root: Option<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ton_address)]
+    pub(crate) root: Option<AddressText>,
     /// The TON address that is paid [default: the payout address of this folder, else its wallet]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) owner: Option<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ton_address)]
+    pub(crate) owner: Option<AddressText>,
     /// Print one JSON object as the last line of standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -411,8 +412,8 @@ pub(crate) struct TakeBackArguments {
     #[command(flatten)]
     pub(crate) chain: ChainArguments,
     /// Root contract of the network under which it is written down [default: the one this folder worked for last]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) root: Option<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ton_address)]
+    pub(crate) root: Option<AddressText>,
     /// Print one JSON object as the last line of standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -579,8 +580,8 @@ pub(crate) struct HeadlessArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) network: PathBuf,
     /// Address of the network's root contract; needed where the network's file has no root_contract_address
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) root: Option<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ton_address)]
+    pub(crate) root: Option<AddressText>,
     /// The GGUF file to serve
     #[arg(long, value_name = "FILE.gguf")]
     pub(crate) model: PathBuf,
@@ -589,8 +590,8 @@ pub(crate) struct HeadlessArguments {
     pub(crate) served_as: ModelName,
     /// The TON address that is paid, in the form in which the network's proxies write addresses: with the test network's mark or without
     /// [default: the payout address of this folder, see `chrysalis wallet payout-address`, else its wallet]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) owner: Option<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ton_address)]
+    pub(crate) owner: Option<AddressText>,
     /// Price coefficient in thousandths: 1000 is the network's price, 500 half of it
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(0..1_000_000_000))]
     pub(crate) coefficient: i32,
@@ -612,6 +613,14 @@ pub(crate) struct HeadlessArguments {
     /// the network's list
     #[arg(long, value_name = "GRADE", value_parser = proxy_grade)]
     pub(crate) proxy_grade: Vec<Grade>,
+    /// What proxies that ask are shown of this machine: what its TPM says, if `chrysalis identity enrol` was used, or, in a virtual machine
+    /// that Intel TDX or AMD SEV-SNP isolates, its processor's report. The report does not speak of the graphics card
+    #[arg(long, value_enum, default_value_t = ShowsWord::Tpm)]
+    pub(crate) shows: ShowsWord,
+    /// For --shows processor on Intel TDX: Intel's signed statements about this machine's own processor, as collateral services give them
+    /// (JSON). They end after some weeks, and the file is read anew for each question
+    #[arg(long, value_name = "FILE")]
+    pub(crate) own_collateral: Option<PathBuf>,
     /// Where the TPM is that `chrysalis identity enrol` has used: a device, or the address of a simulator [default: /dev/tpmrm0]
     #[arg(long, value_name = "PLACE")]
     pub(crate) tpm: Option<String>,
@@ -663,11 +672,24 @@ pub(crate) enum PolicyWord {
     Asked,
 }
 
+/// What proxies that ask are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum ShowsWord {
+    Tpm,
+    Processor,
+}
+
 /// What is written in 64 hexadecimal digits: a key, a hash, a nonce.
 fn digits(text: &str) -> Result<[u8; 32], String> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| "it has 64 hexadecimal digits".to_owned())?;
     Ok(bytes)
+}
+
+/// An account, in any of the forms in which TON writes them.
+fn ton_address(text: &str) -> Result<AddressText, String> {
+    AddressText::parse(text).map_err(|error| format!("that is no TON address: {error}"))
 }
 
 /// Where somebody is.
@@ -771,20 +793,25 @@ mod tests {
 
     #[test]
     fn the_words_of_readme_are_understood() {
-        let words = "x headless --data d --network n --model m --served-as a@b:c --owner o --coefficient 500 --max-active 3 \
-                     --policy fake_tdx --evidence fake_tdx --backend cpu --stats 127.0.0.1:0";
+        let words = format!(
+            "x headless --data d --network n --model m --served-as a@b:c --owner 0:{} --coefficient 500 --max-active 3 \
+             --policy fake_tdx --evidence fake_tdx --backend cpu --stats 127.0.0.1:0",
+            "0".repeat(64)
+        );
         let Some(Command::Headless(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
         else {
             panic!("not headless");
         };
         assert_eq!((arguments.coefficient, arguments.max_active), (500, 3));
         assert_eq!((arguments.policy, arguments.evidence), (PolicyWord::FakeTdx, EvidenceWord::FakeTdx));
-        let words = "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade processor-isolated";
+        let words = "x headless --data d --network n --model m --served-as a@b:c --policy asked --proxy-grade processor-isolated \
+                     --shows processor --own-collateral c";
         let Some(Command::Headless(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
         else {
             panic!("not headless");
         };
         assert_eq!((arguments.policy, arguments.proxy_grade), (PolicyWord::Asked, vec![Grade::ProcessorIsolated]));
+        assert_eq!((arguments.shows, arguments.own_collateral), (ShowsWord::Processor, Some("c".into())));
         let words = "x practice --jobs 5 --json";
         let Some(Command::Practice(arguments)) = Cli::try_parse_from(words.split_whitespace()).ok().unwrap().command
         else {

@@ -1,6 +1,7 @@
 //! `chrysalis headless`: serve an open network until asked to stop.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chain::{Chain, MOST_TRANSACTIONS};
 use node::core::workers::WorkerState;
 use node::folder::Folder;
 use node::model_file::ModelFile;
+use node::run::attester::Attester;
 use node::run::cashier::Cashier;
 use node::run::recovery::Search;
 use node::run::{Node, stats};
@@ -19,7 +21,8 @@ use ton::{Address, AddressText, Network, RootConfig};
 use wallet::PayoutBook;
 
 use crate::cashbox::{SEARCHED_PAGES, search_for_the_forgotten};
-use crate::cli::{HeadlessArguments, PolicyWord};
+use crate::cli::{HeadlessArguments, PolicyWord, ShowsWord};
+use crate::guest_report::GuestReport;
 use crate::identity;
 use crate::named_file;
 use crate::payout;
@@ -42,17 +45,13 @@ enum Ended {
 
 pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
     let mut asked = Asked::listen()?;
-    let given = match &arguments.owner {
-        Some(text) => Some(AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?),
-        None => None,
-    };
     let folder = Folder::take(&arguments.data)?;
     let book = payout::settled(folder.path(), payout::now())?;
     let fees = Fees::open(&folder, &arguments.chain, book.is_some(), &arguments.threshold, &arguments.keep).await?;
     let mut ready = false;
     loop {
         let book = payout::settled(folder.path(), payout::now())?;
-        let owner = owner(given, book.as_ref(), &folder)?;
+        let owner = owner(arguments.owner, book.as_ref(), &folder)?;
         if let Some(notice) = Payee::of(folder.path())?.notice() {
             tracing::warn!("{notice}");
         }
@@ -101,16 +100,10 @@ async fn once(
     ready: &mut bool,
     asked: &mut Asked,
 ) -> Result<Ended> {
-    let root_contract = match &arguments.root {
-        Some(text) => {
-            Some(AddressText::parse(text).with_context(|| format!("--root {text} is no TON address"))?.address)
-        }
-        None => None,
-    };
     let service = Service {
         ledger: folder.ledger(),
         network: &arguments.network,
-        root_contract,
+        root_contract: arguments.root.map(|root| root.address),
         model: ModelFile::open(&arguments.model)?,
         served_as: arguments.served_as.clone(),
         test_claim: arguments.test_claim,
@@ -120,7 +113,7 @@ async fn once(
         proxy_connections: arguments.proxy_connections,
         policy: policy(arguments)?,
         evidence: arguments.evidence.into(),
-        attester: Some(identity::attester(folder.path(), identity::Place::new(arguments.tpm.clone()))),
+        attester: Some(attester(arguments, folder)?),
         redial: REDIAL,
         device: &arguments.device,
     };
@@ -144,6 +137,26 @@ async fn once(
         tracing::error!(records = last.unwritten, "some records could not be written down before the end");
     }
     served
+}
+
+/// What this machine shows to proxies that ask.
+fn attester(arguments: &HeadlessArguments, folder: &Folder) -> Result<Box<dyn Attester>> {
+    match arguments.shows {
+        ShowsWord::Tpm => {
+            ensure!(
+                arguments.own_collateral.is_none(),
+                "--own-collateral belongs to --shows processor; a TPM needs no statements of Intel's"
+            );
+            Ok(identity::attester(folder.path(), identity::Place::new(arguments.tpm.clone())))
+        }
+        ShowsWord::Processor => {
+            ensure!(
+                arguments.tpm.is_none(),
+                "--tpm belongs to --shows tpm; the processor's report is made without one"
+            );
+            Ok(Box::new(GuestReport::new(Path::new("/"), arguments.own_collateral.clone())?))
+        }
+    }
 }
 
 /// What proxies must show.

@@ -6,7 +6,8 @@
 //! - [`detect`]: what this machine and its cards are; [`doctor`] which networks would take it, [`verify`] what a proof proves.
 //! - [`earnings`]: what was earned, and tables of it; [`prices`] what the owner says coins and electricity cost.
 //! - [`headless`]: serve an open network without a window.
-//! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to.
+//! - [`identity`]: what this computer proves to proxies by its TPM, and what its owner agreed to; [`guest_report`] what it shows where it is
+//!   a machine inside an isolated processor.
 //! - [`named_file`]: files that somebody named, read with a limit.
 //! - [`practice`]: a whole network on this machine, and the app serving it, without a window.
 //! - [`provider`]: what all need to start a node; [`practice_network`] the process with the other roles.
@@ -27,6 +28,7 @@ mod cli;
 mod detect;
 mod doctor;
 mod earnings;
+mod guest_report;
 mod headless;
 mod identity;
 mod named_file;
@@ -94,7 +96,7 @@ fn main() -> ExitCode {
             Some(cli::Command::Price(words)) => prices::run(&words),
             Some(cli::Command::Practice(arguments)) => runtime.block_on(practice::run(arguments)),
             Some(cli::Command::Identity(words)) => identity::run(words),
-            Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(arguments)),
+            Some(cli::Command::Headless(arguments)) => runtime.block_on(headless::run(*arguments)),
             Some(cli::Command::VerifyRelease(arguments)) => release::run(&arguments),
             Some(cli::Command::Wallet(words)) => runtime.block_on(wallet_commands::run(words)),
             Some(cli::Command::Window { data }) => window::run(&data),

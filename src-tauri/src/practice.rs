@@ -207,7 +207,10 @@ async fn serve(
                 // The time alone is no news.
                 let news = line.split_once(']').map(|(_, news)| news.to_owned()).unwrap_or_default();
                 if news != printed {
-                    say(arguments.json, &line)?;
+                    // Who has read enough has seen enough: it ends as when it is asked to.
+                    if !say(arguments.json, &line)? && ending.is_none() {
+                        end(node, arguments, &mut ending).await?;
+                    }
                     printed = news;
                 }
             }
@@ -274,14 +277,13 @@ fn finish(
     }
 }
 
-/// Standard output belongs to the report, unless that is JSON.
-fn say(json: bool, text: &str) -> Result<()> {
-    if json {
-        writeln!(std::io::stderr(), "{text}")?;
-    } else {
-        writeln!(std::io::stdout(), "{text}")?;
+/// Standard output belongs to the report, unless that is JSON. Whether anybody reads it: nobody does behind `head`, for instance.
+fn say(json: bool, text: &str) -> Result<bool> {
+    let written = if json { writeln!(std::io::stderr(), "{text}") } else { writeln!(std::io::stdout(), "{text}") };
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
-    Ok(())
 }
 
 pub(crate) fn practice_model() -> Result<PathBuf> {

@@ -237,7 +237,7 @@ mod tests {
         let mut asked = Asked::listen().unwrap();
         for signal in [Signal::INT, Signal::TERM] {
             let nothing = tokio::time::timeout(Duration::from_millis(10), asked.wait()).await;
-            assert!(nothing.is_err(), "nobody has asked yet");
+            assert!(nothing.is_err(), "nothing was asked yet");
             kill_process(getpid(), signal).unwrap();
             let heard = tokio::time::timeout(Duration::from_secs(20), asked.wait()).await;
             assert!(heard.is_ok(), "{signal:?} was lost");

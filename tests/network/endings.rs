@@ -1,5 +1,6 @@
 //! How programs end that were told to, or can't go on: at once, with a sentence, and nothing of them left.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,6 +98,22 @@ fn a_worker_program_that_is_none_ends_practice_with_what_helps() {
 }
 
 #[test]
+fn a_machine_that_is_no_guest_shows_no_report_and_does_not_start() {
+    let stage = Stage::start();
+    let data = stage.folder.path().join("second");
+    let (model, name) = (tiny_model(), served_as("test/second", &tiny_model()));
+    let words = headless_words(&data, &stage.network_file, &model, &name);
+    for (more, said) in [
+        (&["--shows", "processor"][..], "not a machine inside an isolated processor"),
+        (&["--own-collateral", "statements.json"], "--own-collateral belongs to --shows processor"),
+        (&["--shows", "processor", "--tpm", "/dev/null"], "--tpm belongs to --shows tpm"),
+    ] {
+        let (code, _, errors) = program::run("chrysalis", &[&words[..], more].concat());
+        assert!(code == Some(1) && errors.contains(said), "{more:?}: {errors}");
+    }
+}
+
+#[test]
 fn a_file_that_never_ends_or_never_begins_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
@@ -150,6 +167,38 @@ fn whoever_has_read_enough_of_what_a_command_prints_is_told_nothing_more() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn practice_whose_report_nobody_reads_any_more_ends_as_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_model();
+    let mut words = practice_words(folder.path(), &model);
+    words.retain(|word| *word != "--json");
+    let mut command = Command::new(program::path("chrysalis"));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // As `head -1` does.
+    let mut report = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    report.read_line(&mut line).unwrap();
+    assert!(line.contains("The money is worth nothing"), "{line}");
+    drop(report);
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(!errors.contains("pipe"), "{errors}");
+}
+
+#[test]
+fn an_address_that_is_none_is_named_before_anything_begins() {
+    for (words, option) in [
+        (&["wallet", "collect", "--data", "/nonexistent", "--owner", "EQwrong"][..], "--owner"),
+        (&["wallet", "take-back", "--data", "/nonexistent", "--root", "0:12"], "--root"),
+    ] {
+        let (code, _, errors) = program::run("chrysalis", words);
+        assert!(code == Some(2) && errors.contains(option) && errors.contains("no TON address"), "{errors}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(super) async fn send(arguments: &SendArguments) -> Result<()> {
     ensure!(memo.len() <= MAX_COMMENT, "a comment has at most {MAX_COMMENT} bytes");
     let chain = endpoints::chain_of(&arguments.chain, public.network).await?;
     let folder = take(&arguments.data)?;
-    let root = network_of(&folder, arguments.root.as_deref())?;
+    let root = network_of(&folder, arguments.root)?;
 
     let own = public.address();
     let account = chain.account(to.address).await;
@@ -211,9 +211,9 @@ pub(super) async fn collect(arguments: &CollectArguments) -> Result<()> {
     let public = public(&arguments.data)?;
     let chain = endpoints::chain_of(&arguments.chain, public.network).await?;
     let folder = take(&arguments.data)?;
-    let root = network_of(&folder, arguments.root.as_deref())?;
-    let owner = match &arguments.owner {
-        Some(text) => AddressText::parse(text).with_context(|| format!("--owner {text} is no TON address"))?.address,
+    let root = network_of(&folder, arguments.root)?;
+    let owner = match arguments.owner {
+        Some(named) => named.address,
         None => Payee::of(folder.path())?.address().unwrap_or_else(|| public.address()),
     };
     let signer = unlock(&ask, arguments.data.as_path(), &public)?;
@@ -447,9 +447,9 @@ fn open(folder: &Folder) -> Result<History> {
 }
 
 /// The network a transfer is written down under: the one that is named, or the one this folder worked for last.
-pub(super) fn network_of(folder: &Folder, named: Option<&str>) -> Result<Address> {
-    if let Some(text) = named {
-        return Ok(AddressText::parse(text).with_context(|| format!("--root {text} is no TON address"))?.address);
+pub(super) fn network_of(folder: &Folder, named: Option<AddressText>) -> Result<Address> {
+    if let Some(named) = named {
+        return Ok(named.address);
     }
     let known = open(folder)?.root_contracts()?;
     known

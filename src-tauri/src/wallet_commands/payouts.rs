@@ -174,7 +174,7 @@ pub(super) async fn take_back(arguments: &TakeBackArguments) -> Result<()> {
     let (Some(to), Some(_)) = (payee.address(), payee.fee_wallet()) else {
         bail!("payouts go to this wallet itself, so there is no separate fee wallet to take anything back from");
     };
-    let root = moves::network_of(&folder, arguments.root.as_deref())?;
+    let root = moves::network_of(&folder, arguments.root)?;
     moves::nothing_under_way(&folder)?;
     let account = chain.agreed_account(public.address()).await.context("the chain can't be asked about this wallet")?;
     ensure!(account.balance > Nanoton(0), "the fee wallet is empty");

@@ -2,7 +2,7 @@
 //!
 //! Source: Linux, `Documentation/ABI/testing/configfs-tsm-report`. May not: believe the report; it goes to a verifier.
 
-use evidence::{Evidence, SnpEvidence, TdxEvidence};
+use evidence::{Binding, Evidence, SnpEvidence, TdxEvidence};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -64,6 +64,20 @@ pub enum Incomplete {
     Certificates,
 }
 
+/// Why there is no evidence.
+#[derive(Debug, Error)]
+pub enum NoEvidence {
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// There is one, and not what goes with it.
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
+    /// What goes with it can't be read.
+    #[error("{0}")]
+    Collateral(String),
+}
+
 impl Report {
     /// What a verifier is shown: a quote with its maker's statements, or a report with the certificates that the host put beside it.
     pub fn into_evidence(self, collateral: Option<Vec<u8>>) -> Result<Evidence, Incomplete> {
@@ -104,13 +118,33 @@ fn certificate<'a>(table: &'a [u8], which: &[u8; 16]) -> Option<&'a [u8]> {
     table.get(offset..offset.checked_add(length)?)
 }
 
+/// Whether reports can be made here. `root`: where the system's files are, `/` but in tests.
+pub fn is_one(root: &Path) -> bool {
+    root.join(REPORTS).is_dir()
+}
+
+/// Makes evidence: a report over a question and a connection's key, with what its maker says of the processor where it goes with a report.
+/// Root folder and name as for [`report`].
+pub fn evidence(
+    root: &Path,
+    name: &str,
+    binding: &Binding,
+    collateral: impl FnOnce() -> Result<Vec<u8>, String>,
+) -> Result<Evidence, NoEvidence> {
+    let report = report(root, name, &binding.report_data())?;
+    let collateral = match report.provider {
+        Provider::Tdx => Some(collateral().map_err(NoEvidence::Collateral)?),
+        Provider::Snp => None,
+    };
+    Ok(report.into_evidence(collateral)?)
+}
+
 /// Makes a report over these 64 bytes, under a root folder, which is `/` but in tests. `name` is that of a folder nobody else uses.
 pub fn report(root: &Path, name: &str, report_data: &[u8; 64]) -> Result<Report, ReportError> {
-    let reports = root.join(REPORTS);
-    if !reports.is_dir() {
+    if !is_one(root) {
         return Err(ReportError::NotAGuest);
     }
-    let folder = reports.join(name);
+    let folder = root.join(REPORTS).join(name);
     fs::create_dir(&folder)?;
     let made = report_in(&folder, report_data);
     // The system removes what is in it by itself, and refuses to remove files one by one.
@@ -122,9 +156,9 @@ pub fn report(root: &Path, name: &str, report_data: &[u8; 64]) -> Result<Report,
 
 /// Makes a report in a folder that was made for it.
 pub fn report_in(folder: &Path, report_data: &[u8; 64]) -> Result<Report, ReportError> {
-    fs::write(folder.join("inblob"), report_data)?;
     // Each write counts up: one of ours, and none of anybody else until all is read.
-    let generation = read(&folder.join("generation"))?;
+    let before = generation(folder)?;
+    fs::write(folder.join("inblob"), report_data)?;
     let report = read(&folder.join("outblob"))?;
     let provider = match String::from_utf8_lossy(&read(&folder.join("provider"))?).trim() {
         "tdx_guest" => Provider::Tdx,
@@ -132,10 +166,17 @@ pub fn report_in(folder: &Path, report_data: &[u8; 64]) -> Result<Report, Report
         other => return Err(ReportError::Unknown(other.chars().take(40).collect())),
     };
     let beside = read(&folder.join("auxblob")).ok().filter(|beside| !beside.is_empty());
-    if read(&folder.join("generation"))? != generation {
+    if Some(generation(folder)?) != before.checked_add(1) {
         return Err(ReportError::Disturbed);
     }
     Ok(Report { provider, report, beside })
+}
+
+/// How many writes there were.
+fn generation(folder: &Path) -> Result<u64, ReportError> {
+    let text = read(&folder.join("generation"))?;
+    let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+    number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its count of writes is no number").into())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ReportError> {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use evidence::{Binding, TOTAL_LIMIT};
 use tokio::sync::mpsc;
-use tpm::guest::{self, Provider};
+use tpm::guest;
 
 use super::host::Event;
 use crate::config;
@@ -41,7 +41,7 @@ impl Guest {
 
     /// Why this machine can't show anything; `None`: it can.
     pub fn lacks(&self) -> Option<String> {
-        (!self.root.join(guest::REPORTS).is_dir()).then(|| guest::ReportError::NotAGuest.to_string())
+        (!guest::is_one(&self.root)).then(|| guest::ReportError::NotAGuest.to_string())
     }
 
     fn collateral(&self) -> Result<Vec<u8>, String> {
@@ -58,12 +58,8 @@ impl Shows for Guest {
     fn show(&self, binding: &Binding) -> Result<Vec<u8>, String> {
         // A folder that nobody else has: other programs make reports too.
         let name = format!("chrysalis-{}-{}", std::process::id(), self.made.fetch_add(1, Ordering::Relaxed));
-        let report = guest::report(&self.root, &name, &binding.report_data()).map_err(|error| error.to_string())?;
-        let collateral = match report.provider {
-            Provider::Tdx => Some(self.collateral()?),
-            Provider::Snp => None,
-        };
-        Ok(report.into_evidence(collateral).map_err(|error| error.to_string())?.encode())
+        let made = guest::evidence(&self.root, &name, binding, || self.collateral());
+        Ok(made.map_err(|error| error.to_string())?.encode())
     }
 }
 

@@ -221,7 +221,9 @@ impl Missing {
             Self::BootLogUnknown => {
                 "It believes Secure Boot by the boot log alone, and whether this user can read that is not known."
             }
-            Self::GuestProof => "It asks for a sealed virtual machine. This is one, and this app cannot show it yet.",
+            Self::GuestProof => {
+                "It asks for a sealed virtual machine. This is one; chrysalis headless shows it, with --shows processor."
+            }
             Self::Registration => {
                 "This PC has to be registered once: `chrysalis identity enrol`, which shows the security chip's lifelong key to the registrar you name."
             }

@@ -1,10 +1,12 @@
 //! Computers described by their files.
 
-use evidence::Evidence;
+use evidence::{Binding, Evidence};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
+use std::io::Write as _;
+use std::thread::JoinHandle;
 use tempfile::{TempDir, tempdir};
-use tpm::guest::{Incomplete, Provider, REPORTS, Report, ReportError, report, report_in};
+use tpm::guest::{self, Incomplete, NoEvidence, Provider, REPORTS, Report, ReportError, report, report_in};
 use tpm::{Device, Machine, Presence, Transport as _, boot_log};
 
 fn computer(files: &[(&str, &[u8])]) -> TempDir {
@@ -15,6 +17,28 @@ fn computer(files: &[(&str, &[u8])]) -> TempDir {
         fs::write(path, content).unwrap();
     }
     root
+}
+
+/// A folder in which a kernel makes reports: a question counts up, and so do those of `others` before the report is read. With it comes what
+/// was asked.
+fn guest(files: &[(&str, &[u8])], report: &[u8], others: u64) -> (TempDir, JoinHandle<Vec<u8>>) {
+    let folder = computer(files);
+    let path = |name| folder.path().join(name);
+    let (question, count, out) = (path("inblob"), path("generation"), path("outblob"));
+    fs::write(&count, "41\n").unwrap();
+    for pipe in [&question, &out] {
+        mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+    let report = report.to_vec();
+    // Opening waits for whoever writes the question, and then for whoever reads the report.
+    let kernel = std::thread::spawn(move || {
+        let asked = fs::read(question).unwrap();
+        fs::write(count, format!("{}\n", 42 + others)).unwrap();
+        // Whoever has read enough closes it.
+        let _ = fs::OpenOptions::new().write(true).open(out).unwrap().write_all(&report);
+        asked
+    });
+    (folder, kernel)
 }
 
 const SECURE_BOOT: &str = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -92,23 +116,32 @@ fn a_guest_makes_reports_and_others_do_not() {
     fs::create_dir_all(elsewhere.path().join(REPORTS)).unwrap();
     assert!(matches!(report(elsewhere.path(), "chrysalis", &[7; 64]), Err(ReportError::System(_))));
 
-    let guest =
-        computer(&[("outblob", b"quote"), ("generation", b"1\n"), ("provider", b"tdx_guest\n"), ("auxblob", b"")]);
-    let made = report_in(guest.path(), &[7; 64]).unwrap();
-    assert_eq!(fs::read(guest.path().join("inblob")).unwrap(), [7; 64]);
+    let (folder, asked) = guest(&[("provider", b"tdx_guest\n"), ("auxblob", b"")], b"quote", 0);
+    let made = report_in(folder.path(), &[7; 64]).unwrap();
+    assert_eq!(asked.join().unwrap(), [7; 64]);
     assert_eq!((made.provider, made.report.as_slice(), made.beside), (Provider::Tdx, &b"quote"[..], None));
-    let guest = computer(&[
-        ("outblob", b"report"),
-        ("generation", b"1"),
-        ("provider", b"sev_guest\n"),
-        ("auxblob", b"certificates"),
-    ]);
-    let made = report_in(guest.path(), &[7; 64]).unwrap();
+    let (folder, asked) = guest(&[("provider", b"sev_guest\n"), ("auxblob", b"certificates")], b"report", 0);
+    let made = report_in(folder.path(), &[8; 64]).unwrap();
+    assert_eq!(asked.join().unwrap(), [8; 64]);
     assert_eq!((made.provider, made.beside.as_deref()), (Provider::Snp, Some(&b"certificates"[..])));
-    let guest = computer(&[("outblob", b"report"), ("generation", b"1"), ("provider", b"arm_cca_guest\n")]);
-    assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::Unknown(name)) if name == "arm_cca_guest"));
-    let guest = computer(&[("outblob", &vec![0; 64 * 1024 + 1]), ("generation", b"1"), ("provider", b"tdx_guest\n")]);
-    assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::TooLarge)));
+    let (folder, _) = guest(&[("provider", b"arm_cca_guest\n")], b"report", 0);
+    assert!(matches!(report_in(folder.path(), &[7; 64]), Err(ReportError::Unknown(name)) if name == "arm_cca_guest"));
+    let (folder, _) = guest(&[("provider", b"tdx_guest\n")], &vec![0; 64 * 1024 + 1], 0);
+    assert!(matches!(report_in(folder.path(), &[7; 64]), Err(ReportError::TooLarge)));
+}
+
+#[test]
+fn what_is_no_guest_or_lacks_its_makers_statements_shows_nothing_and_says_why() {
+    let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
+    let elsewhere = tempdir().unwrap();
+    assert!(!guest::is_one(elsewhere.path()));
+    let made = guest::evidence(elsewhere.path(), "chrysalis", &binding, || Ok(Vec::new()));
+    assert!(matches!(made, Err(NoEvidence::Report(ReportError::NotAGuest))));
+    fs::create_dir_all(elsewhere.path().join(REPORTS)).unwrap();
+    assert!(guest::is_one(elsewhere.path()));
+    // Statements are not looked for before there is a report.
+    let made = guest::evidence(elsewhere.path(), "chrysalis", &binding, || Err("not there".to_owned()));
+    assert!(matches!(made, Err(NoEvidence::Report(ReportError::System(_)))));
 }
 
 #[test]
@@ -151,17 +184,12 @@ fn a_report_becomes_evidence_with_what_its_verifier_needs() {
 
 #[test]
 fn a_report_that_somebody_else_asked_for_meanwhile_is_not_taken() {
-    let guest = computer(&[("generation", b"1"), ("provider", b"tdx_guest")]);
-    let (out, generation) = (guest.path().join("outblob"), guest.path().join("generation"));
-    mknodat(CWD, &out, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // Opening waits for the reader, who has read the count by then.
-    let other = std::thread::spawn(move || {
-        let mut pipe = fs::OpenOptions::new().write(true).open(out).unwrap();
-        fs::write(generation, b"2").unwrap();
-        std::io::Write::write_all(&mut pipe, b"quote over something else").unwrap();
-    });
-    assert!(matches!(report_in(guest.path(), &[7; 64]), Err(ReportError::Disturbed)));
-    other.join().unwrap();
+    let (folder, _) = guest(&[("provider", b"tdx_guest")], b"quote over something else", 1);
+    assert!(matches!(report_in(folder.path(), &[7; 64]), Err(ReportError::Disturbed)));
+    for wrong in [&b""[..], b"-1", b"many", b"99999999999999999999"] {
+        let folder = computer(&[("generation", wrong)]);
+        assert!(matches!(report_in(folder.path(), &[7; 64]), Err(ReportError::System(_))));
+    }
 }
 
 #[test]
