@@ -75,7 +75,11 @@ impl Cli {
                 | Command::Window { .. },
             ) => None,
         };
-        match device.and_then(DeviceArguments::contradiction) {
+        let shown = match &self.command {
+            Some(Command::Headless(arguments)) => arguments.contradiction(),
+            _ => None,
+        };
+        match device.and_then(DeviceArguments::contradiction).or(shown) {
             Some(text) => Err(Self::command().error(ErrorKind::ArgumentConflict, text)),
             None => Ok(self),
         }
@@ -739,6 +743,22 @@ pub(crate) enum BackendWord {
     Cpu,
     Wgpu,
     Cuda,
+}
+
+impl HeadlessArguments {
+    /// What cannot be done together.
+    fn contradiction(&self) -> Option<String> {
+        let text = match self.shows {
+            ShowsWord::Tpm if self.own_collateral.is_some() => {
+                "--own-collateral belongs to --shows processor; a TPM needs no statements of Intel's"
+            }
+            ShowsWord::Processor if self.tpm.is_some() => {
+                "--tpm belongs to --shows tpm; the processor's report is made without one"
+            }
+            ShowsWord::Tpm | ShowsWord::Processor => return None,
+        };
+        Some(text.to_owned())
+    }
 }
 
 impl DeviceArguments {

@@ -10,10 +10,10 @@ use chain::{Chain, MOST_TRANSACTIONS};
 use node::core::workers::WorkerState;
 use node::folder::Folder;
 use node::model_file::ModelFile;
-use node::run::attester::Attester;
+use node::run::Node;
 use node::run::cashier::Cashier;
 use node::run::recovery::Search;
-use node::run::{Node, stats};
+use node::run::stats::Stats;
 use node::{AskedDemand, PeerPolicy, TdxDemand};
 use serde_json::json;
 use tokio::task::AbortHandle;
@@ -43,21 +43,33 @@ enum Ended {
     PaidElsewhere,
 }
 
+/// What stays when the worker registers anew.
+struct Session {
+    asked: Asked,
+    /// Is the ready line printed?
+    ready: bool,
+    stats: Option<Stats>,
+    /// What proxies that ask are shown, if that is no TPM.
+    reports: Option<GuestReport>,
+}
+
 pub(crate) async fn run(arguments: HeadlessArguments) -> Result<()> {
-    let mut asked = Asked::listen()?;
+    let reports = match arguments.shows {
+        ShowsWord::Tpm => None,
+        ShowsWord::Processor => Some(GuestReport::new(Path::new("/"), arguments.own_collateral.clone())?),
+    };
     let folder = Folder::take(&arguments.data)?;
     let book = payout::settled(folder.path(), payout::now())?;
     let fees = Fees::open(&folder, &arguments.chain, book.is_some(), &arguments.threshold, &arguments.keep).await?;
-    let mut ready = false;
+    // Not before: while it asks for a password nobody would hear.
+    let mut session = Session { asked: Asked::listen()?, ready: false, stats: None, reports };
     loop {
         let book = payout::settled(folder.path(), payout::now())?;
         let owner = owner(arguments.owner, book.as_ref(), &folder)?;
         if let Some(notice) = Payee::of(folder.path())?.notice() {
             tracing::warn!("{notice}");
         }
-        if let Ended::Asked =
-            once(&arguments, &folder, owner, book.as_ref(), fees.as_ref(), &mut ready, &mut asked).await?
-        {
+        if let Ended::Asked = once(&arguments, &folder, owner, book.as_ref(), fees.as_ref(), &mut session).await? {
             return Ok(());
         }
         tracing::warn!("payouts go to another address from now on; the worker registers anew");
@@ -97,8 +109,7 @@ async fn once(
     owner: AddressText,
     book: Option<&PayoutBook>,
     fees: Option<&Fees>,
-    ready: &mut bool,
-    asked: &mut Asked,
+    session: &mut Session,
 ) -> Result<Ended> {
     let service = Service {
         ledger: folder.ledger(),
@@ -113,7 +124,10 @@ async fn once(
         proxy_connections: arguments.proxy_connections,
         policy: policy(arguments)?,
         evidence: arguments.evidence.into(),
-        attester: Some(attester(arguments, folder)?),
+        attester: Some(match &session.reports {
+            Some(reports) => Box::new(reports.clone()),
+            None => identity::attester(folder.path(), identity::Place::new(arguments.tpm.clone())),
+        }),
         redial: REDIAL,
         device: &arguments.device,
     };
@@ -124,7 +138,7 @@ async fn once(
         [owner.address].into_iter().chain(book.iter().flat_map(|book| book.earlier()).map(|one| one.address));
     let searching = fees.map(|fees| search(fees.chain(), root_contract, root, accounts.collect(), folder));
     let changes_at = book.and_then(|book| book.waiting(payout::now())).map(|change| change.from);
-    let served = serve(&node, arguments, folder, owner, cashier.as_ref(), changes_at, ready, asked).await;
+    let served = serve(&node, arguments, folder, owner, cashier.as_ref(), changes_at, session).await;
     if let Some(searching) = searching {
         searching.abort();
     }
@@ -137,26 +151,6 @@ async fn once(
         tracing::error!(records = last.unwritten, "some records could not be written down before the end");
     }
     served
-}
-
-/// What this machine shows to proxies that ask.
-fn attester(arguments: &HeadlessArguments, folder: &Folder) -> Result<Box<dyn Attester>> {
-    match arguments.shows {
-        ShowsWord::Tpm => {
-            ensure!(
-                arguments.own_collateral.is_none(),
-                "--own-collateral belongs to --shows processor; a TPM needs no statements of Intel's"
-            );
-            Ok(identity::attester(folder.path(), identity::Place::new(arguments.tpm.clone())))
-        }
-        ShowsWord::Processor => {
-            ensure!(
-                arguments.tpm.is_none(),
-                "--tpm belongs to --shows tpm; the processor's report is made without one"
-            );
-            Ok(Box::new(GuestReport::new(Path::new("/"), arguments.own_collateral.clone())?))
-        }
-    }
 }
 
 /// What proxies must show.
@@ -212,7 +206,6 @@ async fn until(unix: Option<u64>) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that serving is about, from one caller")]
 async fn serve(
     node: &Node,
     arguments: &HeadlessArguments,
@@ -220,49 +213,47 @@ async fn serve(
     owner: AddressText,
     cashier: Option<&Cashier>,
     changes_at: Option<u64>,
-    ready: &mut bool,
-    asked: &mut Asked,
+    session: &mut Session,
 ) -> Result<Ended> {
-    let stats_port = match arguments.stats {
-        Some(address) => Some(stats::serve(address, node.snapshots()).await?.port()),
-        None => None,
-    };
+    match (&session.stats, arguments.stats) {
+        (Some(stats), _) => stats.show(node.snapshots()),
+        (None, Some(address)) => session.stats = Some(Stats::serve(address, node.snapshots()).await?),
+        (None, None) => {}
+    }
+    let stats_port = session.stats.as_ref().map(|stats| stats.address().port());
     let mut snapshots = node.snapshots();
     let changed_owner = until(changes_at);
     tokio::pin!(changed_owner);
     let mut boxed = report::BoxReport::default();
     let mut signed = 0;
     loop {
-        let now = snapshots.borrow().signed_tokens;
-        if let Some(cashier) = cashier.filter(|_| now != signed) {
-            signed = now;
+        let snapshot = snapshots.borrow_and_update().clone();
+        if let Some(cashier) = cashier.filter(|_| snapshot.signed_tokens != signed) {
+            signed = snapshot.signed_tokens;
             cashier.payments_came().await;
         }
-        {
-            let snapshot = snapshots.borrow_and_update().clone();
-            check(&snapshot)?;
-            if let Some(line) = boxed.news(&snapshot) {
-                tracing::info!("{line}");
-            }
-            if !*ready && matches!(snapshot.worker, WorkerState::Serving { .. }) {
-                *ready = true;
-                let line = json!({ "ready": {
-                    "role": "worker",
-                    "worker_pid": snapshot.worker_pid,
-                    "owner": owner.to_text(),
-                    "served_as": arguments.served_as.to_string(),
-                    "stats_port": stats_port,
-                    "backend": snapshot.model.as_ref().map(|model| model.backend.clone()),
-                    "adapter": snapshot.model.as_ref().and_then(|model| model.adapter.clone()),
-                    "ledger": folder.ledger(),
-                }});
-                let mut out = std::io::stdout().lock();
-                writeln!(out, "{line}")?;
-                out.flush()?;
-            }
+        check(&snapshot)?;
+        if let Some(line) = boxed.news(&snapshot) {
+            tracing::info!("{line}");
+        }
+        if !session.ready && matches!(snapshot.worker, WorkerState::Serving { .. }) {
+            session.ready = true;
+            let line = json!({ "ready": {
+                "role": "worker",
+                "worker_pid": snapshot.worker_pid,
+                "owner": owner.to_text(),
+                "served_as": arguments.served_as.to_string(),
+                "stats_port": stats_port,
+                "backend": snapshot.model.as_ref().map(|model| model.backend.clone()),
+                "adapter": snapshot.model.as_ref().and_then(|model| model.adapter.clone()),
+                "ledger": folder.ledger(),
+            }});
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{line}")?;
+            out.flush()?;
         }
         tokio::select! {
-            () = asked.wait() => return Ok(Ended::Asked),
+            () = session.asked.wait() => return Ok(Ended::Asked),
             () = &mut changed_owner => return Ok(Ended::PaidElsewhere),
             changed = snapshots.changed() => changed.context("the node ended by itself")?,
         }

@@ -61,8 +61,11 @@ pub(crate) async fn run(arguments: PracticeArguments) -> Result<()> {
     let purse = Arc::new(tokio::task::spawn_blocking(move || Purse::of_practice(&data)).await??);
     let (owner, earlier) = payout::of_practice(folder.path(), &purse)?;
     let place = folder.path().join("network");
-    let mut network =
-        PracticeNetwork::start(&place, &served_as, purse.address(), arguments.customers, arguments.seed).await?;
+    let starting = PracticeNetwork::start(&place, &served_as, purse.address(), arguments.customers, arguments.seed);
+    let mut network = tokio::select! {
+        network = starting => network?,
+        () = asked.wait() => bail!("stopped before it began; nothing was answered"),
+    };
     let service = Service {
         ledger: folder.ledger(),
         network: network.file(),
@@ -277,10 +280,14 @@ fn finish(
     }
 }
 
-/// Standard output belongs to the report, unless that is JSON. Whether anybody reads it: nobody does behind `head`, for instance.
+/// Standard output belongs to the report, unless that is JSON. Whether anybody reads it: nobody does behind `head`, for instance. What
+/// goes to standard error beside JSON may go unread.
 fn say(json: bool, text: &str) -> Result<bool> {
-    let written = if json { writeln!(std::io::stderr(), "{text}") } else { writeln!(std::io::stdout(), "{text}") };
-    match written {
+    if json {
+        let _ = writeln!(std::io::stderr(), "{text}");
+        return Ok(true);
+    }
+    match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         other => Ok(other.map(|()| true)?),
     }

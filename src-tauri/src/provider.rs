@@ -183,8 +183,8 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<()> {
     }
 }
 
-/// Completes when the program is asked to end: Ctrl-C anywhere, SIGTERM on Linux. May be awaited again for a second request; one
-/// that comes while nobody waits is not lost.
+/// Completes when the program is asked to end: Ctrl-C anywhere, SIGTERM on Linux. May be awaited again for a second request. One
+/// that comes while nobody waits is not lost; several of them count as one.
 pub(crate) struct Asked {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -229,18 +229,22 @@ mod tests {
     use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
+    use tokio::signal::unix::{SignalKind, signal};
 
     use super::*;
 
     #[tokio::test]
     async fn a_request_to_end_that_comes_while_nobody_waits_is_heard_at_the_next_wait() {
         let mut asked = Asked::listen().unwrap();
-        for signal in [Signal::INT, Signal::TERM] {
+        for (number, kind) in [(Signal::INT, SignalKind::interrupt()), (Signal::TERM, SignalKind::terminate())] {
             let nothing = tokio::time::timeout(Duration::from_millis(10), asked.wait()).await;
             assert!(nothing.is_err(), "nothing was asked yet");
-            kill_process(getpid(), signal).unwrap();
+            // Who listens from now on does not hear what was there before: so the request has come and gone once this one has it.
+            let mut witness = signal(kind).unwrap();
+            kill_process(getpid(), number).unwrap();
+            witness.recv().await.unwrap();
             let heard = tokio::time::timeout(Duration::from_secs(20), asked.wait()).await;
-            assert!(heard.is_ok(), "{signal:?} was lost");
+            assert!(heard.is_ok(), "{number:?} was lost");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! How programs end that were told to, or can't go on: at once, with a sentence, and nothing of them left.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -103,13 +102,16 @@ fn a_machine_that_is_no_guest_shows_no_report_and_does_not_start() {
     let data = stage.folder.path().join("second");
     let (model, name) = (tiny_model(), served_as("test/second", &tiny_model()));
     let words = headless_words(&data, &stage.network_file, &model, &name);
-    for (more, said) in [
-        (&["--shows", "processor"][..], "not a machine inside an isolated processor"),
-        (&["--own-collateral", "statements.json"], "--own-collateral belongs to --shows processor"),
-        (&["--shows", "processor", "--tpm", "/dev/null"], "--tpm belongs to --shows tpm"),
+    for (more, code, said) in [
+        (&["--shows", "processor"][..], 1, "not a machine inside an isolated processor"),
+        (&["--own-collateral", "statements.json"], 2, "--own-collateral belongs to --shows processor"),
+        (&["--shows", "processor", "--tpm", "/dev/null"], 2, "--tpm belongs to --shows tpm"),
     ] {
-        let (code, _, errors) = program::run("chrysalis", &[&words[..], more].concat());
-        assert!(code == Some(1) && errors.contains(said), "{more:?}: {errors}");
+        if code == 1 && Path::new("/sys/kernel/config/tsm/report").is_dir() {
+            continue;
+        }
+        let (ended, _, errors) = program::run("chrysalis", &[&words[..], more].concat());
+        assert!(ended == Some(code) && errors.contains(said), "{more:?}: {errors}");
     }
 }
 
@@ -173,21 +175,14 @@ fn whoever_has_read_enough_of_what_a_command_prints_is_told_nothing_more() {
 fn practice_whose_report_nobody_reads_any_more_ends_as_when_it_is_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny_model();
-    let mut words = practice_words(folder.path(), &model);
-    words.retain(|word| *word != "--json");
-    let mut command = Command::new(program::path("chrysalis"));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // As `head -1` does.
-    let mut report = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    report.read_line(&mut line).unwrap();
-    assert!(line.contains("The money is worth nothing"), "{line}");
-    drop(report);
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{errors}");
-    assert!(!errors.contains("pipe"), "{errors}");
+    let app = program::path("chrysalis");
+    let mut words = vec!["-c", "set -o pipefail; \"$@\" | head -n 1", "bash", app.to_str().unwrap()];
+    words.extend(practice_words(folder.path(), &model).into_iter().filter(|word| *word != "--json"));
+    let mut app = Running::start("/bin/bash", &words);
+    let (status, lines) = app.wait();
+    assert_eq!(status.code(), Some(0), "{}", app.errors());
+    assert!(lines.len() == 1 && lines[0].contains("The money is worth nothing"), "{lines:?}");
+    assert!(!app.errors().contains("pipe"), "{}", app.errors());
 }
 
 #[test]

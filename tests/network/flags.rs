@@ -185,7 +185,7 @@ fn a_network_file_without_its_root_needs_the_word_for_it() {
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("--root"), "{errors}");
     let (code, errors) = run_headless(&network, &name, &["--root", "nonsense"]);
-    assert_eq!(code, Some(1), "{errors}");
+    assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("nonsense") && errors.contains("address"), "{errors}");
     // With the right word the contracts are computed as the proxy computes them, or it would not be connected.
     let (_app, ready) = start_for(&network, "app", &["--root", ROOT]);

@@ -1,5 +1,6 @@
 //! Headless on a practice network, paid into a wallet of its own; and killed at any moment while it is.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,13 @@ impl Scene {
     }
 
     fn app_by(&self, start: impl FnOnce(&str, &[&str]) -> Running) -> Running {
+        let mut app = self.locked_app_by(start);
+        app.say(PASSWORD);
+        app
+    }
+
+    /// It wants the wallet's password next.
+    fn locked_app_by(&self, start: impl FnOnce(&str, &[&str]) -> Running) -> Running {
         let (data, model, token) = (self.data(), tiny_model(), self.room.path().join("token"));
         let name = served_as("tiny", &model);
         let mut words = headless_words(&data, &self.file, &model, &name);
@@ -63,9 +71,7 @@ impl Scene {
         words[owner] = &self.own;
         words.extend(["--backend", "cpu", "--threshold", "0.05", "--keep", "0.05"]);
         words.extend(["--chain", &self.endpoint, "--chain-token-file", token.to_str().unwrap()]);
-        let mut app = start("chrysalis", &words);
-        app.say(PASSWORD);
-        app
+        start("chrysalis", &words)
     }
 
     fn ledger(&self) -> Ledger {
@@ -99,6 +105,17 @@ fn headless_fetches_by_itself_what_a_network_owes_once_it_is_given_a_chain_and_a
     assert!(paid.value.0 >= COIN / 20, "{paid:?}");
     app.terminate();
     assert!(app.wait().0.success(), "{}", app.errors());
+}
+
+#[test]
+fn a_ctrl_c_where_a_password_is_asked_ends_headless_at_once() {
+    let scene = Scene::new();
+    let mut app = scene.locked_app_by(Running::start_in_the_foreground);
+    app.until_it_says("Password:");
+    app.interrupt_all();
+    // As any program ends that a shell has started: by the signal, before anything began.
+    let (status, lines) = app.wait();
+    assert_eq!((status.signal(), lines.len()), (Some(2), 0), "{}", app.errors());
 }
 
 #[test]

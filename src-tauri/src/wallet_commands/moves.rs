@@ -167,6 +167,8 @@ pub(super) async fn carry_out(
     let history = open(desk.folder)?;
     let cashier = desk.open(root, keep)?;
     let begun = tokio::select! {
+        // What has begun is followed, whoever asks at the same moment.
+        biased;
         begun = cashier.send(outgoing, BEGINNING) => begun.context("the transfer"),
         () = asked.wait() => Err(anyhow::anyhow!("stopped before it began; nothing was sent")),
     };

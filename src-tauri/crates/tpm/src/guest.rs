@@ -39,6 +39,9 @@ pub enum ReportError {
     /// This is no machine that can make one.
     #[error("this computer is not a machine inside an isolated processor, or its system can't make reports")]
     NotAGuest,
+    /// The kernel gives its folder to root alone.
+    #[error("reports are made by root, or by whoever root has given the folder /{REPORTS} to")]
+    NotAllowed,
     /// The system said no.
     #[error("the system made no report: {0}")]
     System(#[from] io::Error),
@@ -123,15 +126,32 @@ pub fn is_one(root: &Path) -> bool {
     root.join(REPORTS).is_dir()
 }
 
-/// Makes evidence: a report over a question and a connection's key, with what its maker says of the processor where it goes with a report.
-/// Root folder and name as for [`report`].
+/// Makes evidence: a report over a question and a connection's key, with what its maker says of the processor where it goes with a report;
+/// `collateral` is asked for it only then. `root` as for [`report`].
 pub fn evidence(
     root: &Path,
-    name: &str,
     binding: &Binding,
     collateral: impl FnOnce() -> Result<Vec<u8>, String>,
 ) -> Result<Evidence, NoEvidence> {
-    let report = report(root, name, &binding.report_data())?;
+    let data = binding.report_data();
+    // A folder that nobody else has: no question and key are asked about twice.
+    let number = data.first_chunk().copied().map_or(0, u128::from_be_bytes);
+    with_what_belongs(report(root, &format!("chrysalis-{number:032x}"), &data)?, collateral)
+}
+
+/// The same in a folder that was made for it.
+pub fn evidence_in(
+    folder: &Path,
+    binding: &Binding,
+    collateral: impl FnOnce() -> Result<Vec<u8>, String>,
+) -> Result<Evidence, NoEvidence> {
+    with_what_belongs(report_in(folder, &binding.report_data())?, collateral)
+}
+
+fn with_what_belongs(
+    report: Report,
+    collateral: impl FnOnce() -> Result<Vec<u8>, String>,
+) -> Result<Evidence, NoEvidence> {
     let collateral = match report.provider {
         Provider::Tdx => Some(collateral().map_err(NoEvidence::Collateral)?),
         Provider::Snp => None,
@@ -145,7 +165,10 @@ pub fn report(root: &Path, name: &str, report_data: &[u8; 64]) -> Result<Report,
         return Err(ReportError::NotAGuest);
     }
     let folder = root.join(REPORTS).join(name);
-    fs::create_dir(&folder)?;
+    fs::create_dir(&folder).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => ReportError::NotAllowed,
+        _ => ReportError::System(error),
+    })?;
     let made = report_in(&folder, report_data);
     // The system removes what is in it by itself, and refuses to remove files one by one.
     let removed = fs::remove_dir(&folder);

@@ -17,8 +17,8 @@ pub(crate) const SHA256: u16 = 0x000b;
 /// That of SHA-384.
 pub(crate) const SHA384: u16 = 0x000c;
 
-/// How far a verifier's clock may be behind a registrar's, seconds: a statement is shown as soon as it is made, and that it is no
-/// older than the question is known by the nonce anyway.
+/// How far a verifier's clock may be behind a registrar's, seconds: a statement is shown as soon as it is made. That a proof is new is
+/// known by the nonce in its quote.
 const CLOCKS_DIFFER: u64 = 300;
 
 /// What the evidence proves, before any policy.

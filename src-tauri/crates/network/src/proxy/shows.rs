@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use evidence::{Binding, TOTAL_LIMIT};
@@ -29,14 +28,13 @@ pub trait Shows: Send + Sync {
 pub struct Guest {
     root: PathBuf,
     collateral: Option<PathBuf>,
-    made: AtomicU64,
 }
 
 impl Guest {
     /// `root`: where the system's files are, `/` but in tests. `collateral`: a file with what Intel says of this processor, which a quote of TDX
     /// goes with; it is read anew each time, because it ends after some weeks.
     pub fn new(root: &Path, collateral: Option<PathBuf>) -> Self {
-        Self { root: root.to_owned(), collateral, made: AtomicU64::new(0) }
+        Self { root: root.to_owned(), collateral }
     }
 
     /// Why this machine can't show anything; `None`: it can.
@@ -56,9 +54,7 @@ impl Guest {
 
 impl Shows for Guest {
     fn show(&self, binding: &Binding) -> Result<Vec<u8>, String> {
-        // A folder that nobody else has: other programs make reports too.
-        let name = format!("chrysalis-{}-{}", std::process::id(), self.made.fetch_add(1, Ordering::Relaxed));
-        let made = guest::evidence(&self.root, &name, binding, || self.collateral());
+        let made = guest::evidence(&self.root, binding, || self.collateral());
         Ok(made.map_err(|error| error.to_string())?.encode())
     }
 }

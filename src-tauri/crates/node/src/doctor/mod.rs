@@ -331,7 +331,7 @@ fn lacks(facts: &Facts, grade: Grade, asked: &Asked<'_>) -> Option<Missing> {
         Grade::KnownMachineUncertified => known_machine(facts, false, asked),
         Grade::KnownMachine => known_machine(facts, true, asked),
         Grade::ProcessorIsolated => match [facts.tdx, facts.sev_snp] {
-            // The processor would sign for it, and nothing here asks it to.
+            // The processor signs for it where its owner says so.
             roles if roles.contains(&Isolation::Guest) => Some(Missing::GuestProof),
             roles if roles.contains(&Isolation::Host) => Some(Missing::SealedMachine),
             _ => Some(Missing::Sealing),

@@ -2,12 +2,13 @@
 //! can be changed through it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::snapshot::Snapshot;
@@ -36,32 +37,61 @@ pub enum StatsError {
     },
 }
 
-/// Serves until the runtime ends. Gives the address it listens on.
-pub async fn serve(address: SocketAddr, snapshots: watch::Receiver<Snapshot>) -> Result<SocketAddr, StatsError> {
-    if !address.ip().is_loopback() {
-        return Err(StatsError::NotLoopback { address });
-    }
-    let failed = |source| StatsError::Port { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let here = listener.local_addr().map_err(failed)?;
-    let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
-    tokio::spawn(async move {
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let snapshots = snapshots.clone();
-                    tokio::spawn(async move {
-                        let _ = timeout(PATIENCE, answer(stream, &snapshots)).await;
-                        drop(place);
-                    });
-                }
-                // Out of descriptors, perhaps; it passes.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
+/// The page, served until this is dropped, whichever node runs.
+#[derive(Debug)]
+pub struct Stats {
+    address: SocketAddr,
+    shown: Arc<Mutex<watch::Receiver<Snapshot>>>,
+    serving: AbortHandle,
+}
+
+impl Stats {
+    /// Begins to serve. Port 0: any free one.
+    pub async fn serve(address: SocketAddr, snapshots: watch::Receiver<Snapshot>) -> Result<Self, StatsError> {
+        if !address.ip().is_loopback() {
+            return Err(StatsError::NotLoopback { address });
         }
-    });
-    Ok(here)
+        let failed = |source| StatsError::Port { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let shown = Arc::new(Mutex::new(snapshots));
+        let serving = tokio::spawn(accept(listener, Arc::clone(&shown))).abort_handle();
+        Ok(Self { address, shown, serving })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on it shows another node.
+    pub fn show(&self, snapshots: watch::Receiver<Snapshot>) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = snapshots;
+    }
+}
+
+impl Drop for Stats {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shown: Arc<Mutex<watch::Receiver<Snapshot>>>) {
+    let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let snapshots = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                tokio::spawn(async move {
+                    let _ = timeout(PATIENCE, answer(stream, &snapshots)).await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors, perhaps; it passes.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
 }
 
 async fn answer(mut stream: TcpStream, snapshots: &watch::Receiver<Snapshot>) -> std::io::Result<()> {
@@ -124,5 +154,32 @@ mod tests {
         assert_eq!(status("GET /jsonstats HTTP/1.1\r\nHost: evil.example\r\n\r\n"), "403 Forbidden");
         assert_eq!(status("GET /jsonstats HTTP/1.1\r\nOrigin: http://a\r\n\r\n"), "403 Forbidden");
         assert_eq!(status(""), "405 Method Not Allowed");
+    }
+
+    #[tokio::test]
+    async fn statistics_show_another_node_on_the_same_port() {
+        let room = tempfile::tempdir().unwrap();
+        let settings = crate::run::tests::world(room.path(), crate::run::tests::ENDS_AT_ONCE).settings;
+        let first = crate::core::Core::new(settings, crate::core::Remembered::default(), 0).snapshot();
+        let second = Snapshot { refused_reports: 7, ..first.clone() };
+        let (_one, shown) = watch::channel(first);
+        let stats = Stats::serve("127.0.0.1:0".parse().unwrap(), shown).await.unwrap();
+        let read = || async {
+            let mut stream = TcpStream::connect(stats.address()).await.unwrap();
+            stream.write_all(b"GET /jsonstats HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            serde_json::from_str::<serde_json::Value>(text.split_once("\r\n\r\n").unwrap().1).unwrap()
+        };
+        let before = read().await;
+        let (_two, shown) = watch::channel(second);
+        stats.show(shown);
+        let after = read().await;
+        assert_eq!((before["refused_reports"].as_u64(), after["refused_reports"].as_u64()), (Some(0), Some(7)));
+        let address = stats.address();
+        drop(stats);
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
     }
 }

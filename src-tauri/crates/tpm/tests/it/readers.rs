@@ -135,13 +135,29 @@ fn what_is_no_guest_or_lacks_its_makers_statements_shows_nothing_and_says_why() 
     let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
     let elsewhere = tempdir().unwrap();
     assert!(!guest::is_one(elsewhere.path()));
-    let made = guest::evidence(elsewhere.path(), "chrysalis", &binding, || Ok(Vec::new()));
+    let made = guest::evidence(elsewhere.path(), &binding, || Ok(Vec::new()));
     assert!(matches!(made, Err(NoEvidence::Report(ReportError::NotAGuest))));
     fs::create_dir_all(elsewhere.path().join(REPORTS)).unwrap();
     assert!(guest::is_one(elsewhere.path()));
     // Statements are not looked for before there is a report.
-    let made = guest::evidence(elsewhere.path(), "chrysalis", &binding, || Err("not there".to_owned()));
+    let made = guest::evidence(elsewhere.path(), &binding, || panic!("there is no report yet"));
     assert!(matches!(made, Err(NoEvidence::Report(ReportError::System(_)))));
+    let (folder, _) = guest(&[("provider", b"tdx_guest\n")], b"quote", 0);
+    let made = guest::evidence_in(folder.path(), &binding, || Err("the file is gone".to_owned()));
+    assert_eq!(made.unwrap_err().to_string(), "the file is gone");
+    let (folder, _) = guest(&[("provider", b"sev_guest\n"), ("auxblob", b"")], b"report", 0);
+    let made = guest::evidence_in(folder.path(), &binding, || panic!("AMD's reports go without"));
+    assert!(matches!(made, Err(NoEvidence::Incomplete(Incomplete::Certificates))));
+}
+
+#[test]
+fn a_guest_shows_a_report_over_the_question_and_the_key_of_the_connection() {
+    let binding = Binding { nonce: [1; 32], tls_key: [2; 32] };
+    let (folder, asked) = guest(&[("provider", b"tdx_guest\n")], b"quote", 0);
+    let made = guest::evidence_in(folder.path(), &binding, || Ok(b"statements".to_vec())).unwrap();
+    let Evidence::Tdx(tdx) = made else { panic!("another kind of evidence") };
+    assert_eq!((tdx.quote.as_slice(), tdx.collateral.as_slice(), tdx.gpu), (&b"quote"[..], &b"statements"[..], None));
+    assert_eq!(asked.join().unwrap(), binding.report_data());
 }
 
 #[test]
@@ -188,7 +204,11 @@ fn a_report_that_somebody_else_asked_for_meanwhile_is_not_taken() {
     assert!(matches!(report_in(folder.path(), &[7; 64]), Err(ReportError::Disturbed)));
     for wrong in [&b""[..], b"-1", b"many", b"99999999999999999999"] {
         let folder = computer(&[("generation", wrong)]);
-        assert!(matches!(report_in(folder.path(), &[7; 64]), Err(ReportError::System(_))));
+        let made = report_in(folder.path(), &[7; 64]);
+        assert!(
+            matches!(&made, Err(ReportError::System(error)) if error.kind() == std::io::ErrorKind::InvalidData),
+            "{made:?}"
+        );
     }
 }
 
