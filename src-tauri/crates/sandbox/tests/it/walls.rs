@@ -63,8 +63,10 @@ fn a_boxed_process_on_windows_has_the_pipe_and_the_model_and_no_other_handle() {
     assert!(report.contains("model=true\n"), "{report}");
     assert!(report.contains("writable=false\n"), "{report}");
     assert!(report.contains("leaked=false\n"), "an inheritable handle that was not listed arrived: {report}");
-    assert!(report.contains("environment=CHRYSALIS_MODEL_HANDLE,"), "{report}");
-    for theirs in ["PATH", "USERNAME", "APPDATA", "TEMP"] {
+    assert!(report.contains("again=false\n"), "what was taken is not taken twice: {report}");
+    // The handle's number was there until it was taken.
+    assert!(report.contains("environment=SystemDrive,SystemRoot"), "{report}");
+    for theirs in ["CHRYSALIS_MODEL_HANDLE", "PATH", "USERNAME", "APPDATA", "TEMP"] {
         assert!(!report.contains(&format!(",{theirs},")), "{theirs} is in the environment: {report}");
     }
 }
