@@ -51,8 +51,9 @@ impl Running {
     #[cfg(unix)]
     pub fn start_in_the_foreground(name: &str, words: &[&str]) -> Self {
         use std::os::unix::process::CommandExt as _;
-        let mut command = Command::new(path(name));
-        command.args(words).process_group(0);
+        // Shells leave SIGINT as it is by default for what they run in the foreground; whoever runs these tests may have it ignored.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(path(name)).args(words).process_group(0);
         Self::spawn(name, command)
     }
 
